@@ -1,0 +1,1 @@
+"""Centrifugo, the real-time messaging server, on Twisted."""

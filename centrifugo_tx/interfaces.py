@@ -1,0 +1,248 @@
+"""The seams of the system: every place where a second implementation can stand.
+
+Methods that return a `Deferred` start at once.  Unless said otherwise they fail
+with `BrokerUnavailable` when the storage behind them is away.
+"""
+
+from collections.abc import Callable
+
+from attrs import frozen
+from twisted.internet.defer import Deferred, succeed
+from zope.interface import Attribute, Interface
+
+from .options import (
+    Admission,
+    ChannelOptions,
+    Expiry,
+    History,
+    HistoryQuery,
+    PresenceStats,
+    Published,
+    PublishOptions,
+    SubscribeOptions,
+    TransportInfo,
+)
+from .protocol.codes import Disconnect
+from .protocol.messages import (
+    ClientInfo,
+    ConnectRequest,
+    HistoryRequest,
+    Publication,
+    PublishRequest,
+    Raw,
+    RefreshRequest,
+    RPCRequest,
+    StreamPosition,
+    SubRefreshRequest,
+    SubscribeRequest,
+)
+from .protocol.wire import Wire
+
+__all__ = [
+    "Engine",
+    "IBroker",
+    "IBrokerEventHandler",
+    "IClient",
+    "IControlEventHandler",
+    "IController",
+    "IPolicy",
+    "IPresenceManager",
+    "ITransport",
+]
+
+
+class ITransport(Interface):
+    """Where a client's frames go."""
+
+    wire: Wire = Attribute("The bytes this connection speaks; fixed once it opened.")
+    info: TransportInfo = Attribute("How the client came.")
+
+    def write(frame: bytes) -> None:
+        """Send one prebuilt frame, at the latest when the reactor's turn ends.
+
+        Never blocks, never raises, also not after the connection is gone.
+        """
+
+    def close(disconnect: Disconnect) -> None:
+        """Flush (not for 3000 and 3008), tell the peer why, and go.
+
+        May be called more than once; the client was told already.
+        """
+
+
+class IBrokerEventHandler(Interface):
+    """What a broker calls: synchronously, in stream order per channel."""
+
+    def handle_publication(
+        channel: str,
+        publication: Publication,
+        position: StreamPosition,
+        delta: bool,
+        previous: Publication | None,
+    ) -> None:
+        """Deliver to this node's subscribers.
+
+        :param position: where it stands; offset 0 for a channel without history.
+        :param delta: the publisher asked for deltas.
+        :param previous: its predecessor in the stream, if a delta was asked for.
+        """
+
+    def handle_join(channel: str, info: ClientInfo) -> None:
+        """Tell this node's subscribers that somebody came."""
+
+    def handle_leave(channel: str, info: ClientInfo) -> None:
+        """Tell this node's subscribers that somebody left."""
+
+
+class IBroker(Interface):
+    """PUB/SUB and history (engines, A.1)."""
+
+    def listen(receiver: IBrokerEventHandler) -> None:
+        """Name the one who gets the events; called once, before anything else."""
+
+    def subscribe(channel: str) -> "Deferred[None]":
+        """Make this node a receiver of *channel*.
+
+        :return: fires when the backend has acknowledged it, not before.
+        """
+
+    def unsubscribe(channel: str) -> "Deferred[None]":
+        """Undo `subscribe`."""
+
+    def publish(
+        channel: str, data: Raw, options: PublishOptions
+    ) -> "Deferred[Published]":
+        """Append to the stream and deliver to all nodes, as one step per channel."""
+
+    def publish_join(channel: str, info: ClientInfo) -> "Deferred[None]":
+        """Tell all nodes that somebody subscribed; never stored."""
+
+    def publish_leave(channel: str, info: ClientInfo) -> "Deferred[None]":
+        """Tell all nodes that somebody left; never stored."""
+
+    def history(channel: str, query: HistoryQuery) -> "Deferred[History]":
+        """Read part of the stream and its top; create the stream if there is none.
+
+        Epochs are not compared here (engines, A.4).
+        """
+
+    def remove_history(channel: str) -> "Deferred[None]":
+        """Forget the publications; offset and epoch go on."""
+
+
+class IPresenceManager(Interface):
+    """Who is in a channel, over all nodes (engines, A.7)."""
+
+    def add(channel: str, client: str, info: ClientInfo) -> "Deferred[None]":
+        """Enter, or renew, a client; the entry fades without renewal."""
+
+    def remove(channel: str, client: str, user: str) -> "Deferred[None]":
+        """Take a client out; no error if it is not there."""
+
+    def presence(channel: str) -> "Deferred[dict[str, ClientInfo]]":
+        """Return who is there, by client id."""
+
+    def stats(channel: str) -> "Deferred[PresenceStats]":
+        """Return how many are there."""
+
+
+class IControlEventHandler(Interface):
+    """What a controller calls."""
+
+    def handle_control(message: bytes) -> None:
+        """Take a message from a node (engines, C.6); possibly this one's own."""
+
+
+class IController(Interface):
+    """Node to node, at most once."""
+
+    def listen(receiver: IControlEventHandler, node: str) -> None:
+        """Name the one who gets the messages, and the id of this node."""
+
+    def publish(message: bytes, node: str = "") -> "Deferred[None]":
+        """Send to one node, or to all of them including this one."""
+
+
+def _at_once() -> "Deferred[None]":
+    return succeed(None)
+
+
+@frozen(eq=False)
+class Engine:
+    """A broker, a presence manager and a controller that belong together.
+
+    ``start`` fires when the node may serve, ``stop`` when everything is closed.
+    """
+
+    broker: IBroker
+    presence: IPresenceManager
+    controller: IController
+    start: Callable[[], "Deferred[None]"] = _at_once
+    stop: Callable[[], "Deferred[None]"] = _at_once
+
+
+class IClient(Interface):
+    """What a policy may know of a connection."""
+
+    id: str = Attribute("The connection's own id, a UUID.")
+    user: str = Attribute("The user id; empty for an anonymous user.")
+    info: ClientInfo = Attribute("What others see of it.")
+    meta: Raw = Attribute("What only the server sees of it.")
+    transport: ITransport = Attribute("The way it came.")
+
+    def subscribed(channel: str) -> bool:
+        """Whether it is in *channel* now, by its own wish or the server's."""
+
+    def channel_info(channel: str) -> Raw:
+        """Return its ``chan_info`` in *channel*, absent when it has none."""
+
+
+class IPolicy(Interface):
+    """Who may do what, and with which options.
+
+    Each may fail with `ReplyError` or `DisconnectClient`; anything else is logged
+    and answered as an internal error.
+    """
+
+    def channel(name: str) -> ChannelOptions:
+        """Return the options of a channel.
+
+        :raises ReplyError: 102, its namespace is unknown.
+        """
+
+    def connect(client: IClient, request: ConnectRequest) -> "Deferred[Admission]":
+        """Say who this is (auth and channels, 2); ``client.user`` is not yet set."""
+
+    def refresh(client: IClient, request: RefreshRequest) -> "Deferred[Expiry]":
+        """Prolong a connection: by the token given or, without one, by asking.
+
+        An expired or wrong token is a `DisconnectClient`.
+        """
+
+    def subscribe(
+        client: IClient, request: SubscribeRequest
+    ) -> "Deferred[SubscribeOptions]":
+        """Decide on a subscription (auth and channels, 5, the second table)."""
+
+    def sub_refresh(client: IClient, request: SubRefreshRequest) -> "Deferred[Expiry]":
+        """Prolong a subscription: by the token given or, without one, by asking."""
+
+    def publish(
+        client: IClient, request: PublishRequest
+    ) -> "Deferred[PublishOptions | None]":
+        """Decide on a publication; None: it was taken care of."""
+
+    def presence(client: IClient, channel: str) -> "Deferred[None]":
+        """Decide whether the client may see who is in *channel*."""
+
+    def history(client: IClient, request: HistoryRequest) -> "Deferred[HistoryQuery]":
+        """Decide on a history request, and cut it to what is allowed."""
+
+    def rpc(client: IClient, request: RPCRequest) -> "Deferred[Raw]":
+        """Answer a call."""
+
+    def message(client: IClient, data: Raw) -> None:
+        """Take a message that gets no reply.
+
+        :raises DisconnectClient: 3508, nobody is interested.
+        """

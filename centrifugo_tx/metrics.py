@@ -1,0 +1,86 @@
+"""What a node counts, under the reference's names (operations, 4).
+
+Counting must cost next to nothing: a `Counter` is a slot that the code adds to,
+a `Histogram` one bisection.  They become Prometheus samples only when somebody
+reads them.
+"""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+
+from attrs import define, field
+
+__all__ = ["Counter", "Histogram", "Metrics"]
+
+
+@define(eq=False)
+class Counter:
+    """A number that grows; add to ``value``."""
+
+    value: float = 0
+
+
+@define(eq=False)
+class Histogram:
+    """How many observations fell below each bound."""
+
+    bounds: Sequence[float]
+    counts: list[int] = field(init=False)
+    sum: float = 0.0
+
+    def __attrs_post_init__(self) -> None:
+        self.counts = [0] * (len(self.bounds) + 1)
+
+    def observe(self, value: float) -> None:
+        """Count *value*, in the unit of the bounds."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.sum += value
+
+
+Labels = tuple[tuple[str, str], ...]
+
+
+@define(eq=False)
+class Metrics:
+    """All counters and histograms of one process, by name and labels."""
+
+    _counters: dict[tuple[str, Labels], Counter] = field(factory=dict, init=False)
+    _histograms: dict[tuple[str, Labels], Histogram] = field(factory=dict, init=False)
+
+    def counter(self, name: str, **labels: str) -> Counter:
+        """Return the counter of this name and these labels, the same every time."""
+        key = name, tuple(labels.items())
+        return self._counters.get(key) or self._counters.setdefault(key, Counter())
+
+    def histogram(self, name: str, **labels: str) -> Histogram:
+        """Return the histogram of this name and these labels, the same every time."""
+        key = name, tuple(labels.items())
+        found = self._histograms.get(key)
+        if found is None:
+            found = self._histograms[key] = Histogram(BOUNDS[name])
+        return found
+
+
+_COMMON = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_DEFAULT = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_CLIENT = (0.0001, 0.00025, 0.0005, *_COMMON)
+
+#: The bounds of every histogram, in its unit (operations, 4, Buckets).
+BOUNDS: dict[str, Sequence[float]] = {
+    "client_command_duration_seconds_histogram": _CLIENT,
+    "client_ping_pong_duration_seconds": _CLIENT,
+    "client_recovered_publications": (
+        *(0, 1, 2, 3, 5, 10, 20, 50, 100, 250, 500, 1000, 2000, 5000, 10000),
+    ),
+    "api_command_duration_seconds_histogram": _DEFAULT,
+    "api_rpc_duration_seconds_histogram": _DEFAULT,
+    "proxy_duration_seconds_histogram": _DEFAULT,
+    "node_survey_duration_seconds_histogram": _COMMON,
+    "node_pub_sub_lag_seconds": (
+        *(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10),
+    ),
+    "node_broadcast_duration_seconds": (
+        *(0.000001, 0.000005, 0.00001, 0.00005, 0.0001, 0.00025, 0.0005),
+        *_COMMON,
+    ),
+}

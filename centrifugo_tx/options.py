@@ -1,0 +1,240 @@
+"""What the seams speak: the values that core, engines, policies and APIs exchange.
+
+Seconds are ``float`` (points in time: seconds since 1970), sizes are bytes,
+payloads are ``Raw``.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+import msgspec
+
+from .protocol.messages import EMPTY, ClientInfo, Publication, Raw, StreamPosition
+
+__all__ = [
+    "NOWHERE",
+    "Admission",
+    "ChannelOptions",
+    "Duration",
+    "Expiry",
+    "History",
+    "HistoryQuery",
+    "NodeOptions",
+    "Pem",
+    "PresenceStats",
+    "PublishOptions",
+    "Published",
+    "Source",
+    "SubscribeOptions",
+    "TransportInfo",
+]
+
+#: An option in seconds, written in configuration as ``"1m30s"``.
+Duration = Annotated[float, msgspec.Meta(extra={"kind": "duration"})]
+#: An option that holds PEM text, written as PEM, its base64, or a file's path.
+Pem = Annotated[str, msgspec.Meta(extra={"kind": "pem"})]
+
+#: The position of a channel that keeps no history.
+NOWHERE = StreamPosition()
+
+
+class Value(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What all classes of this module have in common."""
+
+
+class TransportInfo(Value):
+    """What is known of the way a client came.
+
+    ``name`` is the field's name for it (``websocket``, ``uni_sse``, …), ``headers``
+    those request headers that somebody asked to keep, lower-case.  ``emulated``:
+    commands arrive by other requests, so the client needs a session.  ``pings``:
+    the protocol's own pings are wanted.
+    """
+
+    name: str = "websocket"
+    protocol: Literal["json", "protobuf"] = "json"
+    unidirectional: bool = False
+    emulated: bool = False
+    pings: bool = True
+    headers: Mapping[str, tuple[str, ...]] = {}
+
+
+class ChannelOptions(Value):
+    """What a channel's namespace says about the channel itself."""
+
+    subscription_type: str = ""
+    presence: bool = False
+    join_leave: bool = False
+    force_push_join_leave: bool = False
+    history_size: int = 0
+    history_ttl: float = 0.0
+    history_meta_ttl: float = 0.0
+    force_positioning: bool = False
+    force_recovery: bool = False
+    delta_publish: bool = False
+    publication_data_format: str = ""
+
+    @property
+    def history(self) -> bool:
+        """Whether the channel keeps history (engines, A.2)."""
+        return self.history_size > 0 and self.history_ttl > 0
+
+
+class PublishOptions(Value):
+    """How to publish (engines, A.2).
+
+    History needs both ``history_size`` and ``history_ttl``; ``history_meta_ttl`` 0
+    takes the engine's default.  ``version`` > 0 drops what is not newer.  ``data``
+    is a payload that replaces the publisher's own.
+    """
+
+    history_size: int = 0
+    history_ttl: float = 0.0
+    history_meta_ttl: float = 0.0
+    info: ClientInfo | None = None
+    tags: dict[str, str] = {}
+    idempotency_key: str = ""
+    idempotent_result_ttl: float = 300.0
+    delta: bool = False
+    version: int = 0
+    version_epoch: str = ""
+    data: Raw | None = None
+
+
+class Published(Value):
+    """Where a publication came to stand.
+
+    When ``suppressed`` is ``"idempotency"`` or ``"version"`` nothing was published
+    and ``position`` is the earlier result, or the top.
+    """
+
+    position: StreamPosition = NOWHERE
+    suppressed: Literal["", "idempotency", "version"] = ""
+
+
+class HistoryQuery(Value):
+    """Which part of a stream (engines, A.4).
+
+    ``limit`` 0: the position alone; -1: everything.  ``since`` excludes itself.
+    """
+
+    limit: int = 0
+    since: StreamPosition | None = None
+    reverse: bool = False
+    meta_ttl: float = 0.0
+
+
+class History(Value):
+    """Part of a stream, and the stream's top."""
+
+    publications: list[Publication] = []
+    position: StreamPosition = NOWHERE
+
+
+class PresenceStats(Value):
+    """How many connections, and how many different users."""
+
+    num_clients: int = 0
+    num_users: int = 0
+
+
+class Source:
+    """Why a subscription was allowed (auth and channels, 5)."""
+
+    UNKNOWN = 0
+    CONNECTION_TOKEN = 1
+    CONNECT_PROXY = 2
+    SUBSCRIPTION_TOKEN = 3
+    SUBSCRIBE_PROXY = 4
+    USER_LIMITED = 5
+    CLIENT_ALLOWED = 6
+    CLIENT_INSECURE = 7
+    UNI_CONNECT = 8
+    USER_PERSONAL = 9
+    SERVER_API = 10
+    STREAM_PROXY = 13
+
+
+class SubscribeOptions(Value):
+    """What one subscription may do; everything is decided, nothing is a wish.
+
+    ``expire_at`` 0 never expires.  ``info`` becomes ``chan_info``, ``data`` goes
+    into the subscribe reply.  ``presence`` and ``join_leave``: this subscriber is
+    seen by others; ``push_join_leave``: it sees them.  ``auto_recover``: treat
+    every subscribe as if it asked to recover (cache mode).
+    """
+
+    expire_at: int = 0
+    info: Raw = EMPTY
+    data: Raw = EMPTY
+    presence: bool = False
+    join_leave: bool = False
+    push_join_leave: bool = False
+    positioned: bool = False
+    recoverable: bool = False
+    recovery_mode: Literal["stream", "cache"] = "stream"
+    auto_recover: bool = False
+    history_meta_ttl: float = 0.0
+    delta_types: tuple[str, ...] = ()
+    tags_filter: bool = False
+    server_side_refresh: bool = False
+    source: int = Source.UNKNOWN
+
+
+class Admission(Value):
+    """Who a connection is, and what it is subscribed to from the start.
+
+    ``meta`` stays on the server.  ``exclusive`` names a channel: when somebody is
+    present there already, the user's other connections are closed first.
+    """
+
+    user: str = ""
+    expire_at: int = 0
+    info: Raw = EMPTY
+    data: Raw = EMPTY
+    meta: Raw = EMPTY
+    subs: dict[str, SubscribeOptions] = {}
+    server_side_refresh: bool = False
+    exclusive: str = ""
+
+
+class Expiry(Value):
+    """What became of a connection or subscription that was to expire.
+
+    ``expire_at`` 0: never.  ``info`` and ``meta`` replace what was there, unless
+    absent.  ``channels``, if given, are those the client's new token subscribes
+    it to.
+    """
+
+    expired: bool = False
+    expire_at: int = 0
+    info: Raw = EMPTY
+    meta: Raw = EMPTY
+    channels: frozenset[str] | None = None
+
+
+class NodeOptions(Value):
+    """The numbers by which a node lives (configuration, 6).
+
+    A negative ``pong_timeout`` waits for no pong, a negative ``ping_interval``
+    sends no ping, a negative ``position_check_delay`` checks no position.
+    """
+
+    name: str = ""
+    version: str = ""
+    ping_interval: Duration = 25.0
+    pong_timeout: Duration = 8.0
+    stale_close_delay: Duration = 10.0
+    expired_close_delay: Duration = 25.0
+    expired_sub_close_delay: Duration = 25.0
+    presence_update_interval: Duration = 27.0
+    position_check_delay: Duration = 40.0
+    position_max_time_lag: Duration = 0.0
+    channel_limit: int = 128
+    channel_max_length: int = 255
+    user_connection_limit: int = 0
+    concurrency: int = 1
+    recovery_limit: int = 300
+    include_server_time: bool = False
+    metrics_interval: Duration = 60.0
+    broadcast_slice: int = 1000

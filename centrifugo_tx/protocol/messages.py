@@ -1,0 +1,485 @@
+"""The client protocol's messages: one model for v1 and v2, JSON and Protobuf.
+
+Field names are those of the JSON form and of ``proto/client.proto``; defaults
+are the protocol's zero values and are not written (client protocol, 2.2 and 4).
+A field without a default is always written.  Payloads are ``msgspec.Raw``: JSON
+passes through as the bytes it came in, binary passes through Protobuf untouched.
+"""
+
+from typing import Annotated
+
+import msgspec
+
+from .codes import Disconnect, Error, Unsubscribe
+
+__all__ = [
+    "EMPTY",
+    "ClientInfo",
+    "Command",
+    "Connect",
+    "ConnectRequest",
+    "ConnectResult",
+    "Disconnect",
+    "EmulationRequest",
+    "Error",
+    "FilterNode",
+    "HistoryRequest",
+    "HistoryResult",
+    "Join",
+    "KeyedItem",
+    "Leave",
+    "Message",
+    "PingRequest",
+    "PingResult",
+    "PresenceRequest",
+    "PresenceResult",
+    "PresenceStatsRequest",
+    "PresenceStatsResult",
+    "Publication",
+    "PublishRequest",
+    "PublishResult",
+    "Push",
+    "RPCRequest",
+    "RPCResult",
+    "Raw",
+    "Refresh",
+    "RefreshRequest",
+    "RefreshResult",
+    "Reply",
+    "Result",
+    "SendRequest",
+    "StreamPosition",
+    "SubRefreshRequest",
+    "SubRefreshResult",
+    "Subscribe",
+    "SubscribeRequest",
+    "SubscribeResult",
+    "TrackBatch",
+    "Unsubscribe",
+    "UnsubscribeRequest",
+    "UnsubscribeResult",
+    "raw",
+]
+
+Raw = msgspec.Raw
+
+#: The absent payload.  Omission is decided by identity, so use this very object.
+EMPTY = Raw(b"")
+
+
+def raw(payload: bytes) -> Raw:
+    """Wrap *payload* for a message; empty bytes become the absent payload."""
+    return Raw(payload) if payload else EMPTY
+
+
+UInt32 = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
+Int32 = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
+#: The upper bound, 2**64 - 1, is more than msgspec can check.
+UInt64 = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class Part(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """What all messages have in common: values, never written when zero."""
+
+
+# --- Shared parts (4.3) -------------------------------------------------------
+
+
+class StreamPosition(Part):
+    """A place in a channel's stream: ``offset`` within one ``epoch``."""
+
+    offset: UInt64 = 0
+    epoch: str = ""
+
+
+class ClientInfo(Part):
+    """Who is behind a connection, as other subscribers may see it."""
+
+    user: str
+    client: str
+    conn_info: Raw = EMPTY
+    chan_info: Raw = EMPTY
+
+
+class Publication(Part):
+    """One message published into a channel.
+
+    ``offset`` counts from 1 within a stream; 0 means the channel keeps none.
+    ``time`` is milliseconds since 1970; ``delta`` marks ``data`` as a delta.
+    ``prev_data`` never leaves the brokers.
+    """
+
+    data: Raw = EMPTY
+    info: ClientInfo | None = None
+    offset: int = 0
+    tags: dict[str, str] = {}
+    delta: bool = False
+    time: int = 0
+    channel: str = ""
+    key: str = ""
+    removed: bool = False
+    score: int = 0
+    epoch: str = ""
+    prev_data: Raw = EMPTY
+    version: int = 0
+
+
+class FilterNode(Part):
+    """A publication filter by tags (9): a leaf, or ``and``/``or``/``not`` of nodes."""
+
+    op: str = ""
+    key: str = ""
+    cmp: str = ""
+    val: str = ""
+    vals: list[str] = []
+    nodes: list["FilterNode"] = []
+
+
+class KeyedItem(Part):
+    """A key a shared poll subscriber tracks, and the version it has."""
+
+    key: str = ""
+    version: UInt64 = 0
+
+
+class TrackBatch(Part):
+    """Keys to track under one signature (10.2)."""
+
+    signature: str = ""
+    items: list[KeyedItem] = []
+
+
+# --- Requests (4.1) -----------------------------------------------------------
+
+
+class SubscribeRequest(Part):
+    """Ask for a channel; ``recover`` asks for what was missed since a position."""
+
+    channel: str = ""
+    token: str = ""
+    recover: bool = False
+    epoch: str = ""
+    offset: UInt64 = 0
+    data: Raw = EMPTY
+    positioned: bool = False
+    recoverable: bool = False
+    join_leave: bool = False
+    delta: str = ""
+    tf: FilterNode | None = None
+    flag: int = 0
+    type: Int32 = 0
+    phase: Int32 = 0
+    cursor: str = ""
+    limit: Int32 = 0
+    asc: bool = False
+
+
+class ConnectRequest(Part):
+    """The first command: who is it, and which server-side channels it knows."""
+
+    token: str = ""
+    data: Raw = EMPTY
+    subs: dict[str, SubscribeRequest | None] = {}
+    name: str = ""
+    version: str = ""
+    headers: dict[str, str] = {}
+    flag: int = 0
+
+
+class UnsubscribeRequest(Part):
+    """Leave a channel."""
+
+    channel: str = ""
+
+
+class PublishRequest(Part):
+    """Publish into a channel (``type`` 1: into a map, under ``key``)."""
+
+    channel: str = ""
+    data: Raw = EMPTY
+    type: Int32 = 0
+    key: str = ""
+    removed: bool = False
+
+
+class PresenceRequest(Part):
+    """Ask who is in a channel."""
+
+    channel: str = ""
+
+
+class PresenceStatsRequest(Part):
+    """Ask how many are in a channel."""
+
+    channel: str = ""
+
+
+class HistoryRequest(Part):
+    """Read a channel's stream; ``limit`` 0 asks for the position alone."""
+
+    channel: str = ""
+    limit: Int32 = 0
+    since: StreamPosition | None = None
+    reverse: bool = False
+
+
+class PingRequest(Part):
+    """Not used by any SDK; here because the protocol names it."""
+
+
+class SendRequest(Part):
+    """A message to the server that gets no reply."""
+
+    data: Raw = EMPTY
+
+
+class RPCRequest(Part):
+    """A call of an application's method."""
+
+    data: Raw = EMPTY
+    method: str = ""
+
+
+class RefreshRequest(Part):
+    """A new connection token."""
+
+    token: str = ""
+
+
+class SubRefreshRequest(Part):
+    """A new subscription token; also tracking of shared poll keys."""
+
+    channel: str = ""
+    token: str = ""
+    type: Int32 = 0
+    track: list[TrackBatch] = []
+    untrack: list[str] = []
+
+
+class Command(Part):
+    """One command: an ``id`` and exactly one request (3).
+
+    The order of the fields is the order in which the reference looks for them.
+    """
+
+    id: UInt32 = 0
+    connect: ConnectRequest | None = None
+    ping: PingRequest | None = None
+    subscribe: SubscribeRequest | None = None
+    unsubscribe: UnsubscribeRequest | None = None
+    publish: PublishRequest | None = None
+    presence: PresenceRequest | None = None
+    presence_stats: PresenceStatsRequest | None = None
+    history: HistoryRequest | None = None
+    rpc: RPCRequest | None = None
+    send: SendRequest | None = None
+    refresh: RefreshRequest | None = None
+    sub_refresh: SubRefreshRequest | None = None
+
+
+class EmulationRequest(Part):
+    """Commands on their way to a session that another request holds open (1.4)."""
+
+    node: str = ""
+    session: str = ""
+    data: Raw = EMPTY
+
+
+# --- Results (4.2) ------------------------------------------------------------
+
+
+class SubscribeResult(Part):
+    """The answer to a subscribe; see 7.1 and 7.2 for ``offset``."""
+
+    expires: bool = False
+    ttl: int = 0
+    recoverable: bool = False
+    epoch: str = ""
+    publications: list[Publication] = []
+    recovered: bool = False
+    offset: int = 0
+    positioned: bool = False
+    data: Raw = EMPTY
+    was_recovering: bool = False
+    delta: bool = False
+    id: int = 0
+    type: int = 0
+    phase: int = 0
+    cursor: str = ""
+    state: list[Publication] = []
+    publish_debounce: int = 0
+
+
+class ConnectResult(Part):
+    """The answer to connect.  ``ping`` and ``ttl`` are seconds, ``time`` is ms."""
+
+    client: str = ""
+    version: str = ""
+    expires: bool = False
+    ttl: int = 0
+    data: Raw = EMPTY
+    subs: dict[str, SubscribeResult] = {}
+    ping: int = 0
+    pong: bool = False
+    session: str = ""
+    node: str = ""
+    time: int = 0
+
+
+class UnsubscribeResult(Part):
+    """Left."""
+
+
+class PublishResult(Part):
+    """Published."""
+
+
+class PresenceResult(Part):
+    """Who is in the channel, by client id."""
+
+    presence: dict[str, ClientInfo]
+
+
+class PresenceStatsResult(Part):
+    """How many connections and how many different users are in the channel."""
+
+    num_clients: int
+    num_users: int
+
+
+class HistoryResult(Part):
+    """Publications, and the top of the stream."""
+
+    publications: list[Publication]
+    epoch: str
+    offset: int
+
+
+class PingResult(Part):
+    """The answer to a ping command, which no SDK sends."""
+
+
+class RPCResult(Part):
+    """What the application answered."""
+
+    data: Raw = EMPTY
+
+
+class RefreshResult(Part):
+    """The connection lives on; ``ttl`` seconds more when ``expires``."""
+
+    client: str = ""
+    version: str = ""
+    expires: bool = False
+    ttl: int = 0
+
+
+class SubRefreshResult(Part):
+    """The subscription lives on; ``ttl`` seconds more when ``expires``."""
+
+    expires: bool = False
+    ttl: int = 0
+    items: list[Publication] = []
+
+
+Result = (
+    ConnectResult
+    | SubscribeResult
+    | UnsubscribeResult
+    | PublishResult
+    | PresenceResult
+    | PresenceStatsResult
+    | HistoryResult
+    | PingResult
+    | RPCResult
+    | RefreshResult
+    | SubRefreshResult
+)
+
+
+# --- Pushes (4.3) -------------------------------------------------------------
+
+
+class Join(Part):
+    """Somebody subscribed."""
+
+    info: ClientInfo
+
+
+class Leave(Part):
+    """Somebody left."""
+
+    info: ClientInfo
+
+
+class Message(Part):
+    """A message outside any channel."""
+
+    data: Raw = EMPTY
+
+
+class Subscribe(Part):
+    """The server subscribed the client to a channel."""
+
+    recoverable: bool = False
+    epoch: str = ""
+    offset: int = 0
+    positioned: bool = False
+    data: Raw = EMPTY
+
+
+class Connect(Part):
+    """What a unidirectional client gets instead of a connect reply."""
+
+    client: str = ""
+    version: str = ""
+    data: Raw = EMPTY
+    subs: dict[str, SubscribeResult] = {}
+    expires: bool = False
+    ttl: int = 0
+    ping: int = 0
+    pong: bool = False
+    session: str = ""
+    node: str = ""
+    time: int = 0
+
+
+class Refresh(Part):
+    """The server moved the connection's expiry."""
+
+    expires: bool = False
+    ttl: int = 0
+
+
+class Push(Part):
+    """What the server says unasked: exactly one of the parts, about ``channel``."""
+
+    channel: str = ""
+    pub: Publication | None = None
+    join: Join | None = None
+    leave: Leave | None = None
+    unsubscribe: Unsubscribe | None = None
+    message: Message | None = None
+    subscribe: Subscribe | None = None
+    connect: Connect | None = None
+    disconnect: Disconnect | None = None
+    refresh: Refresh | None = None
+
+
+class Reply(Part):
+    """The answer to the command with the same ``id``, or a push; empty: a ping."""
+
+    id: int = 0
+    error: Error | None = None
+    push: Push | None = None
+    connect: ConnectResult | None = None
+    subscribe: SubscribeResult | None = None
+    unsubscribe: UnsubscribeResult | None = None
+    publish: PublishResult | None = None
+    presence: PresenceResult | None = None
+    presence_stats: PresenceStatsResult | None = None
+    history: HistoryResult | None = None
+    ping: PingResult | None = None
+    rpc: RPCResult | None = None
+    refresh: RefreshResult | None = None
+    sub_refresh: SubRefreshResult | None = None
