@@ -1,6 +1,7 @@
 """The exceptions of the package; expected outcomes are results instead."""
 
 from .protocol.codes import Disconnect, Error
+from .protocol.errors import CentrifugoError, DecodeError, EncodeError
 
 __all__ = [
     "BrokerUnavailable",
@@ -11,10 +12,6 @@ __all__ = [
     "EncodeError",
     "ReplyError",
 ]
-
-
-class CentrifugoError(Exception):
-    """The root of all exceptions that this package raises on purpose."""
 
 
 class ReplyError(CentrifugoError):
@@ -31,14 +28,6 @@ class DisconnectClient(CentrifugoError):
     def __init__(self, disconnect: Disconnect) -> None:
         super().__init__(f"{disconnect.code}: {disconnect.reason}")
         self.disconnect = disconnect
-
-
-class DecodeError(CentrifugoError):
-    """The peer's bytes are not a message; says what and where."""
-
-
-class EncodeError(CentrifugoError):
-    """A payload cannot travel in this encoding (binary data to a JSON client)."""
 
 
 class BrokerUnavailable(CentrifugoError):
