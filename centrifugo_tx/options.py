@@ -38,11 +38,11 @@ Pem = Annotated[str, msgspec.Meta(extra={"kind": "pem"})]
 NOWHERE = StreamPosition()
 
 
-class Value(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Value(msgspec.Struct, frozen=True, gc=False):
     """What all classes of this module have in common."""
 
 
-class TransportInfo(Value):
+class TransportInfo(Value, frozen=True):
     """What is known of the way a client came.
 
     ``name`` is the field's name for it (``websocket``, ``uni_sse``, …), ``headers``
@@ -59,7 +59,7 @@ class TransportInfo(Value):
     headers: Mapping[str, tuple[str, ...]] = {}
 
 
-class ChannelOptions(Value):
+class ChannelOptions(Value, frozen=True):
     """What a channel's namespace says about the channel itself."""
 
     subscription_type: str = ""
@@ -80,7 +80,7 @@ class ChannelOptions(Value):
         return self.history_size > 0 and self.history_ttl > 0
 
 
-class PublishOptions(Value):
+class PublishOptions(Value, frozen=True):
     """How to publish (engines, A.2).
 
     History needs both ``history_size`` and ``history_ttl``; ``history_meta_ttl`` 0
@@ -101,7 +101,7 @@ class PublishOptions(Value):
     data: Raw | None = None
 
 
-class Published(Value):
+class Published(Value, frozen=True):
     """Where a publication came to stand.
 
     When ``suppressed`` is ``"idempotency"`` or ``"version"`` nothing was published
@@ -112,7 +112,7 @@ class Published(Value):
     suppressed: Literal["", "idempotency", "version"] = ""
 
 
-class HistoryQuery(Value):
+class HistoryQuery(Value, frozen=True):
     """Which part of a stream (engines, A.4).
 
     ``limit`` 0: the position alone; -1: everything.  ``since`` excludes itself.
@@ -124,14 +124,14 @@ class HistoryQuery(Value):
     meta_ttl: float = 0.0
 
 
-class History(Value):
+class History(Value, frozen=True):
     """Part of a stream, and the stream's top."""
 
     publications: list[Publication] = []
     position: StreamPosition = NOWHERE
 
 
-class PresenceStats(Value):
+class PresenceStats(Value, frozen=True):
     """How many connections, and how many different users."""
 
     num_clients: int = 0
@@ -155,7 +155,7 @@ class Source:
     STREAM_PROXY = 13
 
 
-class SubscribeOptions(Value):
+class SubscribeOptions(Value, frozen=True):
     """What one subscription may do; everything is decided, nothing is a wish.
 
     ``expire_at`` 0 never expires.  ``info`` becomes ``chan_info``, ``data`` goes
@@ -181,7 +181,7 @@ class SubscribeOptions(Value):
     source: int = Source.UNKNOWN
 
 
-class Admission(Value):
+class Admission(Value, frozen=True):
     """Who a connection is, and what it is subscribed to from the start.
 
     ``meta`` stays on the server.  ``exclusive`` names a channel: when somebody is
@@ -198,7 +198,7 @@ class Admission(Value):
     exclusive: str = ""
 
 
-class Expiry(Value):
+class Expiry(Value, frozen=True):
     """What became of a connection or subscription that was to expire.
 
     ``expire_at`` 0: never.  ``info`` and ``meta`` replace what was there, unless
@@ -213,7 +213,7 @@ class Expiry(Value):
     channels: frozenset[str] | None = None
 
 
-class NodeOptions(Value):
+class NodeOptions(Value, frozen=True):
     """The numbers by which a node lives (configuration, 6).
 
     A negative ``pong_timeout`` waits for no pong, a negative ``ping_interval``

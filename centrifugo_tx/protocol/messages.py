@@ -85,14 +85,14 @@ class Part(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 # --- Shared parts (4.3) -------------------------------------------------------
 
 
-class StreamPosition(Part):
+class StreamPosition(Part, frozen=True):
     """A place in a channel's stream: ``offset`` within one ``epoch``."""
 
     offset: UInt64 = 0
     epoch: str = ""
 
 
-class ClientInfo(Part):
+class ClientInfo(Part, frozen=True):
     """Who is behind a connection, as other subscribers may see it."""
 
     user: str
@@ -101,7 +101,7 @@ class ClientInfo(Part):
     chan_info: Raw = EMPTY
 
 
-class Publication(Part):
+class Publication(Part, frozen=True):
     """One message published into a channel.
 
     ``offset`` counts from 1 within a stream; 0 means the channel keeps none.
@@ -124,7 +124,7 @@ class Publication(Part):
     version: int = 0
 
 
-class FilterNode(Part):
+class FilterNode(Part, frozen=True):
     """A publication filter by tags (9): a leaf, or ``and``/``or``/``not`` of nodes."""
 
     op: str = ""
@@ -135,14 +135,14 @@ class FilterNode(Part):
     nodes: list["FilterNode"] = []
 
 
-class KeyedItem(Part):
+class KeyedItem(Part, frozen=True):
     """A key a shared poll subscriber tracks, and the version it has."""
 
     key: str = ""
     version: UInt64 = 0
 
 
-class TrackBatch(Part):
+class TrackBatch(Part, frozen=True):
     """Keys to track under one signature (10.2)."""
 
     signature: str = ""
@@ -152,7 +152,7 @@ class TrackBatch(Part):
 # --- Requests (4.1) -----------------------------------------------------------
 
 
-class SubscribeRequest(Part):
+class SubscribeRequest(Part, frozen=True):
     """Ask for a channel; ``recover`` asks for what was missed since a position."""
 
     channel: str = ""
@@ -174,7 +174,7 @@ class SubscribeRequest(Part):
     asc: bool = False
 
 
-class ConnectRequest(Part):
+class ConnectRequest(Part, frozen=True):
     """The first command: who is it, and which server-side channels it knows."""
 
     token: str = ""
@@ -186,13 +186,13 @@ class ConnectRequest(Part):
     flag: int = 0
 
 
-class UnsubscribeRequest(Part):
+class UnsubscribeRequest(Part, frozen=True):
     """Leave a channel."""
 
     channel: str = ""
 
 
-class PublishRequest(Part):
+class PublishRequest(Part, frozen=True):
     """Publish into a channel (``type`` 1: into a map, under ``key``)."""
 
     channel: str = ""
@@ -202,19 +202,19 @@ class PublishRequest(Part):
     removed: bool = False
 
 
-class PresenceRequest(Part):
+class PresenceRequest(Part, frozen=True):
     """Ask who is in a channel."""
 
     channel: str = ""
 
 
-class PresenceStatsRequest(Part):
+class PresenceStatsRequest(Part, frozen=True):
     """Ask how many are in a channel."""
 
     channel: str = ""
 
 
-class HistoryRequest(Part):
+class HistoryRequest(Part, frozen=True):
     """Read a channel's stream; ``limit`` 0 asks for the position alone."""
 
     channel: str = ""
@@ -223,30 +223,30 @@ class HistoryRequest(Part):
     reverse: bool = False
 
 
-class PingRequest(Part):
+class PingRequest(Part, frozen=True):
     """Not used by any SDK; here because the protocol names it."""
 
 
-class SendRequest(Part):
+class SendRequest(Part, frozen=True):
     """A message to the server that gets no reply."""
 
     data: Raw = EMPTY
 
 
-class RPCRequest(Part):
+class RPCRequest(Part, frozen=True):
     """A call of an application's method."""
 
     data: Raw = EMPTY
     method: str = ""
 
 
-class RefreshRequest(Part):
+class RefreshRequest(Part, frozen=True):
     """A new connection token."""
 
     token: str = ""
 
 
-class SubRefreshRequest(Part):
+class SubRefreshRequest(Part, frozen=True):
     """A new subscription token; also tracking of shared poll keys."""
 
     channel: str = ""
@@ -256,7 +256,7 @@ class SubRefreshRequest(Part):
     untrack: list[str] = []
 
 
-class Command(Part):
+class Command(Part, frozen=True):
     """One command: an ``id`` and exactly one request (3).
 
     The order of the fields is the order in which the reference looks for them.
@@ -277,7 +277,7 @@ class Command(Part):
     sub_refresh: SubRefreshRequest | None = None
 
 
-class EmulationRequest(Part):
+class EmulationRequest(Part, frozen=True):
     """Commands on their way to a session that another request holds open (1.4)."""
 
     node: str = ""
@@ -288,7 +288,7 @@ class EmulationRequest(Part):
 # --- Results (4.2) ------------------------------------------------------------
 
 
-class SubscribeResult(Part):
+class SubscribeResult(Part, frozen=True):
     """The answer to a subscribe; see 7.1 and 7.2 for ``offset``."""
 
     expires: bool = False
@@ -310,7 +310,7 @@ class SubscribeResult(Part):
     publish_debounce: int = 0
 
 
-class ConnectResult(Part):
+class ConnectResult(Part, frozen=True):
     """The answer to connect.  ``ping`` and ``ttl`` are seconds, ``time`` is ms."""
 
     client: str = ""
@@ -326,28 +326,28 @@ class ConnectResult(Part):
     time: int = 0
 
 
-class UnsubscribeResult(Part):
+class UnsubscribeResult(Part, frozen=True):
     """Left."""
 
 
-class PublishResult(Part):
+class PublishResult(Part, frozen=True):
     """Published."""
 
 
-class PresenceResult(Part):
+class PresenceResult(Part, frozen=True):
     """Who is in the channel, by client id."""
 
     presence: dict[str, ClientInfo]
 
 
-class PresenceStatsResult(Part):
+class PresenceStatsResult(Part, frozen=True):
     """How many connections and how many different users are in the channel."""
 
     num_clients: int
     num_users: int
 
 
-class HistoryResult(Part):
+class HistoryResult(Part, frozen=True):
     """Publications, and the top of the stream."""
 
     publications: list[Publication]
@@ -355,17 +355,17 @@ class HistoryResult(Part):
     offset: int
 
 
-class PingResult(Part):
+class PingResult(Part, frozen=True):
     """The answer to a ping command, which no SDK sends."""
 
 
-class RPCResult(Part):
+class RPCResult(Part, frozen=True):
     """What the application answered."""
 
     data: Raw = EMPTY
 
 
-class RefreshResult(Part):
+class RefreshResult(Part, frozen=True):
     """The connection lives on; ``ttl`` seconds more when ``expires``."""
 
     client: str = ""
@@ -374,7 +374,7 @@ class RefreshResult(Part):
     ttl: int = 0
 
 
-class SubRefreshResult(Part):
+class SubRefreshResult(Part, frozen=True):
     """The subscription lives on; ``ttl`` seconds more when ``expires``."""
 
     expires: bool = False
@@ -400,25 +400,25 @@ Result = (
 # --- Pushes (4.3) -------------------------------------------------------------
 
 
-class Join(Part):
+class Join(Part, frozen=True):
     """Somebody subscribed."""
 
     info: ClientInfo
 
 
-class Leave(Part):
+class Leave(Part, frozen=True):
     """Somebody left."""
 
     info: ClientInfo
 
 
-class Message(Part):
+class Message(Part, frozen=True):
     """A message outside any channel."""
 
     data: Raw = EMPTY
 
 
-class Subscribe(Part):
+class Subscribe(Part, frozen=True):
     """The server subscribed the client to a channel."""
 
     recoverable: bool = False
@@ -428,7 +428,7 @@ class Subscribe(Part):
     data: Raw = EMPTY
 
 
-class Connect(Part):
+class Connect(Part, frozen=True):
     """What a unidirectional client gets instead of a connect reply."""
 
     client: str = ""
@@ -444,14 +444,14 @@ class Connect(Part):
     time: int = 0
 
 
-class Refresh(Part):
+class Refresh(Part, frozen=True):
     """The server moved the connection's expiry."""
 
     expires: bool = False
     ttl: int = 0
 
 
-class Push(Part):
+class Push(Part, frozen=True):
     """What the server says unasked: exactly one of the parts, about ``channel``."""
 
     channel: str = ""
@@ -466,7 +466,7 @@ class Push(Part):
     refresh: Refresh | None = None
 
 
-class Reply(Part):
+class Reply(Part, frozen=True):
     """The answer to the command with the same ``id``, or a push; empty: a ping."""
 
     id: int = 0
