@@ -14,6 +14,7 @@ from .protocol.messages import EMPTY, ClientInfo, Publication, Raw, StreamPositi
 __all__ = [
     "NOWHERE",
     "Admission",
+    "Answer",
     "ChannelOptions",
     "Duration",
     "Expiry",
@@ -57,6 +58,14 @@ class TransportInfo(Value, frozen=True):
     emulated: bool = False
     pings: bool = True
     headers: Mapping[str, tuple[str, ...]] = {}
+
+
+class Answer(Value, frozen=True):
+    """What an HTTP endpoint answers, apart from how it gets onto the wire."""
+
+    status: int = 200
+    body: bytes = b""
+    content_type: str = ""
 
 
 class ChannelOptions(Value, frozen=True):
