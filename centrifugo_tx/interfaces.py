@@ -66,8 +66,14 @@ class ITransport(Interface):
     def close(disconnect: Disconnect) -> None:
         """Flush (not for 3000 and 3008), tell the peer why, and go.
 
-        May be called more than once; the client was told already.
+        Called once; nothing is written after it.
         """
+
+    def pause() -> None:
+        """Read nothing more from the peer until `resume`."""
+
+    def resume() -> None:
+        """Read again; no error if it was not paused."""
 
 
 class IBrokerEventHandler(Interface):

@@ -1,0 +1,342 @@
+"""One channel on this node: its place in the stream, who listens, the fan-out."""
+
+from collections import deque
+from collections.abc import Sequence
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from attrs import define, field
+from twisted.internet.interfaces import IReactorTime
+
+from ..errors import EncodeError
+from ..interfaces import ITransport
+from ..protocol.codes import INAPPROPRIATE_PROTOCOL
+from ..protocol.messages import Publication, Push, StreamPosition
+from ..protocol.wire import Wire
+from .recovery import Held, Recovery
+from .traffic import Traffic
+
+if TYPE_CHECKING:
+    from .subscription import Subscription
+
+__all__ = ["Channel", "FanOut", "Lane"]
+
+
+@define(eq=False)
+class Lane:
+    """Subscribers who get the same bytes."""
+
+    wire: Wire
+    members: "dict[Subscription, ITransport]" = field(factory=dict, init=False)
+
+
+@define(eq=False)
+class _Cast:
+    """One frame on its way to many, of which a part had their turn."""
+
+    frame: bytes
+    members: "Sequence[tuple[Subscription, ITransport]]"
+    done: int
+    #: Who left since.
+    gone: "set[Subscription]" = field(factory=set, init=False)
+
+
+@define(eq=False)
+class FanOut:
+    """What all channels of a node need for theirs.
+
+    ``limit`` is how many writes one channel may do in one turn of the reactor, so
+    that others have their turn.
+    """
+
+    clock: IReactorTime
+    limit: int
+    traffic: Traffic
+
+
+@define(eq=False)
+class Channel:
+    """Who listens to one channel on this node, and how far the stream has come.
+
+    The position belongs to the channel: all subscribers here see one ordered
+    stream, so a gap is found once.  It is learned from deliveries alone.  A
+    subscriber *arrives* (what comes is held for it), then *settles*, and enters
+    its lane as soon as it stands where the channel stands; until then it is
+    *ahead*.  The rules are in the architecture document, "The hot path".
+    """
+
+    name: str
+    _fan_out: FanOut
+    offset: int = field(default=0, init=False)
+    epoch: str = field(default="", init=False)
+    known: bool = field(default=False, init=False)
+    #: When the position was last confirmed, by a delivery or by storage.
+    confirmed: float = field(default=0.0, init=False)
+    #: Whether the broker delivers here; kept by `Listening`.
+    listening: bool = field(default=False, init=False)
+    subscribers: "dict[Subscription, None]" = field(factory=dict, init=False)
+    lanes: dict[Wire, Lane] = field(factory=dict, init=False)
+    _positioned: "dict[Subscription, None]" = field(factory=dict, init=False)
+    _arriving: "dict[Subscription, list[Held]] | None" = field(default=None, init=False)
+    _ahead: "dict[Subscription, int] | None" = field(default=None, init=False)
+    _observers: dict[Wire, Lane] | None = field(default=None, init=False)
+    _casts: deque[_Cast] | None = field(default=None, init=False)
+
+    # --- Coming and going ------------------------------------------------------
+
+    def arrive(self, subscription: "Subscription") -> None:
+        """Hold every publication for *subscription* from now on."""
+        if self._arriving is None:
+            self._arriving = {}
+        self._arriving[subscription] = []
+        self.subscribers[subscription] = None
+
+    def held(self, subscription: "Subscription") -> list[Held]:
+        """Return what was held for *subscription* so far."""
+        return self._arriving[subscription] if self._arriving else []
+
+    def settle(
+        self, subscription: "Subscription", recovery: Recovery | None
+    ) -> "tuple[bool, list[Subscription]]":
+        """Give *subscription* its place; call it in the turn that writes the reply.
+
+        :param recovery: where it stands; None if it does not care.
+        :return: whether it has a place now, and who lost theirs because storage
+            has begun a new epoch.
+        """
+        assert self._arriving is not None
+        lost: list[Subscription] = []
+        if recovery is not None:
+            if recovery.broken:
+                return False, lost
+            if self.known and recovery.epoch != self.epoch and self.epoch:
+                lost = self.forget_position()
+            if self.known and self.offset > recovery.upto:
+                return False, lost
+        del self._arriving[subscription]
+        if not self._arriving:
+            self._arriving = None
+        if recovery is None:
+            self._enter(subscription)
+        elif self.known and self.offset == recovery.upto:
+            self._positioned[subscription] = None
+            self._enter(subscription)
+        else:
+            if self._ahead is None:
+                self._ahead = {}
+            self._ahead[subscription] = recovery.upto
+            subscription.epoch = recovery.epoch
+        if subscription.options.push_join_leave:
+            self._observe(subscription)
+        return True, lost
+
+    def leave(self, subscription: "Subscription") -> None:
+        """Give *subscription* nothing more; no error if it is not here."""
+        self.subscribers.pop(subscription, None)
+        self._positioned.pop(subscription, None)
+        if self._arriving is not None and self._arriving.pop(subscription, None) is not None:
+            self._arriving = self._arriving or None
+        if self._ahead is not None and self._ahead.pop(subscription, None) is not None:
+            self._ahead = self._ahead or None
+        lane = subscription.lane
+        if lane is not None:
+            subscription.lane = None
+            del lane.members[subscription]
+            if not lane.members:
+                self.lanes.pop(lane.wire, None)
+        if self._observers is not None:
+            self._unobserve(subscription)
+        if self._casts:
+            self._pass_over(subscription)
+
+    def _enter(self, subscription: "Subscription") -> None:
+        transport = subscription.client.transport
+        lane = self.lanes.get(transport.wire)
+        if lane is None:
+            lane = self.lanes[transport.wire] = Lane(transport.wire)
+        lane.members[subscription] = transport
+        subscription.lane = lane
+
+    def _observe(self, subscription: "Subscription") -> None:
+        transport = subscription.client.transport
+        if self._observers is None:
+            self._observers = {}
+        lane = self._observers.get(transport.wire)
+        if lane is None:
+            lane = self._observers[transport.wire] = Lane(transport.wire)
+        lane.members[subscription] = transport
+
+    def _unobserve(self, subscription: "Subscription") -> None:
+        assert self._observers is not None
+        lane = self._observers.get(subscription.client.transport.wire)
+        if lane is not None and lane.members.pop(subscription, None) is not None:
+            if not lane.members:
+                del self._observers[lane.wire]
+            self._observers = self._observers or None
+
+    # --- Deliveries ------------------------------------------------------------
+
+    def deliver(
+        self, publication: Publication, position: StreamPosition
+    ) -> "list[Subscription]":
+        """Send to all who are here; return those who lost their place.
+
+        They have left when this returns, and got nothing of this publication.
+        """
+        offset = position.offset
+        if self._arriving is not None:
+            for held in self._arriving.values():
+                held.append((publication, position))
+        if not offset:
+            self._cast(publication)
+            if self._ahead is not None:
+                self._send_to(list(self._ahead), publication)
+            return []
+        lost: list[Subscription] = []
+        passed = False
+        if self.known:
+            if self.epoch and position.epoch != self.epoch:
+                lost = list(self._positioned)
+            elif offset > self.offset + 1:
+                lost = list(self._positioned)
+            elif offset <= self.offset:
+                passed = True
+            for subscription in lost:
+                self.leave(subscription)
+        if not passed:
+            self.known, self.offset, self.epoch = True, offset, position.epoch
+            self.confirmed = self._fan_out.clock.seconds()
+            self._cast(publication)
+        if self._ahead is not None:
+            lost += self._catch_up(publication, position)
+        return lost
+
+    def _catch_up(
+        self, publication: Publication, position: StreamPosition
+    ) -> "list[Subscription]":
+        """Take those along who stood ahead of the channel."""
+        lost, next_for = [], []
+        offset = position.offset
+        assert self._ahead is not None
+        for subscription, upto in self._ahead.items():
+            if subscription.epoch and position.epoch != subscription.epoch:
+                lost.append(subscription)
+            elif offset > upto + 1:
+                lost.append(subscription)
+            elif offset == upto + 1:
+                next_for.append(subscription)
+                self._ahead[subscription] = offset
+        for subscription in lost:
+            self.leave(subscription)
+        self._send_to(next_for, publication)
+        for subscription, upto in list((self._ahead or {}).items()):
+            if upto == self.offset:
+                del self._ahead[subscription]
+                self._positioned[subscription] = None
+                self._enter(subscription)
+        self._ahead = self._ahead or None
+        return lost
+
+    def forget_position(self) -> "list[Subscription]":
+        """Take nothing for granted any more; return those who lost their place."""
+        lost = list(self._positioned)
+        for subscription in lost:
+            self.leave(subscription)
+        self.known, self.offset, self.epoch = False, 0, ""
+        return lost
+
+    def compare(self, top: StreamPosition) -> "list[Subscription]":
+        """Compare with storage; return those who are not at its top.
+
+        They have left when this returns.
+        """
+        lost: list[Subscription] = []
+        if self.known and (self.offset, self.epoch) != (top.offset, top.epoch):
+            lost = self.forget_position()
+        for subscription, upto in list((self._ahead or {}).items()):
+            if (upto, subscription.epoch) != (top.offset, top.epoch):
+                self.leave(subscription)
+                lost.append(subscription)
+        self.confirmed = self._fan_out.clock.seconds()
+        return lost
+
+    @property
+    def has_positioned(self) -> bool:
+        """Whether anybody here relies on the position."""
+        return bool(self._positioned or self._ahead)
+
+    def announce(self, push: Push) -> None:
+        """Send a join or leave to those who asked for them."""
+        if self._observers is not None:
+            self._cast_push(push, self._observers, "push_join" if push.join else "push_leave")
+
+    # --- Fan-out ---------------------------------------------------------------
+
+    def _cast(self, publication: Publication) -> None:
+        if self.lanes:
+            push = Push(channel=self.name, pub=publication)
+            self._cast_push(push, self.lanes, "push_publication")
+
+    def _cast_push(self, push: Push, lanes: dict[Wire, Lane], kind: str) -> None:
+        """Send *push*: at once to a slice, in later turns to the rest."""
+        room = 0 if self._casts else self._fan_out.limit
+        for lane in list(lanes.values()):
+            try:
+                frame = lane.wire.push(push)
+            except EncodeError:
+                self._refuse(list(lane.members))
+                continue
+            self._fan_out.traffic.sent(lane.wire, kind).add(
+                len(lane.members), len(frame)
+            )
+            if len(lane.members) <= room:
+                room -= len(lane.members)
+                # A copy, because a write may close a client, which then leaves.
+                for transport in list(lane.members.values()):
+                    transport.write(frame)
+            else:
+                self._queue(_Cast(frame, list(lane.members.items()), room))
+                room = 0
+
+    def _send_to(
+        self, subscriptions: "Sequence[Subscription]", publication: Publication
+    ) -> None:
+        push = Push(channel=self.name, pub=publication)
+        for subscription in subscriptions:
+            subscription.client.push(push)
+
+    def _refuse(self, subscriptions: "Sequence[Subscription]") -> None:
+        for subscription in subscriptions:
+            subscription.client.close(INAPPROPRIATE_PROTOCOL)
+
+    def _queue(self, cast: _Cast) -> None:
+        for _, transport in islice(cast.members, cast.done):
+            transport.write(cast.frame)
+        if self._casts is None:
+            self._casts = deque()
+            self._fan_out.clock.callLater(0, self._continue)
+        self._casts.append(cast)
+
+    def _continue(self) -> None:
+        """Send the next slice of what is under way."""
+        assert self._casts is not None
+        room = self._fan_out.limit
+        while self._casts and room:
+            cast = self._casts[0]
+            part = cast.members[cast.done : cast.done + room]
+            cast.done += len(part)
+            room -= len(part)
+            if cast.done >= len(cast.members):
+                self._casts.popleft()
+            for subscription, transport in part:
+                if subscription not in cast.gone:
+                    transport.write(cast.frame)
+        if self._casts:
+            self._fan_out.clock.callLater(0, self._continue)
+        else:
+            self._casts = None
+
+    def _pass_over(self, subscription: "Subscription") -> None:
+        """Leave *subscription* out of what is still to be sent."""
+        for cast in self._casts or ():
+            cast.gone.add(subscription)

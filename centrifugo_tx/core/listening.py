@@ -1,0 +1,129 @@
+"""Which channels this node receives from the broker (engines, A.5)."""
+
+from typing import TYPE_CHECKING
+
+from attrs import define, field
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ..interfaces import IBroker
+
+if TYPE_CHECKING:
+    from .channel import Channel
+    from .hub import Hub
+
+__all__ = ["Listening"]
+
+#: Seconds to wait before an unsubscribe that failed is tried again.
+RETRY = 0.5
+
+
+@define(eq=False)
+class Listening:
+    """Subscribes the node when a channel's first subscriber comes.
+
+    When the last one has left, the node stays for ``linger`` seconds, since those
+    who reconnect come back at once; then it leaves, and the channel is forgotten.
+    """
+
+    _broker: IBroker
+    _hub: "Hub"
+    _clock: IReactorTime
+    linger: float = 1.0
+    _waiting: "dict[Channel, list[Deferred[None]]]" = field(factory=dict, init=False)
+    _leaving: "set[Channel]" = field(factory=set, init=False)
+    #: Channels without subscribers, in the order of when they are due.
+    _vacant: "dict[Channel, float]" = field(factory=dict, init=False)
+    _sweep: IDelayedCall | None = field(default=None, init=False)
+    _log = Logger()
+
+    def start(self, channel: "Channel") -> "Deferred[None]":
+        """Return a Deferred that fires when the broker delivers *channel* here."""
+        self._vacant.pop(channel, None)
+        if channel.listening:
+            return succeed(None)
+        done: Deferred[None] = Deferred()
+        waiting = self._waiting.get(channel)
+        if waiting is None:
+            self._waiting[channel] = [done]
+            if channel not in self._leaving:
+                self._subscribe(channel)
+        else:
+            waiting.append(done)
+        return done
+
+    def vacate(self, channel: "Channel") -> None:
+        """Take note that somebody left *channel*."""
+        if not channel.subscribers:
+            self._due(channel, self.linger)
+
+    def stop(self) -> None:
+        """Leave nothing behind in the reactor."""
+        if self._sweep is not None:
+            self._sweep.cancel()
+            self._sweep = None
+        self._vacant.clear()
+
+    def _subscribe(self, channel: "Channel") -> None:
+        started = self._broker.subscribe(channel.name)
+        started.addCallback(self._subscribed, channel)
+        started.addErrback(self._refused, channel)
+
+    def _subscribed(self, _: None, channel: "Channel") -> None:
+        channel.listening = True
+        for done in self._waiting.pop(channel):
+            done.callback(None)
+        self.vacate(channel)
+
+    def _refused(self, failure: Failure, channel: "Channel") -> None:
+        for done in self._waiting.pop(channel):
+            done.errback(Failure(failure.value))
+        self.vacate(channel)
+
+    def _due(self, channel: "Channel", delay: float) -> None:
+        self._vacant[channel] = self._clock.seconds() + delay
+        if self._sweep is None:
+            self._sweep = self._clock.callLater(delay, self._leave)
+
+    def _leave(self) -> None:
+        """Unsubscribe from what stayed without subscribers."""
+        self._sweep = None
+        now = self._clock.seconds()
+        for channel, due in list(self._vacant.items()):
+            if due > now:
+                self._sweep = self._clock.callLater(due - now, self._leave)
+                break
+            del self._vacant[channel]
+            if channel.subscribers or channel in self._waiting:
+                continue
+            if not channel.listening:
+                self._forget(channel)
+                continue
+            channel.listening = False
+            self._leaving.add(channel)
+            left = self._broker.unsubscribe(channel.name)
+            left.addCallbacks(
+                self._left, self._stuck, callbackArgs=(channel,), errbackArgs=(channel,)
+            )
+
+    def _left(self, _: None, channel: "Channel") -> None:
+        self._leaving.discard(channel)
+        channel.forget_position()
+        if channel in self._waiting:
+            self._subscribe(channel)
+        else:
+            self._forget(channel)
+
+    def _stuck(self, failure: Failure, channel: "Channel") -> None:
+        self._leaving.discard(channel)
+        if channel in self._waiting:
+            self._subscribe(channel)
+        else:
+            channel.listening = True
+            self._due(channel, RETRY)
+
+    def _forget(self, channel: "Channel") -> None:
+        if not channel.subscribers:
+            self._hub.channels.pop(channel.name, None)

@@ -1,0 +1,235 @@
+"""One client in one channel."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from ..errors import BrokerUnavailable, DisconnectClient, ReplyError
+from ..options import History, HistoryQuery, SubscribeOptions
+from ..protocol.codes import (
+    CONNECTION_CLOSED,
+    INSUFFICIENT_STATE,
+    LOST_POSITION,
+    SERVER_ERROR,
+    UNRECOVERABLE_POSITION,
+)
+from ..protocol.messages import (
+    EMPTY,
+    ClientInfo,
+    Publication,
+    StreamPosition,
+    SubscribeRequest,
+    SubscribeResult,
+)
+from .channel import Channel, Lane
+from .recovery import Held, Recovery, fresh, recover_latest, recover_stream
+
+if TYPE_CHECKING:
+    from .client import Client
+
+__all__ = ["Subscription"]
+
+#: The flag by which a client would rather have an error than lose publications.
+REJECT_UNRECOVERED = 2
+
+_UNDECIDED = SubscribeOptions()
+
+
+@define(eq=False)
+class Subscription:
+    """What a client is to one channel, and what it may do there.
+
+    Made when the wish is heard; *begun* when the policy agreed, *settled* in the
+    turn in which the client is told.
+    """
+
+    client: "Client"
+    name: str
+    server_side: bool = False
+    options: SubscribeOptions = _UNDECIDED
+    info: ClientInfo | None = None
+    expire_at: int = 0
+    channel: Channel | None = None
+    lane: Lane | None = None
+    epoch: str = ""
+    settled: bool = False
+    ended: bool = False
+    _present: bool = False
+    _history: History | None = None
+    _log = Logger()
+
+    @property
+    def positioned(self) -> bool:
+        """Whether it relies on a place in the stream."""
+        return self.options.positioned or self.options.recoverable
+
+    async def begin(self, options: SubscribeOptions, request: SubscribeRequest) -> None:
+        """Do all that has to be waited for.
+
+        :raises DisconnectClient: 3004, the engine failed.
+        """
+        client = self.client
+        node = client.node
+        self.options = options
+        self.expire_at = options.expire_at
+        self.info = client.info
+        if options.info is not EMPTY:
+            self.info = ClientInfo(
+                client.user, client.id, client.info.conn_info, options.info
+            )
+        self.channel = channel = node.hub.channel(self.name)
+        channel.arrive(self)
+        node.hub.num_subscriptions += 1
+        try:
+            if not channel.listening:
+                await node.listening.start(channel)
+            if options.presence:
+                self._present = True
+                await node.engine.presence.add(self.name, client.id, self.info)
+            if self.positioned:
+                self._history = await self._read(request)
+        except (DisconnectClient, ReplyError):
+            raise
+        except BrokerUnavailable as reason:
+            self._log.warn(
+                "cannot subscribe to {channel}: {reason}",
+                channel=self.name,
+                reason=reason,
+                client=client.id,
+            )
+            raise DisconnectClient(SERVER_ERROR) from None
+        if self.ended:
+            raise DisconnectClient(CONNECTION_CLOSED)
+
+    def _read(self, request: SubscribeRequest) -> "Deferred[History]":
+        """Read as much of the stream as recovery needs (7.2, 7.3)."""
+        options, node = self.options, self.client.node
+        ttl = options.history_meta_ttl
+        if not self._recovering(request):
+            query = HistoryQuery(meta_ttl=ttl)
+        elif options.recovery_mode == "cache":
+            query = HistoryQuery(limit=1, reverse=True, meta_ttl=ttl)
+        else:
+            since = StreamPosition(request.offset, request.epoch)
+            query = HistoryQuery(node.options.recovery_limit, since, meta_ttl=ttl)
+        return node.engine.broker.history(self.name, query)
+
+    def _recovering(self, request: SubscribeRequest) -> bool:
+        return self.options.recoverable and (
+            request.recover or self.options.auto_recover
+        )
+
+    def settle(
+        self, request: SubscribeRequest
+    ) -> tuple[SubscribeResult, Sequence[Publication]]:
+        """Take the place in the channel; the caller writes the reply at once.
+
+        :return: what the client is told, and what must follow in the same turn.
+        :raises DisconnectClient: 3010, no place can be given.
+        :raises ReplyError: 112, not recovered, and the client had rather know.
+        """
+        assert self.channel is not None
+        held = self.channel.held(self)
+        stored = [each for each in held if each[1].offset]
+        if not self.positioned:
+            self._enter(None)
+            return self._result(request, None), [each[0] for each in held]
+        recovery = self._recover(request, stored)
+        if (
+            request.flag & REJECT_UNRECOVERED
+            and request.recover
+            and self.options.recoverable
+            and self.options.recovery_mode == "stream"
+            and not recovery.recovered
+        ):
+            raise ReplyError(UNRECOVERABLE_POSITION)
+        self._enter(recovery)
+        passing = [each[0] for each in held if not each[1].offset]
+        return self._result(request, recovery), passing
+
+    def _recover(self, request: SubscribeRequest, held: Sequence[Held]) -> Recovery:
+        assert self._history is not None
+        history, self._history = self._history, None
+        if not self._recovering(request):
+            return fresh(history, held)
+        since = StreamPosition(request.offset, request.epoch)
+        cache = self.options.recovery_mode == "cache"
+        recover = recover_latest if cache else recover_stream
+        recovery = recover(since, history, held)
+        self.client.node.count_recovery(recovery)
+        return recovery
+
+    def _enter(self, recovery: Recovery | None) -> None:
+        assert self.channel is not None
+        placed, lost = self.channel.settle(self, recovery)
+        self.client.node.lose(lost)
+        if not placed:
+            # What this node saw does not fit what storage says: find out who is right.
+            self.client.node.check_position(self.channel)
+            raise DisconnectClient(INSUFFICIENT_STATE)
+        self.settled = True
+
+    def _result(
+        self, request: SubscribeRequest, recovery: Recovery | None
+    ) -> SubscribeResult:
+        options = self.options
+        expires = bool(
+            self.expire_at and not options.server_side_refresh and not self.server_side
+        )
+        was_recovering = request.recover or bool(recovery and options.auto_recover)
+        ttl = self.client.ttl(self.expire_at) if expires else 0
+        if recovery is None:
+            return SubscribeResult(
+                expires=expires, ttl=ttl, data=options.data, was_recovering=was_recovering
+            )
+        return SubscribeResult(
+            expires=expires,
+            ttl=ttl,
+            recoverable=options.recoverable,
+            epoch=recovery.epoch,
+            publications=list(recovery.publications),
+            recovered=recovery.recovered,
+            offset=recovery.offset,
+            positioned=True,
+            data=options.data,
+            was_recovering=was_recovering,
+        )
+
+    def announce(self) -> None:
+        """Tell the others, once the client itself was told."""
+        if self.options.join_leave:
+            assert self.info is not None
+            self.client.node.publish_join(self.name, self.info)
+
+    def end(self) -> None:
+        """Leave the channel, whatever was reached; tell the others."""
+        if self.ended:
+            return
+        self.ended = True
+        if self.channel is None:
+            return
+        node = self.client.node
+        assert self.info is not None
+        self.channel.leave(self)
+        node.hub.num_subscriptions -= 1
+        node.listening.vacate(self.channel)
+        if self._present:
+            node.remove_presence(self.name, self.info)
+        if self.settled and self.options.join_leave:
+            node.publish_leave(self.name, self.info)
+
+    def lose_place(self) -> None:
+        """Tell the client that it missed something (7.4)."""
+        if self.server_side:
+            self.client.close(INSUFFICIENT_STATE)
+        else:
+            self.client.drop(self, LOST_POSITION)
+
+    def renew_presence(self) -> None:
+        """Enter again before the entry fades."""
+        if self._present and self.settled:
+            assert self.info is not None
+            self.client.node.add_presence(self.name, self.info)
