@@ -1,1 +1,9 @@
+"""Hub, clients, channels and the node: everything that decides, and no network."""
 
+from .client import Client
+from .driver import drive
+from .node import Node
+from .peers import NodeInfo, SurveyFailed
+from .policy import Policy
+
+__all__ = ["Client", "Node", "NodeInfo", "Policy", "SurveyFailed", "drive"]

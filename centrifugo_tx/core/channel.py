@@ -260,6 +260,14 @@ class Channel:
         self.confirmed = self._fan_out.clock.seconds()
         return lost
 
+    def stands_at(self, top: StreamPosition) -> bool:
+        """Whether all who rely on the position are at *top*."""
+        here = not self.known or (self.offset, self.epoch) == (top.offset, top.epoch)
+        return here and all(
+            (upto, subscription.epoch) == (top.offset, top.epoch)
+            for subscription, upto in (self._ahead or {}).items()
+        )
+
     @property
     def has_positioned(self) -> bool:
         """Whether anybody here relies on the position."""

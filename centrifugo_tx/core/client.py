@@ -1,7 +1,7 @@
 """One connection: commands in, replies and pushes out."""
 
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from enum import Enum
 from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
@@ -29,6 +29,7 @@ from ..protocol.codes import (
     Disconnect,
     Error,
     Unsubscribe,
+    as_disconnect,
 )
 from ..protocol.messages import (
     EMPTY,
@@ -68,7 +69,8 @@ class State(Enum):
     CLOSED = "closed"
 
 
-Handler = Callable[["Client", Any], Awaitable[Result | None]]
+Outcome = Result | commands.Told | None
+Handler = Callable[["Client", Any], Coroutine["Deferred[Any]", Any, Outcome]]
 
 #: In the order in which the reference looks for requests (client protocol, 3).
 HANDLERS: tuple[tuple[str, Handler], ...] = (
@@ -104,15 +106,27 @@ class Client:
     info: ClientInfo = field(default=_NOBODY, init=False)
     meta: Raw = field(default=EMPTY, init=False)
     session: str = field(default="", init=False)
+    expire_at: int = field(default=0, init=False)
+    server_side_refresh: bool = field(default=False, init=False)
     state: State = field(default=State.NEW, init=False)
     subscriptions: dict[str, Subscription] = field(factory=dict, init=False)
     deadlines: Deadlines = field(init=False)
     _running: int = field(default=0, init=False)
-    _waiting: deque[Command | None] | None = field(default=None, init=False)
+    _waiting: deque[tuple[Command | None, int]] | None = field(default=None, init=False)
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
         self.deadlines = Deadlines(self)
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is over."""
+        return self.state is State.CLOSED
+
+    @property
+    def refused(self) -> bool:
+        """Whether its connect failed."""
+        return self.state is State.REFUSED
 
     # --- What a policy may ask -------------------------------------------------
 
@@ -123,10 +137,36 @@ class Client:
 
     def channel_info(self, channel: str) -> Raw:
         """Return its ``chan_info`` in *channel*, absent when it has none."""
+        return self.info_in(channel).chan_info
+
+    def info_in(self, channel: str) -> ClientInfo:
+        """Return what the subscribers of *channel* see of it."""
         subscription = self.subscriptions.get(channel)
         if subscription is None or subscription.info is None:
-            return EMPTY
-        return subscription.info.chan_info
+            return self.info
+        return subscription.info
+
+    # --- Steps of connect ------------------------------------------------------
+
+    def begin_connect(self) -> None:
+        """Accept a connect command, once.
+
+        :raises DisconnectClient: 3501, it is not the first.
+        """
+        if self.state is not State.NEW:
+            raise DisconnectClient(MALFORMED)
+        self.state = State.CONNECTING
+
+    def connected(self, name: str, version: str) -> None:
+        """Let other commands in."""
+        self.state = State.CONNECTED
+        self.node.counts.accepted(self.transport.info, name, version)
+
+    def roll_back(self) -> None:
+        """Undo a connect that failed half-way."""
+        self.node.hub.remove(self)
+        for subscription in list(self.subscriptions.values()):
+            self.forget(subscription)
 
     # --- Commands in -----------------------------------------------------------
 
@@ -135,38 +175,39 @@ class Client:
         if self.state is State.CLOSED:
             return
         received: list[Command | None]
+        wire = self.transport.wire
         try:
-            received = cast("list[Command | None]", self.transport.wire.commands(data))
+            received = cast("list[Command | None]", wire.commands(data))
         except DecodeError as error:
             received = [*error.commands, None]
-        self.node.received(self.transport.wire, len(data))
+        size = len(data) // len(received)
         for place, command in enumerate(received):
             if self._waiting is not None or self._running >= self._limit:
-                self._wait(received[place:])
+                self._wait(received[place:], size)
                 return
-            self._execute(command)
+            self._execute(command, size)
 
     @property
     def _limit(self) -> int:
         return self.node.options.concurrency if self.state is State.CONNECTED else 1
 
-    def _wait(self, received: list[Command | None]) -> None:
+    def _wait(self, received: list[Command | None], size: int) -> None:
         if self._waiting is None:
             self._waiting = deque()
-        self._waiting.extend(received)
+        self._waiting.extend((command, size) for command in received)
         if len(self._waiting) > CROWD:
             self.transport.pause()
 
     def _drain(self) -> None:
         """Execute what waits, as far as that is possible."""
         while self._waiting and self._running < self._limit:
-            self._execute(self._waiting.popleft())
+            self._execute(*self._waiting.popleft())
         if self._waiting is not None and not self._waiting:
             self._waiting = None
             if self.state is State.CONNECTED:
                 self.transport.resume()
 
-    def _execute(self, command: Command | None) -> None:
+    def _execute(self, command: Command | None, size: int) -> None:
         """Begin one command, and finish it if nothing has to be waited for."""
         if self.state is State.CLOSED:
             return
@@ -174,7 +215,7 @@ class Client:
             self.close(MALFORMED)
             return
         if not command.id and command.send is None:
-            self._pong()
+            self._pong(size)
             return
         for name, handler in HANDLERS:
             request = getattr(command, name)
@@ -186,10 +227,12 @@ class Client:
         if self.state is not State.CONNECTED and name != "connect":
             self.close(MALFORMED)
             return
+        counts = self.node.counts
+        counts.traffic.received(self.transport.wire, name).add(1, size)
         began = self.node.clock.seconds()
         self._running += 1
         try:
-            result = drive(handler(self, request))  # type: ignore[arg-type]  # a coroutine
+            result = drive(handler(self, request))
         except Exception:
             self._finish(Failure(), command.id, name, began)
         else:
@@ -199,24 +242,26 @@ class Client:
                 self._finish(result, command.id, name, began)
 
     def _finish_later(
-        self, outcome: Result | None | Failure, id: int, name: str, began: float
+        self, outcome: Outcome | Failure, id: int, name: str, began: float
     ) -> None:
         self._finish(outcome, id, name, began)
         self._drain()
 
     def _finish(
-        self, outcome: Result | None | Failure, id: int, name: str, began: float
+        self, outcome: Outcome | Failure, id: int, name: str, began: float
     ) -> None:
         """Answer a command."""
         self._running -= 1
-        self.node.measured(name, began)
+        self.node.counts.command(name, self.node.clock.seconds() - began)
         if self.state is State.CLOSED:
             return
         if isinstance(outcome, Failure):
             self._fail(outcome, id, name)
+        elif isinstance(outcome, commands.Told):
+            self.reply(_answer(id, name, outcome.result), name)
+            outcome.then()
         elif outcome is not None:
-            self.reply(Reply(id=id, **{name: outcome}), name)
-            commands.after(self, outcome)
+            self.reply(_answer(id, name, outcome), name)
 
     def _fail(self, failure: Failure, id: int, name: str) -> None:
         value = failure.value
@@ -235,7 +280,7 @@ class Client:
                 self._log.failure(
                     "{method} failed", failure, method=name, client=self.id
                 )
-        self.node.count_error(name, error)
+        self.node.counts.error(name, error)
         if name == "connect":
             self._refuse(error, id)
         else:
@@ -246,14 +291,16 @@ class Client:
         self.state = State.REFUSED
         self._waiting = None
         if self.transport.info.unidirectional:
-            self.close(self.node.as_disconnect(error))
+            self.close(as_disconnect(error))
             return
         self.reply(Reply(id=id, error=error), "connect")
         if self.state is State.REFUSED:
             self.transport.pause()
             self.deadlines.refused()
 
-    def _pong(self) -> None:
+    def _pong(self, size: int) -> None:
+        traffic = self.node.counts.traffic
+        traffic.received(self.transport.wire, "client_pong").add(1, size)
         if self.state is not State.CONNECTED or not self.deadlines.pong():
             self.close(MALFORMED)
 
@@ -273,7 +320,7 @@ class Client:
         except EncodeError:
             self.close(INAPPROPRIATE_PROTOCOL)
             return
-        self.node.traffic.sent(wire, name).add(1, len(frame))
+        self.node.counts.traffic.sent(wire, name).add(1, len(frame))
         self.transport.write(frame)
 
     def push(self, push: Push) -> None:
@@ -284,18 +331,28 @@ class Client:
         except EncodeError:
             self.close(INAPPROPRIATE_PROTOCOL)
             return
-        self.node.traffic.sent(wire, commands.push_kind(push)).add(1, len(frame))
+        self.node.counts.traffic.sent(wire, _kind(push)).add(1, len(frame))
         self.transport.write(frame)
+
+    def ping(self) -> None:
+        """Send the protocol's own ping."""
+        wire = self.transport.wire
+        self.node.counts.traffic.sent(wire, "server_ping").add(1, len(wire.ping))
+        self.transport.write(wire.ping)
 
     # --- The end ---------------------------------------------------------------
 
-    def drop(self, subscription: Subscription, reason: Unsubscribe) -> None:
-        """End a subscription and tell the client."""
+    def forget(self, subscription: Subscription) -> None:
+        """End a subscription without a word."""
         if self.subscriptions.get(subscription.name) is subscription:
             del self.subscriptions[subscription.name]
         subscription.end()
+
+    def drop(self, subscription: Subscription, reason: Unsubscribe) -> None:
+        """End a subscription and tell the client."""
+        self.forget(subscription)
         if self.state is State.CONNECTED:
-            self.node.count_unsubscribe(reason)
+            self.node.counts.unsubscribe(reason)
             self.push(Push(channel=subscription.name, unsubscribe=reason))
 
     def close(self, disconnect: Disconnect) -> None:
@@ -304,14 +361,14 @@ class Client:
             return
         self._leave()
         if disconnect is not CONNECTION_CLOSED:
-            self.node.count_disconnect(disconnect)
+            self.node.counts.disconnect(disconnect)
         self.transport.close(disconnect)
 
     def transport_lost(self) -> None:
         """Take note that the connection is gone."""
         if self.state is not State.CLOSED:
             self._leave()
-        self.node.hub.open.pop(self, None)
+        self.node.disconnected(self)
 
     def fail(self, failure: Failure, doing: str) -> None:
         """End the connection after an unexpected error outside any command."""
@@ -336,4 +393,24 @@ class Client:
         return max(1, int(expire_at - self.node.clock.seconds()))
 
 
+def _answer(id: int, name: str, result: Result) -> Reply:
+    return Reply(id=id, **{name: result})  # type: ignore[arg-type]  # checked by tests
+
+
+def _kind(push: Push) -> str:
+    """Return the metrics' name of a push (operations, 4)."""
+    for part, kind in _KINDS:
+        if getattr(push, part) is not None:
+            return kind
+    return "push_unknown"
+
+
 _CONNECT_FIELDS = Connect.__struct_fields__
+_KINDS = (
+    ("pub", "push_publication"),
+    *(
+        (part, f"push_{part}")
+        for part in Push.__struct_fields__
+        if part not in ("channel", "pub")
+    ),
+)

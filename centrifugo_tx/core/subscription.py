@@ -1,11 +1,12 @@
 """One client in one channel."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from attrs import define, field
-from twisted.internet.defer import Deferred
+from attrs import define
+from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from ..errors import BrokerUnavailable, DisconnectClient, ReplyError
 from ..options import History, HistoryQuery, SubscribeOptions
@@ -20,6 +21,7 @@ from ..protocol.messages import (
     EMPTY,
     ClientInfo,
     Publication,
+    Push,
     StreamPosition,
     SubscribeRequest,
     SubscribeResult,
@@ -34,6 +36,9 @@ __all__ = ["Subscription"]
 
 #: The flag by which a client would rather have an error than lose publications.
 REJECT_UNRECOVERED = 2
+
+#: Seconds an unsubscribe waits for a subscribe that is under way.
+DECISION = 5.0
 
 _UNDECIDED = SubscribeOptions()
 
@@ -57,8 +62,10 @@ class Subscription:
     epoch: str = ""
     settled: bool = False
     ended: bool = False
+    _announced: bool = False
     _present: bool = False
     _history: History | None = None
+    _deciding: "list[Deferred[None]] | None" = None
     _log = Logger()
 
     @property
@@ -124,7 +131,7 @@ class Subscription:
 
     def settle(
         self, request: SubscribeRequest
-    ) -> tuple[SubscribeResult, Sequence[Publication]]:
+    ) -> tuple[SubscribeResult, Callable[[], None]]:
         """Take the place in the channel; the caller writes the reply at once.
 
         :return: what the client is told, and what must follow in the same turn.
@@ -136,7 +143,8 @@ class Subscription:
         stored = [each for each in held if each[1].offset]
         if not self.positioned:
             self._enter(None)
-            return self._result(request, None), [each[0] for each in held]
+            late = [each[0] for each in held]
+            return self._result(request, None), lambda: self._follow_up(late)
         recovery = self._recover(request, stored)
         if (
             request.flag & REJECT_UNRECOVERED
@@ -147,8 +155,17 @@ class Subscription:
         ):
             raise ReplyError(UNRECOVERABLE_POSITION)
         self._enter(recovery)
-        passing = [each[0] for each in held if not each[1].offset]
-        return self._result(request, recovery), passing
+        late = [each[0] for each in held if not each[1].offset]
+        return self._result(request, recovery), lambda: self._follow_up(late)
+
+    def _follow_up(self, late: Sequence[Publication]) -> None:
+        """Send what had to wait for the reply, and tell the others."""
+        for publication in late:
+            self.client.push(Push(channel=self.name, pub=publication))
+        if self.options.join_leave and not self.ended:
+            assert self.info is not None
+            self._announced = True
+            self.client.node.publish_join(self.name, self.info)
 
     def _recover(self, request: SubscribeRequest, held: Sequence[Held]) -> Recovery:
         assert self._history is not None
@@ -159,7 +176,7 @@ class Subscription:
         cache = self.options.recovery_mode == "cache"
         recover = recover_latest if cache else recover_stream
         recovery = recover(since, history, held)
-        self.client.node.count_recovery(recovery)
+        self.client.node.counts.recovery(recovery)
         return recovery
 
     def _enter(self, recovery: Recovery | None) -> None:
@@ -168,9 +185,32 @@ class Subscription:
         self.client.node.lose(lost)
         if not placed:
             # What this node saw does not fit what storage says: find out who is right.
-            self.client.node.check_position(self.channel)
+            self.client.node.positions.check(self.channel)
             raise DisconnectClient(INSUFFICIENT_STATE)
         self.settled = True
+        self._decide()
+
+    def _decide(self) -> None:
+        deciding, self._deciding = self._deciding, None
+        for waiting in deciding or ():
+            waiting.callback(None)
+
+    def decided(self) -> "Deferred[None]":
+        """Return a Deferred that fires when it is settled, or came to nothing.
+
+        It fails with `DisconnectClient` (3004) when that takes too long.
+        """
+        if self.settled or self.ended:
+            return succeed(None)
+        waiting: Deferred[None] = Deferred()
+        if self._deciding is None:
+            self._deciding = []
+        self._deciding.append(waiting)
+
+        def late(_: object, timeout: float) -> Failure:
+            return Failure(DisconnectClient(SERVER_ERROR))
+
+        return waiting.addTimeout(DECISION, self.client.node.clock, late)
 
     def _result(
         self, request: SubscribeRequest, recovery: Recovery | None
@@ -198,17 +238,12 @@ class Subscription:
             was_recovering=was_recovering,
         )
 
-    def announce(self) -> None:
-        """Tell the others, once the client itself was told."""
-        if self.options.join_leave:
-            assert self.info is not None
-            self.client.node.publish_join(self.name, self.info)
-
     def end(self) -> None:
         """Leave the channel, whatever was reached; tell the others."""
         if self.ended:
             return
         self.ended = True
+        self._decide()
         if self.channel is None:
             return
         node = self.client.node
@@ -218,7 +253,7 @@ class Subscription:
         node.listening.vacate(self.channel)
         if self._present:
             node.remove_presence(self.name, self.info)
-        if self.settled and self.options.join_leave:
+        if self._announced:
             node.publish_leave(self.name, self.info)
 
     def lose_place(self) -> None:

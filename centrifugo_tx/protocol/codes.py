@@ -53,6 +53,7 @@ __all__ = [
     "Disconnect",
     "Error",
     "Unsubscribe",
+    "as_disconnect",
 ]
 
 
@@ -190,3 +191,16 @@ UNSUBSCRIBES = (
     SUBSCRIPTION_OVER,
     SUBSCRIPTION_STATE_INVALIDATED,
 )
+
+
+_AS_DISCONNECT = {
+    TOKEN_EXPIRED.code: CONNECTION_EXPIRED,
+    EXPIRED.code: CONNECTION_EXPIRED,
+    TOO_MANY_REQUESTS.code: RATE_LIMITED,
+    PERMISSION_DENIED.code: REFUSED,
+}
+
+
+def as_disconnect(error: Error) -> Disconnect:
+    """Say a connect error to a client that gets no replies (client protocol, 1.6)."""
+    return _AS_DISCONNECT.get(error.code, SERVER_ERROR)

@@ -1,0 +1,331 @@
+"""The client's commands (client protocol, 6): one coroutine each.
+
+A handler returns the result to answer with, `Told` when something must follow the
+answer in the same turn, or None when there is no answer.  It raises `ReplyError`
+or `DisconnectClient`.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import msgspec
+from attrs import frozen
+from twisted.internet.defer import Deferred, FirstError, gatherResults
+
+from ..errors import DisconnectClient, ReplyError
+from ..options import Admission, Source, SubscribeOptions
+from ..protocol.codes import (
+    ALREADY_SUBSCRIBED,
+    BAD_REQUEST,
+    CHANNEL_LIMIT,
+    CONNECTION_CLOSED,
+    CONNECTION_LIMIT,
+    EXPIRED,
+    INSUFFICIENT_STATE,
+    LIMIT_EXCEEDED,
+    MALFORMED,
+    PERMISSION_DENIED,
+)
+from ..protocol.messages import (
+    ClientInfo,
+    ConnectRequest,
+    ConnectResult,
+    HistoryRequest,
+    HistoryResult,
+    PingRequest,
+    PresenceRequest,
+    PresenceResult,
+    PresenceStatsRequest,
+    PresenceStatsResult,
+    PublishRequest,
+    PublishResult,
+    RefreshRequest,
+    RefreshResult,
+    Result,
+    RPCRequest,
+    RPCResult,
+    SendRequest,
+    SubRefreshRequest,
+    SubRefreshResult,
+    SubscribeRequest,
+    SubscribeResult,
+    UnsubscribeRequest,
+    UnsubscribeResult,
+)
+from . import expiry
+from .driver import drive
+from .subscription import Subscription
+
+if TYPE_CHECKING:
+    from .client import Client
+
+__all__ = ["Told"]
+
+_NOTHING_KNOWN = SubscribeRequest()
+
+
+@frozen
+class Told:
+    """An answer, and what must follow it."""
+
+    result: Result
+    then: Callable[[], None]
+
+
+async def connect(client: "Client", request: ConnectRequest) -> Told:
+    """Find out who it is, subscribe it, and let it in (6.1)."""
+    node, options = client.node, client.node.options
+    client.begin_connect()
+    admission: Admission = await node.policy.connect(client, request)
+    _still_there(client)
+    client.user = admission.user
+    client.info = ClientInfo(admission.user, client.id, admission.info)
+    client.meta = admission.meta
+    client.server_side_refresh = admission.server_side_refresh
+    if admission.exclusive:
+        await node.make_room(client, admission.exclusive)
+        _still_there(client)
+    if len(admission.subs) > options.channel_limit:
+        raise DisconnectClient(CHANNEL_LIMIT)
+    limit = options.user_connection_limit
+    if client.user and 0 < limit <= node.hub.connections(client.user):
+        raise DisconnectClient(CONNECTION_LIMIT)
+    now = node.clock.seconds()
+    if 0 < admission.expire_at <= now:
+        raise ReplyError(EXPIRED)
+    info = client.transport.info
+    if info.emulated or info.unidirectional:
+        client.session = str(uuid4())
+    node.hub.add(client)
+    try:
+        await _begin_all(client, admission.subs, request)
+        subs, then = _settle_all(client, request)
+    except BaseException:
+        client.roll_back()
+        raise
+    expires = bool(admission.expire_at) and not admission.server_side_refresh
+    deadlines = client.deadlines
+    client.connected(request.name, request.version)
+
+    def after() -> None:
+        then()
+        if not client.closed:
+            deadlines.connected(admission.expire_at)
+
+    result = ConnectResult(
+        client=client.id,
+        version=options.version,
+        expires=expires,
+        ttl=client.ttl(admission.expire_at) if expires else 0,
+        data=admission.data,
+        subs=subs,
+        ping=int(options.ping_interval) if deadlines.pings else 0,
+        pong=deadlines.pongs,
+        session=client.session,
+        node=node.id if info.emulated else "",
+        time=int(now * 1000) if options.include_server_time else 0,
+    )
+    return Told(result, after)
+
+
+async def _begin_all(
+    client: "Client", subs: dict[str, SubscribeOptions], request: ConnectRequest
+) -> None:
+    """Begin the server-side subscriptions, all at once."""
+    waiting: list[Deferred[None]] = []
+    for name, options in subs.items():
+        subscription = Subscription(client, name, server_side=True)
+        client.subscriptions[name] = subscription
+        known = request.subs.get(name) or _NOTHING_KNOWN
+        begun = drive(subscription.begin(options, known))
+        if isinstance(begun, Deferred):
+            waiting.append(begun)
+    if waiting:
+        try:
+            await gatherResults(waiting, consumeErrors=True)
+        except FirstError as first:
+            raise first.subFailure.value from None
+        _still_there(client)
+
+
+def _settle_all(
+    client: "Client", request: ConnectRequest
+) -> tuple[dict[str, SubscribeResult], Callable[[], None]]:
+    results, follow_ups = {}, []
+    for name, subscription in client.subscriptions.items():
+        known = request.subs.get(name) or _NOTHING_KNOWN
+        # Only the position counts of what a client says here (4.1).
+        known = SubscribeRequest(
+            recover=known.recover, epoch=known.epoch, offset=known.offset
+        )
+        results[name], follow_up = subscription.settle(known)
+        follow_ups.append(follow_up)
+
+    def then() -> None:
+        for follow_up in follow_ups:
+            follow_up()
+
+    return results, then
+
+
+async def ping(client: "Client", request: PingRequest) -> None:
+    """Refuse: in protocol v2 it is the server that pings (3.1)."""
+    raise DisconnectClient(MALFORMED)
+
+
+async def subscribe(client: "Client", request: SubscribeRequest) -> Told:
+    """Subscribe the client to a channel (6.2)."""
+    node, name = client.node, request.channel
+    if not name or request.delta not in ("", "fossil"):
+        raise DisconnectClient(MALFORMED)
+    if len(name.encode()) > node.options.channel_max_length:
+        raise ReplyError(BAD_REQUEST)
+    if name in client.subscriptions:
+        raise ReplyError(ALREADY_SUBSCRIBED)
+    if len(client.subscriptions) >= node.options.channel_limit:
+        raise ReplyError(LIMIT_EXCEEDED)
+    subscription = client.subscriptions[name] = Subscription(client, name)
+    try:
+        options: SubscribeOptions = await node.policy.subscribe(client, request)
+        _still_there(client)
+        if 0 < options.expire_at <= node.clock.seconds():
+            raise ReplyError(EXPIRED)
+        await subscription.begin(options, request)
+        result, follow_up = subscription.settle(request)
+    except BaseException:
+        client.forget(subscription)
+        raise
+    return Told(result, follow_up)
+
+
+async def unsubscribe(
+    client: "Client", request: UnsubscribeRequest
+) -> UnsubscribeResult:
+    """Take the client out of a channel, whoever put it in (6.3)."""
+    if not request.channel:
+        raise DisconnectClient(MALFORMED)
+    subscription = client.subscriptions.get(request.channel)
+    if subscription is not None:
+        await subscription.decided()
+        client.forget(subscription)
+    return UnsubscribeResult()
+
+
+async def publish(client: "Client", request: PublishRequest) -> PublishResult:
+    """Publish for the client, if the policy lets it."""
+    node, name = client.node, request.channel
+    if not name:
+        raise DisconnectClient(MALFORMED)
+    options = await node.policy.publish(client, request)
+    if options is not None:
+        if options.info is None:
+            options = msgspec.structs.replace(options, info=client.info_in(name))
+        data = request.data.copy() if options.data is None else options.data
+        await node.publish(name, data, options)
+    return PublishResult()
+
+
+async def presence(client: "Client", request: PresenceRequest) -> PresenceResult:
+    """Tell who is in a channel."""
+    if not request.channel:
+        raise DisconnectClient(MALFORMED)
+    await client.node.policy.presence(client, request.channel)
+    return PresenceResult(await client.node.presence(request.channel))
+
+
+async def presence_stats(
+    client: "Client", request: PresenceStatsRequest
+) -> PresenceStatsResult:
+    """Tell how many are in a channel."""
+    if not request.channel:
+        raise DisconnectClient(MALFORMED)
+    await client.node.policy.presence(client, request.channel)
+    stats = await client.node.presence_stats(request.channel)
+    return PresenceStatsResult(stats.num_clients, stats.num_users)
+
+
+async def history(client: "Client", request: HistoryRequest) -> HistoryResult:
+    """Read a channel's stream (7.5)."""
+    if not request.channel:
+        raise DisconnectClient(MALFORMED)
+    query = await client.node.policy.history(client, request)
+    found = await client.node.history(request.channel, query)
+    position = found.position
+    return HistoryResult(found.publications, position.epoch, position.offset)
+
+
+async def rpc(client: "Client", request: RPCRequest) -> RPCResult:
+    """Let the application answer."""
+    return RPCResult(await client.node.policy.rpc(client, request))
+
+
+async def send(client: "Client", request: SendRequest) -> None:
+    """Hand a message to the application."""
+    client.node.policy.message(client, request.data)
+
+
+async def refresh(client: "Client", request: RefreshRequest) -> RefreshResult:
+    """Let the connection live on by a new token (6.4)."""
+    if not request.token or client.server_side_refresh:
+        raise DisconnectClient(MALFORMED)
+    prolonged = await client.node.policy.refresh(client, request)
+    _still_there(client)
+    if prolonged.channels is not None and _differ(client, prolonged.channels):
+        raise DisconnectClient(INSUFFICIENT_STATE)
+    expiry.prolong(client, prolonged)
+    expires = bool(prolonged.expire_at)
+    return RefreshResult(
+        client=client.id,
+        version=client.node.options.version,
+        expires=expires,
+        ttl=client.ttl(prolonged.expire_at) if expires else 0,
+    )
+
+
+def _differ(client: "Client", channels: frozenset[str]) -> bool:
+    """Whether a new token means other channels than the old one did."""
+    by_token = {
+        name
+        for name, subscription in client.subscriptions.items()
+        if subscription.options.source == Source.CONNECTION_TOKEN
+    }
+    return bool(by_token - channels or channels - client.subscriptions.keys())
+
+
+async def sub_refresh(
+    client: "Client", request: SubRefreshRequest
+) -> SubRefreshResult:
+    """Let a subscription live on by a new token (6.5).
+
+    centrifuge-python leaves the channel out; then the token names it.
+    """
+    name = request.channel
+    if name:
+        _refreshable(client, name)
+    if not request.token:
+        raise ReplyError(BAD_REQUEST) if name else DisconnectClient(MALFORMED)
+    prolonged = await client.node.policy.sub_refresh(client, request)
+    _still_there(client)
+    if not name:
+        name = next(iter(prolonged.channels or ()), "")
+    expiry.prolong_subscription(_refreshable(client, name), prolonged)
+    expires = bool(prolonged.expire_at)
+    return SubRefreshResult(
+        expires=expires, ttl=client.ttl(prolonged.expire_at) if expires else 0
+    )
+
+
+def _refreshable(client: "Client", name: str) -> Subscription:
+    subscription = client.subscriptions.get(name)
+    if subscription is None or not subscription.settled:
+        raise ReplyError(PERMISSION_DENIED)
+    if subscription.options.server_side_refresh:
+        raise DisconnectClient(MALFORMED)
+    return subscription
+
+
+def _still_there(client: "Client") -> None:
+    """Stop here if the client went away meanwhile."""
+    if client.closed:
+        raise DisconnectClient(CONNECTION_CLOSED)
