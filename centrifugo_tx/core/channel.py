@@ -134,9 +134,11 @@ class Channel:
         """Give *subscription* nothing more; no error if it is not here."""
         self.subscribers.pop(subscription, None)
         self._positioned.pop(subscription, None)
-        if self._arriving is not None and self._arriving.pop(subscription, None) is not None:
+        if self._arriving is not None:
+            self._arriving.pop(subscription, None)
             self._arriving = self._arriving or None
-        if self._ahead is not None and self._ahead.pop(subscription, None) is not None:
+        if self._ahead is not None:
+            self._ahead.pop(subscription, None)
             self._ahead = self._ahead or None
         lane = subscription.lane
         if lane is not None:
@@ -195,9 +197,9 @@ class Channel:
         lost: list[Subscription] = []
         passed = False
         if self.known:
-            if self.epoch and position.epoch != self.epoch:
-                lost = list(self._positioned)
-            elif offset > self.offset + 1:
+            if (
+                self.epoch and position.epoch != self.epoch
+            ) or offset > self.offset + 1:
                 lost = list(self._positioned)
             elif offset <= self.offset:
                 passed = True
@@ -219,9 +221,9 @@ class Channel:
         offset = position.offset
         assert self._ahead is not None
         for subscription, upto in self._ahead.items():
-            if subscription.epoch and position.epoch != subscription.epoch:
-                lost.append(subscription)
-            elif offset > upto + 1:
+            if (
+                subscription.epoch and position.epoch != subscription.epoch
+            ) or offset > upto + 1:
                 lost.append(subscription)
             elif offset == upto + 1:
                 next_for.append(subscription)
@@ -276,7 +278,8 @@ class Channel:
     def announce(self, push: Push) -> None:
         """Send a join or leave to those who asked for them."""
         if self._observers is not None:
-            self._cast_push(push, self._observers, "push_join" if push.join else "push_leave")
+            kind = "push_join" if push.join is not None else "push_leave"
+            self._cast_push(push, self._observers, kind)
 
     # --- Fan-out ---------------------------------------------------------------
 

@@ -220,13 +220,15 @@ class Client:
         for name, handler in HANDLERS:
             request = getattr(command, name)
             if request is not None:
+                if self.state is State.CONNECTED or name == "connect":
+                    self._handle(command.id, name, handler, request, size)
+                    return
                 break
-        else:
-            self.close(MALFORMED)
-            return
-        if self.state is not State.CONNECTED and name != "connect":
-            self.close(MALFORMED)
-            return
+        self.close(MALFORMED)
+
+    def _handle(
+        self, id: int, name: str, handler: Handler, request: object, size: int
+    ) -> None:
         counts = self.node.counts
         counts.traffic.received(self.transport.wire, name).add(1, size)
         began = self.node.clock.seconds()
@@ -234,12 +236,12 @@ class Client:
         try:
             result = drive(handler(self, request))
         except Exception:
-            self._finish(Failure(), command.id, name, began)
+            self._finish(Failure(), id, name, began)
         else:
             if isinstance(result, Deferred):
-                result.addBoth(self._finish_later, command.id, name, began)
+                result.addBoth(self._finish_later, id, name, began)
             else:
-                self._finish(result, command.id, name, began)
+                self._finish(result, id, name, began)
 
     def _finish_later(
         self, outcome: Outcome | Failure, id: int, name: str, began: float
@@ -274,7 +276,10 @@ class Client:
             error = INTERNAL
             if isinstance(value, BrokerUnavailable):
                 self._log.warn(
-                    "{method} failed: {reason}", method=name, reason=value, client=self.id
+                    "{method} failed: {reason}",
+                    method=name,
+                    reason=value,
+                    client=self.id,
                 )
             else:
                 self._log.failure(

@@ -12,6 +12,7 @@ from uuid import uuid4
 import msgspec
 from attrs import frozen
 from twisted.internet.defer import Deferred, FirstError, gatherResults
+from twisted.python.failure import Failure
 
 from ..errors import DisconnectClient, ReplyError
 from ..options import Admission, Source, SubscribeOptions
@@ -145,7 +146,8 @@ async def _begin_all(
         try:
             await gatherResults(waiting, consumeErrors=True)
         except FirstError as first:
-            raise first.subFailure.value from None
+            failure: Failure = first.subFailure
+            failure.raiseException()
         _still_there(client)
 
 
@@ -293,9 +295,7 @@ def _differ(client: "Client", channels: frozenset[str]) -> bool:
     return bool(by_token - channels or channels - client.subscriptions.keys())
 
 
-async def sub_refresh(
-    client: "Client", request: SubRefreshRequest
-) -> SubRefreshResult:
+async def sub_refresh(client: "Client", request: SubRefreshRequest) -> SubRefreshResult:
     """Let a subscription live on by a new token (6.5).
 
     centrifuge-python leaves the channel out; then the token names it.

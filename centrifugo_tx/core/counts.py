@@ -78,7 +78,9 @@ class Counts:
     def unsubscribe(self, reason: Unsubscribe) -> None:
         """Count a subscription that the server ended."""
         self._metrics.counter(
-            "client_num_server_unsubscribes", code=str(reason.code), channel_namespace=""
+            "client_num_server_unsubscribes",
+            code=str(reason.code),
+            channel_namespace="",
         ).value += 1
 
     def disconnect(self, disconnect: Disconnect) -> None:

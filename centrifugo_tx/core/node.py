@@ -1,7 +1,7 @@
 """The verbs: what one can do with channels, clients and the other nodes."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine, Sequence
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from attrs import define, field
@@ -27,7 +27,6 @@ from ..options import (
     Published,
     PublishOptions,
     SubscribeOptions,
-    TransportInfo,
 )
 from ..protocol.codes import (
     BAD_REQUEST,
@@ -38,7 +37,6 @@ from ..protocol.codes import (
     SHUTDOWN,
     UNRECOVERABLE_POSITION,
     Disconnect,
-    Error,
     Unsubscribe,
 )
 from ..protocol.messages import (
@@ -53,7 +51,7 @@ from ..protocol.messages import (
     raw,
 )
 from . import server_side
-from .channel import Channel, FanOut
+from .channel import FanOut
 from .client import Client
 from .counts import Counts
 from .driver import drive
@@ -342,10 +340,15 @@ class Node:
         for each in self.hub.find(user, client, session):
             server_side.refresh(each, expired, expire_at, info)
 
-    def _detach(self, coroutine: object, client: Client, doing: str) -> None:
+    def _detach(
+        self,
+        coroutine: Coroutine["Deferred[Any]", Any, None],
+        client: Client,
+        doing: str,
+    ) -> None:
         """Run what nobody waits for."""
         try:
-            result = drive(coroutine)  # type: ignore[arg-type]  # a coroutine of None
+            result = drive(coroutine)
         except Exception:
             client.fail(Failure(), doing)
             return

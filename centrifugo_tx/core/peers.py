@@ -17,7 +17,7 @@ from ..interfaces import IControlEventHandler
 from ..options import SubscribeOptions
 from ..protocol import control
 from ..protocol.codes import Disconnect, Unsubscribe
-from ..protocol.messages import EMPTY, Raw, StreamPosition
+from ..protocol.messages import Raw, StreamPosition, raw
 
 if TYPE_CHECKING:
     from .node import Node
@@ -358,7 +358,7 @@ class Peers:
         self._last_survey += 1
         id = self._last_survey
         survey = self._surveys[id] = _Survey(1 if node else 1 + len(self._known))
-        question = control.SurveyRequest(id=id, op=op, data=Raw(data) if data else EMPTY)
+        question = control.SurveyRequest(id=id, op=op, data=raw(data))
         told = self._tell(control.ControlCommand(survey_request=question), node)
         told.addErrback(self._give_up, id)
         if not node:
@@ -387,9 +387,7 @@ class Peers:
     def _asked(self, uid: str, question: control.SurveyRequest) -> None:
         def answer(result: tuple[int, bytes]) -> None:
             code, data = result
-            response = control.SurveyResponse(
-                id=question.id, code=code, data=Raw(data) if data else EMPTY
-            )
+            response = control.SurveyResponse(id=question.id, code=code, data=raw(data))
             self._send(control.ControlCommand(survey_response=response), uid)
 
         handled = self._handle(question.op, bytes(question.data))

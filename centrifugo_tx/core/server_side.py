@@ -46,9 +46,7 @@ async def subscribe(
     client.subscriptions[name] = subscription
     request = SubscribeRequest()
     if since is not None:
-        request = SubscribeRequest(
-            recover=True, offset=since.offset, epoch=since.epoch
-        )
+        request = SubscribeRequest(recover=True, offset=since.offset, epoch=since.epoch)
     try:
         await subscription.begin(options, request)
         result, follow_up = subscription.settle(request)

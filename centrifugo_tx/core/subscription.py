@@ -223,7 +223,10 @@ class Subscription:
         ttl = self.client.ttl(self.expire_at) if expires else 0
         if recovery is None:
             return SubscribeResult(
-                expires=expires, ttl=ttl, data=options.data, was_recovering=was_recovering
+                expires=expires,
+                ttl=ttl,
+                data=options.data,
+                was_recovering=was_recovering,
             )
         return SubscribeResult(
             expires=expires,

@@ -31,7 +31,9 @@ class Traffic:
 
     def sent(self, wire: Wire, kind: str) -> Flow:
         """Return the flow of what *wire* sends of *kind*."""
-        return self._sent.get((wire, kind)) or self._open(self._sent, "sent", wire, kind)
+        return self._sent.get((wire, kind)) or self._open(
+            self._sent, "sent", wire, kind
+        )
 
     def received(self, wire: Wire, kind: str) -> Flow:
         """Return the flow of what *wire* receives of *kind*."""
