@@ -1,1 +1,1 @@
-
+"""The client protocol: messages, codes, encodings and framings.  No network here."""

@@ -1,22 +1,24 @@
 """The exact bytes that a message becomes for one kind of connection."""
 
 from collections.abc import Callable
+from functools import cache
 
 from attrs import define
 
+from . import json
+from .frames import deflated, text_frame
 from .messages import Command, Push, Reply
 
-__all__ = ["Wire"]
+__all__ = ["Wire", "websocket_json"]
 
 
 @define(eq=False)
 class Wire:
     """How one kind of connection speaks; interned, so compared by identity.
 
-    ``name`` is unique; ``transport`` is the field's name of the transport.
+    ``transport`` is the field's name of the transport, ``protocol`` the encoding.
     """
 
-    name: str
     transport: str
     protocol: str
     unidirectional: bool
@@ -29,3 +31,26 @@ class Wire:
     push: Callable[[Push], bytes]
     #: The frame of a server ping.
     ping: bytes
+
+
+def _json_wire(transport: str, frame: Callable[[bytes], bytes]) -> Wire:
+    return Wire(
+        transport=transport,
+        protocol="json",
+        unidirectional=False,
+        commands=json.decode_commands,
+        reply=lambda reply: frame(json.encode_reply(reply)),
+        push=lambda push: frame(json.encode_push(push)),
+        ping=frame(b"{}"),
+    )
+
+
+@cache
+def websocket_json(
+    deflate_level: int = 0, deflate_min_size: int = 0, window_bits: int = 12
+) -> Wire:
+    """Return the wire of a JSON WebSocket; level 0 compresses nothing."""
+    frame = text_frame
+    if deflate_level:
+        frame = deflated(0x1, deflate_level, deflate_min_size, window_bits)
+    return _json_wire("websocket", frame)
