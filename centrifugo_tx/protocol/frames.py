@@ -3,8 +3,9 @@
 import zlib
 from collections.abc import Callable
 
-__all__ = ["binary_frame", "deflated", "line", "text_frame"]
+__all__ = ["Frame", "binary_frame", "deflated", "line", "text_frame"]
 
+#: A payload into bytes that can be written.
 Frame = Callable[[bytes], bytes]
 
 

@@ -6,7 +6,7 @@ from functools import cache
 from attrs import define
 
 from . import json
-from .frames import deflated, text_frame
+from .frames import Frame, deflated, text_frame
 from .messages import Command, Push, Reply
 
 __all__ = ["Wire", "websocket_json"]
@@ -33,7 +33,7 @@ class Wire:
     ping: bytes
 
 
-def _json_wire(transport: str, frame: Callable[[bytes], bytes]) -> Wire:
+def _json_wire(transport: str, frame: Frame) -> Wire:
     return Wire(
         transport=transport,
         protocol="json",
@@ -50,7 +50,7 @@ def websocket_json(
     deflate_level: int = 0, deflate_min_size: int = 0, window_bits: int = 12
 ) -> Wire:
     """Return the wire of a JSON WebSocket; level 0 compresses nothing."""
-    frame = text_frame
+    frame: Frame = text_frame
     if deflate_level:
         frame = deflated(0x1, deflate_level, deflate_min_size, window_bits)
     return _json_wire("websocket", frame)
