@@ -388,6 +388,7 @@ class Client:
         self.state = State.CLOSED
         self._waiting = None
         self.deadlines.stop()
+        del self.deadlines  # it holds this client: a cycle
         self.node.hub.remove(self)
         for subscription in list(self.subscriptions.values()):
             subscription.end()

@@ -1,0 +1,60 @@
+"""How many connections a node takes, and how quickly (configuration, 6)."""
+
+from collections.abc import Callable
+
+from attrs import define, field
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from ..metrics import Counter
+
+__all__ = ["Gate"]
+
+#: Seconds between two log lines about the same limit.
+QUIET = 3.0
+
+
+@define(eq=False)
+class Gate:
+    """Refuses connections over a limit, or over a rate per second; 0: no limit.
+
+    ``connections`` counts those that are there, ``refused`` those that found the
+    node full.
+    """
+
+    _clock: IReactorTime
+    _connections: Callable[[], int]
+    _refused: Counter
+    limit: int = 0
+    rate: int = 0
+    _tokens: float = field(init=False)
+    _filled: float = field(init=False)
+    _logged: float = field(default=float("-inf"), init=False)
+    _log = Logger()
+
+    def __attrs_post_init__(self) -> None:
+        self._tokens = float(self.rate)
+        self._filled = self._clock.seconds()
+
+    def admits(self) -> bool:
+        """Whether one more may come, now."""
+        if self.rate and not self._take_token():
+            return False
+        if 0 < self.limit <= self._connections():
+            self._refused.value += 1
+            now = self._clock.seconds()
+            if now - self._logged >= QUIET:
+                self._logged = now
+                self._log.warn("node connection limit reached", limit=self.limit)
+            return False
+        return True
+
+    def _take_token(self) -> bool:
+        now = self._clock.seconds()
+        refill = (now - self._filled) * self.rate
+        self._tokens = min(float(self.rate), self._tokens + refill)
+        self._filled = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True

@@ -1,0 +1,32 @@
+"""Which web pages may connect (configuration, 6, ``allowed_origins``)."""
+
+from collections.abc import Callable, Sequence
+
+from attrs import define, field
+
+from ..globs import compile_glob
+
+__all__ = ["OriginRule"]
+
+
+@define(eq=False)
+class OriginRule:
+    """Globs over the ``Origin`` header, which is compared in lower case.
+
+    A request without the header always passes: it comes from no browser.
+
+    :raises ValueError: a pattern is no glob.
+    """
+
+    patterns: Sequence[str] = ()
+    _match: list[Callable[[str], bool]] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._match = [compile_glob(pattern) for pattern in self.patterns]
+
+    def passes(self, origin: str | None) -> bool:
+        """Whether a page of *origin* may connect."""
+        if not origin:
+            return True
+        lowered = origin.lower()
+        return any(matches(lowered) for matches in self._match)

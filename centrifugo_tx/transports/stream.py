@@ -1,0 +1,126 @@
+"""Frames into a byte stream, gathered within a turn and bounded while it is full."""
+
+from typing import Protocol
+
+from attrs import define, field
+from twisted.internet.interfaces import IPushProducer, IReactorTime
+from zope.interface import implementer
+
+__all__ = ["ByteStream", "FrameStream", "Turn"]
+
+
+class ByteStream(Protocol):
+    """What is used of a Twisted transport."""
+
+    def write(self, data: bytes) -> None:
+        """Send, or queue."""
+
+    def registerProducer(self, producer: object, streaming: bool) -> None:
+        """Tell *producer* when to pause."""
+
+    def unregisterProducer(self) -> None:
+        """Undo that."""
+
+
+@define(eq=False)
+class Turn:
+    """The streams with something to send before the reactor's turn ends.
+
+    Frames written in one turn leave in one ``send`` per connection.
+    """
+
+    _clock: IReactorTime
+    _streams: "list[FrameStream]" = field(factory=list, init=False)
+
+    def add(self, stream: "FrameStream") -> None:
+        """Flush *stream* when the turn ends."""
+        if not self._streams:
+            self._clock.callLater(0, self._flush)
+        self._streams.append(stream)
+
+    def _flush(self) -> None:
+        streams, self._streams = self._streams, []
+        for stream in streams:
+            stream.flush()
+
+
+@implementer(IPushProducer)
+@define(eq=False)
+class FrameStream:
+    """Frames on their way to one peer.
+
+    While the peer keeps up nothing waits longer than a turn.  When the stream is
+    full, frames queue; more than ``limit`` bytes of them are more than the peer
+    can be waited for, and `overrun` is called.
+    """
+
+    _stream: ByteStream | None
+    _turn: Turn
+    limit: int
+    _frames: "bytes | list[bytes] | None" = field(default=None, init=False)
+    _paused: bool = field(default=False, init=False)
+    _size: int = field(default=0, init=False)
+
+    def open(self) -> None:
+        """Begin to listen to the stream's wishes."""
+        assert self._stream is not None
+        self._stream.registerProducer(self, True)
+
+    def write(self, frame: bytes) -> None:
+        """Send *frame*, at the latest when the turn ends; nothing after `end`."""
+        waiting = self._frames
+        if waiting is None:
+            self._frames = frame
+            if not self._paused:
+                self._turn.add(self)
+                return
+        elif waiting.__class__ is list:
+            waiting.append(frame)  # type: ignore[union-attr]  # just looked at
+        else:
+            self._frames = [waiting, frame]  # type: ignore[list-item]  # bytes
+        if self._paused:
+            self._size += len(frame)
+            if self._size > self.limit:
+                self.overrun()
+
+    def flush(self) -> None:
+        """Hand over what waits, unless the stream is full."""
+        frames, stream = self._frames, self._stream
+        if frames is None or self._paused:
+            return
+        self._frames, self._size = None, 0
+        if stream is None:
+            return
+        stream.write(frames if isinstance(frames, bytes) else b"".join(frames))
+
+    def overrun(self) -> None:
+        """Give the peer up; it reads too slowly."""
+        self.end(drop=True)
+
+    def end(self, drop: bool) -> None:
+        """Take no more frames; hand over what waits, or *drop* it."""
+        stream = self._stream
+        if stream is None:
+            return
+        if not drop:
+            self._paused = False
+            self.flush()
+        self._frames = self._stream = None
+        stream.unregisterProducer()
+
+    def pauseProducing(self) -> None:
+        """Queue from now on (the stream is full)."""
+        self._paused = True
+        if self._frames is not None:
+            frames = self._frames
+            parts = [frames] if isinstance(frames, bytes) else frames
+            self._size = sum(map(len, parts))
+
+    def resumeProducing(self) -> None:
+        """Go on (the stream has room)."""
+        self._paused = False
+        self.flush()
+
+    def stopProducing(self) -> None:
+        """Drop what waits (the stream is gone)."""
+        self.end(drop=True)
