@@ -7,7 +7,8 @@ asked for, and what only the handshake or the last message needed is dropped.
 """
 
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
+from typing import Any, ClassVar
 
 import txaio
 
@@ -37,11 +38,22 @@ EARLY_LIMIT = 65536
 
 #: Set while shaking hands; worthless afterwards.
 HANDSHAKE = frozenset(
-    ["http_request_data", "http_status_line", "http_headers", "http_request_uri", "http_request_path", "http_request_params", "http_request_host", "http_response_data", "websocket_protocols", "websocket_origin", "websocket_extensions", "_wskey", "is_open", "_transport_details", "openHandshakeTimeoutCall", "connected", "factory"]
+    {
+        *("http_request_data", "http_status_line", "http_headers"),
+        *("http_request_uri", "http_request_path", "http_request_params"),
+        *("http_request_host", "http_response_data", "websocket_protocols"),
+        *("websocket_origin", "websocket_extensions", "_wskey", "is_open"),
+        *("_transport_details", "openHandshakeTimeoutCall", "connected", "factory"),
+    }
 )
 #: Set while a message is being read; worthless between messages.
 MESSAGE = frozenset(
-    ["utf8validator", "utf8validateLast", "utf8validateIncomingCurrentMessage", "message_data", "message_is_binary", "message_data_total_length", "frame_length", "frame_data", "current_frame_masker", "control_frame_data", "_isMessageCompressed"]
+    {
+        *("utf8validator", "utf8validateLast", "utf8validateIncomingCurrentMessage"),
+        *("message_data", "message_is_binary", "message_data_total_length"),
+        *("frame_length", "frame_data", "current_frame_masker"),
+        *("control_frame_data", "_isMessageCompressed"),
+    }
 )
 FORGET = HANDSHAKE | MESSAGE
 _MISSING = object()
@@ -101,7 +113,7 @@ class LeanProtocol(WebSocketServerProtocol):  # type: ignore[misc]  # untyped
     websocket_protocol_in_use: str | None = None
     websocket_extensions_in_use: Any = ()
     fast_limit = 0
-    defaults: dict[str, object] = {}
+    defaults: ClassVar[dict[str, object]] = {}
     _greeted = False
 
     def __init__(self) -> None:
@@ -109,10 +121,8 @@ class LeanProtocol(WebSocketServerProtocol):  # type: ignore[misc]  # untyped
 
     def connectionMade(self) -> None:
         """Begin the handshake; unlike Autobahn's, this formats nothing for a log."""
-        try:
+        with suppress(AttributeError, OSError):  # a UNIX socket
             self.transport.setTcpNoDelay(True)
-        except (AttributeError, OSError):
-            pass  # a UNIX socket
         factory = self.factory
         factory.countConnections += 1
         self.state = CONNECTING

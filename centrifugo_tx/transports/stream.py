@@ -75,7 +75,7 @@ class FrameStream:
                 self._turn.add(self)
                 return
         elif waiting.__class__ is list:
-            waiting.append(frame)  # type: ignore[union-attr]  # just looked at
+            waiting.append(frame)
         else:
             self._frames = [waiting, frame]  # type: ignore[list-item]  # bytes
         if self._paused:

@@ -1,7 +1,7 @@
 """Bidirectional clients over WebSocket (client protocol, 1.1)."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from attrs import define
@@ -29,7 +29,12 @@ WINDOW_BITS = 12
 #: Seconds a peer has to answer a close frame.
 CLOSE_TIMEOUT = 5
 
-SUBPROTOCOLS = {"centrifuge-json": "json", "centrifuge-protobuf": "protobuf"}
+Encoding = Literal["json", "protobuf"]
+
+SUBPROTOCOLS: dict[str, Encoding] = {
+    "centrifuge-json": "json",
+    "centrifuge-protobuf": "protobuf",
+}
 
 
 class WebSocketOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -243,7 +248,7 @@ class WebSocketFactory(LeanFactory):
         """Say how a client came, from its request (1.1)."""
         params = request.params
         asked = (*params.get("format", ()), *params.get("cf_protocol", ()))
-        encoding = SUBPROTOCOLS.get(subprotocol or "", "json")
+        encoding: Encoding = SUBPROTOCOLS.get(subprotocol or "", "json")
         if "protobuf" in asked:
             encoding = "protobuf"
         own_pings = "true" in params.get("cf_ws_frame_ping_pong", ())

@@ -1,0 +1,79 @@
+"""HTTP/1.1 connections that can become WebSockets, and refuse large bodies early."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from twisted.internet.protocol import Factory
+from twisted.web.http import HTTPChannel
+
+from .front import hand_over
+
+__all__ = ["Channel"]
+
+#: Seconds in which a refused body may still arrive and is ignored.
+LINGER = 2
+
+
+class Channel(HTTPChannel):  # type: ignore[misc]  # untyped
+    """One HTTP/1.1 connection.
+
+    Its site has ``sockets``, WebSocket factories by path, and ``body_limit``, a
+    function from a path to the bytes its body may have.
+    """
+
+    def resetTimeout(self) -> None:
+        """Do nothing, so that the site's timeout bounds a whole request."""
+
+    def allHeadersReceived(self) -> None:
+        """Look for an upgrade and for a body that is too large."""
+        request = self.requests[-1]
+        path = self._path.partition(b"?")[0]
+        if self._command == b"GET":
+            upgrade = request.requestHeaders.getRawHeaders(b"upgrade")
+            if upgrade and b"websocket" in upgrade[0].lower():
+                sockets: Mapping[bytes, Factory] = self.site.sockets
+                factory = sockets.get(path)
+                if factory is not None:
+                    self._upgrade(request, factory)
+                    return
+        limit: Callable[[bytes], int] = self.site.body_limit
+        if self.length is not None and self.length > limit(path):
+            self.refuse()
+            return
+        super().allHeadersReceived()
+
+    def _upgrade(self, request: Any, factory: Factory) -> None:
+        """Give the connection, and this request's head, to *factory*'s protocol."""
+        head = [b"GET %b %b\r\n" % (self._path, self._version)]
+        for name, values in request.requestHeaders.getAllRawHeaders():
+            head += [b"%b: %b\r\n" % (name, value) for value in values]
+        head.append(b"\r\n")
+        transport = self.transport
+        self.setTimeout(None)
+        # Otherwise the transport keeps channel and request for ever.
+        self._networkProducer.unregisterProducer()
+        self.requests.clear()
+        protocol: Any = factory.buildProtocol(transport.getPeer())
+        # The caller turns to raw mode with what follows the head.
+        self.length = None
+        self.rawDataReceived = protocol.dataReceived
+        self.transport = self._networkProducer = None
+        request.channel = request.transport = None
+        hand_over(transport, protocol, b"".join(head))
+
+    def refuse(self) -> None:
+        """Answer 413, and ignore for a moment what still comes.
+
+        Closing at once would send a reset, which can destroy the answer.
+        """
+        self.transport.write(
+            b"HTTP/1.1 413 Content Too Large\r\n"
+            b"Connection: close\r\nContent-Length: 0\r\n\r\n"
+        )
+        self.length = None
+        self.rawDataReceived = self.dataReceived = _ignore
+        self.setTimeout(LINGER)
+
+
+def _ignore(data: bytes) -> None:
+    """Drop what a refused client sends."""

@@ -1,0 +1,144 @@
+"""The first to read a connection: one request head, then it steps aside."""
+
+from time import monotonic
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.interfaces import IProtocolNegotiationFactory
+from twisted.internet.protocol import Factory, Protocol, ServerFactory
+from twisted.internet.task import LoopingCall
+from twisted.protocols.policies import ProtocolWrapper
+from zope.interface import implementer
+
+__all__ = ["Front", "PortFactory", "hand_over", "websocket_path"]
+
+#: Bytes of the largest request head that is looked at here.
+HEAD_LIMIT = 16384
+#: Seconds that a connection has for its first head, TLS included.
+HEAD_SECONDS = 10.0
+
+
+def hand_over(transport: Any, protocol: Any, data: bytes) -> None:
+    """Make *protocol* the receiver of *transport*; give it what was read already."""
+    if isinstance(transport, ProtocolWrapper):  # TLS
+        transport.wrappedProtocol = protocol
+    elif isinstance(transport.protocol, ProtocolWrapper):  # startTLS
+        transport.protocol.wrappedProtocol = protocol
+    else:
+        transport.protocol = protocol
+    protocol.makeConnection(transport)
+    if data:
+        protocol.dataReceived(data)
+
+
+def websocket_path(head: bytes) -> bytes | None:
+    """Return the path if this whole request head asks for a WebSocket, else None."""
+    lower = head.lower()
+    at = lower.find(b"\r\nupgrade:")
+    if at < 0 or b"websocket" not in lower[at + 10 : lower.find(b"\r\n", at + 10)]:
+        return None
+    return head[4 : head.find(b" ", 4)].partition(b"?")[0]
+
+
+class Front(Protocol):
+    """Reads until it knows who should read; never writes.
+
+    What is not a whole head of a WebSocket request on a known path is HTTP's, also
+    if it is malformed: all judgment is left to Autobahn and Twisted Web.
+    """
+
+    factory: "PortFactory"
+    transport: Any
+    _data = b""
+
+    def connectionMade(self) -> None:
+        """Begin to count the time."""
+        self.factory.waiting[self] = monotonic()
+
+    def connectionLost(self, reason: Any = None) -> None:
+        """Stop counting."""
+        self.factory.waiting.pop(self, None)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Hand over as soon as the head is whole."""
+        if self._data:
+            data = self._data + data
+        head_end = -1
+        if data.startswith(b"GET "):
+            head_end = data.find(b"\r\n\r\n", max(0, len(self._data) - 3))
+            if head_end < 0 and len(data) <= HEAD_LIMIT:
+                self._data = data
+                return
+        elif len(data) < 4 and b"GET ".startswith(data):
+            self._data = data
+            return
+        self._data = b""
+        del self.factory.waiting[self]
+        path = websocket_path(data[: head_end + 2]) if head_end >= 0 else None
+        factory = self.factory.factory_for(path, self.transport)
+        protocol = factory.buildProtocol(self.transport.getPeer())
+        hand_over(self.transport, protocol, data)
+
+
+@implementer(IProtocolNegotiationFactory)
+@define(eq=False, slots=False)
+class PortFactory(ServerFactory):
+    """All that one port serves.
+
+    ``http`` speaks HTTP/1.1, ``http2`` (if any) HTTP/2 over TLS, ``sockets`` are
+    the WebSocket factories by path.
+    """
+
+    protocol: Any = Front
+    noisy = False
+
+    http: Factory
+    sockets: dict[bytes, Factory]
+    http2: Any = None
+    waiting: dict[Front, float] = field(factory=dict, init=False)
+    _sweep: LoopingCall = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._sweep = LoopingCall(self.expire)
+
+    def factory_for(self, path: bytes | None, transport: Any) -> Factory:
+        """Return whose connection this is."""
+        sockets = self.sockets.get(path) if path is not None else None
+        if sockets is not None:
+            return sockets
+        if self.http2 is not None and _protocol_of(transport) == b"h2":
+            factory: Factory = self.http2
+            return factory
+        return self.http
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """Return what may be negotiated by ALPN (RFC 7301)."""
+        return [b"h2", b"http/1.1"] if self.http2 is not None else [b"http/1.1"]
+
+    def _inner(self) -> "dict[Any, None]":
+        inner = [self.http, *self.sockets.values()]
+        return dict.fromkeys(inner if self.http2 is None else [*inner, self.http2])
+
+    def startFactory(self) -> None:
+        """Start what is behind; look for slow heads once a second."""
+        for factory in self._inner():
+            factory.doStart()
+        self._sweep.start(1, now=False)
+
+    def stopFactory(self) -> None:
+        """Stop what is behind."""
+        self._sweep.stop()
+        for factory in self._inner():
+            factory.doStop()
+
+    def expire(self) -> None:
+        """Drop connections that did not send a head in time."""
+        limit = monotonic() - HEAD_SECONDS
+        for front, since in list(self.waiting.items()):
+            if since > limit:
+                break
+            front.transport.abortConnection()
+
+
+def _protocol_of(transport: Any) -> bytes | None:
+    return getattr(transport, "negotiatedProtocol", None)

@@ -1,0 +1,120 @@
+"""HTTP requests that go to a function by their exact path."""
+
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.http import datetimeToString
+from twisted.web.server import Request
+
+from ..options import Answer
+
+__all__ = ["Handler", "QuickRequest"]
+
+#: Answers a request, now or later.
+Handler = Callable[[Any], "Answer | Deferred[Answer]"]
+
+_REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
+_NOT_FOUND = Answer(404, b"404 page not found\n", "text/plain; charset=utf-8")
+_FAILED = Answer(500, b"Internal Server Error\n", "text/plain; charset=utf-8")
+
+
+class QuickRequest(Request):  # type: ignore[misc]  # untyped
+    """Answers in one write, without the resource tree.
+
+    Its site has ``handlers`` by path, ``body_limit``, and ``tree``: whether there
+    are resources for the paths that no handler knows.
+    """
+
+    _log = Logger()
+    _received = 0
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """Count bodies whose length was not announced."""
+        self._received += len(data)
+        limit = self.channel.site.body_limit(self._path())
+        if self._received <= limit:
+            self.content.write(data)
+        elif self._received - len(data) <= limit:
+            refuse = getattr(self.channel, "refuse", None)
+            if refuse is not None:
+                refuse()
+
+    def _path(self) -> bytes:
+        path: bytes = self.uri.partition(b"?")[0]
+        return path
+
+    def process(self) -> None:
+        """Find the handler, and answer with what it says."""
+        self.site = self.channel.site
+        if self._received > self.site.body_limit(self._path()):  # HTTP/2
+            self._answer(Answer(413))
+            return
+        handler: Handler | None = self.site.handlers.get(self.path)
+        if handler is None:
+            if self.site.tree:
+                super().process()
+            else:
+                self._answer(_NOT_FOUND)
+            return
+        try:
+            answer = handler(self)
+        except Exception:
+            self._fail(Failure())
+        else:
+            if isinstance(answer, Deferred):
+                answer.addCallback(self._answer).addErrback(self._fail)
+            else:
+                self._answer(answer)
+
+    def _fail(self, failure: Failure) -> None:
+        self._log.failure("{path} failed", failure, path=self._path())
+        self._answer(_FAILED)
+
+    def _answer(self, answer: Answer) -> None:
+        if self._disconnected or self.startedWriting:
+            return
+        body = answer.body
+        if self.clientproto not in (b"HTTP/1.1", b"HTTP/1.0"):
+            self.setResponseCode(answer.status)
+            if answer.content_type:
+                self.setHeader(b"content-type", answer.content_type.encode())
+            self.setHeader(b"content-length", b"%d" % len(body))
+            self.write(b"" if self.method == b"HEAD" else body)
+            self.finish()
+            return
+        head = b"%b %d %b\r\nDate: %b\r\nContent-Length: %d\r\n" % (
+            self.clientproto,
+            answer.status,
+            _REASONS.get(answer.status, b"Unknown"),
+            _date.now(self.site.reactor.seconds()),
+            len(body),
+        )
+        if answer.content_type:
+            head += b"Content-Type: %b\r\n" % answer.content_type.encode()
+        # The channel has decided whether the connection persists.
+        for name, values in self.responseHeaders.getAllRawHeaders():
+            if name.lower() == b"connection":
+                head += b"Connection: %b\r\n" % values[0]
+        self.startedWriting = 1
+        self.channel.write(head + b"\r\n" + (b"" if self.method == b"HEAD" else body))
+        self.finish()
+
+
+class _Date:
+    """The Date header, made once a second."""
+
+    _second = -1
+    _text = b""
+
+    def now(self, seconds: float) -> bytes:
+        second = int(seconds)
+        if second != self._second:
+            self._second, self._text = second, datetimeToString(second)
+        return self._text
+
+
+_date = _Date()

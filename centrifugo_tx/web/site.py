@@ -1,0 +1,105 @@
+"""What is served where, on one port or two (configuration, 4.1)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.protocol import Factory
+from twisted.web.resource import IResource, Resource
+from twisted.web.server import Site
+
+from ..options import Answer
+from ..transports.eager import be_eager
+from .channel import Channel
+from .front import PortFactory
+from .request import Handler, QuickRequest
+
+__all__ = ["BACKLOG", "Endpoints", "HTTPSite", "port_factory"]
+
+#: Connections that may wait to be accepted; Twisted's 50 loses them in a storm.
+BACKLOG = 4096
+#: Seconds a client has for one request, and to begin the next.
+REQUEST_SECONDS = 30
+#: Bytes of the largest body, where nothing else is said.
+BODY_LIMIT = 16 * 1024 * 1024
+
+
+@define(eq=False)
+class Endpoints:
+    """What one address serves: WebSockets and handlers by exact path.
+
+    ``body_limits`` are bytes by path; ``tree`` answers what no handler knows.
+    """
+
+    sockets: dict[bytes, Factory] = field(factory=dict)
+    handlers: dict[bytes, Handler] = field(factory=dict)
+    body_limits: dict[bytes, int] = field(factory=dict)
+    tree: IResource | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.sockets or self.handlers or self.tree)
+
+    def merge(self, other: "Endpoints") -> None:
+        """Serve what *other* serves, too."""
+        self.sockets.update(other.sockets)
+        self.handlers.update(other.handlers)
+        self.body_limits.update(other.body_limits)
+        self.tree = self.tree or other.tree
+
+
+class HTTPSite(Site):  # type: ignore[misc]  # untyped
+    """HTTP/1.1 without access log and form parsing."""
+
+    protocol = Channel
+
+    def __init__(self, reactor: Any, endpoints: Endpoints) -> None:
+        super().__init__(
+            endpoints.tree or Resource(),
+            QuickRequest,
+            reactor=reactor,
+            timeout=REQUEST_SECONDS,
+            parsePOSTFormSubmission=False,
+        )
+        self.sockets = endpoints.sockets
+        self.handlers = {**_upgrade_required(endpoints.sockets), **endpoints.handlers}
+        self.tree = endpoints.tree is not None
+        self._limits = endpoints.body_limits
+
+    def body_limit(self, path: bytes) -> int:
+        """Return how many bytes the body of a request to *path* may have."""
+        return self._limits.get(path, BODY_LIMIT)
+
+    def log(self, request: Any) -> None:
+        """Log nothing."""
+
+
+def _upgrade_required(sockets: Mapping[bytes, Factory]) -> dict[bytes, Handler]:
+    """Tell those who come to a WebSocket path without a WebSocket."""
+    answer = Answer(426, b"Upgrade Required\n", "text/plain; charset=utf-8")
+    return {path: lambda request: _ask_for_upgrade(request, answer) for path in sockets}
+
+
+def _ask_for_upgrade(request: Any, answer: Answer) -> Answer:
+    request.setHeader(b"upgrade", b"websocket")
+    return answer
+
+
+def port_factory(reactor: Any, endpoints: Endpoints) -> PortFactory:
+    """Return the factory for a port that serves *endpoints*."""
+    return PortFactory(HTTPSite(reactor, endpoints), endpoints.sockets)
+
+
+def listen(
+    reactor: Any, port: int, interface: str, endpoints: Endpoints
+) -> IListeningPort:
+    """Listen on a TCP port.
+
+    :raises CannotListenError: somebody else does.
+    """
+    factory = port_factory(reactor, endpoints)
+    listening: IListeningPort = reactor.listenTCP(
+        port, factory, backlog=BACKLOG, interface=interface
+    )
+    be_eager(listening)
+    return listening
