@@ -1,14 +1,19 @@
-"""The engine of a single node: everything in this process (engines, B)."""
+"""The engine of a server that stands alone: everything in this process (engines, B).
+
+Each part answers at once, so nobody ever waits.  What expires does so up to a
+second late, and costs the reactor one call for all of it.
+"""
 
 from collections import deque
 from collections.abc import Callable
-from heapq import heappop, heappush
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 from zope.interface import implementer
 
+from ..core.timers import TimerWheel
 from ..interfaces import (
     Engine,
     IBroker,
@@ -18,89 +23,114 @@ from ..interfaces import (
     IPresenceManager,
 )
 from ..options import (
+    NOWHERE,
     History,
     HistoryQuery,
     PresenceStats,
     Published,
     PublishOptions,
 )
-from ..protocol.messages import ClientInfo, Publication, Raw
+from ..protocol.messages import ClientInfo, Publication, Raw, StreamPosition
 from .streams import MemoryStream
 
-__all__ = ["LocalController", "MemoryBroker", "MemoryPresenceManager", "memory_engine"]
+__all__ = [
+    "LocalController",
+    "MemoryBroker",
+    "MemoryPresenceManager",
+    "memory_engine",
+]
 
-#: Seconds between two looks at what has expired.
-TICK = 1.0
+#: Seconds by which things may outlive their time.
+COARSE = 1.0
 
 
 @define(eq=False)
-class Expiries:
-    """Calls back when something has expired; looks once a second while it waits."""
+class _Kept:
+    """A channel's stream, and how long it stays.
 
-    _clock: IReactorTime
-    _heap: list[tuple[float, int, Callable[[float], float]]] = field(
-        factory=list, init=False
-    )
-    _count: int = field(default=0, init=False)
-    _call: IDelayedCall | None = field(default=None, init=False)
+    The wheel knows the first deadline only: to renew is to assign.
+    """
 
-    def watch(self, at: float, expire: Callable[[float], float]) -> None:
-        """Call ``expire(now)`` at *at*; it returns when to call it again, 0: never."""
-        self._count += 1
-        heappush(self._heap, (at, self._count, expire))
-        if self._call is None:
-            self._call = self._clock.callLater(TICK, self._look)
+    channel: str
+    stream: MemoryStream
+    home: dict[str, "_Kept"]
+    wheel: TimerWheel
+    #: When the publications go; 0: there are none.
+    clears: float = 0.0
+    #: When the stream itself goes; 0: never.
+    ends: float = 0.0
+    tick: int = 0
+    _wakes: float = 0.0
 
-    def stop(self) -> None:
-        """Leave nothing behind in the reactor."""
-        if self._call is not None:
-            self._call.cancel()
-            self._call = None
+    def renew(self, now: float, history_ttl: float, meta_ttl: float) -> None:
+        """Stay this much longer; 0 changes nothing."""
+        if history_ttl > 0:
+            self.clears = now + history_ttl
+        if meta_ttl > 0:
+            self.ends = now + meta_ttl
+        self._sleep()
 
-    def _look(self) -> None:
-        self._call = None
-        now = self._clock.seconds()
-        while self._heap and self._heap[0][0] <= now:
-            _, count, expire = heappop(self._heap)
-            again = expire(now)
-            if again:
-                heappush(self._heap, (again, count, expire))
-        if self._heap:
-            self._call = self._clock.callLater(TICK, self._look)
+    def wake(self, now: float) -> None:
+        """Let go of what is over."""
+        self._wakes = 0.0
+        if self.ends and self.ends <= now:
+            del self.home[self.channel]
+            return
+        if self.clears and self.clears <= now:
+            self.clears = 0.0
+            self.stream.clear()
+        self._sleep()
+
+    def _sleep(self) -> None:
+        due = min(self.clears or self.ends, self.ends or self.clears)
+        if due and (not self._wakes or due < self._wakes):
+            self._wakes = due
+            self.wheel.set(self, due)
+
+
+@define(eq=False)
+class _Result:
+    """What a publish with an idempotency key came to."""
+
+    position: StreamPosition
+    key: tuple[str, str]
+    home: dict[tuple[str, str], "_Result"]
+    tick: int = 0
+
+    def wake(self, now: float) -> None:
+        """Forget it."""
+        del self.home[self.key]
 
 
 @implementer(IBroker)
 @define(eq=False)
 class MemoryBroker:
-    """Streams and delivery within one process.
+    """PUB/SUB and history within one process.
 
-    ``history_meta_ttl`` seconds after the last use a stream's offset and epoch are
-    forgotten; 0 keeps them for ever.
+    A publication is appended and delivered before `publish` returns, unless it is
+    published while another is being delivered: then it waits for its turn, so
+    that subscribers see every channel in the order of its offsets.
     """
 
     _clock: IReactorTime
-    history_meta_ttl: float = 2592000.0
-    _receiver: IBrokerEventHandler | None = field(default=None, init=False)
-    _streams: dict[str, MemoryStream] = field(factory=dict, init=False)
-    _results: dict[tuple[str, str], Published] = field(factory=dict, init=False)
-    _expiries: Expiries = field(init=False)
-    _deliveries: deque[Callable[[], None]] = field(factory=deque, init=False)
+    _history_meta_ttl: float
+    _receiver: IBrokerEventHandler = field(init=False)
+    _streams: dict[str, _Kept] = field(factory=dict, init=False)
+    _results: dict[tuple[str, str], _Result] = field(factory=dict, init=False)
+    _wheel: TimerWheel = field(init=False)
     _delivering: bool = field(default=False, init=False)
+    _next: deque[Callable[[], None]] = field(factory=deque, init=False)
+    _log = Logger()
 
     def __attrs_post_init__(self) -> None:
-        self._expiries = Expiries(self._clock)
+        self._wheel = TimerWheel(self._clock, COARSE)
 
     def listen(self, receiver: IBrokerEventHandler) -> None:
-        """Deliver to *receiver*."""
+        """Name the one who gets the events."""
         self._receiver = receiver
 
-    def stop(self) -> "Deferred[None]":
-        """Leave nothing behind in the reactor."""
-        self._expiries.stop()
-        return succeed(None)
-
     def subscribe(self, channel: str) -> "Deferred[None]":
-        """Do nothing: everything is delivered here anyway."""
+        """Do nothing: the only node gets everything."""
         return succeed(None)
 
     def unsubscribe(self, channel: str) -> "Deferred[None]":
@@ -110,217 +140,192 @@ class MemoryBroker:
     def publish(
         self, channel: str, data: Raw, options: PublishOptions
     ) -> "Deferred[Published]":
-        """Append and deliver in one step."""
+        """Append to the stream, if the channel has one, and deliver."""
         key = options.idempotency_key
-        if key and (known := self._results.get((channel, key))) is not None:
-            return succeed(Published(known.position, "idempotency"))
-        if options.history_size > 0 and options.history_ttl > 0:
-            published, publication, previous = self._append(channel, data, options)
-            if publication is None:
-                return succeed(published)
-        else:
-            published, previous = Published(), None
-            publication = Publication(data, options.info, tags=options.tags)
         if key:
-            self._remember((channel, key), published, options.idempotent_result_ttl)
+            result = self._results.get((channel, key))
+            if result is not None:
+                return succeed(Published(result.position, "idempotency"))
+        position = NOWHERE
+        previous = None
+        if options.history_size > 0 and options.history_ttl > 0:
+            kept = self._renewed(channel, options.history_ttl, options.history_meta_ttl)
+            stream = kept.stream
+            if stream.supersedes(options.version, options.version_epoch):
+                return succeed(Published(stream.position, "version"))
+            if options.delta:
+                previous = stream.newest
+            publication = stream.append(data, options)
+            position = stream.position
+        else:
+            publication = Publication(
+                data=data, info=options.info, tags=options.tags, version=options.version
+            )
+        if key:
+            self._remember((channel, key), position, options.idempotent_result_ttl)
         self._deliver(
-            lambda receiver: receiver.handle_publication(
-                channel, publication, published.position, options.delta, previous
+            lambda: self._receiver.handle_publication(
+                channel, publication, position, options.delta, previous
             )
         )
-        return succeed(published)
-
-    def _append(
-        self, channel: str, data: Raw, options: PublishOptions
-    ) -> tuple[Published, Publication | None, Publication | None]:
-        """Store a publication; none is returned if its version is outdated."""
-        stream = self._used(channel, options.history_meta_ttl)
-        now = self._clock.seconds()
-        watched = bool(stream.expires)
-        stream.expires = now + options.history_ttl
-        if not watched:
-            self._expiries.watch(stream.expires, lambda now: _clear(stream, now))
-        if stream.outdated(options.version, options.version_epoch):
-            return Published(stream.position, "version"), None, None
-        previous = stream.latest if options.delta else None
-        epoch = stream.epoch
-
-        def make(offset: int) -> Publication:
-            return Publication(
-                data,
-                options.info,
-                offset,
-                options.tags,
-                epoch=epoch if offset == 1 else "",
-                version=options.version,
-            )
-
-        publication = stream.append(
-            make, options.history_size, options.version, options.version_epoch
-        )
-        return Published(stream.position), publication, previous
-
-    def _used(self, channel: str, meta_ttl: float) -> MemoryStream:
-        """Return the channel's stream, a new one if need be, for *meta_ttl* more."""
-        stream = self._streams.get(channel)
-        if stream is None:
-            stream = self._streams[channel] = MemoryStream()
-        ttl = meta_ttl or self.history_meta_ttl
-        watched = bool(stream.removed)
-        stream.removed = self._clock.seconds() + ttl if ttl > 0 else 0.0
-        if stream.removed and not watched:
-            self._expiries.watch(
-                stream.removed, lambda now: self._remove(channel, stream, now)
-            )
-        return stream
-
-    def _remove(self, channel: str, stream: MemoryStream, now: float) -> float:
-        if stream.removed > now:
-            return stream.removed
-        if stream.removed and self._streams.get(channel) is stream:
-            del self._streams[channel]
-        return 0.0
-
-    def _remember(self, key: tuple[str, str], result: Published, ttl: float) -> None:
-        self._results[key] = result
-
-        def forget(now: float) -> float:
-            del self._results[key]
-            return 0.0
-
-        self._expiries.watch(self._clock.seconds() + ttl, forget)
-
-    def _deliver(self, event: Callable[[IBrokerEventHandler], None]) -> None:
-        """Hand an event up; one that arises meanwhile comes after it."""
-        receiver = self._receiver
-        if receiver is None:
-            return
-        if self._delivering:
-            self._deliveries.append(lambda: event(receiver))
-            return
-        self._delivering = True
-        try:
-            event(receiver)
-            while self._deliveries:
-                self._deliveries.popleft()()
-        finally:
-            self._delivering = False
+        return succeed(Published(position))
 
     def publish_join(self, channel: str, info: ClientInfo) -> "Deferred[None]":
-        """Deliver a join."""
-        self._deliver(lambda receiver: receiver.handle_join(channel, info))
+        """Deliver that somebody came."""
+        self._deliver(lambda: self._receiver.handle_join(channel, info))
         return succeed(None)
 
     def publish_leave(self, channel: str, info: ClientInfo) -> "Deferred[None]":
-        """Deliver a leave."""
-        self._deliver(lambda receiver: receiver.handle_leave(channel, info))
+        """Deliver that somebody left."""
+        self._deliver(lambda: self._receiver.handle_leave(channel, info))
         return succeed(None)
 
     def history(self, channel: str, query: HistoryQuery) -> "Deferred[History]":
-        """Read from the stream, which begins to exist by that."""
-        return succeed(self._used(channel, query.meta_ttl).read(query))
+        """Read part of the stream and its top; create the stream if there is none."""
+        stream = self._renewed(channel, 0.0, query.meta_ttl).stream
+        return succeed(History(stream.read(query), stream.position))
 
     def remove_history(self, channel: str) -> "Deferred[None]":
-        """Forget the publications."""
-        stream = self._streams.get(channel)
-        if stream is not None:
-            stream.clear()
+        """Forget the publications; offset and epoch go on."""
+        kept = self._streams.get(channel)
+        if kept is not None:
+            kept.stream.clear()
         return succeed(None)
 
+    def stop(self) -> None:
+        """Leave nothing behind in the reactor."""
+        self._wheel.stop()
 
-def _clear(stream: MemoryStream, now: float) -> float:
-    """Forget the publications of a stream if nothing was published lately."""
-    if stream.expires > now:
-        return stream.expires
-    stream.clear()
-    stream.expires = 0.0
-    return 0.0
+    def _renewed(self, channel: str, history_ttl: float, meta_ttl: float) -> _Kept:
+        """Return the stream of *channel*, which now stays longer."""
+        kept = self._streams.get(channel)
+        if kept is None:
+            kept = _Kept(channel, MemoryStream(), self._streams, self._wheel)
+            self._streams[channel] = kept
+        kept.renew(
+            self._clock.seconds(), history_ttl, meta_ttl or self._history_meta_ttl
+        )
+        return kept
+
+    def _remember(
+        self, key: tuple[str, str], position: StreamPosition, ttl: float
+    ) -> None:
+        result = self._results[key] = _Result(position, key, self._results)
+        self._wheel.set(result, self._clock.seconds() + ttl)
+
+    def _deliver(self, event: Callable[[], None]) -> None:
+        """Tell the receiver, after what it is being told already."""
+        self._next.append(event)
+        if self._delivering:
+            return
+        self._delivering = True
+        try:
+            while self._next:
+                try:
+                    self._next.popleft()()
+                except Exception:
+                    self._log.failure("an event could not be delivered")
+        finally:
+            self._delivering = False
+
+
+@define(eq=False)
+class _Present:
+    """One client in one channel; fades when it is not renewed."""
+
+    info: ClientInfo
+    due: float
+    fade: Callable[[str, str], None]
+    wheel: TimerWheel
+    channel: str
+    client: str
+    tick: int = 0
+
+    def wake(self, now: float) -> None:
+        """Go, unless renewed."""
+        if self.due > now:
+            self.wheel.set(self, self.due)
+        else:
+            self.fade(self.channel, self.client)
 
 
 @implementer(IPresenceManager)
 @define(eq=False)
 class MemoryPresenceManager:
-    """Who is in a channel; an entry fades ``ttl`` seconds after its last renewal."""
+    """Who is in a channel, for one process."""
 
     _clock: IReactorTime
-    ttl: float = 60.0
-    _channels: dict[str, dict[str, tuple[ClientInfo, float]]] = field(
-        factory=dict, init=False
-    )
-    _expiries: Expiries = field(init=False)
+    _ttl: float = 60.0
+    _channels: dict[str, dict[str, _Present]] = field(factory=dict, init=False)
+    _wheel: TimerWheel = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._expiries = Expiries(self._clock)
-
-    def stop(self) -> None:
-        """Leave nothing behind in the reactor."""
-        self._expiries.stop()
+        self._wheel = TimerWheel(self._clock, COARSE)
 
     def add(self, channel: str, client: str, info: ClientInfo) -> "Deferred[None]":
         """Enter or renew a client."""
-        present = self._channels.get(channel)
+        clients = self._channels.get(channel)
+        if clients is None:
+            clients = self._channels[channel] = {}
+        due = self._clock.seconds() + self._ttl
+        present = clients.get(client)
         if present is None:
-            present = self._channels[channel] = {}
-            self._expiries.watch(
-                self._clock.seconds() + self.ttl, lambda now: self._fade(channel, now)
-            )
-        # Taken out first, so that the entries stand in the order of their renewal.
-        present.pop(client, None)
-        present[client] = info, self._clock.seconds() + self.ttl
+            present = _Present(info, due, self._take_out, self._wheel, channel, client)
+            clients[client] = present
+            self._wheel.set(present, due)
+        else:
+            present.info = info
+            present.due = due
         return succeed(None)
-
-    def _fade(self, channel: str, now: float) -> float:
-        """Take out who was not renewed; return when the next one is due."""
-        present = self._channels.get(channel)
-        if present is None:
-            return 0.0
-        for client, (_, until) in list(present.items()):
-            if until > now:
-                return until
-            del present[client]
-        del self._channels[channel]
-        return 0.0
 
     def remove(self, channel: str, client: str, user: str) -> "Deferred[None]":
         """Take a client out."""
-        present = self._channels.get(channel)
+        present = self._channels.get(channel, {}).get(client)
         if present is not None:
-            present.pop(client, None)
+            self._take_out(channel, client)
+            self._wheel.forget(present)
+            if not self._channels:
+                self._wheel.stop()
         return succeed(None)
 
     def presence(self, channel: str) -> "Deferred[dict[str, ClientInfo]]":
-        """Return who is there."""
-        return succeed(self._present(channel))
+        """Return who is there, by client id."""
+        clients = self._channels.get(channel, {})
+        return succeed({client: present.info for client, present in clients.items()})
 
     def stats(self, channel: str) -> "Deferred[PresenceStats]":
         """Return how many are there."""
-        present = self._present(channel)
-        users = {info.user for info in present.values()}
-        return succeed(PresenceStats(len(present), len(users)))
+        clients = self._channels.get(channel, {})
+        users = {present.info.user for present in clients.values()}
+        return succeed(PresenceStats(len(clients), len(users)))
 
-    def _present(self, channel: str) -> dict[str, ClientInfo]:
-        now = self._clock.seconds()
-        entries = self._channels.get(channel, {})
-        return {
-            client: info for client, (info, until) in entries.items() if until > now
-        }
+    def stop(self) -> None:
+        """Leave nothing behind in the reactor."""
+        self._wheel.stop()
+
+    def _take_out(self, channel: str, client: str) -> None:
+        clients = self._channels[channel]
+        del clients[client]
+        if not clients:
+            del self._channels[channel]
 
 
 @implementer(IController)
 @define(eq=False)
 class LocalController:
-    """The controller of a node that is alone: what it says, only it hears."""
+    """Node to node, where there is one node."""
 
-    _receiver: IControlEventHandler | None = field(default=None, init=False)
+    _receiver: IControlEventHandler = field(init=False)
     _node: str = field(default="", init=False)
 
     def listen(self, receiver: IControlEventHandler, node: str) -> None:
-        """Deliver to *receiver*."""
-        self._receiver, self._node = receiver, node
+        """Name the one who gets the messages."""
+        self._receiver = receiver
+        self._node = node
 
     def publish(self, message: bytes, node: str = "") -> "Deferred[None]":
-        """Hand *message* back if it is for all, or for this node."""
-        if self._receiver is not None and node in ("", self._node):
+        """Give *message* back, unless it is for somebody else."""
+        if not node or node == self._node:
             self._receiver.handle_control(message)
         return succeed(None)
 
@@ -330,12 +335,17 @@ def memory_engine(
     history_meta_ttl: float = 2592000.0,
     presence_ttl: float = 60.0,
 ) -> Engine:
-    """Return an engine that keeps everything in this process."""
+    """Return an engine that keeps everything in this process.
+
+    :param history_meta_ttl: seconds an unused stream keeps its position; 0: for good.
+    :param presence_ttl: seconds until a client that is not renewed fades.
+    """
     broker = MemoryBroker(clock, history_meta_ttl)
     presence = MemoryPresenceManager(clock, presence_ttl)
 
     def stop() -> "Deferred[None]":
+        broker.stop()
         presence.stop()
-        return broker.stop()
+        return succeed(None)
 
     return Engine(broker, presence, LocalController(), stop=stop)

@@ -1,94 +1,93 @@
-"""One channel's history in memory (engines, B)."""
+"""The stream of one channel, in memory (engines, A.3, A.4 and B)."""
 
 from collections import deque
-from collections.abc import Callable
 from itertools import islice
 from random import choices
 from string import ascii_letters
 
 from attrs import define, field
 
-from ..options import History, HistoryQuery
-from ..protocol.messages import Publication, StreamPosition
+from ..options import HistoryQuery, PublishOptions
+from ..protocol.messages import Publication, Raw, StreamPosition
 
 __all__ = ["MemoryStream", "new_epoch"]
 
 
 def new_epoch() -> str:
-    """Return a name for a new stream: 8 random letters (engines, A.3)."""
+    """Return a name for a new stream's epoch: eight random letters."""
     return "".join(choices(ascii_letters, k=8))
 
 
 @define(eq=False)
 class MemoryStream:
-    """The last publications of a channel, and the position of the newest.
+    """Publications of one channel, numbered from 1 within one epoch.
 
-    Offsets have no holes, so a publication's place is found by arithmetic.
+    Publications are shared with those who read them, and never change.  Offsets
+    have no holes, so arithmetic finds a publication's place.
     """
 
     epoch: str = field(factory=new_epoch)
     top: int = field(default=0, init=False)
-    version: int = field(default=0, init=False)
-    version_epoch: str = field(default="", init=False)
-    #: When the publications, and when the stream itself, are forgotten (0: never).
-    expires: float = field(default=0.0, init=False)
-    removed: float = field(default=0.0, init=False)
-    _publications: deque[Publication] = field(factory=deque, init=False)
+    _version: int = field(default=0, init=False)
+    _version_epoch: str = field(default="", init=False)
+    _kept: deque[Publication] = field(factory=deque, init=False)
 
     @property
     def position(self) -> StreamPosition:
-        """Return the top of the stream."""
+        """Where the newest publication stands, also when it is no longer kept."""
         return StreamPosition(self.top, self.epoch)
 
     @property
-    def latest(self) -> Publication | None:
-        """Return the newest publication that is kept."""
-        return self._publications[-1] if self._publications else None
+    def newest(self) -> Publication | None:
+        """The newest publication that is still kept."""
+        return self._kept[-1] if self._kept else None
 
-    def outdated(self, version: int, version_epoch: str) -> bool:
-        """Whether *version* is not newer than what was stored last (A.2)."""
-        same = not version_epoch or version_epoch == self.version_epoch
-        return bool(version and self.version and same and version <= self.version)
+    def supersedes(self, version: int, version_epoch: str) -> bool:
+        """Whether this version, or a newer one, is in the stream already (A.2)."""
+        if not version or not self._version:
+            return False
+        if version_epoch and version_epoch != self._version_epoch:
+            return False
+        return version <= self._version
 
-    def append(
-        self,
-        make: Callable[[int], Publication],
-        size: int,
-        version: int = 0,
-        version_epoch: str = "",
-    ) -> Publication:
-        """Add the publication that *make* makes for its offset, and keep *size*."""
+    def append(self, data: Raw, options: PublishOptions) -> Publication:
+        """Make *data* the newest publication, and forget what is now too much.
+
+        A publication without a version forgets the stream's version as well.
+        """
         self.top += 1
-        publication = make(self.top)
-        self._publications.append(publication)
-        while len(self._publications) > size:
-            self._publications.popleft()
-        self.version, self.version_epoch = version, version_epoch
+        self._version = options.version
+        self._version_epoch = options.version_epoch
+        publication = Publication(
+            data=data,
+            info=options.info,
+            offset=self.top,
+            tags=options.tags,
+            epoch=self.epoch if self.top == 1 else "",
+            version=options.version,
+        )
+        self._kept.append(publication)
+        while len(self._kept) > options.history_size:
+            self._kept.popleft()
         return publication
 
-    def clear(self) -> None:
-        """Forget the publications; the position stays."""
-        self._publications.clear()
-
-    def read(self, query: HistoryQuery) -> History:
-        """Return what *query* asks for (A.4)."""
-        return History(list(self._select(query)), self.position)
-
-    def _select(self, query: HistoryQuery) -> "islice[Publication] | tuple[()]":
-        kept = self._publications
+    def read(self, query: HistoryQuery) -> list[Publication]:
+        """Return the publications that *query* asks for; epochs are not compared."""
+        kept = self._kept
         if not query.limit or not kept:
-            return ()
-        limit = None if query.limit < 0 else query.limit
+            return []
         oldest = kept[0].offset
-        if query.since is None:
-            items = reversed(kept) if query.reverse else iter(kept)
-            return islice(items, limit)
-        since = query.since.offset
+        since = query.since
         if query.reverse:
-            start = since - 1
-            if not oldest <= start <= self.top:
-                return ()
-            skip = self.top - start
-            return islice(reversed(kept), skip, None if limit is None else skip + limit)
-        skip = max(0, since + 1 - oldest)
-        return islice(kept, skip, None if limit is None else skip + limit)
+            newest = self.top if since is None else since.offset - 1
+            if not oldest <= newest <= self.top:
+                return []
+            skip = self.top - newest
+        else:
+            skip = 0 if since is None else max(0, since.offset + 1 - oldest)
+        stop = None if query.limit < 0 else skip + query.limit
+        return list(islice(reversed(kept) if query.reverse else kept, skip, stop))
+
+    def clear(self) -> None:
+        """Forget the publications, but not the position."""
+        self._kept.clear()
