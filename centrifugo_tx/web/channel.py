@@ -21,6 +21,9 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # untyped
     function from a path to the bytes its body may have.
     """
 
+    transport: Any
+    _networkProducer: Any
+
     def resetTimeout(self) -> None:
         """Do nothing, so that the site's timeout bounds a whole request."""
 

@@ -81,7 +81,7 @@ class Front(Protocol):
 
 
 @implementer(IProtocolNegotiationFactory)
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class PortFactory(ServerFactory):
     """All that one port serves.
 

@@ -29,6 +29,7 @@ class QuickRequest(Request):  # type: ignore[misc]  # untyped
     are resources for the paths that no handler knows.
     """
 
+    startedWriting: Any
     _log = Logger()
     _received = 0
 

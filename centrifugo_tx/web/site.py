@@ -87,7 +87,8 @@ def _ask_for_upgrade(request: Any, answer: Answer) -> Answer:
 
 def port_factory(reactor: Any, endpoints: Endpoints) -> PortFactory:
     """Return the factory for a port that serves *endpoints*."""
-    return PortFactory(HTTPSite(reactor, endpoints), endpoints.sockets)
+    site = HTTPSite(reactor, endpoints)
+    return PortFactory(http=site, sockets=endpoints.sockets)
 
 
 def listen(

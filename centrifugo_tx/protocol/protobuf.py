@@ -1,0 +1,179 @@
+"""Between our structs and Google's messages, by field name (client protocol, 2.3).
+
+A `Bridge` is a plan made once per pair of types, from the message's descriptor.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+from google.protobuf.descriptor import FieldDescriptor as Kinds
+from google.protobuf.message import DecodeError as ProtobufError
+
+from .errors import DecodeError
+from .messages import raw
+
+__all__ = ["Bridge", "bridge"]
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+# The runtime's own annotations name two kinds of descriptors; here they are Any.
+
+#: How one field goes into a message, and comes out of it.
+Writer = Callable[[Any, Any], None]
+Reader = Callable[[Any], Any]
+
+
+class Bridge(Generic[T]):
+    """Turns structs of one type into messages of one type, and back.
+
+    Fields that the struct lacks are skipped; those that the message lacks must be
+    absent in the struct.
+    """
+
+    def __init__(self, struct: type[T], message: Any) -> None:
+        self.struct, self.message = struct, message
+        hints = get_type_hints(struct)
+        self._writers: list[tuple[str, Any, Writer]] = []
+        self._readers: list[tuple[str, Reader]] = []
+        fields, defaults = struct.__struct_fields__, struct.__struct_defaults__
+        given = dict(zip(fields[len(fields) - len(defaults) :], defaults, strict=True))
+        for field in message.DESCRIPTOR.fields:
+            if field.name in hints:
+                default = given.get(field.name, msgspec.UNSET)
+                writer, reader = _plan(field, hints[field.name], message)
+                self._writers.append((field.name, default, writer))
+                self._readers.append((field.name, reader))
+
+    def fill(self, message: Any, value: T) -> None:
+        """Copy *value* into *message*."""
+        for name, default, write in self._writers:
+            member = getattr(value, name)
+            if member is not default:
+                write(message, member)
+
+    def encode(self, value: T) -> bytes:
+        """Return the bytes of *value*.
+
+        :raises ValueError: a number does not fit its field.
+        """
+        message = self.message()
+        self.fill(message, value)
+        encoded: bytes = message.SerializeToString()
+        return encoded
+
+    def take(self, message: Any) -> T:
+        """Copy *message* into a struct."""
+        return self.struct(**{name: read(message) for name, read in self._readers})
+
+    def decode(self, data: bytes) -> T:
+        """Return the struct of *data*.
+
+        :raises DecodeError: it is no such message.
+        """
+        message = self.message()
+        try:
+            message.ParseFromString(data)
+        except ProtobufError as error:
+            raise DecodeError(f"malformed Protobuf: {error}") from None
+        return self.take(message)
+
+
+@cache
+def bridge(struct: type[T], message: Any) -> Bridge[T]:
+    """Return the bridge between two types."""
+    return Bridge(struct, message)
+
+
+def _plan(field: Any, hint: Any, message: Any) -> tuple[Writer, Reader]:
+    name = field.name
+    if field.message_type is not None and field.message_type.GetOptions().map_entry:
+        return _plan_map(name, field.message_type.fields_by_name["value"], hint)
+    if field.is_repeated:
+        return _plan_list(name, field, hint)
+    if field.message_type is not None:
+        return _plan_part(name, field, hint)
+    if field.type == Kinds.TYPE_BYTES:
+        return (
+            lambda message, member: setattr(message, name, bytes(member)),
+            lambda message: raw(getattr(message, name)),
+        )
+    return (
+        lambda message, member: setattr(message, name, member),
+        lambda message: getattr(message, name),
+    )
+
+
+def _class_of(field: Any) -> Any:
+    made: Any = field.message_type._concrete_class
+    return made
+
+
+def _struct_in(hint: Any) -> type[msgspec.Struct]:
+    """Return the struct in ``X``, ``X | None``, ``list[X]`` or ``dict[str, X]``."""
+    if get_origin(hint) in (Union, UnionType, list, dict):
+        inner = [each for each in get_args(hint) if each not in (NoneType, str)]
+        return _struct_in(inner[-1])
+    found: type[msgspec.Struct] = hint
+    return found
+
+
+def _plan_part(name: str, field: Any, hint: Any) -> tuple[Writer, Reader]:
+    struct, inner = _struct_in(hint), _class_of(field)
+
+    def write(message: Any, member: Any) -> None:
+        if member is not None:
+            part = getattr(message, name)
+            part.SetInParent()
+            bridge(struct, inner).fill(part, member)
+
+    def read(message: Any) -> Any:
+        if message.HasField(name):
+            return bridge(struct, inner).take(getattr(message, name))
+        return None
+
+    return write, read
+
+
+def _plan_list(name: str, field: Any, hint: Any) -> tuple[Writer, Reader]:
+    if field.message_type is None:
+        return (
+            lambda message, member: getattr(message, name).extend(member),
+            lambda message: list(getattr(message, name)),
+        )
+    struct, inner = _struct_in(hint), _class_of(field)
+
+    def write(message: Any, member: Any) -> None:
+        parts = getattr(message, name)
+        for each in member:
+            bridge(struct, inner).fill(parts.add(), each)
+
+    def read(message: Any) -> Any:
+        take = bridge(struct, inner).take
+        return [take(each) for each in getattr(message, name)]
+
+    return write, read
+
+
+def _plan_map(name: str, value: Any, hint: Any) -> tuple[Writer, Reader]:
+    if value.message_type is None:
+        return (
+            lambda message, member: getattr(message, name).update(member),
+            lambda message: dict(getattr(message, name)),
+        )
+    struct, inner = _struct_in(hint), _class_of(value)
+
+    def write(message: Any, member: Any) -> None:
+        parts = getattr(message, name)
+        for key, each in member.items():
+            part = parts[key]
+            if each is not None:
+                bridge(struct, inner).fill(part, each)
+
+    def read(message: Any) -> Any:
+        take = bridge(struct, inner).take
+        return {key: take(each) for key, each in getattr(message, name).items()}
+
+    return write, read
