@@ -287,9 +287,7 @@ class InterleavingTests(SynchronousTestCase):
         node = Node(engine, policy, clock, NodeOptions(broadcast_slice=1))
         broker.listen(node)
         crowd = [Watcher(node) for _ in range(watchers)]
-        turn = 0
-        for step in steps:
-            turn += 1
+        for turn, step in enumerate(steps):
             self.step(step, broker, node, crowd[turn % len(crowd)])
             if step == "turn":
                 clock.advance(0)

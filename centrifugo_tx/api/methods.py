@@ -1,0 +1,438 @@
+"""The methods of the server API: one table for HTTP, batches, and what may come."""
+
+from base64 import b64decode
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
+from time import perf_counter
+from typing import Any
+
+import msgspec
+from attrs import define, field, frozen
+from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults, succeed
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ..core import Node, drive
+from ..errors import BrokerUnavailable, CentrifugoError, ReplyError
+from ..metrics import Metrics
+from ..options import (
+    ChannelOptions,
+    HistoryQuery,
+    PublishOptions,
+    Source,
+    SubscribeOptions,
+)
+from ..payloads import acceptable
+from ..protocol.codes import (
+    BAD_REQUEST,
+    FORCE_DISCONNECT,
+    INTERNAL,
+    NOT_AVAILABLE,
+    Disconnect,
+    Error,
+)
+from ..protocol.messages import EMPTY, Raw, raw
+from . import messages as m
+
+__all__ = ["METHODS", "NOT_FOUND", "Api", "Extension", "Method"]
+
+#: What the client protocol calls "method not found" (server API, 3).
+NOT_FOUND = Error(104, "not found")
+
+#: How many channels of a broadcast, or commands of a batch, are under way at once.
+PARALLEL = 1024
+
+#: Answers an ``rpc`` call.
+Extension = Callable[[Raw], "Deferred[Raw]"]
+
+
+@frozen
+class Method:
+    """One method: its name, its request, and the number old clients know it by."""
+
+    name: str
+    request: type[m.Request]
+    code: int | None
+    call: Callable[["Api", Any], Coroutine[Any, Any, m.Result]]
+
+
+@define(eq=False)
+class Api:
+    """What backends can do; permissions of clients do not apply (server API, 6)."""
+
+    node: Node
+    extensions: dict[str, Extension] = field(factory=dict)
+    _log = Logger()
+
+    def call(
+        self, method: Method, request: m.Request, protocol: str
+    ) -> "m.Result | Error | Deferred[m.Result | Error]":
+        """Run *method*; expected errors are returned, others logged and returned.
+
+        :param protocol: how the call came, for the metrics: ``http`` or another.
+        """
+        began = perf_counter()
+        try:
+            outcome = drive(method.call(self, request))
+        except Exception:
+            return self._finish(Failure(), method.name, protocol, began)
+        if isinstance(outcome, Deferred):
+            return outcome.addBoth(self._finish, method.name, protocol, began)
+        return self._finish(outcome, method.name, protocol, began)
+
+    def _finish(
+        self, outcome: m.Result | Failure, name: str, protocol: str, began: float
+    ) -> m.Result | Error:
+        metrics: Metrics = self.node.metrics
+        metrics.histogram(
+            "api_command_duration_seconds_histogram", protocol=protocol, method=name
+        ).observe(perf_counter() - began)
+        if not isinstance(outcome, Failure):
+            return outcome
+        error = self._error(outcome, name)
+        self.count_error(protocol, name, str(error.code))
+        return error
+
+    def count_error(self, protocol: str, method: str, error: str) -> None:
+        """Count an error: a code, or ``read_body``, ``unmarshal``, ``marshal``."""
+        self.node.metrics.counter(
+            "api_command_errors_total", protocol=protocol, method=method, error=error
+        ).value += 1
+
+    def _error(self, failure: Failure, name: str) -> Error:
+        value = failure.value
+        if isinstance(value, ReplyError):
+            return NOT_FOUND if value.error.code == NOT_FOUND.code else value.error
+        if isinstance(value, BrokerUnavailable | CentrifugoError):
+            self._log.warn("{method} failed: {reason}", method=name, reason=value)
+        else:
+            self._log.failure("{method} failed", failure, method=name)
+        return INTERNAL
+
+    # --- Publishing ------------------------------------------------------------
+
+    async def publish(self, request: m.PublishRequest) -> m.PublishResult:
+        """Publish into one channel (6.1)."""
+        if not request.channel:
+            raise ReplyError(BAD_REQUEST)
+        data = _payload(request.data, request.b64data)
+        options = self.node.policy.channel(request.channel)
+        if options.subscription_type not in ("", "stream"):
+            raise ReplyError(BAD_REQUEST)
+        return await self._publish(request.channel, data, options, request)
+
+    async def _publish(
+        self,
+        channel: str,
+        data: Raw,
+        options: ChannelOptions,
+        request: m.PublishRequest | m.BroadcastRequest,
+    ) -> m.PublishResult:
+        if not acceptable(data, options.publication_data_format):
+            raise ReplyError(BAD_REQUEST)
+        published = await self.node.publish(
+            channel, data, _publish_options(options, request)
+        )
+        return m.PublishResult(published.position.offset, published.position.epoch)
+
+    async def broadcast(self, request: m.BroadcastRequest) -> m.BroadcastResult:
+        """Publish into several channels (6.5)."""
+        if not request.channels:
+            raise ReplyError(BAD_REQUEST)
+        data = _payload(request.data, request.b64data)
+
+        async def one(channel: str) -> m.PublishResponse:
+            try:
+                if not channel:
+                    raise ReplyError(BAD_REQUEST)
+                options = self.node.policy.channel(channel)
+                result = await self._publish(channel, data, options, request)
+            except Exception:
+                error = self._error(Failure(), "broadcast_publish")
+                self.count_error("http", "broadcast_publish", str(error.code))
+                return m.PublishResponse(error=error)
+            return m.PublishResponse(result=result)
+
+        made = [partial(_drive, one, channel) for channel in request.channels]
+        return m.BroadcastResult(await in_parallel(made))
+
+    # --- Clients ---------------------------------------------------------------
+
+    async def subscribe(self, request: m.SubscribeRequest) -> m.Empty:
+        """Subscribe the connections of a user (6.6)."""
+        if not request.channel:
+            raise ReplyError(BAD_REQUEST)
+        info = _payload(request.info, request.b64info)
+        data = _payload(request.data, request.b64data)
+        options = self.node.policy.channel(request.channel)
+        await self.node.subscribe(
+            request.channel,
+            _subscribe_options(options, request, info, data),
+            request.user,
+            request.client,
+            request.session,
+            request.recover_since,
+        )
+        return _DONE
+
+    async def unsubscribe(self, request: m.UnsubscribeRequest) -> m.Empty:
+        """Take the connections of a user out of a channel (6.6)."""
+        if request.channel:
+            self.node.policy.channel(request.channel)
+            await self.node.unsubscribe(
+                request.channel, request.user, request.client, request.session
+            )
+        return _DONE
+
+    async def disconnect(self, request: m.DisconnectRequest) -> m.Empty:
+        """Close the connections of a user (6.7)."""
+        wanted, disconnect = request.disconnect, FORCE_DISCONNECT
+        if wanted is not None and wanted.code:
+            disconnect = Disconnect(wanted.code, wanted.reason)
+        await self.node.disconnect(
+            request.user,
+            request.client,
+            request.session,
+            disconnect,
+            request.whitelist or (),
+        )
+        return _DONE
+
+    async def refresh(self, request: m.RefreshRequest) -> m.Empty:
+        """Move the expiry of the connections of a user (6.8)."""
+        await self.node.refresh(
+            request.user,
+            request.client,
+            request.session,
+            request.expired,
+            request.expire_at,
+            request.info.copy(),
+        )
+        return _DONE
+
+    # --- Channels --------------------------------------------------------------
+
+    def _with(self, channel: str, feature: str) -> ChannelOptions:
+        """Return the channel's options if it has *feature* (6.9, 6.10)."""
+        if not channel:
+            raise ReplyError(BAD_REQUEST)
+        options = self.node.policy.channel(channel)
+        if not getattr(options, feature):
+            raise ReplyError(NOT_AVAILABLE)
+        return options
+
+    async def presence(self, request: m.PresenceRequest) -> m.PresenceResult:
+        """Tell who is in a channel."""
+        self._with(request.channel, "presence")
+        return m.PresenceResult(await self.node.presence(request.channel))
+
+    async def presence_stats(
+        self, request: m.PresenceStatsRequest
+    ) -> m.PresenceStatsResult:
+        """Tell how many are in a channel."""
+        self._with(request.channel, "presence")
+        stats = await self.node.presence_stats(request.channel)
+        return m.PresenceStatsResult(stats.num_clients, stats.num_users)
+
+    async def history(self, request: m.HistoryRequest) -> m.HistoryResult:
+        """Read a channel's stream (6.10)."""
+        options = self._with(request.channel, "history")
+        since = request.since
+        if since is not None and request.reverse and not since.offset:
+            raise ReplyError(INTERNAL)  # what the reference says here
+        query = HistoryQuery(
+            -1 if request.limit < 0 else request.limit,
+            since,
+            request.reverse,
+            options.history_meta_ttl,
+        )
+        found = await self.node.history(request.channel, query)
+        publications = [
+            m.Publication(each.data, each.info, each.offset, each.tags)
+            for each in found.publications
+        ]
+        position = found.position
+        return m.HistoryResult(publications, position.epoch, position.offset)
+
+    async def history_remove(self, request: m.HistoryRemoveRequest) -> m.Empty:
+        """Forget a channel's publications."""
+        self._with(request.channel, "history")
+        await self.node.remove_history(request.channel)
+        return _DONE
+
+    async def channels(self, request: m.ChannelsRequest) -> m.ChannelsResult:
+        """Tell which channels have subscribers (6.11)."""
+        try:
+            found = await self.node.channels(request.pattern)
+        except ValueError:
+            raise ReplyError(INTERNAL) from None  # a bad pattern
+        return m.ChannelsResult(
+            {name: m.ChannelInfo(count) for name, count in found.items()}
+        )
+
+    async def info(self, request: m.InfoRequest) -> m.InfoResult:
+        """Tell which nodes there are (6.12)."""
+        nodes = await self.node.info()
+        return m.InfoResult(
+            [
+                m.NodeResult(
+                    uid=node.uid,
+                    name=node.name,
+                    version=node.version,
+                    num_clients=node.num_clients,
+                    num_users=node.num_users,
+                    num_channels=node.num_channels,
+                    num_subs=node.num_subs,
+                    uptime=node.uptime,
+                    metrics=None
+                    if node.metrics is None
+                    else m.Metrics(
+                        self.node.options.metrics_interval, dict(node.metrics)
+                    ),
+                )
+                for node in nodes
+            ]
+        )
+
+    async def rpc(self, request: m.RPCRequest) -> m.RPCResult:
+        """Call an extension (6.13)."""
+        if not request.method:
+            raise ReplyError(BAD_REQUEST)
+        extension = self.extensions.get(request.method)
+        if extension is None:
+            raise ReplyError(NOT_FOUND)
+        return m.RPCResult(await extension(request.params))
+
+    async def batch(self, request: m.BatchRequest) -> m.BatchResult:
+        """Run several commands, one after another or side by side (6.14)."""
+        made = [partial(self._command, each) for each in request.commands or ()]
+        if request.parallel:
+            return m.BatchResult(await in_parallel(made))
+        replies = []
+        for make in made:
+            reply = make()
+            replies.append(await reply if isinstance(reply, Deferred) else reply)
+        return m.BatchResult(replies)
+
+    def _command(self, command: dict[str, Raw] | None) -> "Raw | Deferred[Raw]":
+        """Run one command of a batch; return its reply as JSON."""
+        if command is None:
+            return _reply("error", BAD_REQUEST)
+        for name, method in IN_BATCH.items():
+            params = command.get(name)
+            if params is None or bytes(params) == b"null":
+                continue
+            try:
+                request = msgspec.json.decode(params, type=method.request)
+            except msgspec.DecodeError:
+                self.count_error("http", name, "unmarshal")
+                return _reply("error", BAD_REQUEST)
+            outcome = self.call(method, request, "http")
+            if isinstance(outcome, Deferred):
+                return outcome.addCallback(partial(_reply, name))
+            return _reply(name, outcome)
+        self.count_error("http", "unknown", str(NOT_FOUND.code))
+        return _reply("error", NOT_FOUND)
+
+
+_DONE = m.Empty()
+
+
+def _reply(name: str, outcome: m.Result | Error) -> Raw:
+    key = "error" if isinstance(outcome, Error) else name
+    return Raw(msgspec.json.encode({key: outcome}))
+
+
+def _drive(work: Callable[[str], Coroutine[Any, Any, Any]], channel: str) -> Any:
+    return drive(work(channel))
+
+
+async def in_parallel(makers: Sequence[Callable[[], Any]]) -> list[Any]:
+    """Run all, at most `PARALLEL` at a time; results in order."""
+    results = []
+    waiting: list[Deferred[Any]] = []
+    places = DeferredSemaphore(PARALLEL)
+    for make in makers:
+        result = make() if places.tokens else places.run(make)
+        if isinstance(result, Deferred):
+            waiting.append(result)
+        results.append(result)
+    if not waiting:
+        return results
+    gathered: list[Any] = await gatherResults(
+        [r if isinstance(r, Deferred) else succeed(r) for r in results],
+        consumeErrors=True,
+    )
+    return gathered
+
+
+def _payload(plain: Raw, encoded: str) -> Raw:
+    """Return the payload of a pair ``x`` and ``b64x``; the latter wins (1.3)."""
+    if not encoded:
+        return plain.copy() if plain is not EMPTY else plain
+    try:
+        return raw(b64decode(encoded, validate=True))
+    except ValueError:
+        raise ReplyError(BAD_REQUEST) from None
+
+
+def _publish_options(
+    options: ChannelOptions, request: m.PublishRequest | m.BroadcastRequest
+) -> PublishOptions:
+    keep = not request.skip_history
+    return PublishOptions(
+        history_size=options.history_size if keep else 0,
+        history_ttl=options.history_ttl if keep else 0.0,
+        history_meta_ttl=options.history_meta_ttl,
+        tags=request.tags or {},
+        idempotency_key=request.idempotency_key,
+        delta=request.delta or options.delta_publish,
+        version=request.version,
+        version_epoch=request.version_epoch,
+    )
+
+
+def _subscribe_options(
+    options: ChannelOptions, request: m.SubscribeRequest, info: Raw, data: Raw
+) -> SubscribeOptions:
+    """Take the channel's options, each replaceable by an override (6.6)."""
+    override = request.override or m.SubscribeOptionOverride()
+
+    def choose(replaced: m.BoolValue | None, given: bool) -> bool:
+        return given if replaced is None else replaced.value
+
+    return SubscribeOptions(
+        expire_at=max(0, request.expire_at),
+        info=info,
+        data=data,
+        presence=choose(override.presence, options.presence),
+        join_leave=choose(override.join_leave, options.join_leave),
+        push_join_leave=choose(
+            override.force_push_join_leave, options.force_push_join_leave
+        ),
+        positioned=choose(override.force_positioning, options.force_positioning),
+        recoverable=choose(override.force_recovery, options.force_recovery),
+        history_meta_ttl=options.history_meta_ttl,
+        source=Source.SERVER_API,
+    )
+
+
+_TABLE = (
+    Method("publish", m.PublishRequest, 0, Api.publish),
+    Method("broadcast", m.BroadcastRequest, 1, Api.broadcast),
+    Method("subscribe", m.SubscribeRequest, 11, Api.subscribe),
+    Method("unsubscribe", m.UnsubscribeRequest, 2, Api.unsubscribe),
+    Method("disconnect", m.DisconnectRequest, 3, Api.disconnect),
+    Method("history", m.HistoryRequest, 6, Api.history),
+    Method("history_remove", m.HistoryRemoveRequest, 7, Api.history_remove),
+    Method("presence", m.PresenceRequest, 4, Api.presence),
+    Method("presence_stats", m.PresenceStatsRequest, 5, Api.presence_stats),
+    Method("info", m.InfoRequest, 9, Api.info),
+    Method("rpc", m.RPCRequest, 10, Api.rpc),
+    Method("refresh", m.RefreshRequest, 12, Api.refresh),
+    Method("channels", m.ChannelsRequest, 8, Api.channels),
+)
+
+#: In the order in which a batch looks for them (6.14).
+IN_BATCH = {method.name: method for method in _TABLE}
+METHODS = {**IN_BATCH, "batch": Method("batch", m.BatchRequest, None, Api.batch)}

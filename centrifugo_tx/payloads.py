@@ -1,0 +1,30 @@
+"""What a channel takes as a publication (configuration, 7)."""
+
+import msgspec
+
+from .protocol.messages import EMPTY, Raw
+
+__all__ = ["acceptable"]
+
+_any = msgspec.json.Decoder(Raw).decode
+_SPACE = b" \t\r\n"
+
+
+def acceptable(data: Raw, format: str) -> bool:
+    """Whether *data* is what *format* asks for.
+
+    ``""``: anything but nothing; ``binary``: anything; ``json``: JSON;
+    ``json_object``: a JSON object (server API, 6.1).
+    """
+    if format == "binary":
+        return True
+    if format == "":
+        return data is not EMPTY and bytes(data) != b""
+    payload = bytes(data)
+    try:
+        _any(payload)
+        payload.decode()
+    except ValueError:
+        return False
+    stripped = payload.strip(_SPACE)
+    return format == "json" or (stripped[:1] == b"{" and stripped[-1:] == b"}")
