@@ -1,1 +1,17 @@
+"""Who may do what: tokens, namespaces, and the policy of the standalone server."""
 
+from .admission import AccessOptions
+from .namespaces import ChannelRules, NamespaceOptions, Namespaces
+from .policy import AccessPolicy
+from .tokens import TokenOptions, TokenVerifier, static_keys
+
+__all__ = [
+    "AccessOptions",
+    "AccessPolicy",
+    "ChannelRules",
+    "NamespaceOptions",
+    "Namespaces",
+    "TokenOptions",
+    "TokenVerifier",
+    "static_keys",
+]

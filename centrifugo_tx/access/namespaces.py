@@ -1,0 +1,289 @@
+"""Namespaces: which options a channel has, and which names are channels at all."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+import re2
+from attrs import define, field, frozen
+
+from ..errors import ReplyError
+from ..options import ChannelOptions, Duration
+from ..protocol.codes import UNKNOWN_CHANNEL
+
+__all__ = [
+    "ChannelRules",
+    "MapOptions",
+    "Namespace",
+    "NamespaceOptions",
+    "Namespaces",
+    "SharedPollOptions",
+]
+
+
+class MapOptions(msgspec.Struct, frozen=True):
+    """Options of channels that hold a map."""
+
+    mode: str = ""
+    """``ephemeral``, ``recoverable`` or ``persistent``."""
+    key_ttl: Duration = 0.0
+    """How long a key stays without being published again."""
+    stream_size: int = 0
+    """Changes that are kept."""
+    stream_ttl: Duration = 0.0
+    """How long changes are kept."""
+    meta_ttl: Duration = 0.0
+    """How long the position is kept."""
+    remove_client_on_unsubscribe: bool = False
+    """Take a client's key out when it leaves."""
+    client_key: str = ""
+    """``client_id`` or ``user_id``: the only key that a client may publish."""
+    allow_publish_for_client: bool = False
+    """Every client may publish keys."""
+    allow_publish_for_subscriber: bool = False
+    """Subscribers may publish keys."""
+    allow_publish_for_anonymous: bool = False
+    """The permissions to publish hold for anonymous users, too."""
+    allow_remove_for_client: bool = False
+    """Every client may remove keys."""
+    allow_remove_for_subscriber: bool = False
+    """Subscribers may remove keys."""
+    allow_remove_for_anonymous: bool = False
+    """The permissions to remove hold for anonymous users, too."""
+    publish_proxy_enabled: bool = False
+    """Ask the backend about each publication of a key."""
+    publish_proxy_name: str = "default"
+    """The backend to ask."""
+    remove_proxy_enabled: bool = False
+    """Ask the backend about each removal of a key."""
+    remove_proxy_name: str = "default"
+    """The backend to ask."""
+    default_page_size: int = 0
+    """Entries of a page when the client does not say."""
+    min_page_size: int = 0
+    """Entries of the smallest page."""
+    max_page_size: int = 0
+    """Entries of the largest page."""
+    live_transition_max_publication_limit: int = 0
+    """Changes that may be caught up at once."""
+    subscribe_catch_up_timeout: Duration = 0.0
+    """How long catching up may take."""
+
+
+class SharedPollOptions(msgspec.Struct, frozen=True):
+    """Options of channels whose keys are polled from the backend."""
+
+    proxy_name: str = ""
+    """The backend to poll."""
+    refresh_interval: Duration = 0.0
+    """Time between two polls."""
+    refresh_batch_size: int = 0
+    """Keys of one poll."""
+    max_keys_per_connection: int = 0
+    """Keys that one client may track."""
+    mode: str = ""
+    """``versionless`` or ``versioned``."""
+    channel_shutdown_delay: Duration = 0.0
+    """How long polling goes on without subscribers."""
+    track_expired_extra_delay: Duration = 0.0
+    """How long an expired signature is still good."""
+    publish_enabled: bool = False
+    """Let the server API publish keys."""
+
+
+class NamespaceOptions(msgspec.Struct, frozen=True):
+    """What the channels of one namespace are like (configuration, 7.1)."""
+
+    presence: bool = False
+    """Keep who is subscribed."""
+    join_leave: bool = False
+    """Tell about clients that come and go."""
+    force_push_join_leave: bool = False
+    """Tell every subscriber, not only those who ask."""
+    history_size: int = 0
+    """Publications that are kept."""
+    history_ttl: Duration = 0.0
+    """How long publications are kept, in whole seconds."""
+    history_meta_ttl: Duration = 0.0
+    """How long offset and epoch are kept; 0: as ``channel.history_meta_ttl`` says."""
+    force_positioning: bool = False
+    """Tell every subscriber when it missed something."""
+    allow_positioning: bool = False
+    """The same for those who ask."""
+    force_recovery: bool = False
+    """Bring every subscriber what it missed."""
+    allow_recovery: bool = False
+    """The same for those who ask."""
+    force_recovery_mode: str = ""
+    """``stream``: all that was missed; ``cache``: only the latest publication."""
+    auto_cache_recover: bool = False
+    """Bring the latest publication on every subscribe."""
+    allowed_delta_types: tuple[str, ...] = ()
+    """Delta compressions that subscribers may ask for; ``fossil``."""
+    delta_publish: bool = False
+    """Prepare a delta for every publication."""
+    allow_tags_filter: bool = False
+    """Subscribers may filter publications by tags."""
+    allow_subscribe_for_client: bool = False
+    """Every client with a user id may subscribe."""
+    allow_subscribe_for_anonymous: bool = False
+    """That permission holds for anonymous users, too."""
+    allow_publish_for_client: bool = False
+    """Every client with a user id may publish."""
+    allow_publish_for_subscriber: bool = False
+    """Subscribers may publish."""
+    allow_publish_for_anonymous: bool = False
+    """The permissions to publish hold for anonymous users, too."""
+    allow_presence_for_client: bool = False
+    """Every client with a user id may see who is there."""
+    allow_presence_for_subscriber: bool = False
+    """Subscribers may see who is there."""
+    allow_presence_for_anonymous: bool = False
+    """The permissions to see presence hold for anonymous users, too."""
+    allow_history_for_client: bool = False
+    """Every client with a user id may read history."""
+    allow_history_for_subscriber: bool = False
+    """Subscribers may read history."""
+    allow_history_for_anonymous: bool = False
+    """The permissions to read history hold for anonymous users, too."""
+    allow_user_limited_channels: bool = False
+    """``#`` in a name is followed by the users who may subscribe."""
+    channel_regex: str = ""
+    """What names must match behind the namespace; otherwise they must be ASCII."""
+    publication_data_format: str = ""
+    """``json``, ``json_object``, ``binary``; empty: as for all channels."""
+    subscribe_proxy_enabled: bool = False
+    """Ask the backend about each subscription."""
+    subscribe_proxy_name: str = "default"
+    """The backend to ask."""
+    publish_proxy_enabled: bool = False
+    """Ask the backend about each publication of a client."""
+    publish_proxy_name: str = "default"
+    """The backend to ask."""
+    sub_refresh_proxy_enabled: bool = False
+    """Ask the backend when a subscription expires."""
+    sub_refresh_proxy_name: str = "default"
+    """The backend to ask."""
+    subscribe_stream_proxy_enabled: bool = False
+    """Take publications of each subscription from a stream of the backend."""
+    subscribe_stream_proxy_name: str = "default"
+    """The backend that streams."""
+    subscribe_stream_proxy_bidirectional: bool = False
+    """Send the client's publications into the stream."""
+    subscription_type: str = ""
+    """``stream``, ``map``, ``map_clients``, ``map_users`` or ``shared_poll``."""
+    map_clients_presence_channel_prefix: str = ""
+    """Mirror the clients present into a map channel."""
+    map_users_presence_channel_prefix: str = ""
+    """Mirror the users present into a map channel."""
+    map: MapOptions = MapOptions()
+    """Options of map channels."""
+    shared_poll: SharedPollOptions = SharedPollOptions()
+    """Options of shared poll channels."""
+
+
+@frozen
+class ChannelRules:
+    """How names of channels are read (auth and channels, 4.1)."""
+
+    private_prefix: str = "$"
+    namespace_boundary: str = ":"
+    user_boundary: str = "#"
+    user_separator: str = ","
+    publication_data_format: str = ""
+
+
+@define(eq=False)
+class Namespace:
+    """One namespace: its options, and what was worked out from them beforehand."""
+
+    options: NamespaceOptions
+    channel: ChannelOptions = field(init=False)
+    _rules: ChannelRules
+    _searches: Callable[[str], object] | None = field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        options = self.options
+        self.channel = ChannelOptions(
+            subscription_type=options.subscription_type,
+            presence=options.presence,
+            join_leave=options.join_leave,
+            force_push_join_leave=options.force_push_join_leave,
+            history_size=options.history_size,
+            history_ttl=options.history_ttl,
+            history_meta_ttl=options.history_meta_ttl,
+            force_positioning=options.force_positioning,
+            force_recovery=options.force_recovery,
+            delta_publish=options.delta_publish,
+            publication_data_format=options.publication_data_format
+            or self._rules.publication_data_format,
+        )
+        if options.channel_regex:
+            # RE2, because patterns of operators meet names of strangers.
+            self._searches = re2.compile(options.channel_regex).search
+
+    def valid(self, channel: str) -> bool:
+        """Whether *channel* is a name that this namespace takes (4.2)."""
+        if self._searches is None:
+            return channel.isascii()
+        boundary = self._rules.namespace_boundary
+        _, found, rest = channel.partition(boundary) if boundary else ("", "", "")
+        return self._searches(rest if found else channel) is not None
+
+    def user_limited(self, channel: str) -> bool:
+        """Whether *channel* lists its users (4.3)."""
+        boundary = self._rules.user_boundary
+        return (
+            self.options.allow_user_limited_channels
+            and bool(boundary)
+            and boundary in channel
+        )
+
+    def lists(self, channel: str, user: str) -> bool:
+        """Whether the user-limited *channel* lists *user*."""
+        users = channel.rpartition(self._rules.user_boundary)[2]
+        separator = self._rules.user_separator
+        return user in (users.split(separator) if separator else [users])
+
+
+@define(eq=False)
+class Namespaces:
+    """Finds a channel's namespace by its name."""
+
+    rules: ChannelRules
+    _without: Namespace
+    _named: Mapping[str, Namespace]
+
+    @classmethod
+    def of(
+        cls,
+        rules: ChannelRules,
+        without_namespace: NamespaceOptions,
+        named: Sequence[tuple[str, NamespaceOptions]] = (),
+    ) -> "Namespaces":
+        """Make namespaces of options.
+
+        :raises re2.error: a ``channel_regex`` does not compile.
+        """
+        namespaces = {name: Namespace(options, rules) for name, options in named}
+        return cls(rules, Namespace(without_namespace, rules), namespaces)
+
+    def find(self, channel: str) -> Namespace:
+        """Return the namespace of *channel*.
+
+        :raises ReplyError: 102, there is none of this name.
+        """
+        boundary = self.rules.namespace_boundary
+        if not boundary or boundary not in channel:
+            return self._without
+        name = channel.partition(boundary)[0].removeprefix(self.rules.private_prefix)
+        if not name:
+            return self._without
+        namespace = self._named.get(name)
+        if namespace is None:
+            raise ReplyError(UNKNOWN_CHANNEL)
+        return namespace
+
+    def private(self, channel: str) -> bool:
+        """Whether *channel* needs a subscription token."""
+        prefix = self.rules.private_prefix
+        return bool(prefix) and channel.startswith(prefix)

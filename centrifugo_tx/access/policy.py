@@ -1,0 +1,192 @@
+"""The policy of the standalone server: namespaces and tokens (auth and channels)."""
+
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from ..core import drive
+from ..errors import DisconnectClient, ReplyError
+from ..interfaces import IClient, IPolicy
+from ..options import (
+    Admission,
+    ChannelOptions,
+    Expiry,
+    HistoryQuery,
+    PublishOptions,
+    SubscribeOptions,
+)
+from ..payloads import acceptable
+from ..protocol.codes import (
+    BAD_REQUEST,
+    METHOD_NOT_FOUND,
+    NOT_AVAILABLE,
+    NOT_SERVED,
+    PERMISSION_DENIED,
+)
+from ..protocol.messages import (
+    EMPTY,
+    ConnectRequest,
+    HistoryRequest,
+    PublishRequest,
+    Raw,
+    RefreshRequest,
+    RPCRequest,
+    SubRefreshRequest,
+    SubscribeRequest,
+)
+from .admission import AccessOptions, Doorkeeper
+from .grants import may_publish, may_read_history, may_see_presence
+from .namespaces import Namespace, Namespaces
+from .subscriptions import Usher
+from .tokens import TokenVerifier
+
+__all__ = ["AccessPolicy"]
+
+
+@implementer(IPolicy)
+@define(eq=False)
+class AccessPolicy:
+    """Decides by configuration.  To change it, make a new one and give it to the node.
+
+    ``subscription_verifier`` is for subscription tokens, when they are verified
+    otherwise than connection tokens.
+    """
+
+    _clock: IReactorTime
+    options: AccessOptions
+    namespaces: Namespaces
+    verifier: TokenVerifier
+    subscription_verifier: TokenVerifier
+    _doorkeeper: Doorkeeper = field(init=False)
+    _usher: Usher = field(init=False)
+    _publications: dict[int, PublishOptions] = field(factory=dict, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        common = self._clock, self.options, self.namespaces
+        self._doorkeeper = Doorkeeper(*common, self.verifier)
+        self._usher = Usher(*common, self.subscription_verifier)
+
+    def channel(self, name: str) -> ChannelOptions:
+        """Return the options of a channel's namespace."""
+        return self.namespaces.find(name).channel
+
+    def connect(
+        self, client: IClient, request: ConnectRequest
+    ) -> "Deferred[Admission]":
+        """Say who this is (2)."""
+        return _run(self._doorkeeper.connect(client, request))
+
+    def refresh(self, client: IClient, request: RefreshRequest) -> "Deferred[Expiry]":
+        """Prolong a connection (3.6)."""
+        return _run(self._doorkeeper.refresh(client, request))
+
+    def subscribe(
+        self, client: IClient, request: SubscribeRequest
+    ) -> "Deferred[SubscribeOptions]":
+        """Decide on a subscription (5)."""
+        return _run(self._usher.subscribe(client, request))
+
+    def sub_refresh(
+        self, client: IClient, request: SubRefreshRequest
+    ) -> "Deferred[Expiry]":
+        """Prolong a subscription (3.6)."""
+        return _run(self._usher.sub_refresh(client, request))
+
+    def publish(
+        self, client: IClient, request: PublishRequest
+    ) -> "Deferred[PublishOptions | None]":
+        """Decide on a publication (6)."""
+        channel = request.channel
+        try:
+            namespace = self._namespace(channel)
+        except ReplyError as error:
+            return fail(error)
+        options = namespace.options
+        if not acceptable(request.data, namespace.channel.publication_data_format):
+            return fail(ReplyError(BAD_REQUEST))
+        if options.publish_proxy_enabled or options.subscribe_stream_proxy_enabled:
+            return fail(ReplyError(NOT_AVAILABLE))
+        subscribed = client.subscribed(channel)
+        if may_publish(options, client.user, subscribed) or self.options.insecure:
+            return succeed(self._publish_options(namespace))
+        return fail(ReplyError(PERMISSION_DENIED))
+
+    def _publish_options(self, namespace: Namespace) -> PublishOptions:
+        """Return what all publications of a namespace's clients have in common."""
+        made = self._publications.get(id(namespace))
+        if made is None:
+            options = namespace.options
+            made = self._publications[id(namespace)] = PublishOptions(
+                history_size=options.history_size,
+                history_ttl=options.history_ttl,
+                history_meta_ttl=options.history_meta_ttl,
+                delta=options.delta_publish,
+            )
+        return made
+
+    def presence(self, client: IClient, channel: str) -> "Deferred[None]":
+        """Decide whether the client may see who is in *channel* (7)."""
+        try:
+            options = self._namespace(channel).options
+        except ReplyError as error:
+            return fail(error)
+        if not options.presence:
+            return fail(ReplyError(NOT_AVAILABLE))
+        subscribed = client.subscribed(channel)
+        if may_see_presence(options, client.user, subscribed) or self.options.insecure:
+            return succeed(None)
+        return fail(ReplyError(PERMISSION_DENIED))
+
+    def history(
+        self, client: IClient, request: HistoryRequest
+    ) -> "Deferred[HistoryQuery]":
+        """Decide on a history request, and cut it (7)."""
+        channel = request.channel
+        try:
+            namespace = self._namespace(channel)
+        except ReplyError as error:
+            return fail(error)
+        if not namespace.channel.history:
+            return fail(ReplyError(NOT_AVAILABLE))
+        options, subscribed = namespace.options, client.subscribed(channel)
+        if not (
+            may_read_history(options, client.user, subscribed) or self.options.insecure
+        ):
+            return fail(ReplyError(PERMISSION_DENIED))
+        most = self.options.history_max_publication_limit
+        limit = request.limit if 0 <= request.limit <= most else most
+        meta_ttl = options.history_meta_ttl
+        return succeed(HistoryQuery(limit, request.since, request.reverse, meta_ttl))
+
+    def rpc(self, client: IClient, request: RPCRequest) -> "Deferred[Raw]":
+        """Answer the built-in ping, nothing else (8)."""
+        ping = self.options.rpc_ping_method
+        if ping and request.method == ping:
+            return succeed(EMPTY)
+        return fail(ReplyError(METHOD_NOT_FOUND if ping else NOT_AVAILABLE))
+
+    def message(self, client: IClient, data: Raw) -> None:
+        """Take no messages."""
+        raise DisconnectClient(NOT_SERVED)
+
+    def _namespace(self, channel: str) -> Namespace:
+        """Return the namespace of a channel whose name is valid.
+
+        :raises ReplyError: 102 or 107.
+        """
+        namespace = self.namespaces.find(channel)
+        if not namespace.valid(channel):
+            raise ReplyError(BAD_REQUEST)
+        return namespace
+
+
+def _run(decision: Any) -> "Deferred[Any]":
+    """Make a Deferred of a decision, which is mostly known at once."""
+    try:
+        result = drive(decision)
+    except Exception as error:
+        return fail(error)
+    return result if isinstance(result, Deferred) else succeed(result)

@@ -1,0 +1,326 @@
+"""JSON Web Tokens: who a client is, and which channels it may have (3)."""
+
+import re
+from base64 import b64decode, urlsafe_b64decode
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import jwt
+import msgspec
+import re2
+from attrs import define, field, frozen
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from cryptography.x509 import load_pem_x509_certificate
+from jwt.algorithms import get_default_algorithms
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
+
+from ..errors import CentrifugoError
+from ..protocol.messages import EMPTY, Raw, raw
+from .claims import ConnectionClaims, SubscriptionClaims, TokenClaims
+
+__all__ = [
+    "InvalidToken",
+    "KeySource",
+    "TokenExpired",
+    "TokenOptions",
+    "TokenVerifier",
+    "VerificationKey",
+    "static_keys",
+]
+
+
+class InvalidToken(CentrifugoError):
+    """The token proves nothing; the message is for the log, not for the client."""
+
+
+class TokenExpired(CentrifugoError):
+    """The token is not valid now, though it may be otherwise."""
+
+
+class TokenOptions(msgspec.Struct, frozen=True):
+    """How tokens are verified (configuration, 6.1)."""
+
+    hmac_secret_key: str = ""
+    """The key of HS256, HS384 and HS512 tokens."""
+    hmac_previous_secret_key: str = ""
+    """The key before, tried after the present one."""
+    hmac_previous_secret_key_valid_until: int = 0
+    """Unix time from which the previous key is not tried; 0: no limit."""
+    rsa_public_key: str = ""
+    """The key of RS256, RS384 and RS512 tokens, as PEM text."""
+    ecdsa_public_key: str = ""
+    """The key of ES256, ES384 or ES512 tokens, as PEM text."""
+    jwks_public_endpoint: str = ""
+    """URL of a key set; then the keys above are not used."""
+    audience: str = ""
+    """What ``aud`` must contain."""
+    audience_regex: str = ""
+    """What an entry of ``aud`` must match."""
+    issuer: str = ""
+    """What ``iss`` must be."""
+    issuer_regex: str = ""
+    """What ``iss`` must match."""
+    user_id_claim: str = ""
+    """The claim that holds the user id, instead of ``sub``."""
+    insecure_skip_jwks_endpoint_safety_check: bool = False
+    """Only warn of a key set URL that tokens could bend."""
+
+
+@frozen(eq=False)
+class VerificationKey:
+    """A key and the algorithms it may be used with."""
+
+    key: Any
+    algorithms: frozenset[str]
+
+
+class KeySource(Protocol):
+    """Where the keys come from."""
+
+    def keys(
+        self, header: Mapping[str, Any], groups: Mapping[str, str]
+    ) -> "Deferred[Sequence[VerificationKey]]":
+        """Return the keys for a token with this header, in the order to try them.
+
+        *groups* are the named groups of the issuer's and audience's patterns.
+        Fails with `InvalidToken`.
+        """
+
+
+HMAC = frozenset({"HS256", "HS384", "HS512"})
+RSA = frozenset({"RS256", "RS384", "RS512"})
+CURVES = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
+
+_ALGORITHMS = get_default_algorithms()
+
+
+@define(eq=False)
+class StaticKeys:
+    """Keys that stand in the configuration."""
+
+    _clock: IReactorTime
+    _keys: Sequence[VerificationKey]
+    _previous: VerificationKey | None = None
+    _previous_until: int = 0
+
+    def keys(
+        self, header: Mapping[str, Any], groups: Mapping[str, str]
+    ) -> "Deferred[Sequence[VerificationKey]]":
+        """Return the keys for the header's algorithm."""
+        keys = list(self._keys)
+        until = self._previous_until
+        if self._previous and (not until or self._clock.seconds() < until):
+            keys.append(self._previous)
+        return succeed([key for key in keys if header.get("alg") in key.algorithms])
+
+
+def static_keys(options: TokenOptions, clock: IReactorTime) -> StaticKeys:
+    """Read the keys of *options*.
+
+    :raises ValueError: a PEM text holds no such key.
+    """
+    keys = []
+    if options.hmac_secret_key:
+        keys.append(VerificationKey(options.hmac_secret_key.encode(), HMAC))
+    if options.rsa_public_key:
+        key = public_key(options.rsa_public_key)
+        if not isinstance(key, RSAPublicKey):
+            raise ValueError("rsa_public_key is no RSA key")
+        keys.append(VerificationKey(key, RSA))
+    if options.ecdsa_public_key:
+        key = public_key(options.ecdsa_public_key)
+        if not isinstance(key, EllipticCurvePublicKey) or key.curve.name not in CURVES:
+            raise ValueError("ecdsa_public_key is no key on P-256, P-384 or P-521")
+        keys.append(VerificationKey(key, frozenset({CURVES[key.curve.name]})))
+    previous = None
+    if options.hmac_previous_secret_key:
+        previous = VerificationKey(options.hmac_previous_secret_key.encode(), HMAC)
+    until = options.hmac_previous_secret_key_valid_until
+    return StaticKeys(clock, keys, previous, until)
+
+
+def public_key(pem: str) -> object:
+    """Return the key in PEM text, a key or a certificate.
+
+    :raises ValueError: there is none.
+    """
+    if "CERTIFICATE" in pem:
+        return load_pem_x509_certificate(pem.encode()).public_key()
+    return load_pem_public_key(pem.encode())
+
+
+@define(eq=False)
+class TokenVerifier:
+    """Verifies tokens in the order of section 3.2."""
+
+    _clock: IReactorTime
+    _options: TokenOptions
+    _source: KeySource
+    _skip_signature: bool = False
+    _issuer: Any = field(init=False)
+    _audience: Any = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        # RE2, because patterns of operators meet tokens of strangers.
+        issuer, audience = self._options.issuer_regex, self._options.audience_regex
+        self._issuer = re2.compile(issuer) if issuer else None
+        self._audience = re2.compile(audience) if audience else None
+
+    def connection(self, token: str) -> "Deferred[ConnectionClaims]":
+        """Return the claims of a connection token.
+
+        Fails with `InvalidToken` or `TokenExpired`.
+        """
+        verified: Deferred[ConnectionClaims] = self._verify(token, ConnectionClaims)
+        return verified.addCallback(self._check_connection)
+
+    def subscription(self, token: str) -> "Deferred[SubscriptionClaims]":
+        """Return the claims of a subscription token; fails likewise."""
+        verified: Deferred[SubscriptionClaims] = self._verify(token, SubscriptionClaims)
+        return verified.addCallback(self._check_subscription)
+
+    def _check_connection(self, claims: ConnectionClaims) -> ConnectionClaims:
+        if claims.channel:
+            raise InvalidToken("a subscription token cannot connect")
+        self._check_time(claims)
+        return claims
+
+    def _check_subscription(self, claims: SubscriptionClaims) -> SubscriptionClaims:
+        self._check_time(claims)
+        if not claims.channel:
+            raise InvalidToken("a connection token cannot subscribe")
+        return claims
+
+    def _check_time(self, claims: TokenClaims) -> None:
+        now = self._clock.seconds()
+        if claims.exp is not None and _number(claims.exp) <= now:
+            raise TokenExpired("exp has passed")
+        if claims.nbf is not None and _number(claims.nbf) >= now:
+            raise TokenExpired("nbf has not come")
+
+    def _verify(self, token: str, kind: type[Any]) -> "Deferred[Any]":
+        try:
+            header, claims = self._parse(token, kind)
+            groups = self._groups(claims)
+            if self._skip_signature:
+                self._check_parties(claims)
+                return succeed(claims)
+        except InvalidToken:
+            failed: Deferred[Any] = Deferred()
+            failed.errback()
+            return failed
+        found = self._source.keys(header, groups)
+
+        def check(keys: Sequence[VerificationKey]) -> Any:
+            _check_signature(token, header, keys)
+            self._check_parties(claims)
+            return claims
+
+        return found.addCallback(check)
+
+    def _parse(self, token: str, kind: type[Any]) -> tuple[dict[str, Any], Any]:
+        """Read header and claims; nothing is believed yet."""
+        parts = token.split(".")
+        if len(parts) != 3 or not token.startswith("eyJ"):
+            raise InvalidToken("not a token")
+        try:
+            header = msgspec.json.decode(_base64url(parts[0]), type=dict[str, Any])
+            payload = _base64url(parts[1])
+            claims = msgspec.json.decode(payload, type=kind)
+            for number in (claims.exp, claims.nbf, claims.iat):
+                if number is not None:
+                    _number(number)
+            name = self._options.user_id_claim
+            if name:
+                user = _user(payload, name)
+                claims = msgspec.structs.replace(claims, sub=user)
+        except ValueError as error:
+            raise InvalidToken(f"malformed token: {error}") from None
+        if not isinstance(header.get("alg"), str):
+            raise InvalidToken("the header names no algorithm")
+        return header, claims
+
+    def _groups(self, claims: TokenClaims) -> dict[str, str]:
+        """Match the patterns; return their named groups."""
+        groups: dict[str, str] = {}
+        if self._issuer is not None:
+            match = self._issuer.search(claims.iss)
+            if match is None:
+                raise InvalidToken("iss does not match issuer_regex")
+            groups.update(_groups_of(match))
+        if self._audience is not None:
+            matches = map(self._audience.search, claims.audience)
+            first = next(filter(None, matches), None)
+            if first is None:
+                raise InvalidToken("aud does not match audience_regex")
+            groups.update(_groups_of(first))
+        return groups
+
+    def _check_parties(self, claims: TokenClaims) -> None:
+        options = self._options
+        if options.audience and options.audience not in claims.audience:
+            raise InvalidToken("aud does not contain the audience")
+        if options.issuer and claims.iss != options.issuer:
+            raise InvalidToken("iss is not the issuer")
+
+
+def _check_signature(
+    token: str, header: Mapping[str, Any], keys: Sequence[VerificationKey]
+) -> None:
+    name = header["alg"]
+    signed, _, encoded = token.rpartition(".")
+    try:
+        signature = _base64url(encoded)
+    except ValueError:
+        raise InvalidToken("malformed signature") from None
+    usable = [key for key in keys if name in key.algorithms]
+    if not usable:
+        raise InvalidToken(f"algorithm {name} is not enabled")
+    algorithm = _ALGORITHMS[name]
+    for key in usable:
+        try:
+            if algorithm.verify(signed.encode(), key.key, signature):
+                return
+        except (ValueError, TypeError, jwt.PyJWTError):
+            continue
+    raise InvalidToken("the signature is wrong")
+
+
+def _groups_of(match: Any) -> dict[str, str]:
+    return {name: value or "" for name, value in match.groupdict().items()}
+
+
+def _base64url(text: str) -> bytes:
+    """Decode base64url without padding (RFC 7515, 2)."""
+    if re.search(r"[^A-Za-z0-9_-]", text):
+        raise ValueError("not base64url")
+    return urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def _number(value: float | str) -> float:
+    """Return a NumericDate, which may also stand in a string."""
+    return float(value)
+
+
+def _user(payload: bytes, name: str) -> str:
+    """Return the user id from a claim of another name; others become text."""
+    value = msgspec.json.decode(payload, type=dict[str, Raw]).get(name)
+    if value is None:
+        return ""
+    decoded = msgspec.json.decode(value)
+    if decoded is None:
+        return ""
+    return decoded if isinstance(decoded, str) else bytes(value).decode()
+
+
+def payload_of(plain: Raw, encoded: str) -> Raw:
+    """Return the payload of a pair ``x`` and ``b64x``; the latter wins.
+
+    :raises ValueError: it is no base64.
+    """
+    if encoded:
+        return raw(b64decode(encoded, validate=True))
+    return plain.copy() if plain is not EMPTY else plain
