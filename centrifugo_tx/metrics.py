@@ -6,7 +6,7 @@ reads them.
 """
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from attrs import define, field
 
@@ -59,6 +59,20 @@ class Metrics:
         if found is None:
             found = self._histograms[key] = Histogram(BOUNDS[name])
         return found
+
+    def counters(self) -> Iterator[tuple[str, Labels, Counter]]:
+        """Yield every counter with its name and labels, sorted."""
+        for (name, labels), counter in sorted(self._counters.items(), key=_key):
+            yield name, labels, counter
+
+    def histograms(self) -> Iterator[tuple[str, Labels, Histogram]]:
+        """Yield every histogram with its name and labels, sorted."""
+        for (name, labels), histogram in sorted(self._histograms.items(), key=_key):
+            yield name, labels, histogram
+
+
+def _key(item: tuple[tuple[str, Labels], object]) -> tuple[str, Labels]:
+    return item[0]
 
 
 _COMMON = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)

@@ -1,0 +1,314 @@
+"""The sections of what crosses nodes: engines, brokers, presence, controllers."""
+
+import msgspec
+
+from ..options import Duration
+from .servers import Section, TLSOptions
+
+__all__ = [
+    "BrokerOptions",
+    "BrokerRedisOptions",
+    "ControllerOptions",
+    "ControllerPostgresOptions",
+    "EngineOptions",
+    "EngineRedisOptions",
+    "MapBrokerOptions",
+    "MapBrokerPostgresOptions",
+    "MapBrokerRedisOptions",
+    "NatsOptions",
+    "OutboxOptions",
+    "PostgresOptions",
+    "PresenceManagerOptions",
+    "PresenceRedisOptions",
+    "RawModeOptions",
+    "RedisConnectionOptions",
+    "RedisNatsOptions",
+    "RedisOptions",
+    "ReplicaClientOptions",
+    "SharedPollOptions",
+]
+
+
+class ReplicaClientOptions(Section, frozen=True):
+    """Reading from replicas."""
+
+    enabled: bool = False
+    """Read from replicas where that is possible."""
+
+
+class RedisConnectionOptions(Section, frozen=True):
+    """How Redis is reached."""
+
+    address: tuple[str, ...] = ("redis://127.0.0.1:6379",)
+    """``host:port`` or URL; several share the channels among them."""
+    connect_timeout: Duration = 1.0
+    """How long connecting may take."""
+    io_timeout: Duration = 4.0
+    """How long an answer may take."""
+    db: int = 0
+    """Number of the database."""
+    user: str = ""
+    """User name."""
+    password: str = ""
+    """Password."""
+    client_name: str = ""
+    """Name of the connections, as Redis lists them."""
+    force_resp2: bool = False
+    """Speak version 2 of the protocol only."""
+    cluster_address: tuple[str, ...] = ()
+    """Addresses of Redis Cluster, separated by commas; one entry per cluster."""
+    tls: TLSOptions = TLSOptions()
+    """Encryption."""
+    sentinel_address: tuple[str, ...] = ()
+    """Addresses of Sentinel, separated by commas; one entry per master."""
+    sentinel_user: str = ""
+    """User name at Sentinel."""
+    sentinel_password: str = ""
+    """Password at Sentinel."""
+    sentinel_master_name: str = ""
+    """Name of the master at Sentinel."""
+    sentinel_client_name: str = ""
+    """Name of the connections to Sentinel."""
+    sentinel_tls: TLSOptions = TLSOptions()
+    """Encryption of the connections to Sentinel."""
+    replica_client: ReplicaClientOptions = ReplicaClientOptions()
+    """Reading from replicas."""
+
+
+class RedisOptions(RedisConnectionOptions, frozen=True):
+    """How Redis is reached, and under which names it is used."""
+
+    prefix: str = "centrifugo"
+    """First part of every key and PUB/SUB channel."""
+
+
+class BrokerRedisOptions(RedisOptions, frozen=True):
+    """Redis as the broker."""
+
+    history_use_lists: bool = False
+    """Keep history in lists, not in streams."""
+
+
+class PresenceRedisOptions(RedisOptions, frozen=True):
+    """Redis as the presence manager."""
+
+    presence_ttl: Duration = 60.0
+    """How long an entry stays without renewal."""
+    presence_hash_field_ttl: bool = False
+    """Let Redis expire the entries (7.4 and newer)."""
+    presence_user_mapping: bool = False
+    """Count users on the side of Redis."""
+
+
+class EngineRedisOptions(PresenceRedisOptions, frozen=True):
+    """Redis as the whole engine."""
+
+    history_use_lists: bool = False
+    """Keep history in lists, not in streams."""
+
+
+class EngineOptions(Section, frozen=True):
+    """Broker and presence manager in one."""
+
+    type: str = "memory"
+    """``memory`` (one node) or ``redis``; used for what ``broker`` and
+    ``presence_manager`` leave open."""
+    redis: EngineRedisOptions = EngineRedisOptions()
+    """Settings of the Redis engine."""
+
+
+class RawModeOptions(Section, frozen=True):
+    """Publications of others, taken from NATS as they are."""
+
+    enabled: bool = False
+    """Use raw mode."""
+    channel_replacements: dict[str, str] = msgspec.field(default_factory=dict)
+    """Parts of channel names to replace, and by what."""
+    prefix: str = ""
+    """First part of every subject in raw mode."""
+
+
+class NatsOptions(Section, frozen=True):
+    """NATS as the broker: no history, no recovery."""
+
+    prefix: str = "centrifugo"
+    """First part of every subject."""
+    url: str = "nats://localhost:4222"
+    """Where NATS is."""
+    dial_timeout: Duration = 1.0
+    """How long connecting may take."""
+    write_timeout: Duration = 1.0
+    """How long writing may take."""
+    tls: TLSOptions = TLSOptions()
+    """Encryption."""
+    allow_wildcards: bool = False
+    """Let channel names hold wildcards."""
+    raw_mode: RawModeOptions = RawModeOptions()
+    """Publications of others."""
+
+
+class RedisNatsOptions(Section, frozen=True):
+    """History in Redis, PUB/SUB over NATS."""
+
+    redis: BrokerRedisOptions = BrokerRedisOptions()
+    """Accepted for compatibility; ``broker.redis`` is what counts."""
+    nats: NatsOptions = NatsOptions()
+    """Accepted for compatibility; ``broker.nats`` is what counts."""
+
+
+class OutboxOptions(Section, frozen=True):
+    """How the table of publications is read."""
+
+    poll_interval: Duration = 0.1
+    """Time between reads."""
+    batch_size: int = 1000
+    """Rows per read."""
+
+
+class PostgresOptions(Section, frozen=True):
+    """PostgreSQL as the broker."""
+
+    dsn: str = ""
+    """Where the database is."""
+    tls: TLSOptions = TLSOptions()
+    """Encryption."""
+    pool_size: int = 16
+    """Connections to keep."""
+    num_shards: int = 8
+    """Parts that the channels are divided into."""
+    cleanup_interval: Duration = 60.0
+    """Time between removals of what has expired."""
+    idempotent_result_ttl: Duration = 300.0
+    """How long results stay known by their idempotency keys."""
+    binary_data: bool = False
+    """Keep payloads as bytes, not as JSON."""
+    stream_retention: Duration = 86400.0
+    """How long rows are kept at most."""
+    use_notify: bool = False
+    """Learn of publications by LISTEN and NOTIFY."""
+    notify_dsn: str = ""
+    """Own connection for that, past a pooler."""
+    table_prefix: str = "cf"
+    """First part of every table name."""
+    skip_schema_init: bool = False
+    """Do not create the tables."""
+    outbox: OutboxOptions = OutboxOptions()
+    """How the table of publications is read."""
+    partition_lookahead_days: int = 2
+    """Days for which partitions are made ahead."""
+    partition_retention_days: int = 7
+    """Days for which partitions are kept."""
+
+
+class BrokerOptions(Section, frozen=True):
+    """The broker, when it is not the engine's."""
+
+    enabled: bool = False
+    """Use this broker."""
+    type: str = "memory"
+    """``memory``, ``redis``, ``nats``, ``postgres`` or ``redisnats``."""
+    redis: BrokerRedisOptions = BrokerRedisOptions()
+    """Settings of Redis."""
+    nats: NatsOptions = NatsOptions()
+    """Settings of NATS."""
+    redisnats: RedisNatsOptions = RedisNatsOptions()
+    """Settings of both together."""
+    postgres: PostgresOptions = PostgresOptions()
+    """Settings of PostgreSQL."""
+
+
+class PresenceManagerOptions(Section, frozen=True):
+    """The presence manager, when it is not the engine's."""
+
+    enabled: bool = False
+    """Use this presence manager."""
+    type: str = "memory"
+    """``memory`` or ``redis``."""
+    redis: PresenceRedisOptions = PresenceRedisOptions()
+    """Settings of Redis."""
+
+
+class MapBrokerRedisOptions(RedisOptions, frozen=True):
+    """Redis as the broker of maps."""
+
+    cleanup_interval: Duration = 1.0
+    """Time between removals of what has expired."""
+    cleanup_batch_size: int = 100
+    """Keys removed at a time."""
+    idempotent_result_ttl: Duration = 300.0
+    """How long results stay known by their idempotency keys."""
+    skip_pub_sub: bool = False
+    """Store only; tell no subscribers."""
+
+
+class MapBrokerPostgresOptions(PostgresOptions, frozen=True):
+    """PostgreSQL as the broker of maps."""
+
+    ttl_check_interval: Duration = 1.0
+    """Time between looks for expired keys."""
+
+
+class MapBrokerOptions(Section, frozen=True):
+    """The broker of channels that hold a map."""
+
+    type: str = "memory"
+    """``memory``, ``redis`` or ``postgres``."""
+    redis: MapBrokerRedisOptions = MapBrokerRedisOptions()
+    """Settings of Redis."""
+    postgres: MapBrokerPostgresOptions = MapBrokerPostgresOptions()
+    """Settings of PostgreSQL."""
+
+
+class ControllerPostgresOptions(Section, frozen=True):
+    """PostgreSQL as the bus between nodes."""
+
+    dsn: str = ""
+    """Where the database is."""
+    tls: TLSOptions = TLSOptions()
+    """Encryption."""
+    pool_size: int = 8
+    """Connections to keep."""
+    num_shards: int = 1
+    """Parts that the messages are divided into."""
+    table_prefix: str = "cf"
+    """First part of every table name."""
+    poll_interval: Duration = 0.05
+    """Time between reads."""
+    batch_size: int = 1000
+    """Rows per read."""
+    use_notify: bool = False
+    """Learn of messages by LISTEN and NOTIFY."""
+    notify_dsn: str = ""
+    """Own connection for that, past a pooler."""
+    partition_retention_days: int = 1
+    """Days for which partitions are kept."""
+    partition_lookahead_days: int = 2
+    """Days for which partitions are made ahead."""
+    partition_cleanup_interval: Duration = 60.0
+    """Time between removals of old partitions."""
+    skip_schema_init: bool = False
+    """Do not create the tables."""
+
+
+class ControllerOptions(Section, frozen=True):
+    """The bus between nodes, when it is not the engine's."""
+
+    enabled: bool = False
+    """Use this controller."""
+    type: str = ""
+    """``postgres``."""
+    postgres: ControllerPostgresOptions = ControllerPostgresOptions()
+    """Settings of PostgreSQL."""
+
+
+class SharedPollOptions(Section, frozen=True):
+    """Signatures of the keys that clients may poll together."""
+
+    hmac_secret_key: str = ""
+    """Key that signs them."""
+    hmac_previous_secret_key: str = ""
+    """Former key, still accepted."""
+    hmac_previous_secret_key_valid_until: int = 0
+    """Unix time until which it is; 0: always."""
+    concurrency_limit: int = 0
+    """Calls to the backend at a time; 0: no limit."""

@@ -1,0 +1,340 @@
+"""Rules between options: everything that is wrong, found before the start.
+
+What the reference finds only while starting is found here too (configuration,
+10), and all problems come at once, a line each.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+
+import re2
+
+from ..access.namespaces import NamespaceOptions
+from ..access.tokens import TokenOptions
+from ..errors import ConfigError
+from ..globs import compile_glob
+from .check_channels import check_channel_options
+from .endpoints import CodeToResponseTransforms
+from .model import Config
+from .proxies import ProxyOptions, StatusTransform
+from .values import format_duration
+
+__all__ = ["channel_sections", "check", "problems", "warnings"]
+
+#: Where it is, and what is wrong there.
+Finding = tuple[str, str]
+
+_NAME = re.compile(r"[-a-zA-Z0-9_.]{2,}")
+_CONSUMER_NAME = re.compile(r"[a-zA-Z0-9_]{2,}")
+_CLAIM = re.compile(r"[a-zA-Z_]+")
+_CONSUMER_TYPES = (
+    "postgresql",
+    "kafka",
+    "nats_jetstream",
+    "google_pub_sub",
+    "aws_sqs",
+    "azure_service_bus",
+    "redis_stream",
+)
+_BROKERS = ("memory", "redis", "nats", "postgres", "redisnats")
+_LEVELS = ("none", "trace", "debug", "info", "warn", "error", "fatal")
+
+
+def check(config: Config) -> None:
+    """Return if the configuration can be run.
+
+    :raises ConfigError: with one line per problem.
+    """
+    found = problems(config)
+    if found:
+        raise ConfigError("\n".join(found))
+
+
+def problems(config: Config) -> list[str]:
+    """Return one line per problem: the option, and what would be right."""
+    return [f"{path}: {message}" for rule in _RULES for path, message in rule(config)]
+
+
+def warnings(config: Config) -> list[str]:
+    """Return one line for each thing that an operator should know of."""
+    found = [
+        f"INSECURE {name} mode enabled, this must not be used in production"
+        for name, on in (
+            ("client", config.client.insecure),
+            ("HTTP API", config.http_api.insecure),
+            ("admin", config.admin.insecure),
+            (
+                "token signature",
+                config.client.insecure_skip_token_signature_verify,
+            ),
+        )
+        if on
+    ]
+    if config.debug.enabled:
+        found.append("debug endpoints are enabled")
+    if config.client.allowed_origins == ("*",):
+        found.append("client.allowed_origins lets pages of every origin connect")
+    if config.log.level.lower() not in _LEVELS:
+        found.append(f"log.level: {config.log.level!r} is unknown, info is used")
+    return found
+
+
+def _http(config: Config) -> Iterator[Finding]:
+    http = config.http_server
+    if http.h2c_external:
+        if http.internal_port in ("", str(http.port)):
+            yield "http_server.h2c_external", "needs an internal_port other than port"
+        if http.tls.enabled:
+            yield "http_server.h2c_external", "cannot be used together with tls"
+    if not 0 < http.port < 65536:
+        yield "http_server.port", f"{http.port} must be between 1 and 65535"
+    if http.internal_port and not (
+        http.internal_port.isascii()
+        and http.internal_port.isdigit()
+        and 0 < int(http.internal_port) < 65536
+    ):
+        yield (
+            "http_server.internal_port",
+            f"{http.internal_port!r} must be a number between 1 and 65535",
+        )
+    for name in ("tls", "internal_tls"):
+        tls = getattr(http, name)
+        if tls.enabled and not (tls.cert_pem and tls.key_pem):
+            yield f"http_server.{name}", "needs cert_pem and key_pem"
+    if http.http3.enabled and not http.tls.enabled:
+        yield "http_server.http3.enabled", "needs http_server.tls"
+    if config.webtransport.enabled and not http.http3.enabled:
+        yield "webtransport.enabled", "needs http_server.http3"
+
+
+def _paths(config: Config) -> Iterator[Finding]:
+    for section in (
+        *("websocket", "sse", "http_stream", "emulation", "webtransport"),
+        *("uni_websocket", "uni_sse", "uni_http_stream", "http_api"),
+        *("prometheus", "health", "swagger", "debug", "init"),
+    ):
+        prefix = getattr(config, section).handler_prefix
+        if not prefix.startswith("/") or not prefix.isascii() or " " in prefix:
+            yield f"{section}.handler_prefix", f"{prefix!r} must begin with a slash"
+
+
+def _choices(config: Config) -> Iterator[Finding]:
+    yield from _one_of("broker.type", config.broker.type, _BROKERS)
+    yield from _one_of("map_broker.type", config.map_broker.type, _MAP_BROKERS)
+    if not (config.broker.enabled and config.presence_manager.enabled):
+        yield from _one_of("engine.type", config.engine.type, _ENGINES)
+    if config.presence_manager.enabled:
+        kind = config.presence_manager.type
+        yield from _one_of("presence_manager.type", kind, _ENGINES)
+    if config.controller.enabled:
+        yield from _one_of("controller.type", config.controller.type, ("postgres",))
+    unreleased = config.broker.enabled and config.broker.type == "redisnats"
+    if unreleased and not config.enable_unreleased_features:
+        yield "broker.type", '"redisnats" needs enable_unreleased_features'
+    yield from _one_of("http_api.error_mode", config.http_api.error_mode, _MODES)
+    yield from _one_of("grpc_api.error_mode", config.grpc_api.error_mode, _MODES)
+
+
+_ENGINES = ("memory", "redis")
+_MAP_BROKERS = ("memory", "redis", "postgres")
+_MODES = ("", "transport")
+
+
+def _client(config: Config) -> Iterator[Finding]:
+    client = config.client
+    if client.pong_timeout > 0 and client.ping_interval <= client.pong_timeout:
+        yield (
+            "client.ping_interval",
+            f"{format_duration(client.ping_interval)} must be greater than"
+            f" client.pong_timeout ({format_duration(client.pong_timeout)})",
+        )
+    for index, pattern in enumerate(client.allowed_origins):
+        try:
+            compile_glob(pattern)
+        except ValueError as error:
+            yield f"client.allowed_origins.[{index}]", f"{pattern!r} {error}"
+    yield from _personal(config)
+    transforms = client.connect_code_to_unidirectional_disconnect.transforms
+    where = "client.connect_code_to_unidirectional_disconnect.transforms"
+    for index, transform in enumerate(transforms):
+        place = f"{where}.[{index}]"
+        if not transform.code:
+            yield f"{place}.code", "must be set"
+        if not transform.to.code:
+            yield f"{place}.to.code", "must be set"
+        yield from _short(f"{place}.to.reason", transform.to.reason)
+    for name in ("uni_sse", "uni_http_stream"):
+        responses: CodeToResponseTransforms = getattr(
+            config, name
+        ).connect_code_to_http_response
+        for index, response in enumerate(responses.transforms):
+            place = f"{name}.connect_code_to_http_response.transforms.[{index}]"
+            if not response.code:
+                yield f"{place}.code", "must be set"
+            if not response.to.status_code:
+                yield f"{place}.to.status_code", "must be set"
+
+
+def _personal(config: Config) -> Iterator[Finding]:
+    personal = config.client.subscribe_to_user_personal_channel
+    where = "client.subscribe_to_user_personal_channel"
+    name = personal.personal_channel_namespace
+    options: NamespaceOptions | None = config.channel.without_namespace
+    if personal.enabled and name:
+        options = next(
+            (item for item in config.channel.namespaces if item.name == name), None
+        )
+        if options is None:
+            yield f"{where}.personal_channel_namespace", f"{name!r} does not exist"
+    if personal.single_connection and options is not None and not options.presence:
+        yield f"{where}.single_connection", "needs presence in the personal channel"
+
+
+def _websocket(config: Config) -> Iterator[Finding]:
+    for name in ("websocket", "uni_websocket"):
+        level = getattr(config, name).compression_level
+        if not 1 <= level <= 9:
+            yield f"{name}.compression_level", f"{level} must be between 1 and 9"
+
+
+def channel_sections(config: Config) -> Iterator[tuple[str, NamespaceOptions]]:
+    """Yield every set of channel options, with its path."""
+    yield "channel.without_namespace", config.channel.without_namespace
+    for index, namespace in enumerate(config.channel.namespaces):
+        yield f"channel.namespaces.[{index}]", namespace
+
+
+def _channels(config: Config) -> Iterator[Finding]:
+    names = [namespace.name for namespace in config.channel.namespaces]
+    yield from _named("channel.namespaces", names, _NAME)
+    yield from _whole("channel.history_meta_ttl", config.channel.history_meta_ttl)
+    form = config.channel.publication_data_format
+    yield from _one_of("channel.publication_data_format", form, _FORMATS)
+    for path, options in channel_sections(config):
+        for name, message in check_channel_options(options, config):
+            yield f"{path}.{name}", message
+        if options.channel_regex:
+            yield from _regex(f"{path}.channel_regex", options.channel_regex)
+
+
+_FORMATS = ("", "json", "json_object", "binary")
+
+
+def _proxies(config: Config) -> Iterator[Finding]:
+    names = [proxy.name for proxy in config.proxies]
+    yield from _named("proxies", names, _NAME)
+    if "default" in names:
+        yield f"proxies.[{names.index('default')}].name", '"default" is reserved'
+    for index, proxy in enumerate(config.proxies):
+        yield from _proxy(f"proxies.[{index}]", proxy)
+    for event in ("connect", "refresh"):
+        enabled = getattr(config.client.proxy, event)
+        if enabled.enabled:
+            yield from _proxy(f"client.proxy.{event}", enabled)
+    for event in ("subscribe", "publish", "sub_refresh", "subscribe_stream"):
+        yield from _event(config, event, names)
+    rpc = [("rpc.without_namespace", config.rpc.without_namespace)]
+    for index, namespace in enumerate(config.rpc.namespaces):
+        rpc.append((f"rpc.namespaces.[{index}]", namespace))
+    yield from _named(
+        "rpc.namespaces", [item.name for item in config.rpc.namespaces], _NAME
+    )
+    for path, options in rpc:
+        if options.proxy_name not in (*names, "default"):
+            yield f"{path}.proxy_name", f"{options.proxy_name!r} does not exist"
+
+
+def _event(config: Config, event: str, names: list[str]) -> Iterator[Finding]:
+    """Check what channels say about one event, and the proxy that they mean."""
+    used = False
+    for path, options in channel_sections(config):
+        name = getattr(options, f"{event}_proxy_name")
+        if name not in (*names, "default"):
+            yield f"{path}.{event}_proxy_name", f"{name!r} does not exist"
+        if getattr(options, f"{event}_proxy_enabled") and name == "default":
+            used = True
+    if used:
+        yield from _proxy(
+            f"channel.proxy.{event}", getattr(config.channel.proxy, event)
+        )
+
+
+def _proxy(path: str, proxy: ProxyOptions) -> Iterator[Finding]:
+    if not proxy.endpoint:
+        yield f"{path}.endpoint", "must be set"
+    for index, transform in enumerate(proxy.http.status_to_code_transforms):
+        yield from _transform(
+            f"{path}.http.status_to_code_transforms.[{index}]", transform
+        )
+
+
+def _transform(path: str, transform: StatusTransform) -> Iterator[Finding]:
+    if not transform.status_code:
+        yield f"{path}.status_code", "must be set"
+    if bool(transform.to_error.code) == bool(transform.to_disconnect.code):
+        yield path, "needs either to_error.code or to_disconnect.code"
+    yield from _short(f"{path}.to_error.message", transform.to_error.message)
+    yield from _short(f"{path}.to_disconnect.reason", transform.to_disconnect.reason)
+
+
+def _consumers(config: Config) -> Iterator[Finding]:
+    names = [consumer.name for consumer in config.consumers]
+    yield from _named("consumers", names, _CONSUMER_NAME)
+    for index, consumer in enumerate(config.consumers):
+        yield from _one_of(f"consumers.[{index}].type", consumer.type, _CONSUMER_TYPES)
+
+
+def _tokens(config: Config) -> Iterator[Finding]:
+    yield from _token("client.token", config.client.token)
+    if config.client.subscription_token.enabled:
+        yield from _token("client.subscription_token", config.client.subscription_token)
+
+
+def _token(path: str, token: TokenOptions) -> Iterator[Finding]:
+    if token.user_id_claim and not _CLAIM.fullmatch(token.user_id_claim):
+        claim = token.user_id_claim
+        yield f"{path}.user_id_claim", f"{claim!r} must match ^{_CLAIM.pattern}$"
+    for name in ("audience", "issuer"):
+        expression = getattr(token, f"{name}_regex")
+        if expression and getattr(token, name):
+            yield f"{path}.{name}_regex", f"cannot be used together with {name}"
+        if expression:
+            yield from _regex(f"{path}.{name}_regex", expression)
+
+
+_RULES: tuple[Callable[[Config], Iterator[Finding]], ...] = (
+    *(_http, _paths, _choices, _tokens, _client, _websocket),
+    *(_channels, _proxies, _consumers),
+)
+
+
+def _one_of(path: str, value: str, choices: Sequence[str]) -> Iterator[Finding]:
+    if value not in choices:
+        allowed = ", ".join(json.dumps(choice) for choice in choices)
+        yield path, f"{json.dumps(value)} must be one of {allowed}"
+
+
+def _named(path: str, names: list[str], form: re.Pattern[str]) -> Iterator[Finding]:
+    for index, name in enumerate(names):
+        if not form.fullmatch(name):
+            yield f"{path}.[{index}].name", f"{name!r} must match ^{form.pattern}$"
+        if name in names[:index]:
+            yield f"{path}.[{index}].name", f"{name!r} is there twice"
+
+
+def _whole(path: str, seconds: float) -> Iterator[Finding]:
+    if seconds > 0 and not seconds.is_integer():
+        yield path, f"{format_duration(seconds)} must be whole seconds"
+
+
+def _short(path: str, text: str) -> Iterator[Finding]:
+    if not text.isascii() or len(text) > 123:
+        yield path, f"{text!r} must be ASCII, of at most 123 characters"
+
+
+def _regex(path: str, pattern: str) -> Iterator[Finding]:
+    try:
+        re2.compile(pattern)
+    except re2.error as error:
+        yield path, f"{pattern!r} is no RE2 expression: {error}"

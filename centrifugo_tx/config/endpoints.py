@@ -1,0 +1,191 @@
+"""The sections of the client transports that have no room of their own yet."""
+
+from ..options import Duration
+from .servers import Section, TLSOptions
+
+__all__ = [
+    "CodeToDisconnect",
+    "CodeToDisconnectTransforms",
+    "CodeToResponse",
+    "CodeToResponseTransforms",
+    "DisconnectTarget",
+    "EmulationOptions",
+    "HTTPStreamOptions",
+    "ResponseTarget",
+    "SSEOptions",
+    "UniGRPCOptions",
+    "UniHTTPStreamOptions",
+    "UniSSEOptions",
+    "UniWebSocketOptions",
+    "WebTransportOptions",
+]
+
+
+class DisconnectTarget(Section, frozen=True):
+    """The disconnect that a connect error becomes."""
+
+    code: int = 0
+    """Code of the disconnect."""
+    reason: str = ""
+    """Reason of the disconnect, ASCII."""
+
+
+class CodeToDisconnect(Section, frozen=True):
+    """One connect error that becomes a disconnect."""
+
+    code: int = 0
+    """Code of the connect error."""
+    to: DisconnectTarget = DisconnectTarget()
+    """What it becomes."""
+
+
+class CodeToDisconnectTransforms(Section, frozen=True):
+    """Connect errors as disconnects, for unidirectional transports."""
+
+    enabled: bool = False
+    """Use the list."""
+    transforms: tuple[CodeToDisconnect, ...] = ()
+    """What becomes what."""
+
+
+class ResponseTarget(Section, frozen=True):
+    """The HTTP answer that a connect error becomes."""
+
+    status_code: int = 0
+    """Status of the answer."""
+    body: str = ""
+    """Body of the answer; empty: the text of the error."""
+
+
+class CodeToResponse(Section, frozen=True):
+    """One connect error or disconnect that becomes an HTTP answer."""
+
+    code: int = 0
+    """Code of the error or disconnect."""
+    to: ResponseTarget = ResponseTarget()
+    """What it becomes."""
+
+
+class CodeToResponseTransforms(Section, frozen=True):
+    """Connect errors as HTTP answers; what is not listed becomes status 500."""
+
+    enabled: bool = False
+    """Use the list."""
+    transforms: tuple[CodeToResponse, ...] = ()
+    """What becomes what."""
+
+
+class SSEOptions(Section, frozen=True):
+    """Event streams; the client sends its commands by ``emulation``."""
+
+    enabled: bool = False
+    """Serve them."""
+    handler_prefix: str = "/connection/sse"
+    """Their path."""
+    max_request_body_size: int = 65536
+    """Largest body of a request, in bytes."""
+
+
+class HTTPStreamOptions(Section, frozen=True):
+    """Streaming responses; the client sends its commands by ``emulation``."""
+
+    enabled: bool = False
+    """Serve them."""
+    handler_prefix: str = "/connection/http_stream"
+    """Their path."""
+    max_request_body_size: int = 65536
+    """Largest body of a request, in bytes."""
+
+
+class EmulationOptions(Section, frozen=True):
+    """Commands of clients on ``sse`` and ``http_stream``; served with them."""
+
+    handler_prefix: str = "/emulation"
+    """Path of the endpoint."""
+    max_request_body_size: int = 65536
+    """Largest body of a request, in bytes."""
+
+
+class WebTransportOptions(Section, frozen=True):
+    """WebTransport over HTTP/3."""
+
+    enabled: bool = False
+    """Serve it."""
+    handler_prefix: str = "/connection/webtransport"
+    """Its path."""
+    message_size_limit: int = 65536
+    """Largest message from a client, in bytes."""
+
+
+class UniWebSocketOptions(Section, frozen=True):
+    """WebSocket on which only the server speaks."""
+
+    enabled: bool = False
+    """Serve it."""
+    handler_prefix: str = "/connection/uni_websocket"
+    """Its path."""
+    compression: bool = False
+    """Offer permessage-deflate."""
+    compression_min_size: int = 0
+    """Messages of fewer bytes stay plain."""
+    compression_level: int = 1
+    """1 (fast) to 9 (small)."""
+    read_buffer_size: int = 0
+    """Accepted for compatibility."""
+    use_write_buffer_pool: bool = False
+    """Accepted for compatibility."""
+    write_buffer_size: int = 0
+    """Accepted for compatibility."""
+    write_timeout: Duration = 1.0
+    """How long a client may take nothing."""
+    message_size_limit: int = 65536
+    """Largest message from a client, in bytes."""
+    decompressed_message_size_limit: int = 0
+    """Largest message after inflating; 0: ten times ``message_size_limit``."""
+    disable_closing_handshake: bool = False
+    """Close without a close frame."""
+    disable_disconnect_push: bool = False
+    """Close without a push that says why."""
+    join_push_messages: bool = False
+    """Send pushes that wait together in one frame, a line each."""
+
+
+class UniSSEOptions(Section, frozen=True):
+    """Event streams on which only the server speaks."""
+
+    enabled: bool = False
+    """Serve them."""
+    handler_prefix: str = "/connection/uni_sse"
+    """Their path."""
+    max_request_body_size: int = 65536
+    """Largest body of a request, in bytes."""
+    connect_code_to_http_response: CodeToResponseTransforms = CodeToResponseTransforms()
+    """Connect errors as HTTP answers."""
+
+
+class UniHTTPStreamOptions(Section, frozen=True):
+    """Streaming responses on which only the server speaks."""
+
+    enabled: bool = False
+    """Serve them."""
+    handler_prefix: str = "/connection/uni_http_stream"
+    """Their path."""
+    max_request_body_size: int = 65536
+    """Largest body of a request, in bytes."""
+    connect_code_to_http_response: CodeToResponseTransforms = CodeToResponseTransforms()
+    """Connect errors as HTTP answers."""
+
+
+class UniGRPCOptions(Section, frozen=True):
+    """gRPC streams on which only the server speaks."""
+
+    enabled: bool = False
+    """Serve them."""
+    address: str = ""
+    """Address to bind; empty: all."""
+    port: int = 11000
+    """Port to bind."""
+    max_receive_message_size: int = 0
+    """Largest request in bytes; 0: 4 MiB."""
+    tls: TLSOptions = TLSOptions()
+    """Encryption."""

@@ -1,0 +1,119 @@
+"""Channel options of v1 to v5, read as today's (configuration, 9.2)."""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from attrs import frozen
+
+from ..access.namespaces import NamespaceOptions
+
+__all__ = ["ChannelRules", "channel_options", "permissions_were_open"]
+
+_RENAMED = {
+    "history_lifetime": "history_ttl",
+    "history_recover": "force_recovery",
+    "recover": "force_recovery",
+    "position": "force_positioning",
+    "proxy_subscribe": "subscribe_proxy_enabled",
+    "proxy_publish": "publish_proxy_enabled",
+    "proxy_sub_refresh": "sub_refresh_proxy_enabled",
+    "proxy_subscribe_stream": "subscribe_stream_proxy_enabled",
+    "proxy_subscribe_stream_bidirectional": "subscribe_stream_proxy_bidirectional",
+}
+
+#: Options that only the rewritten permissions know.
+_OPEN = [
+    "publish",
+    "subscribe_to_publish",
+    "anonymous",
+    "protected",
+    "server_side",
+    "client_anonymous",
+    "presence_disable_for_client",
+    "history_disable_for_client",
+]
+
+#: What tells a file of v1 to v3.
+_SIGNS = frozenset(
+    {"secret", "history_lifetime", "history_recover", "recover", "position", *_OPEN}
+)
+
+_NAMED_PROXIES = ("subscribe", "publish", "sub_refresh", "subscribe_stream")
+
+
+@cache
+def channel_options() -> frozenset[str]:
+    """Return all names, old and of today, that a channel option ever had."""
+    today = set(NamespaceOptions.__struct_fields__) - {"map", "shared_poll"}
+    # Of the signs only this one is no option of channels.
+    return frozenset(today | set(_RENAMED) | set(_OPEN) - {"client_anonymous"})
+
+
+def permissions_were_open(tree: Mapping[str, Any]) -> bool:
+    """Whether a file is of v1 to v3, by the options that it uses."""
+    items = tree.get("namespaces")
+    names = set(tree)
+    for item in items if isinstance(items, list) else []:
+        if isinstance(item, Mapping):
+            names |= {str(key).lower() for key in item}
+    return bool(names & _SIGNS)
+
+
+@frozen
+class ChannelRules:
+    """How the channel options of one file are read.
+
+    ``were_open``: the file is of v1 to v3, when channels were open by default.
+    """
+
+    were_open: bool
+
+    def translate_item(self, item: object) -> object:
+        """Return a namespace in today's names."""
+        if not isinstance(item, Mapping):
+            return item
+        options = {str(key).lower(): value for key, value in item.items()}
+        name = options.pop("name", "")
+        return {"name": name, **self.translate(options)}
+
+    def translate(self, old: Mapping[str, Any]) -> dict[str, Any]:
+        """Return channel options in today's names."""
+        found: dict[str, Any] = {}
+        for name, value in old.items():
+            if name in _OPEN:
+                continue
+            today = _RENAMED.get(name, name)
+            if today.endswith("_ttl") and isinstance(value, (int, float)):
+                value = f"{value}s"
+            found.setdefault(today, value)
+        for event in _NAMED_PROXIES:
+            if old.get(f"{event}_proxy_name"):
+                found.setdefault(f"{event}_proxy_enabled", True)
+        if self.were_open:
+            found = {**_permissions(old, found), **found}
+        return found
+
+
+def _permissions(old: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the permissions that v1 to v3 gave without being asked."""
+    closed = bool(old.get("protected") or old.get("server_side"))
+    publish = bool(old.get("publish"))
+    narrow = bool(old.get("subscribe_to_publish"))
+    presence = bool(old.get("presence")) and not old.get("presence_disable_for_client")
+    history = bool(found.get("history_size") and found.get("history_ttl"))
+    history = history and not old.get("history_disable_for_client")
+    granted = {
+        "allow_user_limited_channels": True,
+        "allow_subscribe_for_client": not closed,
+        "allow_subscribe_for_anonymous": bool(old.get("anonymous")) and not closed,
+        "allow_publish_for_client": publish and not narrow,
+        "allow_publish_for_subscriber": publish and narrow,
+        "allow_publish_for_anonymous": publish,
+        "allow_presence_for_subscriber": presence,
+        "allow_presence_for_anonymous": presence,
+        "allow_history_for_subscriber": history,
+        "allow_history_for_anonymous": history,
+        "force_push_join_leave": bool(old.get("join_leave")),
+    }
+    return {name: True for name, given in granted.items() if given}

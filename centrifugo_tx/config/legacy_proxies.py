@@ -1,0 +1,153 @@
+"""Proxies and consumers of v2 to v5, read as today's (configuration, 9.1)."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+__all__ = ["take_proxies", "translate_rpc_item", "translate_tls"]
+
+Tree = dict[str, Any]
+
+#: The default proxies, and the switch that an endpoint turned on.
+_EVENTS = {
+    "connect": ("client.proxy.connect", "client.proxy.connect.enabled"),
+    "refresh": ("client.proxy.refresh", "client.proxy.refresh.enabled"),
+    "rpc": ("rpc.proxy", "rpc.without_namespace.proxy_enabled"),
+    "subscribe": ("channel.proxy.subscribe", ""),
+    "publish": ("channel.proxy.publish", ""),
+    "sub_refresh": ("channel.proxy.sub_refresh", ""),
+    "subscribe_stream": ("channel.proxy.subscribe_stream", ""),
+}
+
+#: Settings that all proxies shared.
+_SHARED = {
+    "proxy_http_headers": "http_headers",
+    "proxy_grpc_metadata": "grpc_metadata",
+    "proxy_binary_encoding": "binary_encoding",
+    "proxy_include_connection_meta": "include_connection_meta",
+    "proxy_static_http_headers": "http.static_headers",
+    "proxy_http_status_code_transforms": "http.status_to_code_transforms",
+    "proxy_grpc_tls": "grpc.tls",
+    "proxy_grpc_credentials_key": "grpc.credentials_key",
+    "proxy_grpc_credentials_value": "grpc.credentials_value",
+    "proxy_grpc_compression": "grpc.compression",
+}
+
+#: Headers that v2 passed on whatever the configuration said.
+_V2_HEADERS = [
+    "Origin",
+    "User-Agent",
+    "Cookie",
+    "Authorization",
+    "X-Real-Ip",
+    "X-Forwarded-For",
+    "X-Request-Id",
+]
+
+_INSIDE = {
+    "static_http_headers": ("http", "static_headers"),
+    "grpc_credentials_key": ("grpc", "credentials_key"),
+    "grpc_credentials_value": ("grpc", "credentials_value"),
+    "grpc_compression": ("grpc", "compression"),
+}
+
+
+def take_proxies(old: Tree) -> Iterator[tuple[str, str, object]]:
+    """Take what concerns proxies and consumers out of *old*.
+
+    Yields the old name, today's path, and the value to put there.
+    """
+    shared = {path: old.pop(name) for name, path in _SHARED.items() if name in old}
+    if "proxy_grpc_cert_file" in old:
+        shared["grpc.tls"] = _certificate(old.pop("proxy_grpc_cert_file"))
+    if "proxy_extra_http_headers" in old:
+        extra = old.pop("proxy_extra_http_headers")
+        shared["http_headers"] = [*_V2_HEADERS, *extra]
+    for event, (path, switch) in _EVENTS.items():
+        name = f"proxy_{event}_endpoint"
+        if f"proxy_{event}_timeout" in old:
+            timeout = old.pop(f"proxy_{event}_timeout")
+            yield f"proxy_{event}_timeout", f"{path}.timeout", timeout
+        if name not in old:
+            continue
+        yield name, f"{path}.endpoint", old.pop(name)
+        if switch:
+            yield name, switch, True
+        for setting, value in shared.items():
+            yield f"{name} (shared)", f"{path}.{setting}", value
+    yield from _granular(old)
+    if "consumers" in old:
+        items = [_consumer(item) for item in old.pop("consumers")]
+        yield "consumers", "consumers", items
+
+
+def _granular(old: Tree) -> Iterator[tuple[str, str, object]]:
+    """Take named proxies, and copy the two that connections use."""
+    old.pop("granular_proxy_mode", None)
+    items = [_proxy(item) for item in old.pop("proxies", [])]
+    if items:
+        yield "proxies", "proxies", items
+    named = {item.get("name"): item for item in items if isinstance(item, Mapping)}
+    for event in ("connect", "refresh"):
+        chosen = named.get(old.pop(f"{event}_proxy_name", None))
+        if chosen is not None:
+            proxy = {key: part for key, part in chosen.items() if key != "name"}
+            proxy["enabled"] = True
+            yield f"{event}_proxy_name", f"client.proxy.{event}", proxy
+    if "rpc_proxy_name" in old:
+        yield "rpc_proxy_name", "rpc.without_namespace.proxy_enabled", True
+        name = old.pop("rpc_proxy_name")
+        yield "rpc_proxy_name", "rpc.without_namespace.proxy_name", name
+
+
+def _proxy(item: object) -> Any:
+    if not isinstance(item, Mapping):
+        return item
+    found: Tree = {}
+    for key, value in item.items():
+        if key in _INSIDE:
+            section, name = _INSIDE[key]
+            found.setdefault(section, {})[name] = value
+        elif key == "grpc_tls":
+            found.setdefault("grpc", {})["tls"] = translate_tls(value)
+        elif key == "grpc_cert_file":
+            found.setdefault("grpc", {})["tls"] = _certificate(value)
+        else:
+            found[key] = value
+    return found
+
+
+def _certificate(path: object) -> Tree:
+    return {"enabled": True, "server_ca_pem": path}
+
+
+def _consumer(item: object) -> object:
+    """Return a consumer that runs as v5 ran it: unless it was disabled."""
+    if not isinstance(item, Mapping) or "enabled" in item:
+        return item
+    rest = {key: value for key, value in item.items() if key != "disabled"}
+    return {**rest, "enabled": not item.get("disabled", False)}
+
+
+def translate_rpc_item(item: object) -> object:
+    """Return an RPC namespace in today's names."""
+    if not isinstance(item, Mapping) or "rpc_proxy_name" not in item:
+        return item
+    rest = {key: value for key, value in item.items() if key != "rpc_proxy_name"}
+    return {**rest, "proxy_name": item["rpc_proxy_name"], "proxy_enabled": True}
+
+
+def translate_tls(value: object) -> object:
+    """Return a section of v5, in which PEM had three names; a file went first."""
+    if not isinstance(value, Mapping):
+        return value
+    found = dict(value)
+    for part in ("cert", "key", "server_ca", "client_ca"):
+        sources = [
+            found.pop(f"{part}_pem_file", ""),
+            found.pop(f"{part}_pem_b64", ""),
+            found.get(f"{part}_pem", ""),
+        ]
+        chosen = next(filter(None, sources), "")
+        if chosen:
+            found[f"{part}_pem"] = chosen
+    return found

@@ -1,0 +1,285 @@
+"""Configuration from file, environment and flags, in the reference's ways.
+
+A flag goes before a variable, a variable before the file, the file before the
+default.  A zero counts as unset everywhere (configuration, 1).
+"""
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+from attrs import define, field, frozen
+from dotenv import dotenv_values
+from dotenv.parser import parse_stream
+from msgspec import Struct
+
+from ..errors import ConfigError
+from .legacy import modernize
+from .model import Config
+from .schema import (
+    ENVIRONMENT_PREFIX,
+    Option,
+    environment_name,
+    is_secret,
+    options_of,
+)
+from .values import (
+    read_bool,
+    read_duration,
+    read_float,
+    read_int,
+    read_map,
+    read_pem,
+    read_str,
+    read_strings,
+    substitute,
+)
+
+__all__ = ["Loaded", "Reader", "load", "read_dotenv", "read_file"]
+
+#: Variables that Kubernetes sets for a service called centrifugo.
+_KUBERNETES = re.compile(r"^CENTRIFUGO(?:_[A-Z0-9_]+)?_(PORT|SERVICE_)")
+
+
+@frozen
+class Loaded:
+    """A configuration, and what there is to say about where it came from."""
+
+    config: Config
+    path: str
+    found: bool
+    unknown_keys: list[str]
+    unknown_variables: list[str]
+    #: One line per old name that was understood.
+    renamed: list[str]
+
+
+def load(
+    path: str,
+    environ: Mapping[str, str],
+    flags: Mapping[str, str] | None = None,
+) -> Loaded:
+    """Read and convert the configuration; nothing is checked beyond types.
+
+    :raises ConfigError: with a line for each value that cannot be read.
+    """
+    tree = read_file(path) if path else None
+    modern, renamed = modernize(tree or {})
+    reader = Reader(environ, flags or {})
+    config = cast(Config, reader.section(Config, modern, "", ENVIRONMENT_PREFIX))
+    if reader.problems:
+        raise ConfigError("\n".join(reader.problems))
+    return Loaded(
+        config, path, tree is not None, reader.unknown, reader.strangers(), renamed
+    )
+
+
+def read_file(path: str) -> dict[str, Any] | None:
+    """Return what a file holds, by its extension; None when there is no such file.
+
+    :raises ConfigError: it cannot be opened, or is not well-formed.
+    """
+    extension = Path(path).suffix.lower()
+    if extension not in _PARSERS:
+        raise ConfigError(
+            f"{path}: the extension {extension!r} is none of .json, .yaml, .yml, .toml"
+        )
+    try:
+        text = Path(path).read_text()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: is not UTF-8") from None
+    try:
+        tree = _PARSERS[extension](text)
+    except (ValueError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: {error}") from None
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path}: must hold an object at the top")
+    return tree
+
+
+_PARSERS: dict[str, Any] = {
+    ".json": json.loads,
+    ".yaml": yaml.safe_load,
+    ".yml": yaml.safe_load,
+    ".toml": tomllib.loads,
+}
+
+
+def read_dotenv(path: str) -> dict[str, str]:
+    """Return the variables of a ``.env`` file; none when there is no such file.
+
+    :raises ConfigError: a line of it cannot be understood.
+    """
+    try:
+        with open(path) as stream:
+            broken = [part.original.line for part in parse_stream(stream) if part.error]
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from None
+    if broken:
+        raise ConfigError(f"{path}: line {broken[0]} is no NAME=value")
+    return {name: value or "" for name, value in dotenv_values(path).items()}
+
+
+@define
+class Reader:
+    """Makes sections from what file, environment and flags hold; keeps count."""
+
+    environ: Mapping[str, str]
+    flags: Mapping[str, str]
+    problems: list[str] = field(factory=list, init=False)
+    unknown: list[str] = field(factory=list, init=False)
+    _known: set[str] = field(factory=set, init=False)
+
+    def section(
+        self, cls: type[Struct], tree: object, path: str, variable: str
+    ) -> Struct:
+        """Return a section; with an empty *variable*, the file alone counts."""
+        if tree is None:
+            tree = {}
+        if not isinstance(tree, Mapping):
+            self._complain(path, tree, "must be an object")
+            tree = {}
+        given = {str(key).lower(): value for key, value in tree.items()}
+        names = {option.name for option in options_of(cls)}
+        self.unknown += [_join(path, key) for key in given if key not in names]
+        return cls(
+            **{
+                option.name: self._option(
+                    option,
+                    given.get(option.name),
+                    _join(path, option.name),
+                    environment_name(variable, option.name) if variable else "",
+                )
+                for option in options_of(cls)
+            }
+        )
+
+    def strangers(self) -> list[str]:
+        """Return the variables that look like ours and are no option's."""
+        return sorted(
+            name
+            for name in self.environ
+            if name.startswith(ENVIRONMENT_PREFIX + "_")
+            and name not in self._known
+            and not name.startswith(ENVIRONMENT_PREFIX + "_VAR_")
+            and not _KUBERNETES.match(name)
+        )
+
+    def _option(self, option: Option, value: object, path: str, variable: str) -> Any:
+        if option.kind == "section":
+            assert option.section is not None
+            return self.section(option.section, value, path, variable)
+        place, is_text = path, False
+        if variable:
+            self._known.add(variable)
+            if self.environ.get(variable):
+                place, is_text = variable, True
+        if path in self.flags:
+            place, is_text = f"--{path}", True
+        text = self.flags.get(path, self.environ.get(variable, ""))
+        if option.kind == "sections":
+            return self._sections(option, value, text, path, variable)
+        if is_text:
+            value = text
+        try:
+            found = self._value(option, value, is_text)
+        except ValueError as error:
+            self._complain(place, value, str(error), option.name)
+            return option.default
+        return found or option.default
+
+    def _value(self, option: Option, value: object, is_text: bool) -> Any:
+        if value is None:
+            return option.default
+        if option.kind == "map":
+            found = read_map(value, text=is_text)
+            return {key: substitute(item, self.environ) for key, item in found.items()}
+        if option.kind == "strings":
+            texts = read_strings(value, split=is_text)
+            for text in texts:
+                _choose(option, text)
+            return tuple(texts) if option.frozen else texts
+        if option.kind == "str":
+            return _choose(option, read_str(value))
+        return _READERS[option.kind](value)
+
+    def _sections(
+        self, option: Option, value: object, text: str, path: str, variable: str
+    ) -> Any:
+        assert option.section is not None
+        items = self._items(option, value, text, path, variable)
+        made = []
+        for index, item in enumerate(items):
+            own = ""
+            if option.named and variable and isinstance(item, Mapping):
+                lowered = {str(key).lower(): part for key, part in item.items()}
+                own = environment_name(variable, str(lowered.get("name", "")))
+            made.append(self.section(option.section, item, f"{path}.[{index}]", own))
+        return tuple(made) if option.frozen else made
+
+    def _items(
+        self, option: Option, value: object, text: str, path: str, variable: str
+    ) -> list[Any]:
+        """Return the list of the file, as the variable replaces or extends it."""
+        if value is None:
+            value = []
+        if not isinstance(value, list):
+            self._complain(path, value, "must be a list of objects")
+            value = []
+        if not text:
+            return value
+        if text.startswith("[") and text.endswith("]"):
+            try:
+                return list(json.loads(text))
+            except ValueError as error:
+                self._complain(variable, text, f"must be a JSON array: {error}")
+                return []
+        if not option.named:
+            self._complain(variable, text, "must be a JSON array")
+            return value
+        there = {item.get("name") for item in value if isinstance(item, Mapping)}
+        new = [name for name in text.split(" ") if name and name not in there]
+        return [*value, *({"name": name} for name in new)]
+
+    def _complain(
+        self, place: str, value: object, message: str, name: str = ""
+    ) -> None:
+        shown = "" if name and is_secret(name) else f" {_shown(value)}"
+        self.problems.append(f"{place}:{shown} {message}")
+
+
+_READERS: dict[str, Any] = {
+    "bool": read_bool,
+    "int": read_int,
+    "float": read_float,
+    "duration": read_duration,
+    "pem": read_pem,
+}
+
+
+def _choose(option: Option, text: str) -> str:
+    if option.choices and text and text not in option.choices:
+        choices = ", ".join(choice for choice in option.choices if choice)
+        raise ValueError(f"must be one of: {choices}")
+    return text
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _shown(value: object) -> str:
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 60 else text[:59] + "…"

@@ -1,0 +1,99 @@
+"""Options that are accepted but not built yet, so that none is silently ignored.
+
+Who builds one deletes its line here.  ``*`` stands for any item of a list.
+"""
+
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from .model import Config
+from .schema import options_of
+
+__all__ = ["IGNORED", "REFUSED", "ignored", "refused"]
+
+_CHANNEL = ("channel.without_namespace", "channel.namespaces.*")
+_CHANNEL_PROXIES = (
+    *("subscribe_proxy_enabled", "publish_proxy_enabled"),
+    *("sub_refresh_proxy_enabled", "subscribe_stream_proxy_enabled"),
+)
+
+#: The server starts without these, and says that they have no effect.
+IGNORED = frozenset(
+    {
+        *("http_server.h2c_external", "http_server.http3.enabled"),
+        *("sse.enabled", "http_stream.enabled", "webtransport.enabled"),
+        *("uni_sse.enabled", "uni_http_stream.enabled", "uni_websocket.enabled"),
+        *("uni_grpc.enabled", "grpc_api.enabled", "consumers.*.enabled"),
+        *("admin.enabled", "swagger.enabled", "debug.enabled"),
+        *("opentelemetry.enabled", "graphite.enabled"),
+        *("prometheus.instrument_http_handlers", "prometheus.native_histograms"),
+        "prometheus.recovered_publications_histogram",
+        "map_broker.type",
+        "client.connect_code_to_unidirectional_disconnect.enabled",
+        *(f"websocket.{name}_buffer_size" for name in ("read", "write")),
+        "websocket.use_write_buffer_pool",
+        "enable_unreleased_features",
+        *(f"{path}.allowed_delta_types" for path in _CHANNEL),
+        *(f"{path}.delta_publish" for path in _CHANNEL),
+        *(f"{path}.allow_tags_filter" for path in _CHANNEL),
+    }
+)
+
+#: Without these the server would do something else than was asked for, or
+#: something unsafe: it does not start.
+REFUSED = frozenset(
+    {
+        *("http_server.tls.enabled", "http_server.internal_tls.enabled"),
+        "http_server.tls_autocert.enabled",
+        "controller.enabled",
+        *("client.proxy.connect.enabled", "client.proxy.refresh.enabled"),
+        *("rpc.without_namespace.proxy_enabled", "rpc.namespaces.*.proxy_enabled"),
+        *(f"{path}.{name}" for path in _CHANNEL for name in _CHANNEL_PROXIES),
+        *(f"{path}.subscription_type" for path in _CHANNEL),
+    }
+)
+
+#: What the engines understand.
+_BACKENDS = frozenset({"memory"})
+
+
+def ignored(config: Config) -> list[str]:
+    """Return one line per option that was set and has no effect."""
+    return [
+        f"option {path} is not implemented yet and has no effect"
+        for path, general in _changed(config)
+        if general in IGNORED
+    ]
+
+
+def refused(config: Config) -> list[str]:
+    """Return one line per option without which the server must not start."""
+    found = [path for path, general in _changed(config) if general in REFUSED]
+    for section in ("broker", "presence_manager"):
+        user = section if getattr(config, section).enabled else "engine"
+        path = f"{user}.type"
+        if getattr(config, user).type not in _BACKENDS and path not in found:
+            found.append(path)
+    return [
+        f"{path}: is not implemented yet, and the server would not do without it what"
+        " was asked of it"
+        for path in found
+    ]
+
+
+def _changed(
+    section: Struct, path: str = "", general: str = ""
+) -> Iterator[tuple[str, str]]:
+    """Yield each option that is not as by default, with its path in general."""
+    for option in options_of(type(section)):
+        value = getattr(section, option.name)
+        here = f"{path}.{option.name}".lstrip(".")
+        where = f"{general}.{option.name}".lstrip(".")
+        if option.kind == "section":
+            yield from _changed(value, here, where)
+        elif option.kind == "sections":
+            for index, item in enumerate(value):
+                yield from _changed(item, f"{here}.[{index}]", f"{where}.*")
+        elif value != option.default:
+            yield here, where

@@ -1,0 +1,162 @@
+"""What an option class says about its options: names, kinds, defaults, meanings.
+
+Option classes are frozen structs; the docstring below a field says what the
+option means.  Everything that walks the option tree walks it through here.
+"""
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Iterator
+from functools import cache
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import msgspec
+from attrs import frozen
+from msgspec import NODEFAULT, Struct
+
+__all__ = [
+    "ENVIRONMENT_PREFIX",
+    "Option",
+    "environment_name",
+    "is_secret",
+    "leaves",
+    "options_of",
+]
+
+ENVIRONMENT_PREFIX = "CENTRIFUGO"
+
+#: The kinds that an option can be of; a section holds options itself.
+Kind = Literal[
+    "bool",
+    "int",
+    "float",
+    "str",
+    "duration",
+    "pem",
+    "strings",
+    "map",
+    "section",
+    "sections",
+]
+
+_PLAIN: dict[object, Kind] = {bool: "bool", int: "int", float: "float", str: "str"}
+
+
+@frozen
+class Option:
+    """One option of a section, or a section inside a section."""
+
+    name: str
+    kind: Kind
+    default: Any
+    meaning: str
+    choices: tuple[str, ...] = ()
+    section: type[Struct] | None = None
+    #: Its list holds tuples.
+    frozen: bool = False
+
+    @property
+    def named(self) -> bool:
+        """Whether this is a list of sections that go by their names."""
+        return (
+            self.kind == "sections"
+            and self.section is not None
+            and "name" in self.section.__struct_fields__
+        )
+
+
+@cache
+def options_of(section: type[Struct]) -> tuple[Option, ...]:
+    """Return the options of a section, ``name`` first, then as they were written."""
+    hints = get_type_hints(section, include_extras=True)
+    meanings = _meanings(section)
+    found = [
+        _option(field, hints[field.name], meanings.get(field.name, ""))
+        for field in msgspec.structs.fields(section)
+    ]
+    return tuple(sorted(found, key=lambda option: option.name != "name"))
+
+
+def _option(field: msgspec.structs.FieldInfo, hint: Any, meaning: str) -> Option:
+    default = field.default
+    if default is NODEFAULT:
+        if field.default_factory is NODEFAULT:
+            raise TypeError(f"the option {field.name} has no default")
+        default = field.default_factory()
+    kind, choices, section, is_tuple = _classify(field.name, hint)
+    return Option(field.name, kind, default, meaning, choices, section, is_tuple)
+
+
+def _classify(
+    name: str, hint: Any
+) -> tuple[Kind, tuple[str, ...], type[Struct] | None, bool]:
+    """Return kind, choices, section, and whether a list is a tuple."""
+    marked = ""
+    if get_origin(hint) is Annotated:
+        hint, *marks = get_args(hint)
+        for mark in marks:
+            if isinstance(mark, msgspec.Meta):
+                marked = (mark.extra or {}).get("kind", marked)
+    if marked in ("duration", "pem"):
+        return ("duration" if marked == "duration" else "pem"), (), None, False
+    if hint in _PLAIN:
+        return _PLAIN[hint], (), None, False
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return "str", tuple(arguments), None, False
+    if isinstance(hint, type) and issubclass(hint, Struct):
+        return "section", (), hint, False
+    if origin is dict:
+        return "map", (), None, False
+    if origin in (list, tuple):
+        if arguments[0] is str:
+            return "strings", (), None, origin is tuple
+        if get_origin(arguments[0]) is Literal:
+            return "strings", get_args(arguments[0]), None, origin is tuple
+        if isinstance(arguments[0], type) and issubclass(arguments[0], Struct):
+            return "sections", (), arguments[0], origin is tuple
+    raise TypeError(f"the option {name} has a type that no file can hold: {hint!r}")
+
+
+def _meanings(section: type[Struct]) -> dict[str, str]:
+    """Return what the docstrings below the fields say, base classes included."""
+    found: dict[str, str] = {}
+    for cls in reversed(section.__mro__):
+        if not (issubclass(cls, Struct) and cls.__struct_fields__):
+            continue
+        body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
+        assert isinstance(body, ast.ClassDef)
+        for field, below in zip(body.body, body.body[1:], strict=False):
+            if (
+                isinstance(field, ast.AnnAssign)
+                and isinstance(field.target, ast.Name)
+                and isinstance(below, ast.Expr)
+                and isinstance(below.value, ast.Constant)
+                and isinstance(below.value.value, str)
+            ):
+                found[field.target.id] = inspect.cleandoc(below.value.value)
+    return found
+
+
+def leaves(section: type[Struct], path: str = "") -> Iterator[tuple[str, Option]]:
+    """Yield every option that is no section, with its dotted path."""
+    for option in options_of(section):
+        name = f"{path}.{option.name}" if path else option.name
+        if option.kind == "section" and option.section is not None:
+            yield from leaves(option.section, name)
+        else:
+            yield name, option
+
+
+def environment_name(prefix: str, name: str) -> str:
+    """Return the variable of an option, or of an item, inside what has *prefix*."""
+    return f"{prefix}_{name.replace('.', '_').replace('-', '_').upper()}"
+
+
+_SECRET = ("key", "password", "secret", "token", "dsn", "value", "pem", "string")
+
+
+def is_secret(name: str) -> bool:
+    """Whether the value of the option of this name should not be shown."""
+    return name.rpartition("_")[2] in _SECRET or name in ("address", "url")

@@ -1,0 +1,235 @@
+"""Option values: how each type is written in files, variables and flags.
+
+Every reader takes what a file, an environment variable or a flag held, and
+returns the option's value; what it cannot read is a `ValueError` that says what
+would be right (configuration, 1.1).
+"""
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+__all__ = [
+    "format_duration",
+    "read_bool",
+    "read_duration",
+    "read_float",
+    "read_int",
+    "read_map",
+    "read_pem",
+    "read_str",
+    "read_strings",
+    "substitute",
+]
+
+_UNITS = {
+    "ns": 1e-9,
+    "us": 1e-6,
+    "\u00b5s": 1e-6,
+    "\u03bcs": 1e-6,
+    "ms": 1e-3,
+    "s": 1.0,
+    "m": 60.0,
+    "h": 3600.0,
+}
+_PART = re.compile(r"(\d+\.?\d*|\.\d+)([a-z\u00b5\u03bc]+)")
+_TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
+_FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False", ""})
+_VARIABLE = re.compile(r"\$\{(CENTRIFUGO_VAR_[A-Za-z0-9_]+)\}")
+
+
+def read_duration(value: object) -> float:
+    """Return seconds; text carries units, a bare number counts nanoseconds."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return value * 1e-9
+    if not isinstance(value, str):
+        raise ValueError("must be a duration such as 1m30s")
+    text = value.strip()
+    sign = -1.0 if text.startswith("-") else 1.0
+    rest = text[1:] if text[:1] in ("+", "-") else text
+    if rest in ("", "0"):
+        return 0.0
+    parts = _PART.findall(rest)
+    known = all(unit in _UNITS for _, unit in parts)
+    if not known or "".join(number + unit for number, unit in parts) != rest:
+        raise ValueError("must be a duration such as 300ms, 1m30s or 720h")
+    return sign * sum(float(number) * _UNITS[unit] for number, unit in parts)
+
+
+def format_duration(seconds: float) -> str:
+    """Return the text of a duration, as ``720h0m0s``, ``1m30s`` or ``300ms``."""
+    nanoseconds = round(seconds * 1e9)
+    sign, rest = ("-" if nanoseconds < 0 else ""), abs(nanoseconds)
+    if rest < 1_000_000_000:
+        for unit, size in (("ms", 1_000_000), ("us", 1000), ("ns", 1)):
+            if rest >= size:
+                return f"{sign}{rest / size:g}{unit}"
+        return "0s"
+    minutes, nanoseconds = divmod(rest, 60_000_000_000)
+    hours, minutes = divmod(minutes, 60)
+    text = f"{nanoseconds / 1e9:.9f}".rstrip("0").rstrip(".") + "s"
+    if hours:
+        return f"{sign}{hours}h{minutes}m{text}"
+    return f"{sign}{minutes}m{text}" if minutes else sign + text
+
+
+def read_bool(value: object) -> bool:
+    """Return a truth value; text is one of those that switches are written in."""
+    if isinstance(value, (bool, int, float)):
+        return bool(value)
+    if isinstance(value, str):
+        if value in _TRUE:
+            return True
+        if value in _FALSE:
+            return False
+    raise ValueError("must be true or false")
+
+
+def read_int(value: object) -> int:
+    """Return a whole number; text may be decimal, ``0x``, ``0o`` or ``0b``."""
+    if isinstance(value, (bool, int)):
+        return int(value)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, str):
+        try:
+            return _int(value)
+        except ValueError:
+            pass
+    raise ValueError("must be a whole number")
+
+
+def _int(text: str) -> int:
+    if text.strip() == "":
+        return 0
+    # The base 0 of `int` refuses the leading zeros of a decimal number.
+    return int(text, 0) if re.match(r"[+-]?0[xobXOB]", text.strip()) else int(text)
+
+
+def read_float(value: object) -> float:
+    """Return a number."""
+    if isinstance(value, (bool, int, float, str)):
+        try:
+            return float(value)
+        except ValueError:
+            pass
+    raise ValueError("must be a number")
+
+
+def read_str(value: object) -> str:
+    """Return text; a number becomes its digits."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "1" if value else "0"
+    if isinstance(value, (int, float)):
+        return str(value)
+    raise ValueError("must be text")
+
+
+def read_strings(value: object, *, split: bool) -> list[str]:
+    """Return a list of texts; ``split`` takes text apart at each space.
+
+    Without it a single text is a list of one, and commas mean nothing.
+    """
+    if isinstance(value, str):
+        if value == "":
+            return []
+        return value.split(" ") if split else [value]
+    if isinstance(value, (list, tuple)):
+        return [read_str(item) for item in value]
+    if isinstance(value, (bool, int, float)):
+        return [read_str(value)]
+    raise ValueError("must be a list of texts")
+
+
+def read_map(value: object, *, text: bool) -> dict[str, str]:
+    """Return names with their values; ``text``: it stood in a variable, as JSON."""
+    if isinstance(value, str):
+        if value == "":
+            return {}
+        if not text:
+            raise ValueError("must be an object, or a list of key and value")
+        try:
+            value = json.loads(value)
+        except ValueError:
+            value = None
+        if not isinstance(value, dict):
+            raise ValueError("must be a JSON object")
+        return _texts(value)
+    if isinstance(value, Mapping):
+        lowered = {str(key).lower(): item for key, item in value.items()}
+        dotted = next((key for key in lowered if "." in key), None)
+        if dotted is not None:
+            raise ValueError(
+                f"cannot hold the name {dotted!r}: write names with a dot as a list"
+                " of key and value"
+            )
+        return _texts(lowered)
+    if isinstance(value, (list, tuple)):
+        return _pairs(value)
+    raise ValueError("must be an object, or a list of key and value")
+
+
+def _texts(value: Mapping[str, object]) -> dict[str, str]:
+    for key, item in value.items():
+        if not isinstance(item, str):
+            raise ValueError(f"must have text at {key!r}")
+    return {key: str(item) for key, item in value.items()}
+
+
+def _pairs(items: list[object] | tuple[object, ...]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for item in items:
+        if not isinstance(item, Mapping):
+            raise ValueError("must be a list of objects with key and value")
+        pair = {str(key).lower(): part for key, part in item.items()}
+        key, text = pair.get("key"), pair.get("value")
+        if not isinstance(key, str) or not isinstance(text, str):
+            raise ValueError("must have text as key and as value in each object")
+        if key in found:
+            raise ValueError(f"names {key!r} twice")
+        found[key] = text
+    return found
+
+
+def substitute(value: str, variables: Mapping[str, str]) -> str:
+    """Return *value* with each ``${CENTRIFUGO_VAR_…}`` replaced by the variable."""
+
+    def look_up(match: re.Match[str]) -> str:
+        name = match[1]
+        if name not in variables:
+            raise ValueError(f"names the variable {name}, which is not set")
+        return variables[name]
+
+    return _VARIABLE.sub(look_up, value)
+
+
+def read_pem(value: object) -> str:
+    """Return PEM text, given as such, as its base64, or as the path of its file."""
+    text = read_str(value)
+    if text == "" or _is_pem(text):
+        return text
+    try:
+        decoded = base64.b64decode(text, validate=True).decode()
+    except (binascii.Error, ValueError):
+        decoded = ""
+    if _is_pem(decoded):
+        return decoded
+    try:
+        content = Path(text).read_text()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "no such file"
+        raise ValueError(
+            f"must be PEM, the base64 of PEM, or the path of a PEM file ({reason})"
+        ) from None
+    if not _is_pem(content):
+        raise ValueError("is the path of a file that holds no PEM")
+    return content
+
+
+def _is_pem(text: str) -> bool:
+    return "-----BEGIN " in text and "-----END " in text

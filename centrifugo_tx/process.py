@@ -1,0 +1,111 @@
+"""The process around a node: its limits, its PID file, signals and exit code."""
+
+import atexit
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+
+from attrs import define, field
+from twisted.internet.interfaces import IReactorFromThreads
+from twisted.logger import Logger
+
+from .errors import ConfigError
+
+__all__ = ["PIDFile", "Signals", "exit_with", "raise_descriptor_limit"]
+
+#: Descriptors that are not clients: listeners, log, engine, the odd API call.
+RESERVED = 64
+
+
+def raise_descriptor_limit() -> int:
+    """Lift the soft limit of open files to the hard one; return it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        except (OSError, ValueError):
+            return soft
+    return hard
+
+
+@define(eq=False)
+class PIDFile:
+    """A file that holds the process id while the server runs."""
+
+    _path: str
+    _written: bool = field(default=False, init=False)
+
+    def write(self) -> None:
+        """Write the file, if there is to be one.
+
+        :raises ConfigError: it cannot be written.
+        """
+        if not self._path:
+            return
+        try:
+            with open(self._path, "w") as stream:
+                os.fchmod(stream.fileno(), 0o600)
+                stream.write(f"{os.getpid()}\n")
+        except OSError as error:
+            raise ConfigError(
+                f"pid_file: {self._path!r} cannot be written: {error.strerror}"
+            ) from None
+        self._written = True
+
+    def remove(self) -> None:
+        """Remove the file, if this process wrote it."""
+        if self._written:
+            self._written = False
+            try:
+                os.unlink(self._path)
+            except OSError:
+                Logger().warn("cannot remove PID file {path}", path=self._path)
+
+
+@define(eq=False)
+class Signals:
+    """SIGINT and SIGTERM stop the server, once; SIGHUP reloads.
+
+    The reactor's own handlers would make the process die by the signal, and log
+    an error at the second one; so these are installed when it runs.
+    """
+
+    _reactor: IReactorFromThreads
+    _stop: Callable[[], object]
+    _reload: Callable[[], object]
+
+    def install(self) -> None:
+        """Take the signals over; to be called when the reactor runs."""
+        for number, function in (
+            (signal.SIGINT, self._stop),
+            (signal.SIGTERM, self._stop),
+            (signal.SIGHUP, self._reload),
+        ):
+            signal.signal(number, self._handler(function))
+
+    def _handler(
+        self, function: Callable[[], object]
+    ) -> Callable[[int, FrameType | None], None]:
+        def handle(number: int, frame: FrameType | None) -> None:
+            # Wakes the reactor up; nothing else may be done in here.
+            self._reactor.callFromThread(function)
+
+        return handle
+
+
+def exit_with(code: int) -> None:
+    """Make the process end with *code*, once the reactor has stopped.
+
+    ``twistd`` has no way to say so: it ends with 0 whatever happened.
+    """
+    atexit.register(_exit, code)
+
+
+def _exit(code: int) -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+    os._exit(code)

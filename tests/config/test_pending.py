@@ -1,0 +1,91 @@
+"""Options that are not built yet are told, never silently accepted."""
+
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from centrifugo_tx.config.model import Config
+from centrifugo_tx.config.pending import IGNORED, REFUSED, ignored, refused
+from centrifugo_tx.config.schema import Option, options_of
+
+from .test_check import config_of, nested
+
+
+def all_paths(section: Any, path: str = "") -> dict[str, Option]:
+    """Return all options by path, with ``*`` for items."""
+    found: dict[str, Option] = {}
+    for option in options_of(section):
+        here = f"{path}.{option.name}".lstrip(".")
+        found[here] = option
+        if option.section is not None:
+            inner = f"{here}.*" if option.kind == "sections" else here
+            found |= all_paths(option.section, inner)
+    return found
+
+
+class TableTests(SynchronousTestCase):
+    """The tables."""
+
+    def test_paths(self) -> None:
+        """Each line names an option."""
+        self.assertEqual((IGNORED | REFUSED) - set(all_paths(Config)), set())
+
+    def test_disjoint(self) -> None:
+        """No option is both ignored and refused."""
+        self.assertEqual(IGNORED & REFUSED, set())
+
+
+class ReportTests(SynchronousTestCase):
+    """One line per option that was set."""
+
+    def test_defaults(self) -> None:
+        """Who sets nothing is told nothing."""
+        self.assertEqual(ignored(Config()), [])
+        self.assertEqual(refused(Config()), [])
+
+    def test_each(self) -> None:
+        """Every option of the tables is told when it is set."""
+        known = all_paths(Config)
+        values: dict[str, Any] = {"bool": True, "int": 7, "str": "x", "strings": ["x"]}
+        for path in IGNORED | REFUSED:
+            outer, star, inner = path.partition(".*.")
+            value = values[known[path].kind]
+            tree = nested(outer, [nested(inner, value)] if star else value)
+            config = config_of(tree)
+            shown = path.replace("*", "[0]")
+            told = ignored(config) if path in IGNORED else refused(config)
+            self.assertEqual(len(told), 1, path)
+            self.assertIn(shown, told[0])
+
+    def test_ignored(self) -> None:
+        """The line says that the option has no effect."""
+        self.assertEqual(
+            ignored(config_of({"graphite": {"enabled": True}})),
+            ["option graphite.enabled is not implemented yet and has no effect"],
+        )
+
+    def test_backends(self) -> None:
+        """What is used of engines, brokers and presence managers must be there."""
+        for tree, paths in (
+            ({"engine": {"type": "redis"}}, ["engine.type"]),
+            ({"broker": {"type": "nats"}}, []),
+            ({"broker": {"type": "nats", "enabled": True}}, ["broker.type"]),
+            (
+                {"broker": {"enabled": True}, "engine": {"type": "redis"}},
+                ["engine.type"],
+            ),
+            (
+                {
+                    "broker": {"enabled": True},
+                    "presence_manager": {"enabled": True},
+                    "engine": {"type": "redis"},
+                },
+                [],
+            ),
+            (
+                {"presence_manager": {"type": "redis", "enabled": True}},
+                ["presence_manager.type"],
+            ),
+        ):
+            told = refused(config_of(tree))
+            self.assertEqual([line.partition(":")[0] for line in told], paths)

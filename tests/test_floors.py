@@ -1,0 +1,151 @@
+"""The floors of the house: imports go down, never up, and on floor 3 not sideways."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+import centrifugo_tx
+
+PACKAGE = Path(centrifugo_tx.__file__).parent
+
+FLOORS = (
+    {"protocol", "grpc", "metrics"},
+    {"interfaces", "options", "errors", "globs", "payloads"},
+    {"core"},
+    {"engines", "access", "proxies", "transports", "api", "consumers"},
+    {"config", "web"},
+    {"service", "workers", "process", "logs", "garbage"},
+    {"launch", "cli", "__main__", "__init__"},
+)
+
+#: All that the core may use of Twisted.
+CORE_MAY_USE = {
+    "twisted.internet.defer",
+    "twisted.logger",
+    "twisted.python.failure.Failure",
+    "twisted.internet.interfaces.IReactorTime",
+    "twisted.internet.interfaces.IDelayedCall",
+}
+
+
+def floor_of(part: str) -> int:
+    """Return the floor that a module or package of ours stands on."""
+    return next(number for number, parts in enumerate(FLOORS) if part in parts)
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Yield the full name of everything that a module imports, at any depth."""
+    package = ("centrifugo_tx", *path.relative_to(PACKAGE).parts[:-1])
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            start = package[: len(package) + 1 - node.level] if node.level else ()
+            module = ".".join((*start, *filter(None, [node.module])))
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def modules() -> Iterator[tuple[str, str, set[str]]]:
+    """Yield each module's path, the part of the house it is in, and its imports."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        if path.name.endswith(("_pb2.py", "_pb2_grpc.py")):
+            continue
+        inside = path.relative_to(PACKAGE)
+        yield str(inside), inside.parts[0].removesuffix(".py"), set(imports(path))
+
+
+class FloorTests(SynchronousTestCase):
+    """What may be imported where."""
+
+    def broken(self, allowed: str, found: list[str]) -> None:
+        """Fail with everything that was found."""
+        self.assertEqual(found, [], allowed)
+
+    def test_known(self) -> None:
+        """Every module stands on a floor."""
+        parts = {part for _, part, _ in modules()}
+        self.assertEqual(parts - set().union(*FLOORS), set())
+
+    def test_down(self) -> None:
+        """A module imports from lower floors, and from its own part."""
+        found = []
+        for path, part, names in modules():
+            for name in names:
+                if not name.startswith("centrifugo_tx."):
+                    continue
+                other = name.split(".")[1]
+                if other == part or part == "__init__":
+                    continue
+                down = floor_of(other) - floor_of(part)
+                if down > 0 or (down == 0 and floor_of(part) in (3, 4)):
+                    found.append(f"{path}: {name}")
+        self.broken("imports go down", found)
+
+    def test_protocol(self) -> None:
+        """The protocol knows no Twisted."""
+        self.broken(
+            "no Twisted in the protocol",
+            [
+                f"{path}: {name}"
+                for path, part, names in modules()
+                if part == "protocol"
+                for name in names
+                if name.startswith(("twisted", "zope", "autobahn"))
+            ],
+        )
+
+    def test_core(self) -> None:
+        """The core uses Deferreds, a logger, failures, and a clock it is given."""
+        self.broken(
+            "little Twisted in the core",
+            [
+                f"{path}: {name}"
+                for path, part, names in modules()
+                if part == "core"
+                for name in names
+                if name.startswith(("twisted", "autobahn"))
+                and not any(
+                    name == allowed or name.startswith(f"{allowed}.")
+                    for allowed in CORE_MAY_USE
+                )
+            ],
+        )
+
+    def test_reactor(self) -> None:
+        """Only the process entry imports the reactor."""
+        self.broken(
+            "no reactor",
+            [
+                path
+                for path, part, names in modules()
+                if "twisted.internet.reactor" in names and part not in ("launch", "cli")
+            ],
+        )
+
+    def test_txredisapi(self) -> None:
+        """Only the Redis engine knows txredisapi, which imports the reactor."""
+        self.broken(
+            "no txredisapi",
+            [
+                path
+                for path, _, names in modules()
+                if any(name.split(".")[0] == "txredisapi" for name in names)
+                and not path.startswith("engines/redis/")
+            ],
+        )
+
+    def test_environment(self) -> None:
+        """Floors 0 to 3 read no environment: options come through constructors."""
+        self.broken(
+            "no environment",
+            [
+                str(path.relative_to(PACKAGE))
+                for path in sorted(PACKAGE.glob("*/**/*.py"))
+                if floor_of(path.relative_to(PACKAGE).parts[0]) < 4
+                for node in ast.walk(ast.parse(path.read_text()))
+                if isinstance(node, ast.Attribute)
+                and node.attr in ("environ", "getenv", "environb")
+            ],
+        )
