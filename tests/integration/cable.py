@@ -1,0 +1,123 @@
+"""A wire between client and server that can be cut."""
+
+import selectors
+import socket
+from threading import Thread
+
+from attrs import define, field
+
+__all__ = ["Cable"]
+
+
+@define(eq=False)
+class Cable:
+    """Forwards a port of the loopback interface to a server, until it is cut.
+
+    While it is cut, connections are accepted and closed at once.
+    """
+
+    _server_port: int
+    port: int = field(init=False)
+    _listener: socket.socket = field(init=False)
+    _selector: selectors.DefaultSelector = field(
+        factory=selectors.DefaultSelector, init=False
+    )
+    _ends: dict[socket.socket, socket.socket] = field(factory=dict, init=False)
+    _whole: bool = field(default=True, init=False)
+    _orders: tuple[socket.socket, socket.socket] = field(
+        factory=socket.socketpair, init=False
+    )
+    _thread: Thread = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        for each in (self._listener, self._orders[1]):
+            self._selector.register(each, selectors.EVENT_READ)
+        self._thread = Thread(target=self._forward)
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        """Return where clients connect to."""
+        return f"ws://127.0.0.1:{self.port}/connection/websocket"
+
+    def cut(self) -> None:
+        """End all connections, and let no new one through."""
+        self._order(b"c")
+
+    def mend(self) -> None:
+        """Let connections through again."""
+        self._order(b"m")
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+        self._order(b"q")
+        self._thread.join()
+        for each in self._orders:
+            each.close()
+
+    def _order(self, order: bytes) -> None:
+        """Have it done before going on."""
+        mine = self._orders[0]
+        mine.sendall(order)
+        assert mine.recv(1) == order
+
+    def _forward(self) -> None:
+        while True:
+            for key, _ in self._selector.select():
+                source = key.fileobj
+                assert isinstance(source, socket.socket)
+                if source is self._listener:
+                    self._accept()
+                elif source is not self._orders[1]:
+                    self._move(source)
+                elif self._obey() == b"q":
+                    return
+
+    def _obey(self) -> bytes:
+        theirs = self._orders[1]
+        order = theirs.recv(1)
+        self._whole = order == b"m"
+        if order != b"m":
+            for source in list(self._ends):
+                self._drop(source)
+        if order == b"q":
+            self._selector.close()
+            self._listener.close()
+        theirs.sendall(order)
+        return order
+
+    def _accept(self) -> None:
+        near, _ = self._listener.accept()
+        if not self._whole:
+            near.close()
+            return
+        try:
+            far = socket.create_connection(("127.0.0.1", self._server_port))
+        except OSError:
+            near.close()
+            return
+        for source, target in ((near, far), (far, near)):
+            self._ends[source] = target
+            self._selector.register(source, selectors.EVENT_READ)
+
+    def _move(self, source: socket.socket) -> None:
+        target = self._ends.get(source)
+        if target is None:  # dropped within this round
+            return
+        try:
+            data = source.recv(65536)
+            if data:
+                target.sendall(data)
+                return
+        except OSError:
+            pass
+        self._drop(source)
+
+    def _drop(self, source: socket.socket) -> None:
+        target = self._ends.pop(source, None)
+        if target is not None:
+            self._selector.unregister(source)
+            source.close()
+            self._drop(target)

@@ -1,0 +1,260 @@
+"""The official Python client, led by JSON lines.
+
+An order on standard input is an object with ``do``; what happens is told on standard
+output as an object with ``event``.  The JavaScript counterpart speaks the same.
+"""
+
+import asyncio
+import json
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from centrifuge import (
+    Client,
+    ClientEventHandler,
+    StreamPosition,
+    SubscriptionEventHandler,
+)
+from centrifuge.exceptions import CentrifugeError, ReplyError
+
+Order = dict[str, Any]
+
+
+def tell(event: str, **fields: Any) -> None:
+    """Print what has happened."""
+    print(json.dumps({"event": event, **fields}), flush=True)
+
+
+def person(info: Any) -> dict[str, Any] | None:
+    """Return who somebody is."""
+    return info and {
+        "user": info.user,
+        "client": info.client,
+        "conn_info": info.conn_info,
+        "chan_info": info.chan_info,
+    }
+
+
+def message(pub: Any) -> dict[str, Any]:
+    """Return what of a publication is told."""
+    return {
+        "data": pub.data,
+        "offset": pub.offset,
+        "tags": pub.tags or {},
+        "info": person(pub.info),
+    }
+
+
+def subscription(ctx: Any) -> dict[str, Any]:
+    """Return what of a new subscription is told."""
+    position = ctx.stream_position
+    return {
+        "channel": ctx.channel,
+        "recoverable": ctx.recoverable,
+        "positioned": ctx.positioned,
+        "was_recovering": ctx.was_recovering,
+        "recovered": ctx.recovered,
+        "data": ctx.data,
+        "position": position and {"offset": position.offset, "epoch": position.epoch},
+    }
+
+
+class Connection(ClientEventHandler):
+    """Tells of one client."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def _tell(self, event: str, **fields: Any) -> None:
+        tell(event, client=self.name, **fields)
+
+    async def on_connecting(self, ctx: Any) -> None:
+        self._tell("connecting", code=ctx.code, reason=ctx.reason)
+
+    async def on_connected(self, ctx: Any) -> None:
+        self._tell("connected", id=ctx.client, data=ctx.data)
+
+    async def on_disconnected(self, ctx: Any) -> None:
+        self._tell("disconnected", code=ctx.code, reason=ctx.reason)
+
+    async def on_error(self, ctx: Any) -> None:
+        self._tell("error", code=ctx.code)
+
+    async def on_subscribed(self, ctx: Any) -> None:
+        self._tell("server_subscribed", **subscription(ctx))
+
+    async def on_unsubscribed(self, ctx: Any) -> None:
+        self._tell("server_unsubscribed", channel=ctx.channel)
+
+    async def on_publication(self, ctx: Any) -> None:
+        self._tell("server_publication", channel=ctx.channel, **message(ctx.pub))
+
+    async def on_join(self, ctx: Any) -> None:
+        self._tell("server_join", channel=ctx.channel, info=person(ctx.info))
+
+    async def on_leave(self, ctx: Any) -> None:
+        self._tell("server_leave", channel=ctx.channel, info=person(ctx.info))
+
+
+class Subscriber(SubscriptionEventHandler):
+    """Tells of one subscription."""
+
+    def __init__(self, name: str, channel: str) -> None:
+        self.name, self.channel = name, channel
+
+    def _tell(self, event: str, **fields: Any) -> None:
+        tell(event, client=self.name, **{"channel": self.channel, **fields})
+
+    async def on_subscribing(self, ctx: Any) -> None:
+        self._tell("subscribing", code=ctx.code, reason=ctx.reason)
+
+    async def on_subscribed(self, ctx: Any) -> None:
+        self._tell("subscribed", **subscription(ctx))
+
+    async def on_unsubscribed(self, ctx: Any) -> None:
+        self._tell("unsubscribed", code=ctx.code, reason=ctx.reason)
+
+    async def on_publication(self, ctx: Any) -> None:
+        self._tell("publication", **message(ctx.pub))
+
+    async def on_join(self, ctx: Any) -> None:
+        self._tell("join", info=person(ctx.info))
+
+    async def on_leave(self, ctx: Any) -> None:
+        self._tell("leave", info=person(ctx.info))
+
+    async def on_error(self, ctx: Any) -> None:
+        self._tell("subscription_error", code=ctx.code)
+
+
+class Session:
+    """The clients of one process, by the names that orders give them."""
+
+    def __init__(self) -> None:
+        self.clients: dict[str, Client] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def obey(self, order: Order) -> None:
+        """Begin to carry out an order."""
+        task = asyncio.create_task(self._carry_out(order))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _carry_out(self, order: Order) -> None:
+        call: Callable[[Order], Awaitable[Any]] = getattr(self, order["do"])
+        try:
+            result = await call(order)
+        except ReplyError as error:
+            tell("answer", call=order["call"], error=error.code)
+        except CentrifugeError as error:
+            tell("answer", call=order["call"], error=str(error))
+        else:
+            tell("answer", call=order["call"], result=result)
+
+    async def connect(self, order: Order) -> None:
+        """Make a client, and connect it."""
+        name = order["client"]
+        client = Client(
+            order["url"],
+            Connection(name),
+            token=order.get("token", ""),
+            get_token=self._tokens(order, "token", client=name),
+            min_reconnect_delay=0.05,
+            max_reconnect_delay=0.3,
+            proxy=None,
+        )
+        self.clients[name] = client
+        await client.connect()
+
+    async def disconnect(self, order: Order) -> None:
+        """Disconnect a client."""
+        await self.clients[order["client"]].disconnect()
+
+    async def subscribe(self, order: Order) -> None:
+        """Subscribe a client to a channel."""
+        name, channel = order["client"], order["channel"]
+        made = self.clients[name].new_subscription(
+            channel,
+            Subscriber(name, channel),
+            token=order.get("token", ""),
+            get_token=self._tokens(
+                order, "subscription_token", client=name, channel=channel
+            ),
+            min_resubscribe_delay=0.05,
+            max_resubscribe_delay=0.3,
+            positioned=order.get("positioned", False),
+            recoverable=order.get("recoverable", False),
+            join_leave=order.get("join_leave", False),
+        )
+        await made.subscribe()
+
+    async def unsubscribe(self, order: Order) -> None:
+        """End a subscription."""
+        made = self.clients[order["client"]].get_subscription(order["channel"])
+        assert made is not None
+        await made.unsubscribe()
+
+    @staticmethod
+    def _tokens(order: Order, event: str, **fields: Any) -> Any:
+        """Return what hands out the fresh tokens of an order, one after the other."""
+        tokens = order.get("fresh_tokens")
+        if tokens is None:
+            return None
+
+        async def fresh_token(*_: Any) -> str:
+            tell(event, **fields)
+            return tokens.pop(0)
+
+        return fresh_token
+
+    async def publish(self, order: Order) -> None:
+        """Publish data into a channel."""
+        await self.clients[order["client"]].publish(order["channel"], order["data"])
+
+    async def history(self, order: Order) -> Any:
+        """Return a part of a channel's history."""
+        since = order.get("since")
+        found = await self.clients[order["client"]].history(
+            order["channel"],
+            limit=order.get("limit", 0),
+            since=since and StreamPosition(**since),
+            reverse=order.get("reverse", False),
+        )
+        return {
+            "publications": [message(each) for each in found.publications],
+            "offset": found.offset,
+            "epoch": found.epoch,
+        }
+
+    async def presence(self, order: Order) -> Any:
+        """Return who is in a channel."""
+        found = await self.clients[order["client"]].presence(order["channel"])
+        return {id: person(info) for id, info in found.clients.items()}
+
+    async def presence_stats(self, order: Order) -> Any:
+        """Return how many are in a channel."""
+        found = await self.clients[order["client"]].presence_stats(order["channel"])
+        return {"clients": found.num_clients, "users": found.num_users}
+
+    async def rpc(self, order: Order) -> Any:
+        """Call a procedure of the server."""
+        client = self.clients[order["client"]]
+        return (await client.rpc(order["method"], order["data"])).data
+
+
+async def main() -> None:
+    """Obey until standard input ends."""
+    session = Session()
+    orders = asyncio.StreamReader(limit=1 << 20)
+    await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(orders), sys.stdin
+    )
+    while line := await orders.readline():
+        session.obey(json.loads(line))
+    for client in session.clients.values():
+        await client.disconnect()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,158 @@
+// The official JavaScript client, led by JSON lines.
+//
+// An order on standard input is an object with `do`; what happens is told on standard
+// output as an object with `event`.  The Python counterpart speaks the same.
+
+import { createInterface } from 'node:readline';
+import { Centrifuge } from 'centrifuge';
+import WebSocket from 'ws';
+
+const clients = new Map();
+
+function tell(event, fields) {
+  process.stdout.write(JSON.stringify({ event, ...fields }) + '\n');
+}
+
+function person(info) {
+  return info
+    ? {
+        user: info.user,
+        client: info.client,
+        conn_info: info.connInfo ?? null,
+        chan_info: info.chanInfo ?? null,
+      }
+    : null;
+}
+
+function message(pub) {
+  return {
+    data: pub.data,
+    offset: pub.offset ?? 0,
+    tags: pub.tags ?? {},
+    info: person(pub.info),
+  };
+}
+
+function subscription(ctx) {
+  return {
+    channel: ctx.channel,
+    recoverable: ctx.recoverable,
+    positioned: ctx.positioned,
+    was_recovering: ctx.wasRecovering,
+    recovered: ctx.recovered,
+    data: ctx.data ?? null,
+    position: ctx.streamPosition ?? null,
+  };
+}
+
+// Returns what hands out the fresh tokens of an order, one after the other.
+function tokens(order, event) {
+  if (order.fresh_tokens === undefined) return {};
+  const { client, channel, fresh_tokens: fresh } = order;
+  return {
+    getToken: async () => {
+      tell(event, { client, channel });
+      return fresh.shift();
+    },
+  };
+}
+
+function tellOfClient(client, name) {
+  const say = (event, fields) => tell(event, { client: name, ...fields });
+  const info = (ctx) => ({ channel: ctx.channel, info: person(ctx.info) });
+  client
+    .on('connecting', (ctx) => say('connecting', { code: ctx.code, reason: ctx.reason }))
+    .on('connected', (ctx) => say('connected', { id: ctx.client, data: ctx.data ?? null }))
+    .on('disconnected', (ctx) => say('disconnected', { code: ctx.code, reason: ctx.reason }))
+    .on('error', (ctx) => say('error', { code: ctx.error.code }))
+    .on('message', (ctx) => say('message', { data: ctx.data }))
+    .on('subscribed', (ctx) => say('server_subscribed', subscription(ctx)))
+    .on('unsubscribed', (ctx) => say('server_unsubscribed', { channel: ctx.channel }))
+    .on('publication', (ctx) => say('server_publication', { channel: ctx.channel, ...message(ctx) }))
+    .on('join', (ctx) => say('server_join', info(ctx)))
+    .on('leave', (ctx) => say('server_leave', info(ctx)));
+}
+
+function tellOfSubscription(sub, name) {
+  const say = (event, fields) => tell(event, { client: name, channel: sub.channel, ...fields });
+  sub
+    .on('subscribing', (ctx) => say('subscribing', { code: ctx.code, reason: ctx.reason }))
+    .on('subscribed', (ctx) => say('subscribed', subscription(ctx)))
+    .on('unsubscribed', (ctx) => say('unsubscribed', { code: ctx.code, reason: ctx.reason }))
+    .on('publication', (ctx) => say('publication', message(ctx)))
+    .on('join', (ctx) => say('join', { info: person(ctx.info) }))
+    .on('leave', (ctx) => say('leave', { info: person(ctx.info) }))
+    .on('error', (ctx) => say('subscription_error', { code: ctx.error.code }));
+}
+
+const orders = {
+  connect(order) {
+    const client = new Centrifuge(order.url, {
+      websocket: WebSocket,
+      token: order.token ?? '',
+      minReconnectDelay: 50,
+      maxReconnectDelay: 300,
+      ...tokens(order, 'token'),
+    });
+    clients.set(order.client, client);
+    tellOfClient(client, order.client);
+    client.connect();
+  },
+  disconnect(order) {
+    clients.get(order.client).disconnect();
+  },
+  subscribe(order) {
+    const sub = clients.get(order.client).newSubscription(order.channel, {
+      token: order.token ?? '',
+      minResubscribeDelay: 50,
+      maxResubscribeDelay: 300,
+      positioned: order.positioned ?? false,
+      recoverable: order.recoverable ?? false,
+      joinLeave: order.join_leave ?? false,
+      ...tokens(order, 'subscription_token'),
+    });
+    tellOfSubscription(sub, order.client);
+    sub.subscribe();
+  },
+  unsubscribe(order) {
+    clients.get(order.client).getSubscription(order.channel).unsubscribe();
+  },
+  async publish(order) {
+    await clients.get(order.client).publish(order.channel, order.data);
+  },
+  async history(order) {
+    const { client, channel, limit, since, reverse } = order;
+    const found = await clients.get(client).history(channel, { limit, since, reverse });
+    const publications = found.publications.map(message);
+    return { publications, offset: found.offset, epoch: found.epoch };
+  },
+  async presence(order) {
+    const found = await clients.get(order.client).presence(order.channel);
+    const entries = Object.entries(found.clients);
+    return Object.fromEntries(entries.map(([id, info]) => [id, person(info)]));
+  },
+  async presence_stats(order) {
+    const found = await clients.get(order.client).presenceStats(order.channel);
+    return { clients: found.numClients, users: found.numUsers };
+  },
+  async rpc(order) {
+    return (await clients.get(order.client).rpc(order.method, order.data)).data;
+  },
+  async send(order) {
+    await clients.get(order.client).send(order.data);
+  },
+};
+
+async function carryOut(order) {
+  const { call } = order;
+  try {
+    tell('answer', { call, result: (await orders[order.do](order)) ?? null });
+  } catch (error) {
+    tell('answer', { call, error: error.code ?? String(error) });
+  }
+}
+
+for await (const line of createInterface({ input: process.stdin })) {
+  carryOut(JSON.parse(line));
+}
+for (const client of clients.values()) client.disconnect();
