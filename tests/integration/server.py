@@ -116,15 +116,22 @@ class Server:
 
     def stop(self) -> int:
         """Ask it to end, as an operator does; return the exit code."""
-        return self._end(signal.SIGTERM)
+        self.signal(signal.SIGTERM)
+        return self.wait()
 
     def kill(self) -> None:
         """End it as a crash does."""
-        self._end(signal.SIGKILL)
+        self.signal(signal.SIGKILL)
+        self.wait()
 
-    def _end(self, number: signal.Signals) -> int:
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal."""
         assert self._process is not None
         self._process.send_signal(number)
+
+    def wait(self) -> int:
+        """Return the exit code, when it has ended."""
+        assert self._process is not None
         code = self._process.wait(PATIENCE)
         self._process = None
         return code
@@ -136,6 +143,10 @@ class Server:
             self._process.wait(PATIENCE)
             self._process = None
         self._directory.cleanup()
+
+    def open_files(self) -> int:
+        """Return how many descriptors it has open."""
+        return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
 
     def log(self) -> str:
         """Return what it has logged."""

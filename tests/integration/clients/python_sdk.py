@@ -10,13 +10,16 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from centrifuge import (
+from centrifuge import (  # type: ignore[import-untyped]
     Client,
     ClientEventHandler,
     StreamPosition,
     SubscriptionEventHandler,
 )
-from centrifuge.exceptions import CentrifugeError, ReplyError
+from centrifuge.exceptions import (  # type: ignore[import-untyped]
+    CentrifugeError,
+    ReplyError,
+)
 
 Order = dict[str, Any]
 
@@ -60,7 +63,7 @@ def subscription(ctx: Any) -> dict[str, Any]:
     }
 
 
-class Connection(ClientEventHandler):
+class Connection(ClientEventHandler):  # type: ignore[misc]  # untyped
     """Tells of one client."""
 
     def __init__(self, name: str) -> None:
@@ -97,7 +100,7 @@ class Connection(ClientEventHandler):
         self._tell("server_leave", channel=ctx.channel, info=person(ctx.info))
 
 
-class Subscriber(SubscriptionEventHandler):
+class Subscriber(SubscriptionEventHandler):  # type: ignore[misc]  # untyped
     """Tells of one subscription."""
 
     def __init__(self, name: str, channel: str) -> None:
@@ -204,7 +207,7 @@ class Session:
 
         async def fresh_token(*_: Any) -> str:
             tell(event, **fields)
-            return tokens.pop(0)
+            return str(tokens.pop(0))
 
         return fresh_token
 
