@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
@@ -12,6 +12,7 @@ from zope.interface.verify import verifyObject
 
 from centrifugo_tx.core import Client, Node, Policy
 from centrifugo_tx.engines import memory_engine
+from centrifugo_tx.errors import BrokerUnavailable
 from centrifugo_tx.interfaces import IClient, ITransport
 from centrifugo_tx.options import (
     Admission,
@@ -180,6 +181,25 @@ class Peer:
         return self.transport.closed[0].code if self.transport.closed else 0
 
 
+class FailingBroker:
+    """A broker whose methods named in ``answers`` return what stands there, once."""
+
+    def __init__(self, broker: Any) -> None:
+        self._broker = broker
+        self.answers: dict[str, Deferred[Any]] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        answer = self.answers.pop(name, None)
+        if answer is not None:
+            return lambda *arguments: answer
+        return getattr(self._broker, name)
+
+    def fail(self, name: str) -> None:
+        """Let the next call of *name* find the storage away."""
+        self.answers[name] = Deferred()
+        self.answers[name].errback(BrokerUnavailable("away"))
+
+
 @define(eq=False)
 class World:
     """A node with a memory engine, a clock and a policy that allows everything."""
@@ -187,11 +207,14 @@ class World:
     options: NodeOptions = NodeOptions(version="1.2.3")
     clock: Clock = field(factory=Clock)
     policy: Permissive = field(factory=Permissive)
+    broker: FailingBroker = field(init=False)
     node: Node = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.clock.advance(1_000_000_000)
         engine = memory_engine(self.clock)
+        self.broker = FailingBroker(engine.broker)
+        engine = evolve(engine, broker=self.broker)
         self.node = Node(engine, self.policy, self.clock, self.options)
         self.node.start()
 

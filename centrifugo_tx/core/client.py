@@ -174,6 +174,9 @@ class Client:
         """Take one message of the transport: one or more commands."""
         if self.state is State.CLOSED:
             return
+        if self.state is State.REFUSED:
+            self.close(MALFORMED)
+            return
         received: list[Command | None]
         wire = self.transport.wire
         try:
@@ -182,6 +185,8 @@ class Client:
             received = [*error.commands, None]
         size = len(data) // len(received)
         for place, command in enumerate(received):
+            if self.state is State.REFUSED:
+                return  # the rest of the message is dropped
             if self._waiting is not None or self._running >= self._limit:
                 self._wait(received[place:], size)
                 return
@@ -211,7 +216,7 @@ class Client:
         """Begin one command, and finish it if nothing has to be waited for."""
         if self.state is State.CLOSED:
             return
-        if command is None or self.state is State.REFUSED:
+        if command is None:
             self.close(MALFORMED)
             return
         if not command.id and command.send is None:

@@ -43,10 +43,11 @@ class _Waiting:
         self._waited.cancel()
 
     def _resume(self, outcome: object) -> None:
-        # The Deferred is the iterator that the coroutine waits on: it hands over
-        # its own result, so what is sent here does not matter.
         try:
-            self._waited = self._coroutine.send(None)
+            if isinstance(outcome, Failure):
+                self._waited = outcome.throwExceptionIntoGenerator(self._coroutine)
+            else:
+                self._waited = self._coroutine.send(outcome)
         except StopIteration as done:
             self.result.callback(done.value)
         except Exception:

@@ -62,6 +62,7 @@ class Subscription:
     epoch: str = ""
     settled: bool = False
     ended: bool = False
+    _told: bool = False
     _announced: bool = False
     _present: bool = False
     _history: History | None = None
@@ -160,6 +161,8 @@ class Subscription:
 
     def _follow_up(self, late: Sequence[Publication]) -> None:
         """Send what had to wait for the reply, and tell the others."""
+        self._told = True
+        self._decide()
         for publication in late:
             self.client.push(Push(channel=self.name, pub=publication))
         if self.options.join_leave and not self.ended:
@@ -188,7 +191,6 @@ class Subscription:
             self.client.node.positions.check(self.channel)
             raise DisconnectClient(INSUFFICIENT_STATE)
         self.settled = True
-        self._decide()
 
     def _decide(self) -> None:
         deciding, self._deciding = self._deciding, None
@@ -196,11 +198,11 @@ class Subscription:
             waiting.callback(None)
 
     def decided(self) -> "Deferred[None]":
-        """Return a Deferred that fires when it is settled, or came to nothing.
+        """Return a Deferred that fires when the client was told, or it is over.
 
         It fails with `DisconnectClient` (3004) when that takes too long.
         """
-        if self.settled or self.ended:
+        if self._told or self.ended:
             return succeed(None)
         waiting: Deferred[None] = Deferred()
         if self._deciding is None:

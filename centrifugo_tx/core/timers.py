@@ -25,13 +25,13 @@ class Sleeper(Protocol):
 
 @define(eq=False)
 class TimerWheel:
-    """Wakes sleepers, at most ``resolution`` seconds late.
+    """Wakes sleepers; ``rate`` times a second, so at most that much too late.
 
     A deadline costs a dict entry; the reactor holds one call, for the earliest.
     """
 
     _clock: IReactorTime
-    resolution: float = 0.1
+    rate: int = 10
     _log = Logger()
     _buckets: dict[int, dict[Sleeper, None]] = field(factory=dict, init=False)
     _ticks: list[int] = field(factory=list, init=False)
@@ -41,7 +41,7 @@ class TimerWheel:
 
     def set(self, sleeper: Sleeper, at: float) -> None:
         """Wake *sleeper* at *at* (seconds of the clock), and not before."""
-        tick = max(self._past + 1, ceil(at / self.resolution - 1e-6))
+        tick = max(self._past + 1, ceil(at * self.rate - 1e-3))
         if tick == sleeper.tick:
             return
         self.forget(sleeper)
@@ -83,13 +83,13 @@ class TimerWheel:
             self._call = None
         if self._ticks:
             self._call_tick = self._ticks[0]
-            delay = self._call_tick * self.resolution - self._clock.seconds()
+            delay = self._call_tick / self.rate - self._clock.seconds()
             self._call = self._clock.callLater(max(0.0, delay), self._turn)
 
     def _turn(self) -> None:
         self._call = None
         now = self._clock.seconds()
-        self._past = max(self._past, int(now / self.resolution + 1e-6))
+        self._past = max(self._past, int(now * self.rate + 1e-3))
         # A tick may stand here twice, when its bucket emptied and filled again.
         while self._ticks and self._ticks[0] <= self._past:
             tick = heappop(self._ticks)
