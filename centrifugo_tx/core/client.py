@@ -185,7 +185,7 @@ class Client:
             received = [*error.commands, None]
         size = len(data) // len(received)
         for place, command in enumerate(received):
-            if self.state is State.REFUSED:
+            if self.refused:
                 return  # the rest of the message is dropped
             if self._waiting is not None or self._running >= self._limit:
                 self._wait(received[place:], size)

@@ -4,7 +4,6 @@ A `Bridge` is a plan made once per pair of types, from the message's descriptor.
 """
 
 from collections.abc import Callable
-from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -81,10 +80,15 @@ class Bridge(Generic[T]):
         return self.take(message)
 
 
-@cache
+_bridges: dict[tuple[Any, Any], Any] = {}
+
+
 def bridge(struct: type[T], message: Any) -> Bridge[T]:
-    """Return the bridge between two types."""
-    return Bridge(struct, message)
+    """Return the bridge between two types, always the same."""
+    made: Bridge[T] | None = _bridges.get((struct, message))
+    if made is None:
+        made = _bridges[struct, message] = Bridge(struct, message)
+    return made
 
 
 def _plan(field: Any, hint: Any, message: Any) -> tuple[Writer, Reader]:

@@ -6,7 +6,7 @@ from typing import Any
 from twisted.internet.protocol import Factory
 from twisted.web.http import HTTPChannel
 
-from .front import hand_over
+from ..transports.handover import take_over
 
 __all__ = ["Channel"]
 
@@ -37,32 +37,13 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # untyped
                 sockets: Mapping[bytes, Factory] = self.site.sockets
                 factory = sockets.get(path)
                 if factory is not None:
-                    self._upgrade(request, factory)
+                    take_over(self, request, factory)
                     return
         limit: Callable[[bytes], int] = self.site.body_limit
         if self.length is not None and self.length > limit(path):
             self.refuse()
             return
         super().allHeadersReceived()
-
-    def _upgrade(self, request: Any, factory: Factory) -> None:
-        """Give the connection, and this request's head, to *factory*'s protocol."""
-        head = [b"GET %b %b\r\n" % (self._path, self._version)]
-        for name, values in request.requestHeaders.getAllRawHeaders():
-            head += [b"%b: %b\r\n" % (name, value) for value in values]
-        head.append(b"\r\n")
-        transport = self.transport
-        self.setTimeout(None)
-        # Otherwise the transport keeps channel and request for ever.
-        self._networkProducer.unregisterProducer()
-        self.requests.clear()
-        protocol: Any = factory.buildProtocol(transport.getPeer())
-        # The caller turns to raw mode with what follows the head.
-        self.length = None
-        self.rawDataReceived = protocol.dataReceived
-        self.transport = self._networkProducer = None
-        request.channel = request.transport = None
-        hand_over(transport, protocol, b"".join(head))
 
     def refuse(self) -> None:
         """Answer 413, and ignore for a moment what still comes.

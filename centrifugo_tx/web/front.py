@@ -7,28 +7,16 @@ from attrs import define, field
 from twisted.internet.interfaces import IProtocolNegotiationFactory
 from twisted.internet.protocol import Factory, Protocol, ServerFactory
 from twisted.internet.task import LoopingCall
-from twisted.protocols.policies import ProtocolWrapper
 from zope.interface import implementer
 
-__all__ = ["Front", "PortFactory", "hand_over", "websocket_path"]
+from ..transports.handover import hand_over
+
+__all__ = ["Front", "PortFactory", "websocket_path"]
 
 #: Bytes of the largest request head that is looked at here.
 HEAD_LIMIT = 16384
 #: Seconds that a connection has for its first head, TLS included.
 HEAD_SECONDS = 10.0
-
-
-def hand_over(transport: Any, protocol: Any, data: bytes) -> None:
-    """Make *protocol* the receiver of *transport*; give it what was read already."""
-    if isinstance(transport, ProtocolWrapper):  # TLS
-        transport.wrappedProtocol = protocol
-    elif isinstance(transport.protocol, ProtocolWrapper):  # startTLS
-        transport.protocol.wrappedProtocol = protocol
-    else:
-        transport.protocol = protocol
-    protocol.makeConnection(transport)
-    if data:
-        protocol.dataReceived(data)
 
 
 def websocket_path(head: bytes) -> bytes | None:

@@ -1,0 +1,43 @@
+"""Giving a connection to another protocol, with all that was read from it."""
+
+from typing import Any
+
+from twisted.protocols.policies import ProtocolWrapper
+
+__all__ = ["hand_over", "take_over"]
+
+
+def hand_over(transport: Any, protocol: Any, data: bytes) -> None:
+    """Make *protocol* the receiver of *transport*; give it what was read already."""
+    if isinstance(transport, ProtocolWrapper):  # TLS
+        transport.wrappedProtocol = protocol
+    elif isinstance(transport.protocol, ProtocolWrapper):  # startTLS
+        transport.protocol.wrappedProtocol = protocol
+    else:
+        transport.protocol = protocol
+    protocol.makeConnection(transport)
+    if data:
+        protocol.dataReceived(data)
+
+
+def take_over(channel: Any, request: Any, factory: Any) -> None:
+    """Give an HTTP/1.1 connection, and the head of *request*, to *factory*.
+
+    Called from within the channel's ``dataReceived``; it must feed what follows
+    the head to ``rawDataReceived``.  Nothing keeps channel or request afterwards.
+    """
+    head = [b"%b %b %b\r\n" % (request.method, request.uri, request.clientproto)]
+    for name, values in request.requestHeaders.getAllRawHeaders():
+        head += [b"%b: %b\r\n" % (name, value) for value in values]
+    head.append(b"\r\n")
+    transport = channel.transport
+    channel.setTimeout(None)
+    # Otherwise the transport keeps channel and request for ever.
+    channel._networkProducer.unregisterProducer()
+    channel.requests.clear()
+    protocol = factory.buildProtocol(transport.getPeer())
+    channel.length = None
+    channel.rawDataReceived = protocol.dataReceived
+    channel.transport = channel._networkProducer = None
+    request.channel = request.transport = None
+    hand_over(transport, protocol, b"".join(head))
