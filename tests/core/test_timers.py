@@ -1,0 +1,94 @@
+"""The timer wheel."""
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from centrifugo_tx.core.timers import TimerWheel
+
+
+class Bell:
+    """Notes when it was woken, and may do something then."""
+
+    def __init__(self) -> None:
+        self.tick = 0
+        self.woken: list[float] = []
+        self.then = lambda: None
+
+    def wake(self, now: float) -> None:
+        self.woken.append(now)
+        self.then()
+
+
+class TimerWheelTests(SynchronousTestCase):
+    """Sleepers are woken in time, and not before."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.clock.advance(1_000_000_000.03)
+        self.wheel = TimerWheel(self.clock)
+        self.bell = Bell()
+
+    def advance(self, seconds: float) -> None:
+        self.clock.pump([0.05] * round(seconds / 0.05))
+
+    def test_in_time(self) -> None:
+        """A deadline is met within a tenth of a second."""
+        self.wheel.set(self.bell, self.clock.seconds() + 5)
+        self.advance(4.95)
+        self.assertEqual(self.bell.woken, [])
+        self.advance(0.2)
+        self.assertEqual(len(self.bell.woken), 1)
+
+    def test_one_deadline(self) -> None:
+        """A new deadline takes the place of the old one."""
+        self.wheel.set(self.bell, self.clock.seconds() + 5)
+        self.wheel.set(self.bell, self.clock.seconds() + 1)
+        self.advance(10)
+        self.assertEqual(len(self.bell.woken), 1)
+
+    def test_forgotten(self) -> None:
+        """Who is forgotten sleeps, and the reactor has nothing to do."""
+        self.wheel.set(self.bell, self.clock.seconds() + 5)
+        self.wheel.forget(self.bell)
+        self.advance(10)
+        self.assertEqual(self.bell.woken, [])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_one_call(self) -> None:
+        """However many sleep, the reactor holds one call."""
+        for number in range(100):
+            self.wheel.set(Bell(), self.clock.seconds() + 1 + number)
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+
+    def test_forgotten_by_another(self) -> None:
+        """Who is forgotten in the turn in which it was due is not woken."""
+        other = Bell()
+        at = self.clock.seconds() + 1
+        self.bell.then = lambda: self.wheel.forget(other)
+        self.wheel.set(self.bell, at)
+        self.wheel.set(other, at)
+        self.advance(3)
+        self.assertEqual((len(self.bell.woken), other.woken), (1, []))
+
+    def test_again(self) -> None:
+        """A past deadline set while being woken makes no endless turn."""
+        self.bell.then = lambda: self.wheel.set(self.bell, 0)
+        self.wheel.set(self.bell, self.clock.seconds() + 1)
+        self.advance(2)
+        self.assertTrue(1 < len(self.bell.woken) < 15, self.bell.woken)
+        self.wheel.stop()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_failure(self) -> None:
+        """One whose action fails is logged; the others are woken."""
+
+        def fail() -> None:
+            raise RuntimeError("bug")
+
+        other = Bell()
+        self.bell.then = fail
+        for each in (self.bell, other):
+            self.wheel.set(each, self.clock.seconds() + 1)
+        self.advance(2)
+        self.assertEqual(len(other.woken), 1)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)

@@ -1,0 +1,50 @@
+"""The tutorial's steps do what it says."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from .server import Server
+
+ROOT = Path(__file__).parents[2]
+
+
+class TutorialTests(SynchronousTestCase):
+    """Two listeners, one publication by the documented call."""
+
+    def test_listen_and_publish(self) -> None:
+        """Both listeners print what was published."""
+        options = json.loads((ROOT / "config" / "development.json").read_text())
+        server = Server(options).start()
+        self.addCleanup(server.close)
+        script = str(ROOT / "docs" / "examples" / "listen.py")
+        listeners = [
+            subprocess.Popen(
+                [sys.executable, script, server.url],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+            )
+            for _ in range(2)
+        ]
+        try:
+            for listener in listeners:
+                assert listener.stdout is not None
+                self.assertEqual(listener.stdout.readline(), "listening\n")
+            body = {"channel": "news", "data": {"text": "Hello"}}
+            answer = server.request(
+                "POST", "/api/publish", json.dumps(body), {"X-API-Key": "development"}
+            )
+            self.assertEqual(answer[0], 200)
+            for listener in listeners:
+                assert listener.stdout is not None
+                self.assertEqual(listener.stdout.readline(), "{'text': 'Hello'}\n")
+        finally:
+            for listener in listeners:
+                listener.kill()
+                listener.wait()
+                assert listener.stdout is not None
+                listener.stdout.close()
