@@ -197,9 +197,8 @@ class Channel:
         lost: list[Subscription] = []
         passed = False
         if self.known:
-            if (
-                self.epoch and position.epoch != self.epoch
-            ) or offset > self.offset + 1:
+            renewed = self.epoch and position.epoch != self.epoch
+            if renewed or offset > self.offset + 1:
                 lost = list(self._positioned)
             elif offset <= self.offset:
                 passed = True

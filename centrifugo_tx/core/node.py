@@ -410,6 +410,13 @@ class Node:
         if found is not None:
             found.announce(Push(channel=channel, leave=Leave(info)))
 
+    def handle_gap(self, channels: Sequence[str]) -> None:
+        """Compare channels with storage; those who missed something are told."""
+        for name in channels:
+            found = self.hub.channels.get(name)
+            if found is not None:
+                self.positions.check(found)
+
     # --- What subscriptions need -----------------------------------------------
 
     def lose(self, lost: "Sequence[Subscription]") -> None:

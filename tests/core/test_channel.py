@@ -159,6 +159,28 @@ class PositionTests(SynchronousTestCase):
         messages = [m for m in self.peer.take() if m]
         self.assertEqual(messages[0]["push"]["unsubscribe"]["code"], 2500)
 
+    def test_stale_history(self) -> None:
+        """Who reads history that is older than what was delivered gets no place."""
+        world = self.world
+        world.broker.answers["history"] = succeed(
+            History([], StreamPosition(0, world.node.hub.channels["news"].epoch))
+        )
+        late = world.connected()
+        late.ask(subscribe={"channel": "news"})
+        self.assertEqual(late.closed, 3010)
+        self.assertEqual(self.peer.closed, 0)
+
+    def test_newer_history(self) -> None:
+        """History of another epoch shows that all others lost their place."""
+        world = self.world
+        world.broker.answers["history"] = succeed(
+            History([], StreamPosition(0, "another"))
+        )
+        late = world.subscribed("news")
+        (message,) = self.peer.take()
+        self.assertEqual(message["push"]["unsubscribe"]["code"], 2500)
+        self.assertTrue(late.client.subscribed("news"))
+
     def test_server_side(self) -> None:
         """A server-side subscription that lost its place ends the connection."""
         self.world.node.subscribe("news", RECOVERABLE, user="")
