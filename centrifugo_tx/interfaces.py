@@ -4,7 +4,7 @@ Methods that return a `Deferred` start at once.  Unless said otherwise they fail
 with `BrokerUnavailable` when the storage behind them is away.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from attrs import frozen
 from twisted.internet.defer import Deferred, succeed
@@ -98,6 +98,12 @@ class IBrokerEventHandler(Interface):
 
     def handle_leave(channel: str, info: ClientInfo) -> None:
         """Tell this node's subscribers that somebody left."""
+
+    def handle_gap(channels: Sequence[str]) -> None:
+        """Take note that publications into *channels* may not have come here.
+
+        From now on they come again; who is positioned must be compared with storage.
+        """
 
 
 class IBroker(Interface):

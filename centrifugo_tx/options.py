@@ -27,6 +27,7 @@ __all__ = [
     "Published",
     "Source",
     "SubscribeOptions",
+    "TLSOptions",
     "TransportInfo",
 ]
 
@@ -41,6 +42,26 @@ NOWHERE = StreamPosition()
 
 class Value(msgspec.Struct, frozen=True, gc=False):
     """What all classes of this module have in common."""
+
+
+class TLSOptions(msgspec.Struct, frozen=True):
+    """Encryption of one server, or of one client connection (configuration, 4.1)."""
+
+    enabled: bool = False
+    """Use TLS, version 1.2 or newer."""
+    cert_pem: Pem = ""
+    """Own certificate, with its chain."""
+    key_pem: Pem = ""
+    """Private key of the own certificate."""
+    server_ca_pem: Pem = ""
+    """Authorities by which a client checks the server; empty: those of the system."""
+    client_ca_pem: Pem = ""
+    """Authorities by which a server checks its clients, who then need a
+    certificate."""
+    insecure_skip_verify: bool = False
+    """Let a client take any certificate of the server."""
+    server_name: str = ""
+    """Name that a client expects in the certificate, when not the host's."""
 
 
 class TransportInfo(Value, frozen=True):

@@ -40,8 +40,8 @@ __all__ = [
     "memory_engine",
 ]
 
-#: Seconds by which things may outlive their time.
-COARSE = 1.0
+#: Looks per second at what has expired.
+COARSE = 1
 
 
 @define(eq=False)

@@ -55,6 +55,7 @@ class Receiver:
     deliveries: list[Delivery] = field(factory=list, init=False)
     joins: list[tuple[str, ClientInfo]] = field(factory=list, init=False)
     leaves: list[tuple[str, ClientInfo]] = field(factory=list, init=False)
+    gaps: list[str] = field(factory=list, init=False)
     _waiting: _Waiting = field(factory=_Waiting, init=False)
 
     def handle_publication(
@@ -79,6 +80,11 @@ class Receiver:
     def handle_leave(self, channel: str, info: ClientInfo) -> None:
         """Write it down."""
         self.leaves.append((channel, info))
+        self._waiting.look()
+
+    def handle_gap(self, channels: Sequence[str]) -> None:
+        """Write it down."""
+        self.gaps.extend(channels)
         self._waiting.look()
 
     def grown(self, events: Sequence[object], count: int) -> "Deferred[None]":
