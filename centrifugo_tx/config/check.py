@@ -9,9 +9,11 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 
 import re2
+from twisted.internet.task import Clock
 
+from ..access.jwks import unsafe_template
 from ..access.namespaces import NamespaceOptions
-from ..access.tokens import TokenOptions
+from ..access.tokens import TokenOptions, static_keys
 from ..errors import ConfigError
 from ..globs import compile_glob
 from .check_channels import check_channel_options
@@ -71,6 +73,12 @@ def warnings(config: Config) -> list[str]:
         )
         if on
     ]
+    token = config.client.token
+    reason = unsafe_template(
+        token.jwks_public_endpoint, [token.issuer_regex, token.audience_regex]
+    )
+    if reason and token.insecure_skip_jwks_endpoint_safety_check:
+        found.append(f"client.token.jwks_public_endpoint: {reason}")
     if config.debug.enabled:
         found.append("debug endpoints are enabled")
     if config.client.allowed_origins == ("*",):
@@ -301,6 +309,22 @@ def _token(path: str, token: TokenOptions) -> Iterator[Finding]:
             yield f"{path}.{name}_regex", f"cannot be used together with {name}"
         if expression:
             yield from _regex(f"{path}.{name}_regex", expression)
+    for name in ("rsa_public_key", "ecdsa_public_key"):
+        only = {name: getattr(token, name)}
+        try:
+            static_keys(TokenOptions(**only), Clock())
+        except ValueError:
+            yield f"{path}.{name}", "is no public key of this kind in PEM"
+    yield from _key_set(path, token)
+
+
+def _key_set(path: str, token: TokenOptions) -> Iterator[Finding]:
+    url = token.jwks_public_endpoint
+    if url and not url.startswith(("http://", "https://")):
+        yield f"{path}.jwks_public_endpoint", "must begin with http:// or https://"
+    reason = unsafe_template(url, [token.issuer_regex, token.audience_regex])
+    if reason and not token.insecure_skip_jwks_endpoint_safety_check:
+        yield f"{path}.jwks_public_endpoint", f"could be bent by tokens: {reason}"
 
 
 _RULES: tuple[Callable[[Config], Iterator[Finding]], ...] = (

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..options import Answer
+from .exposition import CONTENT_TYPE
 
 __all__ = ["health", "metrics"]
 
@@ -15,16 +16,12 @@ def health(request: Any) -> Answer:
     return _WELL
 
 
-def metrics(exposition: Callable[[str], tuple[bytes, str]]) -> Callable[[Any], Answer]:
-    """Return a handler that shows the metrics.
-
-    :param exposition: from an Accept header to body and content type.
-    """
+def metrics(exposition: Callable[[], bytes]) -> Callable[[Any], Answer]:
+    """Return a handler that shows what *exposition* writes down."""
 
     def handler(request: Any) -> Answer:
         if request.method not in (b"GET", b"HEAD"):
             return Answer(405)
-        body, content_type = exposition(request.getHeader("accept") or "")
-        return Answer(200, body, content_type)
+        return Answer(200, exposition(), CONTENT_TYPE)
 
     return handler

@@ -52,6 +52,7 @@ class HTTPSite(Site):  # type: ignore[misc]  # untyped
     """HTTP/1.1 without access log and form parsing."""
 
     protocol = Channel
+    noisy = False
 
     def __init__(self, reactor: Any, endpoints: Endpoints) -> None:
         super().__init__(

@@ -46,7 +46,10 @@ class ReportTests(SynchronousTestCase):
     def test_each(self) -> None:
         """Every option of the tables is told when it is set."""
         known = all_paths(Config)
-        values: dict[str, Any] = {"bool": True, "int": 7, "str": "x", "strings": ["x"]}
+        values: dict[str, Any] = {
+            **{"bool": True, "int": 7, "str": "x", "strings": ["x"]},
+            "duration": "7s",
+        }
         for path in IGNORED | REFUSED:
             outer, star, inner = path.partition(".*.")
             value = values[known[path].kind]

@@ -1,0 +1,249 @@
+"""The process entry: what ``twistd centrifugo`` starts.
+
+The only place, beside the console script, that imports the reactor.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+from platform import python_version
+from typing import Any
+
+from attrs import define, field
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.logger import ILogObserver, Logger
+from twisted.python.components import Componentized
+from twisted.python.failure import Failure
+from twisted.python.usage import Options as UsageOptions
+from twisted.python.usage import UsageError
+
+from .config.check import check, warnings
+from .config.flags import FLAGS
+from .config.load import Loaded, load, read_dotenv
+from .config.model import Config
+from .config.pending import ignored, refused
+from .errors import ConfigError
+from .logs import console, observer, open_log
+from .process import (
+    RESERVED,
+    PIDFile,
+    Signals,
+    exit_with,
+    raise_descriptor_limit,
+)
+from .service import Server, build
+
+__all__ = ["Options", "makeService"]
+
+#: Where a daemon logs to if nothing else is said, as ``twistd`` has it.
+DAEMON_LOG = "twistd.log"
+#: Fewer open files than this are worth a warning.
+FEW_FILES = 1024
+
+
+class Options(UsageOptions):
+    """The flags of configuration 3, as ``--name value`` and ``--name=value``."""
+
+    synopsis = "[options]"
+    optParameters = (
+        ["config", "c", "config.json", "The configuration file."],
+        *([flag.path, flag.short, None, flag.help] for flag in FLAGS),
+    )
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """Parse; end the process with code 1 if that is impossible.
+
+        ``twistd`` itself would print its help and end with 0.
+        """
+        switches = {f"--{flag.path}" for flag in FLAGS if flag.is_switch}
+        given = [f"{word}=true" if word in switches else word for word in options or ()]
+        try:
+            UsageOptions.parseOptions(self, given)
+        except UsageError as error:
+            sys.exit(f"error: {error}")
+
+    def flags(self) -> dict[str, str]:
+        """Return the flags that were given."""
+        return {
+            flag.path: self[flag.path] for flag in FLAGS if self[flag.path] is not None
+        }
+
+
+def makeService(options: Options) -> MultiService:
+    """Return what ``twistd`` runs; end the process if the configuration is wrong."""
+    from twisted.internet import reactor
+
+    try:
+        for name, value in read_dotenv(".env").items():
+            os.environ.setdefault(name, value)
+        path, flags = os.path.abspath(options["config"]), options.flags()
+        loaded = _load_checked(path, flags)
+        log_observer = _observer(loaded.config, options.parent or {})
+    except ConfigError as error:
+        sys.exit("\n".join(f"error: {line}" for line in str(error).split("\n")))
+    return Launch(
+        reactor, loaded, lambda: _load_checked(path, flags).config, log_observer
+    )
+
+
+def _load_checked(path: str, flags: Mapping[str, str]) -> Loaded:
+    loaded = load(path, os.environ, flags)
+    check(loaded.config)
+    if lines := refused(loaded.config):
+        raise ConfigError("\n".join(lines))
+    return loaded
+
+
+def _observer(config: Config, twistd: Mapping[str, Any]) -> ILogObserver | None:
+    """Return where log lines go; None leaves them to ``twistd``.
+
+    ``log.file`` goes before ``twistd --logfile``; in either our own lines are
+    written.  With ``--logger`` or ``--syslog`` and no ``log.file``, ``twistd``
+    writes its lines.
+    """
+    path = config.log.file
+    if not path:
+        if twistd.get("logger") or twistd.get("syslog"):
+            return None
+        path = twistd.get("logfile") or ""
+        if not path and not twistd.get("nodaemon", True):
+            path = DAEMON_LOG
+    if path and path != "-":
+        try:
+            return observer(config.log.level, open_log(path), colored=False)
+        except OSError as error:
+            raise ConfigError(
+                f"log.file: {path!r} cannot be opened: {error.strerror}"
+            ) from None
+    stream, colored = console()
+    return observer(config.log.level, stream, colored)
+
+
+@define(eq=False, slots=False)
+class Launch(MultiService):
+    """The server as a process: log lines, PID file, signals, exit code."""
+
+    _reactor: Any
+    _loaded: Loaded
+    _reload_config: Callable[[], Config]
+    _observer: ILogObserver | None
+    _server: Server = field(init=False)
+    _pid_file: PIDFile = field(init=False)
+    _ended: bool = field(default=False, init=False)
+    _broken: bool = field(default=False, init=False)
+    _log = Logger()
+
+    def __attrs_post_init__(self) -> None:
+        MultiService.__init__(self)
+        config = self._loaded.config
+        self._pid_file = PIDFile(config.pid_file)
+        self._server = build(self._reactor, config)
+        MultiService.addService(self, self._server)
+
+    def setServiceParent(self, parent: Any) -> None:
+        """Bring the log observer along into ``twistd``'s application."""
+        if self._observer is not None and isinstance(parent, Componentized):
+            parent.setComponent(ILogObserver, self._observer)
+        MultiService.setServiceParent(self, parent)
+
+    def startService(self) -> None:
+        """Start the server, and say what there is to say about the configuration."""
+        self._describe()
+        try:
+            self._pid_file.write()
+        except ConfigError as error:
+            self._log.critical("{reason}", reason=str(error))
+            sys.exit(1)
+        self._raise_limit()
+        signals = Signals(self._reactor, self._end, self._reload)
+        self._reactor.callWhenRunning(signals.install)
+        MultiService.startService(self)
+        self._server.started.addCallbacks(self._started, self._failed)
+        if self._broken:
+            sys.exit(1)
+
+    def _describe(self) -> None:
+        loaded, config = self._loaded, self._loaded.config
+        if loaded.found:
+            self._log.info("using config file", path=loaded.path)
+        else:
+            self._log.warn(
+                "config file not found, continue using environment and flag options",
+                path=loaded.path,
+            )
+        backends: dict[str, str] = {}
+        if not (config.broker.enabled and config.presence_manager.enabled):
+            backends["engine"] = config.engine.type
+        if config.broker.enabled:
+            backends["broker"] = config.broker.type
+        if config.presence_manager.enabled:
+            backends["presence_manager"] = config.presence_manager.type
+        self._log.info(
+            "starting Centrifugo",
+            version=version("centrifugo-tx"),
+            runtime=f"Python {python_version()}",
+            pid=os.getpid(),
+            **backends,
+        )
+
+    def _raise_limit(self) -> None:
+        files = raise_descriptor_limit()
+        clients = max(0, files - RESERVED)
+        say = self._log.warn if files <= FEW_FILES else self._log.info
+        say("open files allow for {clients} clients", clients=clients, files=files)
+
+    def _started(self, _: object) -> None:
+        """Warn of what was set and is unsafe, unknown, old, or without effect."""
+        loaded = self._loaded
+        for key in loaded.unknown_keys:
+            self._log.warn("unknown key in configuration file", key=key)
+        for name in loaded.unknown_variables:
+            self._log.warn("unknown var in environment", var=name)
+        for line in (
+            *loaded.renamed,
+            *ignored(loaded.config),
+            *warnings(loaded.config),
+        ):
+            self._log.warn("{line}", line=line)
+
+    def _failed(self, failure: Failure) -> None:
+        self._log.critical("cannot start: {reason}", reason=failure.getErrorMessage())
+        self._pid_file.remove()
+        self._broken = True
+        if self._reactor.running:
+            exit_with(1)
+            self._end()
+
+    def _reload(self) -> None:
+        """Take over from the configuration what can change (configuration, 2)."""
+        try:
+            self._server.reload(self._reload_config())
+        except ConfigError as error:
+            self._log.error("configuration not reloaded: {reason}", reason=str(error))
+        else:
+            self._log.info("configuration reloaded")
+
+    def _end(self) -> None:
+        if not self._ended:
+            self._ended = True
+            self._log.info("shutting down")
+            self._reactor.stop()
+
+    def stopService(self) -> "Deferred[None]":
+        """Stop gracefully, within ``shutdown.timeout`` (operations, 7)."""
+        self._ended = True
+        stopped: Deferred[None] = maybeDeferred(MultiService.stopService, self)
+        stopped.addErrback(self._log_failure)
+        stopped.addTimeout(
+            self._loaded.config.shutdown.timeout, self._reactor, self._too_late
+        )
+        return stopped.addCallback(lambda _: self._pid_file.remove())
+
+    def _log_failure(self, failure: Failure) -> None:
+        self._log.failure("the stop went wrong", failure)
+
+    def _too_late(self, _: object, timeout: float) -> None:
+        self._log.critical("shutdown timeout reached", timeout=timeout)
+        exit_with(1)

@@ -1,0 +1,248 @@
+"""The composition root: the only place that wires the floors together."""
+
+import socket
+from importlib.metadata import version
+from typing import Any
+
+from attrs import define, field
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
+from twisted.internet.interfaces import IListeningPort
+from twisted.logger import Logger
+
+from .access import (
+    AccessOptions,
+    AccessPolicy,
+    ChannelRules,
+    Namespaces,
+    TokenOptions,
+    TokenVerifier,
+    static_keys,
+)
+from .access.jwks import KeySet, fetcher
+from .access.tokens import KeySource
+from .api import Api, http_handlers
+from .config.model import Config
+from .core import Node
+from .engines import memory_engine
+from .garbage import Freezer
+from .interfaces import Engine
+from .options import NodeOptions
+from .transports.admission import Gate
+from .transports.origin import OriginRule
+from .transports.stream import Turn
+from .transports.websocket import WebSocketFactory
+from .web.exposition import exposition
+from .web.probes import health, metrics
+from .web.site import Endpoints, listen
+
+__all__ = ["Server", "build", "make_service", "token_verifier"]
+
+#: Host and port.
+Address = tuple[str, int]
+
+
+def build(reactor: Any, config: Config) -> "Server":
+    """Make the server that *config* describes; it runs when it is started."""
+    policy = access_policy(reactor, config)
+    node = Node(engine(reactor, config), policy, reactor, node_options(config))
+    server = Server(reactor, config, node, endpoints(reactor, config, node))
+    freezer = Freezer(reactor, lambda: node.hub.num_clients)
+    MultiService.addService(server, freezer)
+    return server
+
+
+make_service = build
+
+
+@define(eq=False, slots=False)
+class Server(MultiService):
+    """A node, and the ports on which it is served."""
+
+    _reactor: Any
+    _config: Config
+    node: Node
+    _endpoints: "dict[Address, tuple[Endpoints, list[str]]]"
+    #: Fires when the server serves, fails when it cannot.
+    started: "Deferred[None]" = field(factory=Deferred, init=False)
+    ports: list[IListeningPort] = field(factory=list, init=False)
+    _log = Logger()
+
+    def __attrs_post_init__(self) -> None:
+        MultiService.__init__(self)
+
+    def startService(self) -> None:
+        """Start the node, and then listen."""
+        MultiService.startService(self)
+        running = maybeDeferred(self.node.start)
+        running.addCallback(lambda _: self._listen()).chainDeferred(self.started)
+
+    def _listen(self) -> None:
+        for (host, port), (served, names) in self._endpoints.items():
+            if not self.running:
+                return
+            interface = host or ("::" if socket.has_dualstack_ipv6() else "")
+            self.ports.append(listen(self._reactor, port, interface, served))
+            where = f"{host}:{port}"
+            what = ", ".join(names)
+            self._log.info(
+                "serving {what} endpoints on {where}", what=what, where=where
+            )
+
+    def stopService(self) -> "Deferred[None]":
+        """Stop to listen, then send the clients away (operations, 7)."""
+        ending: list[Deferred[Any]] = [
+            maybeDeferred(port.stopListening) for port in self.ports
+        ]
+        self.ports.clear()
+        ending.append(self.node.stop())
+        stopped = gatherResults(ending)
+        return stopped.addCallback(lambda _: MultiService.stopService(self))
+
+    def reload(self, config: Config) -> None:
+        """Take over what is looked at per operation (configuration, 2).
+
+        Whether subscription tokens are verified by keys of their own stays as it
+        was at the start.
+        """
+        separate = self._config.client.subscription_token.enabled
+        self.node.policy = access_policy(self._reactor, config, separate)
+
+
+def engine(reactor: Any, config: Config) -> Engine:
+    """Return the engine; so far there is one."""
+    return memory_engine(reactor, config.channel.history_meta_ttl)
+
+
+def node_options(config: Config) -> NodeOptions:
+    """Return the numbers by which the node lives."""
+    client, port = config.client, config.http_server.port
+    return NodeOptions(
+        name=config.node.name or f"{socket.gethostname()}_{port}",
+        version=version("centrifugo-tx"),
+        ping_interval=client.ping_interval,
+        pong_timeout=client.pong_timeout,
+        stale_close_delay=client.stale_close_delay,
+        expired_close_delay=client.expired_close_delay,
+        expired_sub_close_delay=client.expired_sub_close_delay,
+        presence_update_interval=client.presence_update_interval,
+        position_check_delay=client.channel_position_check_delay,
+        position_max_time_lag=client.channel_position_max_time_lag,
+        channel_limit=client.channel_limit,
+        channel_max_length=config.channel.max_length,
+        user_connection_limit=client.user_connection_limit,
+        concurrency=max(1, client.concurrency),
+        recovery_limit=client.recovery_max_publication_limit,
+        include_server_time=client.connect_include_server_time,
+        metrics_interval=config.node.info_metrics_aggregate_interval,
+    )
+
+
+def access_policy(
+    reactor: Any, config: Config, separate: bool | None = None
+) -> AccessPolicy:
+    """Return who may do what, by configuration.
+
+    :param separate: whether subscription tokens have a verifier of their own, when
+        the configuration does not decide on it.
+    """
+    client, channel = config.client, config.channel
+    personal, ping = client.subscribe_to_user_personal_channel, config.rpc.ping
+    options = AccessOptions(
+        insecure=client.insecure,
+        allow_anonymous_connect_without_token=(
+            client.allow_anonymous_connect_without_token
+        ),
+        disallow_anonymous_connection_tokens=(
+            client.disallow_anonymous_connection_tokens
+        ),
+        user_id_http_header=client.user_id_http_header,
+        personal_channels=personal.enabled,
+        personal_channel_namespace=personal.personal_channel_namespace,
+        single_connection=personal.single_connection,
+        history_max_publication_limit=client.history_max_publication_limit,
+        rpc_ping_method=ping.method if ping.enabled else "",
+    )
+    namespaces = Namespaces.of(
+        ChannelRules(
+            private_prefix=channel.private_prefix,
+            namespace_boundary=channel.namespace_boundary,
+            user_boundary=channel.user_boundary,
+            user_separator=channel.user_separator,
+            publication_data_format=channel.publication_data_format,
+        ),
+        channel.without_namespace,
+        [(each.name, each) for each in channel.namespaces],
+    )
+    skip = client.insecure_skip_token_signature_verify
+    connections = subscriptions = token_verifier(reactor, client.token, skip)
+    if client.subscription_token.enabled if separate is None else separate:
+        subscriptions = token_verifier(reactor, client.subscription_token, skip)
+    return AccessPolicy(reactor, options, namespaces, connections, subscriptions)
+
+
+def token_verifier(
+    reactor: Any, options: TokenOptions, skip_signature: bool = False
+) -> TokenVerifier:
+    """Return what verifies tokens, by keys that are given or fetched.
+
+    :raises ValueError: a given key is none.
+    """
+    url = options.jwks_public_endpoint
+    source: KeySource = static_keys(options, reactor)
+    if url:
+        source = KeySet(url, fetcher(reactor), reactor)
+    return TokenVerifier(reactor, options, source, skip_signature)
+
+
+def endpoints(
+    reactor: Any, config: Config, node: Node
+) -> "dict[Address, tuple[Endpoints, list[str]]]":
+    """Return what is served where, with the names of it (configuration, 4.1)."""
+    http = config.http_server
+    outside = http.address, http.port
+    inside = (
+        http.internal_address or http.address,
+        int(http.internal_port or http.port),
+    )
+    placed: dict[Address, tuple[Endpoints, list[str]]] = {}
+
+    def place(address: Address, name: str, served: Endpoints) -> None:
+        endpoints, names = placed.setdefault(address, (Endpoints(), []))
+        endpoints.merge(served)
+        names.append(name)
+
+    if not config.websocket.disabled:
+        place(outside, "websocket", _websocket(reactor, config, node))
+    if not config.http_api.disabled:
+        handlers = http_handlers(Api(node), config.http_api)
+        where = outside if config.http_api.external else inside
+        place(where, "api", Endpoints(handlers=handlers))
+    if config.prometheus.enabled:
+        path = config.prometheus.handler_prefix.encode()
+        handler = metrics(exposition(node))
+        place(inside, "prometheus", Endpoints(handlers={path: handler}))
+    if config.health.enabled:
+        path = config.health.handler_prefix.encode()
+        place(inside, "health", Endpoints(handlers={path: health}))
+    return placed
+
+
+def _websocket(reactor: Any, config: Config, node: Node) -> Endpoints:
+    client, header = config.client, config.client.user_id_http_header.lower()
+    factory = WebSocketFactory(
+        node,
+        Turn(reactor),
+        Gate(
+            reactor,
+            lambda: node.hub.num_clients,
+            node.metrics.counter("node_client_connection_limit"),
+            client.connection_limit,
+            client.connection_rate_limit,
+        ),
+        OriginRule(client.allowed_origins),
+        config.websocket,
+        client.queue_max_size,
+        frozenset({header} if header else ()),
+    )
+    return Endpoints(sockets={config.websocket.handler_prefix.encode(): factory})
