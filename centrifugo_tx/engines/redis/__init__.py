@@ -1,0 +1,5 @@
+"""The engine of many nodes: Redis, Valkey, Sentinel, Cluster (engines, C).
+
+Only `engine` and what it imports need txredisapi, which brings the global reactor
+along; so nothing is imported here.
+"""

@@ -1,0 +1,394 @@
+"""PUB/SUB and history in Redis (engines, C)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred, DeferredList, fail, gatherResults
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from ...errors import BrokerUnavailable, DecodeError, ReplyError
+from ...interfaces import IBroker, IBrokerEventHandler
+from ...metrics import Counter, Metrics
+from ...options import History, HistoryQuery, Published, PublishOptions
+from ...protocol.messages import ClientInfo, Publication, Raw, StreamPosition
+from ..streams import new_epoch
+from . import scripts
+from .connection import Refused, Reply, forget
+from .endpoints import IRedisReactor
+from .envelope import (
+    JOIN,
+    LEAVE,
+    decode_item,
+    decode_publication,
+    encode_client_info,
+    encode_publication,
+    parse,
+)
+from .pubsub import Subscriber
+from .sharding import Shards
+from .topology import Shard
+
+__all__ = ["RedisBroker"]
+
+#: Seconds for which a publish with an idempotency key is remembered by default.
+RESULT_TTL = 300.0
+#: Seconds between two looks at whether storage can be reached again.
+GAPS = 0.5
+
+
+@define(eq=False)
+class _Ear:
+    """Turns what one shard publishes into events."""
+
+    _clock: IReactorTime
+    _shard: Shard
+    _receiver: IBrokerEventHandler
+    _malformed: Counter
+    #: What may have lost messages, and cannot be compared with storage yet.
+    _gaps: dict[bytes, None] = field(factory=dict, init=False)
+    _retry: IDelayedCall | None = field(default=None, init=False)
+    _log = Logger()
+
+    def probe(self) -> "Deferred[Reply]":
+        """Publish something for this connection alone."""
+        service = self._shard.layout.service
+        return self._shard.send(service, b"PUBLISH", service, b"probe")
+
+    def deliver(self, name: bytes, payload: bytes) -> None:
+        """Tell the receiver of a message; drop one that is malformed."""
+        channel = self._shard.layout.channel(name)
+        if channel is None:
+            self._malformed.value += 1
+            return
+        try:
+            message = parse(payload)
+        except DecodeError as error:
+            self._malformed.value += 1
+            self._log.warn("dropped a message: {reason}", reason=error)
+            return
+        if message.publication is not None:
+            self._receiver.handle_publication(
+                channel,
+                message.publication,
+                message.position,
+                message.delta,
+                message.previous,
+            )
+        elif message.join is not None:
+            self._receiver.handle_join(channel, message.join)
+        elif message.leave is not None:
+            self._receiver.handle_leave(channel, message.leave)
+
+    def missed(self, names: Sequence[bytes]) -> None:
+        """Tell the receiver which channels may have lost messages.
+
+        Only those whose storage can be reached, since the receiver will look there;
+        the others a little later.
+        """
+        self._gaps.update(dict.fromkeys(names))
+        if self._retry is None:
+            self._tell()
+
+    def _tell(self) -> None:
+        self._retry = None
+        names = [name for name in self._gaps if self._shard.reaches(name)]
+        for name in names:
+            del self._gaps[name]
+        if self._gaps:
+            self._retry = self._clock.callLater(GAPS, self._tell)
+        channels = map(self._shard.layout.channel, names)
+        self._receiver.handle_gap([each for each in channels if each is not None])
+
+    def stop(self) -> None:
+        """Leave nothing behind in the reactor."""
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+
+
+@implementer(IBroker)
+@define(eq=False)
+class RedisBroker:
+    """Streams (or lists) and PUB/SUB, for all nodes that use the same Redis.
+
+    Subscriptions outlive a lost connection: they are made again in batches, and
+    what may have been missed is told as a gap.
+    """
+
+    _reactor: IRedisReactor
+    _shards: Shards
+    _history_meta_ttl: float
+    _metrics: Metrics = field(factory=Metrics)
+    _receiver: IBrokerEventHandler | None = field(default=None, init=False)
+    _subscribers: dict[Shard, Subscriber] = field(factory=dict, init=False)
+    _ears: list[_Ear] = field(factory=list, init=False)
+
+    def listen(self, receiver: IBrokerEventHandler) -> None:
+        """Name the one who gets the events."""
+        self._receiver = receiver
+
+    # --- Life ------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Try what is needed of the servers, and begin to listen.
+
+        :raises BrokerUnavailable: a server cannot do what is needed.
+        """
+        for shard in self._shards.all:
+            await self._try(shard)
+            if self._receiver is not None:
+                self._subscribers[shard] = self._listen(shard, self._receiver)
+        # Those that cannot be reached yet are tried again.
+        started = [each.start() for each in self._subscribers.values()]
+        await DeferredList(started, consumeErrors=True)
+
+    async def _try(self, shard: Shard) -> None:
+        if shard.layout.lists:
+            return
+        key = f"{shard.layout.prefix}.__.check.stream".encode()
+        try:
+            await shard.send(key, b"XRANGE", key, b"-", b"+", b"COUNT", b"1")
+        except Refused as error:
+            raise BrokerUnavailable(f"Redis cannot keep streams: {error}") from None
+
+    def _listen(self, shard: Shard, receiver: IBrokerEventHandler) -> Subscriber:
+        counter = self._metrics.counter
+        ear = _Ear(
+            self._reactor,
+            shard,
+            receiver,
+            counter(
+                "broker_redis_pub_sub_errors",
+                broker_name="",
+                error="handle_client_message",
+            ),
+        )
+        subscriber = Subscriber(
+            self._reactor,
+            shard.layout.service,
+            ear.probe,
+            ear.deliver,
+            ear.missed,
+            counter(
+                "broker_redis_pub_sub_dropped_messages",
+                broker_name="",
+                channel_type="client",
+            ),
+        )
+        self._ears.append(ear)
+        shard.listen(subscriber)
+        return subscriber
+
+    def stop(self) -> "Deferred[Any]":
+        """Close; fires when nothing is left in the reactor."""
+        for ear in self._ears:
+            ear.stop()
+        return gatherResults([each.stop() for each in self._subscribers.values()])
+
+    # --- Subscribing -----------------------------------------------------------
+
+    def subscribe(self, channel: str) -> "Deferred[None]":
+        """Make this node a receiver of *channel*."""
+        shard = self._shards.of(channel)
+        subscriber = self._subscribers.get(shard)
+        if subscriber is None:
+            return fail(BrokerUnavailable("not started"))
+        try:
+            name = shard.layout.encode(channel)
+        except ReplyError as error:
+            return fail(error)
+        return subscriber.subscribe(shard.layout.messages(name))
+
+    def unsubscribe(self, channel: str) -> "Deferred[None]":
+        """Undo `subscribe`."""
+        shard = self._shards.of(channel)
+        subscriber = self._subscribers.get(shard)
+        if subscriber is None:
+            return fail(BrokerUnavailable("not started"))
+        return subscriber.unsubscribe(shard.layout.messages(channel.encode()))
+
+    # --- Publishing ------------------------------------------------------------
+
+    def publish(
+        self, channel: str, data: Raw, options: PublishOptions
+    ) -> "Deferred[Published]":
+        """Append to the stream, if the channel has one, and publish."""
+        shard = self._shards.of(channel)
+        layout = shard.layout
+        try:
+            name = layout.encode(channel)
+        except ReplyError as error:
+            return fail(error)
+        history = options.history_size > 0 and options.history_ttl > 0
+        payload = encode_publication(
+            data,
+            options,
+            int(self._reactor.seconds() * 1000),
+            options.delta and not history,
+        )
+        if history:
+            return self._append(shard, name, payload, options)
+        messages, key = layout.messages(name), options.idempotency_key
+        if not key:
+            sent = shard.send(messages, b"PUBLISH", messages, payload)
+        else:
+            ttl = _seconds(options.idempotent_result_ttl or RESULT_TTL)
+            sent = shard.run(
+                scripts.PUBLISH_ONCE,
+                layout.result(name, key),
+                *(payload, messages, b"PUBLISH", ttl),
+            )
+        return sent.addCallback(_sent)
+
+    def _append(
+        self, shard: Shard, name: bytes, payload: bytes, options: PublishOptions
+    ) -> "Deferred[Published]":
+        layout, key = shard.layout, options.idempotency_key
+        meta = layout.meta(name)
+        appended = shard.run(
+            scripts.PUBLISH_LIST if layout.lists else scripts.PUBLISH_STREAM,
+            layout.history(name),
+            meta,
+            # Not a key that is never there: while a Cluster moves a slot, commands
+            # with missing keys have to wait.
+            layout.result(name, key) if key else meta,
+            payload,
+            b"%d" % options.history_size,
+            _seconds(options.history_ttl),
+            layout.messages(name),
+            self._meta_ttl(options.history_meta_ttl),
+            new_epoch().encode(),
+            b"PUBLISH",
+            _seconds(options.idempotent_result_ttl or RESULT_TTL) if key else b"",
+            b"1" if options.delta else b"",
+            b"%d" % options.version,
+            options.version_epoch.encode(),
+        )
+        return appended.addCallback(_appended)
+
+    def _meta_ttl(self, ttl: float) -> bytes:
+        ttl = ttl or self._history_meta_ttl
+        return _seconds(ttl) if ttl else b"0"
+
+    def publish_join(self, channel: str, info: ClientInfo) -> "Deferred[None]":
+        """Tell all nodes that somebody subscribed."""
+        return self._announce(channel, JOIN, info)
+
+    def publish_leave(self, channel: str, info: ClientInfo) -> "Deferred[None]":
+        """Tell all nodes that somebody left."""
+        return self._announce(channel, LEAVE, info)
+
+    def _announce(
+        self, channel: str, header: bytes, info: ClientInfo
+    ) -> "Deferred[None]":
+        shard = self._shards.of(channel)
+        messages = shard.layout.messages(channel.encode())
+        payload = header + encode_client_info(info)
+        sent = shard.send(messages, b"PUBLISH", messages, payload)
+        return sent.addCallback(forget)
+
+    # --- History ---------------------------------------------------------------
+
+    def history(self, channel: str, query: HistoryQuery) -> "Deferred[History]":
+        """Read part of the stream and its top; create the stream if there is none."""
+        shard = self._shards.of(channel)
+        layout = shard.layout
+        try:
+            name = layout.encode(channel)
+        except ReplyError as error:
+            return fail(error)
+        first = _first(query)
+        ttl, epoch = self._meta_ttl(query.meta_ttl), new_epoch().encode()
+        if layout.lists:
+            read = shard.run(
+                scripts.HISTORY_LIST,
+                *(layout.history(name), layout.meta(name), ttl, epoch, first),
+            )
+            return read.addCallback(_from_list, query)
+        read = shard.run(
+            scripts.HISTORY_STREAM,
+            *(layout.history(name), layout.meta(name), ttl, epoch, first),
+            b"0" if query.limit < 0 else b"%d" % query.limit,
+            b"1" if query.reverse else b"0",
+        )
+        return read.addCallback(_from_stream)
+
+    def remove_history(self, channel: str) -> "Deferred[None]":
+        """Forget the publications; offset and epoch go on."""
+        shard = self._shards.of(channel)
+        key = shard.layout.history(channel.encode())
+        return shard.send(key, b"DEL", key).addCallback(forget)
+
+
+def _seconds(ttl: float) -> bytes:
+    """Return whole seconds, at least one."""
+    return b"%d" % max(1, int(ttl))
+
+
+def _sent(reply: Reply) -> Published:
+    return Published()
+
+
+def _appended(reply: Reply) -> Published:
+    position = _position(reply)
+    if reply[2] == b"1":
+        return Published(position, "idempotency")
+    return Published(position, "version" if reply[3] == b"1" else "")
+
+
+def _position(reply: Reply) -> StreamPosition:
+    return StreamPosition(int(reply[0] or 0), reply[1].decode())
+
+
+def _first(query: HistoryQuery) -> bytes:
+    """Return the offset to begin with, nothing to read no publications."""
+    if not query.limit:
+        return b""
+    if query.since is None:
+        return b"+" if query.reverse else b"-"
+    first = query.since.offset + (-1 if query.reverse else 1)
+    return b"%d" % first if first > 0 else b""
+
+
+def _from_stream(reply: Reply) -> History:
+    publications = [
+        _stored(decode_publication(fields[1], int(entry.partition(b"-")[0])))
+        for entry, fields in reply[2]
+    ]
+    return History(publications, _position(reply))
+
+
+def _from_list(reply: Reply, query: HistoryQuery) -> History:
+    """Pick from a whole list, which begins with the newest."""
+    position, since = _position(reply), query.since
+    publications = [_stored(decode_item(item)) for item in reply[2]]
+    if since is not None:
+        publications = [
+            each
+            for each in publications
+            if (each.offset < since.offset) == query.reverse
+            and each.offset != since.offset
+        ]
+    if not query.reverse:
+        publications.reverse()
+    return History(
+        publications if query.limit < 0 else publications[: query.limit], position
+    )
+
+
+def _stored(publication: Publication) -> Publication:
+    """Return a publication without what only live ones need."""
+    return Publication(
+        data=publication.data,
+        info=publication.info,
+        offset=publication.offset,
+        tags=publication.tags,
+        channel=publication.channel,
+        key=publication.key,
+        removed=publication.removed,
+        score=publication.score,
+        version=publication.version,
+    )

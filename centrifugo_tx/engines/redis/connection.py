@@ -1,0 +1,451 @@
+"""The one door to Redis: connections, and how they are kept up.
+
+Built on txredisapi's protocol class, whose commands stay usable.  What is replaced
+is what the hot path and an outage need (engines, D): commands go out as bytes,
+replies are matched by a queue, nothing waits for a connection that is not there,
+and no failure is final.
+"""
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from random import uniform
+from typing import Any, Generic, TypeVar
+
+import hiredis
+import txredisapi  # type: ignore[import-untyped]
+from attrs import define, field
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IReactorTime,
+    IStreamClientEndpoint,
+)
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ...errors import BrokerUnavailable
+from .addresses import Login
+
+__all__ = [
+    "CommandProtocol",
+    "Link",
+    "PubSubProtocol",
+    "Refused",
+    "Reply",
+    "forget",
+]
+
+#: Seconds between two looks at whether a connection is alive.
+PULSE = 1.0
+#: Seconds to wait before the first, and before any later attempt to reconnect.
+SOON, LATER = 0.25, 2.0
+#: Seconds after which a connection counts as good.
+STEADY = 5.0
+
+#: A command's bytes.  The stub knows tuples of one element only.
+_pack: Callable[[tuple[bytes, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]
+
+#: Bytes, a number, None, or a list of these; errors inside a list are `Refused`.
+Reply = Any
+
+
+class Refused(BrokerUnavailable):
+    """Redis answered with an error."""
+
+    @property
+    def code(self) -> str:
+        """The error's first word, such as ``NOSCRIPT``."""
+        return str(self).partition(" ")[0]
+
+
+def forget(result: object) -> None:
+    """Take the outcome of what nobody waits for."""
+
+
+class CommandProtocol(txredisapi.HiredisProtocol):  # type: ignore[misc]
+    """One connection, on which replies come in the order of the commands.
+
+    :param lost: called when the connection is gone.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        name: str,
+        io_timeout: float,
+        lost: "Callable[[CommandProtocol, str], None]",
+    ) -> None:
+        super().__init__(charset=None, convertNumbers=False)
+        self.name = name
+        self._clock = clock
+        self._io_timeout = io_timeout
+        self._lost = lost
+        self._reader = hiredis.Reader(
+            protocolError=txredisapi.InvalidData, replyError=Refused
+        )
+        self._waiting: deque[Deferred[Reply]] = deque()
+        self._why = ""
+        self._heard = False
+        self._silence = 0.0
+        self._pulse: IDelayedCall | None = None
+
+    # --- Commands --------------------------------------------------------------
+
+    def send(self, *command: bytes) -> "Deferred[Reply]":
+        """Send a command; what is sent in one turn leaves in one write.
+
+        Fails with `Refused` when Redis answers with an error, with
+        `BrokerUnavailable` when the connection is lost before it answers.
+        """
+        reply: Deferred[Reply] = Deferred()
+        self._waiting.append(reply)
+        self.transport.write(_pack(command))
+        return reply
+
+    def execute_command(self, *args: object, **kwargs: Any) -> "Deferred[Reply]":
+        """Send a command of txredisapi's."""
+        reply = self.send(*map(self._encode_value, args))
+        if kwargs.get("post_proc"):
+            reply.addCallback(kwargs["post_proc"])
+        return reply
+
+    async def greet(self, login: Login) -> None:
+        """Say who we are; the answers prove that the server is there and ready."""
+        greetings = []
+        if login.password:
+            greetings.append(self.auth(login.password, login.user or None))
+        if login.client_name:
+            name = login.client_name.encode()
+            greetings.append(self.send(b"CLIENT", b"SETNAME", name))
+        if login.db:
+            greetings.append(self.select(login.db))
+        greetings.append(self.ping().addErrback(_unless_forbidden))
+        for greeting in greetings:
+            greeting.addErrback(lambda failure: failure.value)
+        for greeting in greetings:
+            answer = await greeting
+            if isinstance(answer, Exception):
+                raise answer
+
+    # --- The connection's life -------------------------------------------------
+
+    def connectionMade(self) -> None:
+        """Begin to watch; greeting is up to the owner."""
+        self.connected = 1
+        tcp = getattr(self.transport, "setTcpNoDelay", None)
+        if tcp is not None:
+            tcp(True)
+            self.transport.setTcpKeepAlive(True)
+        self._pulse = self._clock.callLater(self._interval, self._beat)
+
+    @property
+    def _interval(self) -> float:
+        return min(PULSE, self._io_timeout / 2)
+
+    def _beat(self) -> None:
+        """Ask an idle server for a sign of life; leave one that gives none."""
+        self._pulse = self._clock.callLater(self._interval, self._beat)
+        if self._heard:
+            self._heard = False
+            self._silence = 0.0
+        elif not self._waiting:
+            self.ping().addErrback(forget)
+        else:
+            self._silence += self._interval
+            if self._silence >= self._io_timeout:
+                self.abort(f"no answer for {self._silence:g} s")
+
+    def dataReceived(self, data: bytes, unpause: bool = False) -> None:
+        """Match replies with commands."""
+        self._heard = True
+        self._reader.feed(data)
+        replies = self._reader.gets
+        try:
+            while (reply := replies()) is not False:
+                self.take(reply)
+        except txredisapi.InvalidData as error:
+            self.abort(f"malformed reply: {error}")
+
+    def take(self, reply: Reply) -> None:
+        """Give a reply to the command it belongs to."""
+        if not self._waiting:
+            self.abort(f"unexpected reply: {reply!r:.100}")
+            return
+        waiting = self._waiting.popleft()
+        if type(reply) is Refused:
+            waiting.errback(reply)
+            if reply.code == "READONLY":
+                self.abort("the server is no master any more")
+        else:
+            waiting.callback(reply)
+
+    def abort(self, why: str) -> None:
+        """Close at once; the commands that wait fail, telling *why*."""
+        self._why = self._why or why
+        self.transport.abortConnection()
+
+    def connectionLost(self, why: Failure) -> None:
+        """Fail what waits, and tell the owner."""
+        if self._pulse is not None:
+            self._pulse.cancel()
+            self._pulse = None
+        super().connectionLost(why)
+        reason = f"lost the connection to {self.name}: " + (
+            self._why or why.getErrorMessage()
+        )
+        waiting, self._waiting = self._waiting, deque()
+        self._lost(self, reason)
+        for reply in waiting:
+            reply.errback(BrokerUnavailable(reason))
+
+
+def _unless_forbidden(failure: Failure) -> None:
+    """Take a refusal for lack of permission as a sign of life."""
+    error = failure.trap(Refused) and failure.value
+    if not isinstance(error, Refused) or error.code != "NOPERM":
+        failure.raiseException()
+
+
+class _Acknowledged(Deferred[None]):
+    """Fires when *left* channels are acknowledged."""
+
+    def __init__(self, left: int) -> None:
+        super().__init__()
+        self.left = left
+
+
+class PubSubProtocol(CommandProtocol):
+    """A connection that receives what is published.
+
+    :param receive: called with the channels and payloads that came in one read.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        name: str,
+        io_timeout: float,
+        lost: Callable[[CommandProtocol, str], None],
+        receive: Callable[[list[tuple[bytes, bytes]]], None],
+    ) -> None:
+        super().__init__(clock, name, io_timeout, lost)
+        self._receive = receive
+        self._messages: list[tuple[bytes, bytes]] = []
+
+    def subscribe(self, names: Sequence[bytes]) -> "Deferred[None]":
+        """Subscribe to all of *names*; fires when each is acknowledged."""
+        return self._list(b"SUBSCRIBE", names)
+
+    def unsubscribe(self, names: Sequence[bytes]) -> "Deferred[None]":
+        """Undo `subscribe`; fires when each is acknowledged."""
+        return self._list(b"UNSUBSCRIBE", names)
+
+    def _list(self, command: bytes, names: Sequence[bytes]) -> "Deferred[None]":
+        acknowledged = _Acknowledged(len(names))
+        self._waiting.append(acknowledged)
+        self.transport.write(_pack((command, *names)))
+        return acknowledged
+
+    def dataReceived(self, data: bytes, unpause: bool = False) -> None:
+        """Hand on the messages of one read together."""
+        super().dataReceived(data)
+        if self._messages:
+            messages, self._messages = self._messages, []
+            self._receive(messages)
+
+    def take(self, reply: Reply) -> None:
+        """Tell messages, acknowledgements and replies apart."""
+        kind = reply[0] if type(reply) is list and reply else None
+        if kind == b"message":
+            self._messages.append((reply[1], reply[2]))
+        elif kind == b"subscribe" or kind == b"unsubscribe":
+            first = self._waiting[0] if self._waiting else None
+            if isinstance(first, _Acknowledged):
+                first.left -= 1
+                if not first.left:
+                    self._waiting.popleft().callback(None)
+        else:
+            super().take(reply)
+
+
+P = TypeVar("P", bound=CommandProtocol)
+
+#: Makes a protocol, given whom to tell that the connection is lost.
+Build = Callable[[Callable[[CommandProtocol, str], None]], P]
+
+
+class _Factory(Factory):
+    """Makes the one protocol of an attempt to connect."""
+
+    noisy = False
+
+    def __init__(self, protocol: CommandProtocol) -> None:
+        self._made = protocol
+
+    def buildProtocol(self, addr: IAddress | None) -> CommandProtocol:
+        return self._made
+
+
+async def _nothing_more(protocol: object) -> None:
+    pass
+
+
+@define(eq=False)
+class Link(Generic[P]):
+    """One connection that is made again whenever it is lost.
+
+    ``protocol`` is there while it is usable.  Nobody waits for it otherwise:
+    `send` fails with `BrokerUnavailable`, saying why there is none.
+
+    :param prepare: does what must be done before a new connection is usable.
+    :param changed: called when the connection has become usable, or is no longer.
+    """
+
+    name: str
+    _clock: IReactorTime
+    _endpoint: IStreamClientEndpoint
+    _login: Login
+    _build: Build[P]
+    prepare: Callable[[P], Awaitable[None]] = _nothing_more
+    changed: Callable[["Link[P]"], None] = forget
+    protocol: P | None = field(default=None, init=False)
+    reason: str = field(default="not started", init=False)
+    _running: bool = field(default=False, init=False)
+    _attempt: "Deferred[Any] | None" = field(default=None, init=False)
+    _retry: IDelayedCall | None = field(default=None, init=False)
+    _failures: int = field(default=0, init=False)
+    _since: float = field(default=0.0, init=False)
+    _open: set[CommandProtocol] = field(factory=set, init=False)
+    _watchers: "list[Deferred[None]]" = field(factory=list, init=False)
+    _stopped: "Deferred[None] | None" = field(default=None, init=False)
+    _log = Logger()
+
+    def send(self, *command: bytes) -> "Deferred[Reply]":
+        """Send a command, or fail at once."""
+        protocol = self.protocol
+        if protocol is None:
+            return fail(BrokerUnavailable(self.reason))
+        return protocol.send(*command)
+
+    def start(self) -> "Deferred[None]":
+        """Connect, and go on trying.
+
+        :return: fires when usable, fails when the first attempt failed.
+        """
+        self._running = True
+        outcome = self.outcome()
+        self._connect()
+        return outcome
+
+    def outcome(self) -> "Deferred[None]":
+        """Return a Deferred of the attempt under way, or of the next one."""
+        if self.protocol is not None:
+            return succeed(None)
+        outcome: Deferred[None] = Deferred()
+        self._watchers.append(outcome)
+        return outcome
+
+    def hurry(self) -> None:
+        """Try now, if an attempt is due later."""
+        if self._retry is not None:
+            self._retry.cancel()
+            self._connect()
+
+    def drop(self, why: str) -> None:
+        """Give up the connection, and make a new one."""
+        if self.protocol is not None:
+            self.protocol.abort(why)
+
+    def stop(self) -> "Deferred[None]":
+        """Close, and stay closed; fires when nothing is left in the reactor."""
+        self._running = False
+        self.reason = "stopped"
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        if self._attempt is not None:
+            self._attempt.cancel()
+        for protocol in list(self._open):
+            protocol.abort("stopped")
+        stopped = self._stopped = Deferred()
+        self._finish()
+        return stopped
+
+    def _finish(self) -> None:
+        """Tell who waits for the end, if this is it."""
+        if self._stopped is not None and self._attempt is None and not self._open:
+            self._stopped.callback(None)
+            self._stopped = None
+
+    # --- One attempt -----------------------------------------------------------
+
+    def _connect(self) -> None:
+        self._retry = None
+        protocol = self._build(self._lost)
+        self._attempt = Deferred.fromCoroutine(self._try(protocol))
+        self._attempt.addCallbacks(self._usable, self._failed, callbackArgs=(protocol,))
+
+    async def _try(self, protocol: P) -> None:
+        await self._endpoint.connect(_Factory(protocol))
+        self._open.add(protocol)
+        try:
+            await protocol.greet(self._login)
+            await self.prepare(protocol)
+        except Exception as error:
+            protocol.abort(str(error))
+            raise
+
+    def _usable(self, _: None, protocol: P) -> None:
+        self._attempt = None
+        if protocol not in self._open:  # lost while the coroutine was ending
+            self._failed(Failure(BrokerUnavailable(f"{self.name} went away")))
+            return
+        if self._failures:
+            self._log.info("connected to {name} again", name=self.name)
+        self.protocol = protocol
+        self._since = self._clock.seconds()
+        self.changed(self)
+        self._tell(None)
+
+    def _failed(self, failure: Failure) -> None:
+        self._attempt = None
+        if not self._running:
+            self._tell(BrokerUnavailable("stopped"))
+            self._finish()
+            return
+        reason = failure.getErrorMessage()
+        if failure.check(Refused):
+            reason = f"{self.name} refused us: {reason}"
+        elif not failure.check(BrokerUnavailable):
+            reason = f"cannot connect to {self.name}: {reason}"
+        self._again(reason)
+        self._tell(BrokerUnavailable(reason))
+
+    def _lost(self, protocol: CommandProtocol, reason: str) -> None:
+        self._open.discard(protocol)
+        if protocol is self.protocol:
+            self.protocol = None
+            if self._running:
+                if self._clock.seconds() - self._since >= STEADY:
+                    self._failures = 0
+                self._again(reason)
+            self.changed(self)
+        self._finish()
+
+    def _again(self, reason: str) -> None:
+        if reason != self.reason:
+            self._log.warn("{reason}", reason=reason)
+        self.reason = reason
+        delay = min(LATER, SOON * 2 ** min(self._failures, 8)) * uniform(0.75, 1.25)
+        self._failures += 1
+        self._retry = self._clock.callLater(delay, self._connect)
+
+    def _tell(self, error: BrokerUnavailable | None) -> None:
+        watchers, self._watchers = self._watchers, []
+        for watcher in watchers:
+            if error is None:
+                watcher.callback(None)
+            else:
+                watcher.errback(error)

@@ -1,0 +1,169 @@
+"""How a connection is opened: TCP, TLS or a Unix socket; directly or by Sentinel."""
+
+from collections.abc import Callable
+from random import choice, sample
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import (
+    HostnameEndpoint,
+    UNIXClientEndpoint,
+    wrapClientTLS,
+)
+from twisted.internet.interfaces import (
+    IProtocol,
+    IProtocolFactory,
+    IReactorPluggableNameResolver,
+    IReactorTCP,
+    IReactorTime,
+    IReactorUNIX,
+    IStreamClientEndpoint,
+)
+from zope.interface import implementer
+
+from ...errors import BrokerUnavailable
+from .addresses import Login, ShardAddress, TCPAddress, UnixAddress
+from .connection import CommandProtocol, Link, PubSubProtocol, Refused
+from .secure import client_connections
+
+__all__ = ["AnyEndpoint", "IRedisReactor", "SentinelEndpoint", "endpoint", "must_rule"]
+
+
+class IRedisReactor(
+    IReactorTime, IReactorTCP, IReactorUNIX, IReactorPluggableNameResolver
+):
+    """What of a reactor is used here."""
+
+
+def endpoint(
+    reactor: IRedisReactor,
+    address: TCPAddress | UnixAddress,
+    login: Login,
+    connect_timeout: float,
+) -> IStreamClientEndpoint:
+    """Return the endpoint of one server."""
+    if isinstance(address, UnixAddress):
+        return UNIXClientEndpoint(reactor, address.path, timeout=connect_timeout)
+    plain = HostnameEndpoint(
+        reactor, address.host, address.port, timeout=connect_timeout
+    )
+    if login.tls is None:
+        return plain
+    return wrapClientTLS(client_connections(login.tls, address.host), plain)
+
+
+@implementer(IStreamClientEndpoint)
+@define(eq=False)
+class AnyEndpoint:
+    """Connects to one of several servers, to another one each time.
+
+    :param choose: returns the server to try next.
+    """
+
+    _choose: Callable[[], IStreamClientEndpoint]
+
+    def connect(self, protocolFactory: IProtocolFactory) -> "Deferred[IProtocol]":
+        """Connect to the next server."""
+        return self._choose().connect(protocolFactory)
+
+
+async def must_rule(protocol: CommandProtocol) -> None:
+    """Refuse a server that is not a master."""
+    role = await protocol.send(b"ROLE")
+    if role[0] != b"master":
+        raise BrokerUnavailable(f"{protocol.name} is no master")
+
+
+@implementer(IStreamClientEndpoint)
+@define(eq=False)
+class SentinelEndpoint:
+    """Asks the Sentinels where the master is, and connects to it.
+
+    :param moved: called when the master is another one than before.
+    """
+
+    _reactor: IRedisReactor
+    _address: ShardAddress
+    _moved: Callable[[], None]
+    _master: TCPAddress | None = field(default=None, init=False)
+
+    def connect(self, protocolFactory: IProtocolFactory) -> "Deferred[IProtocol]":
+        """Connect to the master."""
+        return Deferred.fromCoroutine(self._connect(protocolFactory))
+
+    async def _connect(self, factory: IProtocolFactory) -> IProtocol:
+        master, address = await self.ask(), self._address
+        found = endpoint(self._reactor, master, address.login, address.connect_timeout)
+        return await found.connect(factory)
+
+    async def ask(self) -> TCPAddress:
+        """Find out where the master is, and tell if it has moved.
+
+        :raises BrokerUnavailable: no Sentinel knows.
+        """
+        master = await self._ask_all()
+        before, self._master = self._master, master
+        if before not in (None, master):
+            self._moved()
+        return master
+
+    async def _ask_all(self) -> TCPAddress:
+        reasons = []
+        for node in sample(self._address.nodes, len(self._address.nodes)):
+            try:
+                return await self._ask(node)
+            except BrokerUnavailable as error:
+                reasons.append(str(error))
+        raise BrokerUnavailable("; ".join(reasons))
+
+    async def _ask(self, node: TCPAddress | UnixAddress) -> TCPAddress:
+        link = self._link(node)
+        try:
+            await link.start()
+            name = self._address.master_name
+            found = await link.send(
+                b"SENTINEL", b"GET-MASTER-ADDR-BY-NAME", name.encode()
+            )
+        finally:
+            await link.stop()
+        if found is None:
+            raise Refused(f"the Sentinel at {node} knows no master {name!r}")
+        return TCPAddress(found[0].decode(), int(found[1]))
+
+    def _link(self, node: TCPAddress | UnixAddress) -> Link[CommandProtocol]:
+        reactor, io_timeout = self._reactor, self._address.io_timeout
+        name = f"the Sentinel at {node}"
+        return Link(
+            name,
+            reactor,
+            self._endpoint(node),
+            self._address.sentinel_login,
+            lambda lost: CommandProtocol(reactor, name, io_timeout, lost),
+        )
+
+    def events(
+        self, receive: Callable[[list[tuple[bytes, bytes]]], None]
+    ) -> Link[PubSubProtocol]:
+        """Return a connection on which a Sentinel tells that a master has moved."""
+        reactor, address = self._reactor, self._address
+        name = f"a Sentinel of {address}"
+
+        async def subscribe(protocol: PubSubProtocol) -> None:
+            await protocol.subscribe([b"+switch-master"])
+
+        return Link(
+            name,
+            reactor,
+            AnyEndpoint(lambda: self._endpoint(choice(address.nodes))),
+            address.sentinel_login,
+            lambda lost: PubSubProtocol(
+                reactor, name, address.io_timeout, lost, receive
+            ),
+            subscribe,
+        )
+
+    def _endpoint(self, node: TCPAddress | UnixAddress) -> IStreamClientEndpoint:
+        address = self._address
+        return endpoint(
+            self._reactor, node, address.sentinel_login, address.connect_timeout
+        )

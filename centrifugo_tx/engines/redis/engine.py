@@ -1,0 +1,97 @@
+"""The whole engine on Redis, or half of it."""
+
+from typing import cast
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from ...interfaces import Engine
+from ...metrics import Metrics
+from .addresses import shard_addresses
+from .broker import RedisBroker
+from .controller import RedisController
+from .endpoints import IRedisReactor
+from .layout import Layout
+from .options import RedisOptions
+from .presence import RedisPresenceManager
+from .sharding import Shards
+from .topology import Shard
+
+__all__ = ["combine", "redis_engine"]
+
+
+def redis_engine(
+    reactor: IReactorTime,
+    options: RedisOptions,
+    history_meta_ttl: float = 2592000.0,
+    metrics: Metrics | None = None,
+) -> Engine:
+    """Return an engine that many nodes share.
+
+    Starting fails with `BrokerUnavailable` when a shard is away; later everything
+    that needs it does, until it is back.
+
+    :param reactor: one with TCP, Unix sockets and names, as any real one has.
+    :param history_meta_ttl: seconds an unused stream keeps its position; 0: for good.
+    :raises ConfigError: an address is malformed.
+    """
+    full = cast(IRedisReactor, reactor)
+    counts = metrics or Metrics()
+    layout = Layout(options.prefix, lists=options.history_use_lists)
+    shards = Shards([Shard(full, each, layout) for each in shard_addresses(options)])
+    broker = RedisBroker(full, shards, history_meta_ttl, counts)
+    presence = RedisPresenceManager(
+        full,
+        shards,
+        options.presence_ttl,
+        options.presence_user_mapping,
+        options.presence_hash_field_ttl,
+    )
+    controller = RedisController(full, shards, counts)
+
+    async def stop() -> None:
+        await broker.stop()
+        await controller.stop()
+        await shards.stop()
+
+    async def start() -> None:
+        try:
+            await shards.start()
+            await broker.start()
+            await presence.start()
+            await controller.start()
+        except Exception:
+            await stop()
+            raise
+
+    return Engine(
+        broker,
+        presence,
+        controller,
+        start=lambda: Deferred.fromCoroutine(start()),
+        stop=lambda: Deferred.fromCoroutine(stop()),
+    )
+
+
+def combine(broker: Engine, presence: Engine) -> Engine:
+    """Return an engine with one's broker and controller, and another's presence."""
+
+    async def start() -> None:
+        await broker.start()
+        try:
+            await presence.start()
+        except Exception:
+            await broker.stop()
+            raise
+
+    async def stop() -> None:
+        await broker.stop()
+        await presence.stop()
+
+    return Engine(
+        broker.broker,
+        presence.presence,
+        broker.controller,
+        start=lambda: Deferred.fromCoroutine(start()),
+        stop=lambda: Deferred.fromCoroutine(stop()),
+    )

@@ -1,0 +1,65 @@
+"""How Redis is reached and used (configuration, 8); imports nothing heavy."""
+
+import msgspec
+
+from ...options import Duration, TLSOptions
+
+__all__ = ["RedisOptions", "ReplicaClientOptions"]
+
+
+class ReplicaClientOptions(msgspec.Struct, frozen=True):
+    """Reading from replicas."""
+
+    enabled: bool = False
+    """Accepted for compatibility; everything is read from masters."""
+
+
+class RedisOptions(msgspec.Struct, frozen=True):
+    """How Redis is reached, and under which names it is used."""
+
+    address: list[str] = msgspec.field(
+        default_factory=lambda: ["redis://127.0.0.1:6379"]
+    )
+    """``host:port`` or URL; several share the channels among them, in this order."""
+    prefix: str = "centrifugo"
+    """First part of every key and PUB/SUB channel."""
+    connect_timeout: Duration = 1.0
+    """How long connecting may take."""
+    io_timeout: Duration = 4.0
+    """How long an answer may take."""
+    db: int = 0
+    """Number of the database."""
+    user: str = ""
+    """User name."""
+    password: str = ""
+    """Password."""
+    client_name: str = ""
+    """Name of the connections, as Redis lists them."""
+    force_resp2: bool = False
+    """Accepted for compatibility; version 2 of the protocol is always spoken."""
+    cluster_address: list[str] = []
+    """Addresses of Redis Cluster, separated by commas; one entry per cluster."""
+    tls: TLSOptions = TLSOptions()
+    """Encryption."""
+    sentinel_address: list[str] = []
+    """Addresses of Sentinel, separated by commas; one entry per master."""
+    sentinel_user: str = ""
+    """User name at Sentinel."""
+    sentinel_password: str = ""
+    """Password at Sentinel."""
+    sentinel_master_name: str = ""
+    """Name of the master at Sentinel."""
+    sentinel_client_name: str = ""
+    """Name of the connections to Sentinel."""
+    sentinel_tls: TLSOptions = TLSOptions()
+    """Encryption of the connections to Sentinel."""
+    replica_client: ReplicaClientOptions = ReplicaClientOptions()
+    """Reading from replicas."""
+    history_use_lists: bool = False
+    """Keep history in lists, not in streams."""
+    presence_ttl: Duration = 60.0
+    """How long a presence entry stays without renewal, in whole seconds."""
+    presence_hash_field_ttl: bool = False
+    """Let Redis expire presence entries (7.4 and newer)."""
+    presence_user_mapping: bool = False
+    """Count the users of a channel on the side of Redis."""

@@ -1,0 +1,122 @@
+"""Presence in Redis (engines, C.2 and C.3)."""
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from ...errors import BrokerUnavailable, DecodeError
+from ...interfaces import IPresenceManager
+from ...options import PresenceStats
+from ...protocol.messages import ClientInfo
+from . import scripts
+from .connection import Refused, Reply, forget
+from .envelope import decode_client_info, encode_client_info
+from .sharding import Shards
+from .topology import Shard
+
+__all__ = ["RedisPresenceManager"]
+
+_FLAG = {False: b"0", True: b"1"}
+
+
+@implementer(IPresenceManager)
+@define(eq=False)
+class RedisPresenceManager:
+    """Who is in a channel, over all nodes that use the same Redis.
+
+    Entries carry the time at which they fade, so the nodes' clocks must agree.
+
+    :param count_users: let Redis count the users of a channel.
+    :param field_ttl: let Redis expire the entries (7.4 and newer).
+    """
+
+    _clock: IReactorTime
+    _shards: Shards
+    _ttl: float = 60.0
+    _count_users: bool = False
+    _field_ttl: bool = False
+    _log = Logger()
+    _flags: tuple[bytes, bytes] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._flags = _FLAG[self._count_users], _FLAG[self._field_ttl]
+
+    async def start(self) -> None:
+        """Try what is needed of the servers.
+
+        :raises BrokerUnavailable: a server cannot do what is needed.
+        """
+        for shard in self._shards.all if self._field_ttl else ():
+            await self._try(shard)
+
+    async def _try(self, shard: Shard) -> None:
+        key = f"{shard.layout.prefix}.__.check.presence".encode()
+        try:
+            await shard.send(key, b"HEXPIRE", key, b"1", b"FIELDS", b"1", b"f")
+        except Refused as error:
+            raise BrokerUnavailable(
+                f"Redis cannot expire fields of hashes: {error}"
+            ) from None
+
+    def add(self, channel: str, client: str, info: ClientInfo) -> "Deferred[None]":
+        """Enter, or renew, a client."""
+        shard = self._shards.of(channel)
+        ttl = max(1, int(self._ttl))
+        added = shard.run(
+            scripts.ADD_PRESENCE,
+            *shard.layout.presence(channel.encode()),
+            b"%d" % ttl,
+            b"%d" % (int(self._clock.seconds()) + ttl),
+            client.encode(),
+            encode_client_info(info),
+            info.user.encode(),
+            *self._flags,
+        )
+        return added.addCallback(forget)
+
+    def remove(self, channel: str, client: str, user: str) -> "Deferred[None]":
+        """Take a client out."""
+        shard = self._shards.of(channel)
+        removed = shard.run(
+            scripts.REMOVE_PRESENCE,
+            *shard.layout.presence(channel.encode()),
+            client.encode(),
+            user.encode(),
+            *self._flags,
+        )
+        return removed.addCallback(forget)
+
+    def presence(self, channel: str) -> "Deferred[dict[str, ClientInfo]]":
+        """Return who is there, by client id."""
+        return self._read(channel, scripts.PRESENCE).addCallback(self._present)
+
+    def stats(self, channel: str) -> "Deferred[PresenceStats]":
+        """Return how many are there."""
+        if self._count_users:
+            counted = self._read(channel, scripts.PRESENCE_STATS)
+            return counted.addCallback(lambda reply: PresenceStats(*reply))
+        return self.presence(channel).addCallback(_count)
+
+    def _read(self, channel: str, script: scripts.Script) -> "Deferred[Reply]":
+        shard = self._shards.of(channel)
+        return shard.run(
+            script,
+            *shard.layout.presence(channel.encode()),
+            b"%d" % int(self._clock.seconds()),
+            self._flags[1],
+        )
+
+    def _present(self, reply: Reply) -> dict[str, ClientInfo]:
+        present = {}
+        for client, info in zip(reply[::2], reply[1::2], strict=True):
+            try:
+                present[client.decode()] = decode_client_info(info)
+            except (DecodeError, UnicodeDecodeError) as error:
+                self._log.warn("left out a presence entry: {reason}", reason=error)
+        return present
+
+
+def _count(present: dict[str, ClientInfo]) -> PresenceStats:
+    return PresenceStats(len(present), len({info.user for info in present.values()}))

@@ -1,0 +1,85 @@
+"""Encrypted connections to servers that ours is a client of."""
+
+from OpenSSL.crypto import Error as SSLError
+from OpenSSL.SSL import Connection, Context
+from twisted.internet.abstract import isIPAddress, isIPv6Address
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
+from twisted.internet.ssl import (
+    Certificate,
+    CertificateOptions,
+    PrivateCertificate,
+    TLSVersion,
+    optionsForClientTLS,
+    trustRootFromCertificates,
+)
+from twisted.protocols.tls import TLSMemoryBIOProtocol
+from zope.interface import implementer
+
+from ...errors import ConfigError
+from ...options import TLSOptions
+
+__all__ = ["client_connections"]
+
+
+def client_connections(
+    options: TLSOptions, host: str
+) -> IOpenSSLClientConnectionCreator:
+    """Return what makes connections to *host* as *options* say.
+
+    The server's certificate must be for ``server_name`` or, without it, *host*.
+
+    :raises ConfigError: a certificate or key cannot be read.
+    """
+    name = options.server_name or host
+    try:
+        own, chain = _own(options)
+        if options.insecure_skip_verify:
+            return _Unverified(own, name)
+        trusted = None
+        if options.server_ca_pem:
+            trusted = trustRootFromCertificates(_certificates(options.server_ca_pem))
+    except SSLError as error:
+        raise ConfigError(f"tls: a certificate or key is malformed: {error}") from None
+    creator: IOpenSSLClientConnectionCreator = optionsForClientTLS(
+        name,
+        trustRoot=trusted,
+        clientCertificate=own,
+        extraCertificateOptions={
+            "raiseMinimumTo": TLSVersion.TLSv1_2,
+            "extraCertChain": [each.original for each in chain],
+        },
+    )
+    return creator
+
+
+def _own(options: TLSOptions) -> tuple[PrivateCertificate | None, list[Certificate]]:
+    """Return the certificate that shows who we are, and those that vouch for it."""
+    if not options.cert_pem:
+        return None, []
+    pem = f"{options.cert_pem}\n{options.key_pem}".encode()
+    return PrivateCertificate.loadPEM(pem), _certificates(options.cert_pem)[1:]
+
+
+def _certificates(text: str) -> list[Certificate]:
+    """Return all certificates in PEM *text*."""
+    end = "-----END CERTIFICATE-----"
+    blocks = text.split(end)[:-1]
+    return [Certificate.loadPEM((block + end).encode()) for block in blocks]
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+class _Unverified:
+    """Encrypts, and believes whoever answers."""
+
+    def __init__(self, own: PrivateCertificate | None, name: str) -> None:
+        options = own.options() if own else CertificateOptions(verify=False)
+        self._context: Context = options.getContext()
+        self._name = b"" if isIPAddress(name) or isIPv6Address(name) else name.encode()
+
+    def clientConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> Connection:
+        """Return a connection that tells the name it wants."""
+        connection = Connection(self._context, None)
+        connection.set_app_data(tlsProtocol)
+        if self._name:
+            connection.set_tlsext_host_name(self._name)
+        return connection

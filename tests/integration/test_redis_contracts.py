@@ -1,0 +1,88 @@
+"""The Redis engine does what every engine must do, on real servers."""
+
+from centrifugo_tx.interfaces import IBroker, IController, IPresenceManager
+
+from ..contracts.broker import BrokerContract, StreamContract
+from ..contracts.controller import ControllerContract
+from ..contracts.doubles import Mailbox, Receiver
+from ..contracts.presence import PresenceContract
+from .redis_case import RedisCase
+from .redis_servers import Server, debian_redis, shared
+
+
+class OnRedis(RedisCase):
+    """The same on Debian's Redis."""
+
+    def make_server(self) -> Server:
+        """Return the server to use."""
+        return shared(debian_redis())
+
+
+class BrokerOnValkey(RedisCase, StreamContract):
+    """The broker with streams on Valkey."""
+
+    async def make_broker(self, receiver: Receiver, meta_ttl: float) -> IBroker:
+        """Return a broker on the shared server."""
+        engine = await self.make_engine(receiver, meta_ttl)
+        return engine.broker
+
+
+class BrokerOnRedis(OnRedis, BrokerOnValkey):
+    """The broker with streams on Redis."""
+
+
+class ListBrokerOnValkey(RedisCase, BrokerContract):
+    """The broker with lists on Valkey."""
+
+    async def make_broker(self, receiver: Receiver, meta_ttl: float) -> IBroker:
+        """Return a broker on the shared server."""
+        engine = await self.make_engine(receiver, meta_ttl, history_use_lists=True)
+        return engine.broker
+
+
+class PresenceOnValkey(RedisCase, PresenceContract):
+    """The presence manager on Valkey."""
+
+    mapping = False
+    field_ttl = False
+
+    async def make_presence(self, ttl: float) -> IPresenceManager:
+        """Return a manager on the shared server."""
+        engine = await self.make_engine(
+            presence_ttl=ttl,
+            presence_user_mapping=self.mapping,
+            presence_hash_field_ttl=self.field_ttl,
+        )
+        return engine.presence
+
+
+class PresenceOnRedis(OnRedis, PresenceOnValkey):
+    """The presence manager on Redis."""
+
+
+class CountingPresenceOnValkey(PresenceOnValkey):
+    """The presence manager, with Redis counting the users."""
+
+    mapping = True
+
+
+class FieldPresenceOnValkey(PresenceOnValkey):
+    """The presence manager, with fields that expire."""
+
+    field_ttl = True
+    fields = "1"
+
+
+class CountingFieldPresenceOnValkey(FieldPresenceOnValkey):
+    """The presence manager, with both."""
+
+    mapping = True
+
+
+class ControllerOnValkey(RedisCase, ControllerContract):
+    """The controller on Valkey."""
+
+    async def make_controller(self, mailbox: Mailbox, node: str) -> IController:
+        """Return a controller on the shared server."""
+        engine = await self.make_engine(mailbox=mailbox, node=node)
+        return engine.controller
