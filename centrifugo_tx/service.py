@@ -232,7 +232,7 @@ def _websocket(reactor: Any, config: Config, node: Node) -> Endpoints:
     client, header = config.client, config.client.user_id_http_header.lower()
     factory = WebSocketFactory(
         node,
-        Turn(reactor),
+        Turn(reactor, config.websocket.write_timeout),
         Gate(
             reactor,
             lambda: node.hub.num_clients,

@@ -32,7 +32,7 @@ IGNORED = frozenset(
         "map_broker.type",
         "client.connect_code_to_unidirectional_disconnect.enabled",
         *(f"websocket.{name}_buffer_size" for name in ("read", "write")),
-        *("websocket.use_write_buffer_pool", "websocket.write_timeout"),
+        "websocket.use_write_buffer_pool",
         "enable_unreleased_features",
         *(f"{path}.allowed_delta_types" for path in _CHANNEL),
         *(f"{path}.delta_publish" for path in _CHANNEL),

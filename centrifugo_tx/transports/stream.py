@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from attrs import define, field
-from twisted.internet.interfaces import IPushProducer, IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from zope.interface import implementer
 
 __all__ = ["ByteStream", "FrameStream", "Turn"]
@@ -26,16 +26,18 @@ class ByteStream(Protocol):
 class Turn:
     """The streams with something to send before the reactor's turn ends.
 
-    Frames written in one turn leave in one ``send`` per connection.
+    Frames written in one turn leave in one ``send`` per connection.  A peer that
+    takes nothing for ``write_timeout`` seconds is given up.
     """
 
-    _clock: IReactorTime
+    clock: IReactorTime
+    write_timeout: float = 1.0
     _streams: "list[FrameStream]" = field(factory=list, init=False)
 
     def add(self, stream: "FrameStream") -> None:
         """Flush *stream* when the turn ends."""
         if not self._streams:
-            self._clock.callLater(0, self._flush)
+            self.clock.callLater(0, self._flush)
         self._streams.append(stream)
 
     def _flush(self) -> None:
@@ -60,6 +62,7 @@ class FrameStream:
     _frames: "bytes | list[bytes] | None" = field(default=None, init=False)
     _paused: bool = field(default=False, init=False)
     _size: int = field(default=0, init=False)
+    _late: IDelayedCall | None = field(default=None, init=False)
 
     def open(self) -> None:
         """Begin to listen to the stream's wishes."""
@@ -97,11 +100,25 @@ class FrameStream:
         """Give the peer up; it reads too slowly."""
         self.end(drop=True)
 
+    def overdue(self) -> None:
+        """Give the peer up; it has taken nothing for too long."""
+        self.end(drop=True)
+
+    def _give_up(self) -> None:
+        self._late = None
+        self.overdue()
+
+    def _forgive(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
     def end(self, drop: bool) -> None:
         """Take no more frames; hand over what waits, or *drop* it."""
         stream = self._stream
         if stream is None:
             return
+        self._forgive()
         if not drop:
             self._paused = False
             self.flush()
@@ -111,6 +128,9 @@ class FrameStream:
     def pauseProducing(self) -> None:
         """Queue from now on (the stream is full)."""
         self._paused = True
+        turn = self._turn
+        if turn.write_timeout > 0 and self._late is None:
+            self._late = turn.clock.callLater(turn.write_timeout, self._give_up)
         if self._frames is not None:
             frames = self._frames
             parts = [frames] if isinstance(frames, bytes) else frames
@@ -119,6 +139,7 @@ class FrameStream:
     def resumeProducing(self) -> None:
         """Go on (the stream has room)."""
         self._paused = False
+        self._forgive()
         self.flush()
 
     def stopProducing(self) -> None:

@@ -15,7 +15,7 @@ from zope.interface import implementer
 from ..core import Client, Node
 from ..interfaces import ITransport
 from ..options import Duration, TransportInfo
-from ..protocol.codes import CONNECTION_CLOSED, SLOW, Disconnect
+from ..protocol.codes import CONNECTION_CLOSED, SLOW, WRITE_ERROR, Disconnect
 from ..protocol.wire import Wire, websocket_json
 from .admission import Gate
 from .lean import LeanFactory, LeanProtocol
@@ -59,6 +59,8 @@ class WebSocketOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _DEFAULTS = WebSocketOptions()
+#: Those who are closed with these read nothing any more.
+_UNHEARD = (SLOW, WRITE_ERROR)
 _PLAIN = TransportInfo()
 
 
@@ -76,11 +78,16 @@ class WebSocketTransport(FrameStream):
         if self._protocol is not None:
             self._protocol.client.close(SLOW)
 
+    def overdue(self) -> None:
+        """Close a client that has taken nothing for too long."""
+        if self._protocol is not None:
+            self._protocol.client.close(WRITE_ERROR)
+
     def close(self, disconnect: Disconnect) -> None:
         """Send a close frame, and drop the connection when it is answered."""
         protocol, self._protocol = self._protocol, None
         silent = disconnect is CONNECTION_CLOSED
-        self.end(drop=silent or disconnect is SLOW)
+        self.end(drop=silent or disconnect in _UNHEARD)
         if protocol is not None:
             protocol.leave(disconnect, silent)
 
@@ -150,7 +157,7 @@ class ClientProtocol(LeanProtocol):
         else:
             self.transport.resumeProducing()  # to see the answer
             self.sendClose(disconnect.code, disconnect.reason)
-            if disconnect is SLOW:
+            if disconnect in _UNHEARD:
                 self.transport.abortConnection()
 
 
@@ -226,6 +233,7 @@ class WebSocketFactory(LeanFactory):
             maxMessagePayloadSize=limit,
             maxFramePayloadSize=limit,
             perMessageCompressionAccept=self._accept_compression,
+            allowNullOrigin=True,  # as any other: `greet` judges them
         )
 
     def _accept_compression(self, offers: Sequence[object]) -> object:

@@ -1,0 +1,126 @@
+"""Frames into a byte stream."""
+
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.trial.unittest import SynchronousTestCase
+
+from centrifugo_tx.transports.stream import FrameStream, Turn
+
+
+class Stream(StringTransport):
+    """Counts the writes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes = 0
+
+    def write(self, data: bytes) -> None:
+        """Count."""
+        self.writes += 1
+        super().write(data)
+
+
+class Watched(FrameStream):
+    """Notes why the peer was given up."""
+
+    reasons: list[str]
+
+    def overrun(self) -> None:
+        self.reasons.append("slow")
+        self.end(drop=True)
+
+    def overdue(self) -> None:
+        self.reasons.append("late")
+        self.end(drop=True)
+
+
+class FrameStreamTests(SynchronousTestCase):
+    """What is written leaves when the turn ends, or waits while the peer is slow."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.stream = Stream()
+        self.frames = self.made(limit=10)
+
+    def made(self, limit: int) -> Any:
+        frames = Watched(self.stream, Turn(self.clock, write_timeout=5), limit)
+        frames.reasons = []
+        frames.open()
+        return frames
+
+    def test_one_write(self) -> None:
+        """Frames of one turn leave in one write, in order."""
+        for frame in (b"a", b"b", b"c"):
+            self.frames.write(frame)
+        self.assertEqual(self.stream.writes, 0)
+        self.clock.advance(0)
+        self.assertEqual((self.stream.value(), self.stream.writes), (b"abc", 1))
+
+    def test_next_turn(self) -> None:
+        """Those of the next turn follow."""
+        self.frames.write(b"a")
+        self.clock.advance(0)
+        self.frames.write(b"b")
+        self.clock.advance(0)
+        self.assertEqual((self.stream.value(), self.stream.writes), (b"ab", 2))
+
+    def test_many_at_once(self) -> None:
+        """However much is written in one turn, a peer that keeps up is not slow."""
+        for _ in range(100):
+            self.frames.write(b"x")
+        self.clock.advance(0)
+        self.assertEqual((len(self.stream.value()), self.frames.reasons), (100, []))
+
+    def test_paused(self) -> None:
+        """While the stream is full frames wait; then they leave together."""
+        self.frames.write(b"a")
+        self.frames.pauseProducing()
+        self.frames.write(b"b")
+        self.clock.advance(0)
+        self.assertEqual(self.stream.value(), b"")
+        self.frames.resumeProducing()
+        self.assertEqual((self.stream.value(), self.stream.writes), (b"ab", 1))
+
+    def test_slow(self) -> None:
+        """More than the limit waiting is too much; what waits is dropped."""
+        self.frames.pauseProducing()
+        self.frames.write(b"x" * 10)
+        self.assertEqual(self.frames.reasons, [])
+        self.frames.write(b"x")
+        self.assertEqual(self.frames.reasons, ["slow"])
+        self.clock.advance(0)
+        self.assertEqual(self.stream.value(), b"")
+
+    def test_late(self) -> None:
+        """A peer that takes nothing for the timeout is given up."""
+        self.frames.pauseProducing()
+        self.clock.advance(5)
+        self.assertEqual(self.frames.reasons, ["late"])
+
+    def test_not_late(self) -> None:
+        """One that takes something in time is not."""
+        self.frames.pauseProducing()
+        self.clock.advance(4)
+        self.frames.resumeProducing()
+        self.clock.advance(4)
+        self.assertEqual(self.frames.reasons, [])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_end(self) -> None:
+        """Ending hands over what waits, even to a full stream; nothing follows."""
+        self.frames.write(b"a")
+        self.frames.pauseProducing()
+        self.frames.end(drop=False)
+        self.frames.write(b"b")
+        self.clock.advance(10)
+        self.assertEqual(self.stream.value(), b"a")
+        self.assertIsNone(self.stream.producer)
+
+    def test_end_and_drop(self) -> None:
+        """Or drops it."""
+        self.frames.write(b"a")
+        self.frames.end(drop=True)
+        self.clock.advance(0)
+        self.assertEqual(self.stream.value(), b"")
