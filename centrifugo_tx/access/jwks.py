@@ -204,8 +204,7 @@ def unsafe_template(template: str, patterns: Sequence[str]) -> str:
 
 def fetcher(reactor: Any) -> Fetch:
     """Return what gets documents over HTTP, without proxies of the environment."""
-    pool = HTTPConnectionPool(reactor)
-    pool.retryAutomatically = False
+    pool = HTTPConnectionPool(reactor, persistent=False)  # it happens once an hour
     agent = Agent(reactor, connectTimeout=TIMEOUT, pool=pool)
 
     def fetch(url: str) -> "Deferred[bytes]":
@@ -216,12 +215,15 @@ def fetcher(reactor: Any) -> Fetch:
 
 
 def _read(response: Any) -> "Deferred[bytes]":
-    if response.code != 200:
-        response._transport.abortConnection()
-        return fail(ValueError(f"status {response.code}"))
     done: Deferred[bytes] = Deferred()
     response.deliverBody(_Body(done))
+    if response.code != 200:
+        done.addCallback(lambda _: _refuse(response.code))
     return done
+
+
+def _refuse(status: int) -> bytes:
+    raise ValueError(f"status {status}")
 
 
 class _Body(StreamProtocol):
