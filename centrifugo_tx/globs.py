@@ -1,7 +1,8 @@
 """Glob patterns over whole strings, as operators write them for the reference."""
 
-import re
 from collections.abc import Callable
+
+import re2
 
 __all__ = ["compile_glob"]
 
@@ -9,21 +10,23 @@ __all__ = ["compile_glob"]
 def compile_glob(pattern: str) -> Callable[[str], bool]:
     """Return a function that tells whether a string matches *pattern*.
 
-    ``*`` is any run of characters, ``?`` any one, ``[abc]`` and ``[a-z]`` one of
-    these, ``[!a-z]`` one of the others, ``{a,b}`` one of these patterns, and a
-    backslash takes the next character as it is.
+    ``*`` is any run of characters, ``?`` any one, ``[abc]`` one of these, ``[a-z]``
+    one of this range, ``[!…]`` one of the others, ``{a,b}`` one of these patterns,
+    and a backslash takes the next character as it is.
 
     :raises ValueError: the pattern is malformed.
     """
-    text, end = _alternatives(pattern, 0, nested=False)
-    if end != len(pattern):
-        raise ValueError(f"'}}' without '{{' in pattern {pattern!r}")
-    matches = re.compile(text, re.DOTALL).fullmatch
-    return lambda string: matches(string) is not None
+    text, _ = _sequence(pattern, 0, nested=False)
+    # RE2, because patterns of operators meet strings of strangers.
+    try:
+        fullmatch = re2.compile(f"(?s){text}").fullmatch
+    except re2.error as error:
+        raise ValueError(f"pattern {pattern!r}: {error}") from None
+    return lambda string: fullmatch(string) is not None
 
 
-def _alternatives(pattern: str, at: int, nested: bool) -> tuple[str, int]:
-    """Translate from *at* up to the brace that closes the alternatives."""
+def _sequence(pattern: str, at: int, nested: bool) -> tuple[str, int]:
+    """Translate from *at* on: to the end, or behind the brace that closes it."""
     parts: list[str] = []
     while at < len(pattern):
         character = pattern[at]
@@ -36,36 +39,43 @@ def _alternatives(pattern: str, at: int, nested: bool) -> tuple[str, int]:
             text, at = _class(pattern, at)
             parts.append(text)
         elif character == "{":
-            text, at = _alternatives(pattern, at, nested=True)
-            if at >= len(pattern):
-                raise ValueError(f"'{{' without '}}' in pattern {pattern!r}")
+            text, at = _sequence(pattern, at, nested=True)
             parts.append(f"(?:{text})")
-            at += 1
-        elif character == "}":
-            return "".join(parts), at - 1
+        elif character == "}" and nested:
+            return "".join(parts), at
         elif character == "," and nested:
             parts.append("|")
-        elif character == "\\":
-            if at == len(pattern):
-                raise ValueError(f"a backslash ends pattern {pattern!r}")
-            parts.append(re.escape(pattern[at]))
-            at += 1
         else:
-            parts.append(re.escape(character))
+            if character == "\\":
+                character, at = _escaped(pattern, at)
+            parts.append(re2.escape(character))
+    if nested:
+        raise ValueError(f"'{{' without '}}' in pattern {pattern!r}")
     return "".join(parts), at
 
 
 def _class(pattern: str, at: int) -> tuple[str, int]:
-    """Translate a character class; *at* is behind its opening bracket."""
-    end = pattern.find("]", at)
-    inside = pattern[at:end] if end >= 0 else ""
-    negated = inside.startswith("!")
-    members = inside[1:] if negated else inside
-    if not members:
+    """Translate one range, or a list of characters; *at* is behind the bracket."""
+    negated = pattern.startswith("!", at)
+    at += negated
+    members: list[str] = []
+    if pattern.startswith("-", at + 1):
+        low, high = pattern[at], pattern[at + 2 : at + 3]
+        if low > high or not pattern.startswith("]", at + 3):
+            raise ValueError(f"a bad range in pattern {pattern!r}")
+        members, at = [re2.escape(low), "-", re2.escape(high)], at + 3
+    while at < len(pattern) and pattern[at] != "]":
+        character, at = pattern[at], at + 1
+        if character == "\\":
+            character, at = _escaped(pattern, at)
+        members.append(re2.escape(character))
+    if at == len(pattern) or not members:
         raise ValueError(f"an empty or open '[' in pattern {pattern!r}")
-    escaped = members.replace("\\", "\\\\").replace("^", "\\^").replace("[", "\\[")
-    try:
-        re.compile(f"[{escaped}]")
-    except re.error as error:
-        raise ValueError(f"a bad range in pattern {pattern!r}: {error}") from None
-    return f"[{'^' if negated else ''}{escaped}]", end + 1
+    return f"[{'^' if negated else ''}{''.join(members)}]", at + 1
+
+
+def _escaped(pattern: str, at: int) -> tuple[str, int]:
+    """Return the character behind a backslash."""
+    if at == len(pattern):
+        raise ValueError(f"a backslash ends pattern {pattern!r}")
+    return pattern[at], at + 1
