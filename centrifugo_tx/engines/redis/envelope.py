@@ -138,16 +138,13 @@ def parse(payload: bytes) -> Delivered:
     kind = payload[2:3]
     if kind == b"d":
         return _parse_delta(payload)
-    end = payload.find(b"__", 2)
-    if end < 0:
-        raise DecodeError("a header has no end")
-    body = payload[end + 2 :]
+    header, body = _split(payload)
     if kind == b"j":
         return Delivered(join=decode_client_info(body))
     if kind == b"l":
         return Delivered(leave=decode_client_info(body))
     if kind == b"p":
-        position = _position(payload[2:end])
+        position = _position(header)
         publication = decode_publication(body, position.offset)
         return _delivered(publication, position, False, None)
     raise DecodeError("a header is of no known kind")
@@ -235,14 +232,20 @@ def decode_item(data: bytes) -> Publication:
 
     :raises DecodeError: there is none.
     """
-    end = data.find(b"__", 2)
-    if end < 0:
-        raise DecodeError("a header has no end")
-    return decode_publication(data[end + 2 :], _position(data[2:end]).offset)
+    header, body = _split(data)
+    return decode_publication(body, _position(header).offset)
 
 
 def _previous(data: bytes) -> Publication:
     """Return the predecessor in a delta; from a list it comes with its header."""
     if data.startswith(b"__"):
-        return decode_publication(data[data.find(b"__", 2) + 2 :])
+        data = _split(data)[1]
     return decode_publication(data)
+
+
+def _split(payload: bytes) -> tuple[bytes, bytes]:
+    """Return the header without its underscores, and what follows it."""
+    end = payload.find(b"__", 2)
+    if end < 0:
+        raise DecodeError("a header has no end")
+    return payload[2:end], payload[end + 2 :]

@@ -212,7 +212,7 @@ class Subscriber:
         elif self._rest:
             self._rest -= 1
         else:
-            self._rest = min(PATIENCE, 2**self._deaf - 1)
+            self._rest = min(PATIENCE, 2**self._deaf)
             self._deaf += 1
             self.link.drop("no messages come")
 
