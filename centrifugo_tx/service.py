@@ -27,6 +27,7 @@ from .core import Node
 from .engines import memory_engine
 from .garbage import Freezer
 from .interfaces import Engine
+from .metrics import Metrics
 from .options import NodeOptions
 from .transports.admission import Gate
 from .transports.origin import OriginRule
@@ -44,8 +45,14 @@ Address = tuple[str, int]
 
 def build(reactor: Any, config: Config) -> "Server":
     """Make the server that *config* describes; it runs when it is started."""
-    policy = access_policy(reactor, config)
-    node = Node(engine(reactor, config), policy, reactor, node_options(config))
+    counts = Metrics()
+    node = Node(
+        engine(reactor, config, counts),
+        access_policy(reactor, config),
+        reactor,
+        node_options(config),
+        counts,
+    )
     server = Server(reactor, config, node, endpoints(reactor, config, node))
     freezer = Freezer(reactor, lambda: node.hub.num_clients)
     MultiService.addService(server, freezer)
@@ -109,9 +116,32 @@ class Server(MultiService):
         self.node.policy = access_policy(self._reactor, config, separate)
 
 
-def engine(reactor: Any, config: Config) -> Engine:
-    """Return the engine; so far there is one."""
-    return memory_engine(reactor, config.channel.history_meta_ttl)
+def engine(reactor: Any, config: Config, metrics: Metrics) -> Engine:
+    """Return the engine, whose halves may be set apart (configuration, 8)."""
+    broker = config.broker if config.broker.enabled else config.engine
+    presence: Any = config.engine
+    if config.presence_manager.enabled:
+        presence = config.presence_manager
+    ttl = config.channel.history_meta_ttl
+    first = _engine_of(reactor, broker, ttl, metrics)
+    if presence is broker or broker.type == presence.type == "memory":
+        return first
+    from .engines.redis.engine import combine
+
+    return combine(first, _engine_of(reactor, presence, ttl, metrics))
+
+
+def _engine_of(reactor: Any, section: Any, ttl: float, metrics: Metrics) -> Engine:
+    if section.type == "memory":
+        return memory_engine(reactor, ttl)
+    # Imported late, since txredisapi imports the global reactor.
+    from .engines.redis.engine import redis_engine
+    from .engines.redis.options import RedisOptions
+
+    given = section.redis
+    names = [name for name in RedisOptions.__struct_fields__ if hasattr(given, name)]
+    options = RedisOptions(**{name: getattr(given, name) for name in names})
+    return redis_engine(reactor, options, ttl, metrics)
 
 
 def node_options(config: Config) -> NodeOptions:

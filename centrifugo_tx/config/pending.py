@@ -55,7 +55,7 @@ REFUSED = frozenset(
 )
 
 #: What the engines understand.
-_BACKENDS = frozenset({"memory"})
+_BACKENDS = frozenset({"memory", "redis"})
 
 
 def ignored(config: Config) -> list[str]:

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from ..options import Duration, Pem
+from ..options import Duration, TLSOptions
 
 __all__ = [
     "AdminOptions",
@@ -28,26 +28,6 @@ __all__ = [
 
 class Section(msgspec.Struct, frozen=True):
     """A group of options."""
-
-
-class TLSOptions(Section, frozen=True):
-    """Encryption of one server, or of one client connection."""
-
-    enabled: bool = False
-    """Use TLS, version 1.2 or newer."""
-    cert_pem: Pem = ""
-    """Own certificate, with its chain."""
-    key_pem: Pem = ""
-    """Private key of the own certificate."""
-    server_ca_pem: Pem = ""
-    """Authorities by which a client checks the server; empty: those of the system."""
-    client_ca_pem: Pem = ""
-    """Authorities by which a server checks its clients, who then need a
-    certificate."""
-    insecure_skip_verify: bool = False
-    """Let a client take any certificate of the server."""
-    server_name: str = ""
-    """Name that a client expects in the certificate, when not the host's."""
 
 
 class AutocertOptions(Section, frozen=True):
