@@ -1,5 +1,6 @@
 """Who a connection is (auth and channels, 2 and 3.6)."""
 
+import msgspec
 from attrs import define, frozen
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -16,13 +17,13 @@ from ..protocol.codes import (
     REFUSED,
     TOKEN_EXPIRED,
 )
-from ..protocol.messages import EMPTY, ConnectRequest, RefreshRequest
+from ..protocol.messages import EMPTY, ConnectRequest, Raw, RefreshRequest
 from .claims import ConnectionClaims, SubOptions
 from .grants import open_to, server_side_options
 from .namespaces import Namespaces
 from .tokens import InvalidToken, TokenExpired, TokenVerifier, payload_of
 
-__all__ = ["AccessOptions", "Doorkeeper", "expiry_of"]
+__all__ = ["AccessOptions", "Doorkeeper", "capped"]
 
 #: Nothing lasts longer (seconds).
 LONGEST = 365 * 24 * 3600
@@ -43,13 +44,20 @@ class AccessOptions:
     rpc_ping_method: str = ""
 
 
-def expiry_of(exp: int | float | str | None, expire_at: int | None, now: float) -> int:
-    """Return when something ends: ``expire_at`` wins over ``exp``; 0: never."""
-    if expire_at is not None:
-        end = max(0, expire_at)
-    else:
-        end = int(float(exp)) if exp is not None else 0
+def capped(end: int, now: float) -> int:
+    """Return an end that is not too far away; 0 is none."""
     return min(end, int(now) + LONGEST)
+
+
+@frozen
+class _Identity:
+    """What a connection token says, when all of it is understood."""
+
+    user: str
+    expire_at: int
+    info: Raw
+    meta: Raw
+    subs: dict[str, SubscribeOptions]
 
 
 @define(eq=False)
@@ -77,14 +85,7 @@ class Doorkeeper:
         subs = dict(admission.subs)
         exclusive = self._add_personal_channel(admission.user, subs)
         self._add_wishes(admission.user, request, subs)
-        return Admission(
-            user=admission.user,
-            expire_at=admission.expire_at,
-            info=admission.info,
-            meta=admission.meta,
-            subs=subs,
-            exclusive=exclusive,
-        )
+        return msgspec.structs.replace(admission, subs=subs, exclusive=exclusive)
 
     def _user_of_header(self, client: IClient) -> str:
         """Return the user whom a trusted proxy named (section 2, row 4)."""
@@ -94,28 +95,39 @@ class Doorkeeper:
 
     async def _by_token(self, client: IClient, token: str) -> Admission:
         try:
-            claims = await self._verifier.connection(token)
+            who = await self._identity(client, token)
         except TokenExpired:
             raise ReplyError(TOKEN_EXPIRED) from None
+        if not who.user and self._options.disallow_anonymous_connection_tokens:
+            raise DisconnectClient(REFUSED)
+        expire_at = 0 if self._options.insecure else who.expire_at
+        return Admission(who.user, expire_at, who.info, meta=who.meta, subs=who.subs)
+
+    async def _identity(self, client: IClient, token: str) -> _Identity:
+        """Verify a token.
+
+        :raises TokenExpired: it is not valid now.
+        :raises DisconnectClient: 3500, it proves nothing.
+        :raises ReplyError: 102 or 100, what it asks for is not understood (2.1).
+        """
+        try:
+            claims = await self._verifier.connection(token)
+            subs = self._subs_of(claims)
         except InvalidToken as reason:
             self._log.info(
                 "invalid connection token: {reason}", reason=reason, client=client.id
             )
             raise DisconnectClient(INVALID_TOKEN) from None
-        if not claims.sub and self._options.disallow_anonymous_connection_tokens:
-            raise DisconnectClient(REFUSED)
-        subs = self._subs_of(claims)
         try:
             info = payload_of(claims.info, claims.b64info)
         except ValueError:
             raise ReplyError(INTERNAL) from None
-        expire_at = expiry_of(claims.exp, claims.expire_at, self._clock.seconds())
-        return Admission(
-            user=claims.sub,
-            expire_at=0 if self._options.insecure else expire_at,
-            info=info,
-            meta=claims.meta.copy() if claims.meta is not EMPTY else EMPTY,
-            subs=subs,
+        return _Identity(
+            claims.sub,
+            capped(claims.end, self._clock.seconds()),
+            info,
+            payload_of(claims.meta, None),
+            subs,
         )
 
     def _subs_of(self, claims: ConnectionClaims) -> dict[str, SubscribeOptions]:
@@ -131,7 +143,7 @@ class Doorkeeper:
                     namespace, Source.CONNECTION_TOKEN, given
                 )
             except ValueError:
-                raise DisconnectClient(INVALID_TOKEN) from None
+                raise InvalidToken(f"malformed base64 for {channel:.100}") from None
         return subs
 
     def _add_personal_channel(
@@ -173,28 +185,16 @@ class Doorkeeper:
     async def refresh(self, client: IClient, request: RefreshRequest) -> Expiry:
         """Prolong a connection by a new token (3.6)."""
         try:
-            claims = await self._verifier.connection(request.token)
+            who = await self._identity(client, request.token)
         except TokenExpired:
             raise DisconnectClient(CONNECTION_EXPIRED) from None
-        except InvalidToken as reason:
-            self._log.info(
-                "invalid refresh token: {reason}", reason=reason, client=client.id
-            )
-            raise DisconnectClient(INVALID_TOKEN) from None
-        if claims.sub != client.user:
+        if who.user != client.user:
             raise DisconnectClient(INVALID_TOKEN)
-        channels = frozenset(self._subs_of(claims))
-        try:
-            info = payload_of(claims.info, claims.b64info)
-        except ValueError:
-            raise ReplyError(INTERNAL) from None
-        now = self._clock.seconds()
-        expire_at = expiry_of(claims.exp, claims.expire_at, now)
-        if 0 < expire_at <= now:
+        if 0 < who.expire_at <= self._clock.seconds():
             raise ReplyError(EXPIRED)
         return Expiry(
-            expire_at=expire_at,
-            info=info if expire_at else EMPTY,
-            meta=claims.meta.copy() if claims.meta is not EMPTY else EMPTY,
-            channels=channels,
+            expire_at=who.expire_at,
+            info=who.info if who.expire_at else EMPTY,
+            meta=who.meta,
+            channels=frozenset(who.subs),
         )

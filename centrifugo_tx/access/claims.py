@@ -1,4 +1,7 @@
-"""The claims of tokens (3.4, 3.5); unknown ones are ignored."""
+"""The claims of tokens (auth and channels, 3.4 and 3.5); unknown ones are ignored."""
+
+import math
+import re
 
 import msgspec
 
@@ -7,11 +10,34 @@ from ..protocol.messages import EMPTY, Raw
 __all__ = [
     "BoolValue",
     "ConnectionClaims",
+    "NumericDate",
     "Override",
     "SubOptions",
     "SubscriptionClaims",
     "TokenClaims",
+    "seconds",
 ]
+
+#: A point in time; a number inside a string is accepted, too (3.2).
+NumericDate = int | float | str
+
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
+
+
+def seconds(date: NumericDate) -> float:
+    """Return a date in seconds since 1970.
+
+    :raises ValueError: it is no number, or none that a clock can show.
+    """
+    if isinstance(date, str) and not _NUMBER.fullmatch(date):
+        raise ValueError("a date is no number")
+    try:
+        number = float(date)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise ValueError("a date is out of range")
+    return number
 
 
 class BoolValue(msgspec.Struct, frozen=True):
@@ -34,9 +60,9 @@ class SubOptions(msgspec.Struct, frozen=True):
     """How one subscription is to be."""
 
     info: Raw = EMPTY
-    b64info: str = ""
+    b64info: str | None = None
     data: Raw = EMPTY
-    b64data: str = ""
+    b64data: str | None = None
     override: Override | None = None
 
 
@@ -44,9 +70,9 @@ class TokenClaims(msgspec.Struct, frozen=True):
     """What both kinds of tokens have."""
 
     sub: str = ""
-    exp: int | float | str | None = None
-    nbf: int | float | str | None = None
-    iat: int | float | str | None = None
+    exp: NumericDate | None = None
+    nbf: NumericDate | None = None
+    iat: NumericDate | None = None
     jti: str = ""
     iss: str = ""
     aud: str | list[str] | None = None
@@ -61,6 +87,16 @@ class TokenClaims(msgspec.Struct, frozen=True):
         if self.aud is None:
             return []
         return [self.aud] if isinstance(self.aud, str) else self.aud
+
+    @property
+    def end(self) -> int:
+        """Return when what was granted ends; 0: never.
+
+        That is ``expire_at``, or when the token itself expires.
+        """
+        if self.expire_at is not None:
+            return max(0, self.expire_at)
+        return 0 if self.exp is None else int(seconds(self.exp))
 
 
 class ConnectionClaims(TokenClaims, frozen=True):
@@ -78,3 +114,10 @@ class SubscriptionClaims(TokenClaims, frozen=True):
     data: Raw = EMPTY
     b64data: str = ""
     override: Override | None = None
+
+    @property
+    def options(self) -> SubOptions:
+        """Return how the subscription is to be."""
+        return SubOptions(
+            self.info, self.b64info, self.data, self.b64data, self.override
+        )

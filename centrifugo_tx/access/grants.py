@@ -3,20 +3,20 @@
 import msgspec
 
 from ..options import SubscribeOptions
+from ..protocol.messages import SubscribeRequest
 from .claims import BoolValue, Override, SubOptions
 from .namespaces import Namespace, NamespaceOptions
 from .tokens import payload_of
 
 __all__ = [
+    "grant",
     "may_publish",
     "may_read_history",
     "may_see_presence",
     "open_to",
     "server_side_options",
-    "with_override",
 ]
 
-_NO_OVERRIDE = Override()
 _PLAIN = SubOptions()
 
 
@@ -69,20 +69,44 @@ def server_side_options(
         positioned=options.force_positioning,
         recoverable=options.force_recovery,
         recovery_mode="cache" if options.force_recovery_mode == "cache" else "stream",
-        auto_recover=options.auto_cache_recover,
         history_meta_ttl=options.history_meta_ttl,
         delta_types=options.allowed_delta_types,
         tags_filter=options.allow_tags_filter,
         source=source,
     )
-    return with_override(base, given.override)
+    return _with_auto_recover(_with_override(base, given.override), options)
 
 
-def with_override(
+def grant(
+    base: SubscribeOptions,
+    options: NamespaceOptions,
+    user: str,
+    request: SubscribeRequest,
+    insecure: bool,
+) -> SubscribeOptions:
+    """Add what the subscriber asks for and may have (5, the second table).
+
+    The rights of subscribers count, since it is about to be one.
+    """
+    history = insecure or may_read_history(options, user, subscribed=True)
+    presence = insecure or may_see_presence(options, user, subscribed=True)
+    positioned = request.positioned and (options.allow_positioning or history)
+    recoverable = request.recoverable and (options.allow_recovery or history)
+    join_leave = request.join_leave and options.join_leave and presence
+    granted = msgspec.structs.replace(
+        base,
+        positioned=base.positioned or positioned,
+        recoverable=base.recoverable or recoverable,
+        push_join_leave=base.push_join_leave or join_leave,
+    )
+    return _with_auto_recover(granted, options)
+
+
+def _with_override(
     options: SubscribeOptions, override: Override | None
 ) -> SubscribeOptions:
     """Replace what *override* names."""
-    if override is None or override == _NO_OVERRIDE:
+    if override is None:
         return options
 
     def choose(replaced: BoolValue | None, given: bool) -> bool:
@@ -96,3 +120,16 @@ def with_override(
         positioned=choose(override.force_positioning, options.positioned),
         recoverable=choose(override.force_recovery, options.recoverable),
     )
+
+
+def _with_auto_recover(
+    granted: SubscribeOptions, options: NamespaceOptions
+) -> SubscribeOptions:
+    """Bring the latest publication on every subscribe, where that means something."""
+    if not (
+        options.auto_cache_recover
+        and granted.recoverable
+        and granted.recovery_mode == "cache"
+    ):
+        return granted
+    return msgspec.structs.replace(granted, auto_recover=True)

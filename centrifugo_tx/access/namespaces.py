@@ -7,7 +7,7 @@ import re2
 from attrs import define, field, frozen
 
 from ..errors import ReplyError
-from ..options import ChannelOptions, Duration
+from ..options import ChannelOptions, Duration, PublishOptions
 from ..protocol.codes import UNKNOWN_CHANNEL
 
 __all__ = [
@@ -191,6 +191,18 @@ class ChannelRules:
     user_separator: str = ","
     publication_data_format: str = ""
 
+    def split(self, channel: str) -> tuple[str, str]:
+        """Return the namespace of a name, and the rest that ``channel_regex`` sees.
+
+        One private prefix is no part of the namespace; a name without namespace is
+        its own rest.
+        """
+        if not self.namespace_boundary:
+            return "", channel
+        trimmed = channel.removeprefix(self.private_prefix)
+        name, found, rest = trimmed.partition(self.namespace_boundary)
+        return (name, rest) if found else ("", channel)
+
 
 @define(eq=False)
 class Namespace:
@@ -198,6 +210,7 @@ class Namespace:
 
     options: NamespaceOptions
     channel: ChannelOptions = field(init=False)
+    publication: PublishOptions = field(init=False)
     _rules: ChannelRules
     _searches: Callable[[str], object] | None = field(default=None, init=False)
 
@@ -217,6 +230,12 @@ class Namespace:
             publication_data_format=options.publication_data_format
             or self._rules.publication_data_format,
         )
+        self.publication = PublishOptions(
+            history_size=options.history_size,
+            history_ttl=options.history_ttl,
+            history_meta_ttl=options.history_meta_ttl,
+            delta=options.delta_publish,
+        )
         if options.channel_regex:
             # RE2, because patterns of operators meet names of strangers.
             self._searches = re2.compile(options.channel_regex).search
@@ -225,9 +244,7 @@ class Namespace:
         """Whether *channel* is a name that this namespace takes (4.2)."""
         if self._searches is None:
             return channel.isascii()
-        boundary = self._rules.namespace_boundary
-        _, found, rest = channel.partition(boundary) if boundary else ("", "", "")
-        return self._searches(rest if found else channel) is not None
+        return self._searches(self._rules.split(channel)[1]) is not None
 
     def user_limited(self, channel: str) -> bool:
         """Whether *channel* lists its users (4.3)."""
@@ -272,10 +289,7 @@ class Namespaces:
 
         :raises ReplyError: 102, there is none of this name.
         """
-        boundary = self.rules.namespace_boundary
-        if not boundary or boundary not in channel:
-            return self._without
-        name = channel.partition(boundary)[0].removeprefix(self.rules.private_prefix)
+        name = self.rules.split(channel)[0]
         if not name:
             return self._without
         namespace = self._named.get(name)

@@ -45,6 +45,9 @@ from .tokens import TokenVerifier
 
 __all__ = ["AccessPolicy"]
 
+#: The type of a publication into a map (client protocol, 4.1).
+_MAP = 1
+
 
 @implementer(IPolicy)
 @define(eq=False)
@@ -62,7 +65,6 @@ class AccessPolicy:
     subscription_verifier: TokenVerifier
     _doorkeeper: Doorkeeper = field(init=False)
     _usher: Usher = field(init=False)
-    _publications: dict[int, PublishOptions] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
         common = self._clock, self.options, self.namespaces
@@ -105,27 +107,16 @@ class AccessPolicy:
         except ReplyError as error:
             return fail(error)
         options = namespace.options
+        if request.type == _MAP:
+            return fail(ReplyError(NOT_AVAILABLE))
         if not acceptable(request.data, namespace.channel.publication_data_format):
             return fail(ReplyError(BAD_REQUEST))
         if options.publish_proxy_enabled or options.subscribe_stream_proxy_enabled:
             return fail(ReplyError(NOT_AVAILABLE))
         subscribed = client.subscribed(channel)
         if may_publish(options, client.user, subscribed) or self.options.insecure:
-            return succeed(self._publish_options(namespace))
+            return succeed(namespace.publication)
         return fail(ReplyError(PERMISSION_DENIED))
-
-    def _publish_options(self, namespace: Namespace) -> PublishOptions:
-        """Return what all publications of a namespace's clients have in common."""
-        made = self._publications.get(id(namespace))
-        if made is None:
-            options = namespace.options
-            made = self._publications[id(namespace)] = PublishOptions(
-                history_size=options.history_size,
-                history_ttl=options.history_ttl,
-                history_meta_ttl=options.history_meta_ttl,
-                delta=options.delta_publish,
-            )
-        return made
 
     def presence(self, client: IClient, channel: str) -> "Deferred[None]":
         """Decide whether the client may see who is in *channel* (7)."""

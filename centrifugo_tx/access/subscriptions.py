@@ -11,29 +11,25 @@ from ..options import Expiry, Source, SubscribeOptions
 from ..protocol.codes import (
     BAD_REQUEST,
     EXPIRED,
-    INTERNAL,
     INVALID_TOKEN,
     NOT_AVAILABLE,
     PERMISSION_DENIED,
     TOKEN_EXPIRED,
 )
 from ..protocol.messages import SubRefreshRequest, SubscribeRequest
-from .admission import AccessOptions, expiry_of
-from .claims import SubOptions, SubscriptionClaims
-from .grants import (
-    may_read_history,
-    may_see_presence,
-    open_to,
-    server_side_options,
-)
+from .admission import AccessOptions, capped
+from .claims import SubscriptionClaims
+from .grants import grant, open_to, server_side_options
 from .namespaces import Namespace, Namespaces
-from .tokens import InvalidToken, TokenExpired, TokenVerifier, payload_of
+from .tokens import InvalidToken, TokenExpired, TokenVerifier
 
 __all__ = ["Usher"]
 
 #: The numbers of subscription types in requests (client protocol, 4.1).
-TYPES = {"": 0, "stream": 0, "map": 1, "map_clients": 2, "map_users": 3}
-SHARED_POLL = 4
+_TYPES = {
+    **{"": 0, "stream": 0},
+    **{"map": 1, "map_clients": 2, "map_users": 3, "shared_poll": 4},
+}
 
 
 @define(eq=False)
@@ -51,21 +47,34 @@ class Usher:
     ) -> SubscribeOptions:
         """Decide by the table of section 5."""
         channel = request.channel
-        namespace = self._namespaces.find(channel)
+        namespace = self._namespace(request)
         options = namespace.options
-        _check_type(request, options.subscription_type)
         if not namespace.valid(channel):
             raise ReplyError(BAD_REQUEST)
-        if request.type != TYPES.get(options.subscription_type, SHARED_POLL):
+        if request.type != _TYPES[options.subscription_type]:
             raise ReplyError(PERMISSION_DENIED)
+        if self._namespaces.private(channel) and not request.token:
+            raise ReplyError(PERMISSION_DENIED)
+        if request.token:
+            base = await self._by_token(client, request)
+        else:
+            source = self._source(client, channel, namespace)
+            base = server_side_options(namespace, source)
         if request.tf is not None and not options.allow_tags_filter:
             raise ReplyError(BAD_REQUEST)
-        if request.token:
-            return await self._by_token(client, request, namespace)
-        if self._namespaces.private(channel):
-            raise ReplyError(PERMISSION_DENIED)
-        source = self._source(client, channel, namespace)
-        return self._grant(client, request, namespace, source)
+        insecure = self._options.insecure
+        return grant(base, options, client.user, request, insecure)
+
+    def _namespace(self, request: SubscribeRequest) -> Namespace:
+        """Find the namespace, and keep shared poll apart (5, row 3)."""
+        polled = request.type == _TYPES["shared_poll"]
+        try:
+            namespace = self._namespaces.find(request.channel)
+        except ReplyError as error:
+            raise ReplyError(NOT_AVAILABLE) if polled else error from None
+        if polled != (namespace.options.subscription_type == "shared_poll"):
+            raise ReplyError(NOT_AVAILABLE if polled else BAD_REQUEST)
+        return namespace
 
     def _source(self, client: IClient, channel: str, namespace: Namespace) -> int:
         """Say why the client may subscribe (rows 6 to 11)."""
@@ -82,100 +91,60 @@ class Usher:
         raise ReplyError(PERMISSION_DENIED)
 
     async def _by_token(
-        self, client: IClient, request: SubscribeRequest, namespace: Namespace
+        self, client: IClient, request: SubscribeRequest
     ) -> SubscribeOptions:
-        claims = await self._claims(client, request.token)
-        if claims is None:
-            raise ReplyError(TOKEN_EXPIRED)
-        self._namespaces.find(claims.channel)
-        _check_bearer(client, claims, request.channel)
-        granted = self._grant(
-            client, request, namespace, Source.SUBSCRIPTION_TOKEN, claims
-        )
-        expire_at = expiry_of(claims.exp, claims.expire_at, self._clock.seconds())
-        return msgspec.structs.replace(granted, expire_at=expire_at)
-
-    async def _claims(self, client: IClient, token: str) -> SubscriptionClaims | None:
-        """Verify a token; None: it has expired."""
+        """Let a token decide (row 5)."""
         try:
-            return await self._verifier.subscription(token)
+            claims, options = await self._claims(client, request.token)
         except TokenExpired:
-            return None
+            raise ReplyError(TOKEN_EXPIRED) from None
+        except InvalidToken:
+            raise ReplyError(PERMISSION_DENIED) from None
+        _check_bearer(client, claims, request.channel)
+        return options
+
+    async def _claims(
+        self, client: IClient, token: str
+    ) -> tuple[SubscriptionClaims, SubscribeOptions]:
+        """Verify a token; return also what it grants.
+
+        :raises TokenExpired: it is not valid now.
+        :raises InvalidToken: it proves nothing; that is logged already.
+        :raises ReplyError: 102, the namespace of its channel is unknown.
+        """
+        try:
+            claims = await self._verifier.subscription(token)
+            namespace = self._namespaces.find(claims.channel)
+            try:
+                options = server_side_options(
+                    namespace, Source.SUBSCRIPTION_TOKEN, claims.options
+                )
+            except ValueError:
+                raise InvalidToken("malformed base64") from None
         except InvalidToken as reason:
             self._log.info(
                 "invalid subscription token: {reason}", reason=reason, client=client.id
             )
-            raise ReplyError(PERMISSION_DENIED) from None
-
-    def _grant(
-        self,
-        client: IClient,
-        request: SubscribeRequest,
-        namespace: Namespace,
-        source: int,
-        claims: SubscriptionClaims | None = None,
-    ) -> SubscribeOptions:
-        """Return the forced options, and of the wished ones what is allowed."""
-        options, user, insecure = namespace.options, client.user, self._options.insecure
-        given = None
-        if claims is not None:
-            given = SubOptions(
-                claims.info,
-                claims.b64info,
-                claims.data,
-                claims.b64data,
-                claims.override,
-            )
-        try:
-            base = server_side_options(namespace, source, given)
-        except ValueError:
-            raise ReplyError(INTERNAL) from None
-        history = namespace.channel.history and (
-            insecure or may_read_history(options, user, subscribed=True)
-        )
-        presence = options.presence and (
-            insecure or may_see_presence(options, user, subscribed=True)
-        )
-        return msgspec.structs.replace(
-            base,
-            positioned=base.positioned
-            or (request.positioned and (options.allow_positioning or history)),
-            recoverable=base.recoverable
-            or (request.recoverable and (options.allow_recovery or history)),
-            push_join_leave=base.push_join_leave
-            or (request.join_leave and options.join_leave and presence),
-        )
+            raise
+        expire_at = capped(claims.end, self._clock.seconds())
+        return claims, msgspec.structs.replace(options, expire_at=expire_at)
 
     async def sub_refresh(self, client: IClient, request: SubRefreshRequest) -> Expiry:
-        """Prolong a subscription by a new token (3.6)."""
+        """Prolong a subscription by a new token (3.6).
+
+        A request without channel means the token's.
+        """
         try:
-            claims = await self._verifier.subscription(request.token)
+            claims, options = await self._claims(client, request.token)
         except TokenExpired:
             raise ReplyError(EXPIRED) from None
-        except InvalidToken as reason:
-            self._log.info(
-                "invalid subscription token: {reason}", reason=reason, client=client.id
-            )
+        except InvalidToken:
             raise DisconnectClient(INVALID_TOKEN) from None
         _check_bearer(client, claims, request.channel or claims.channel)
-        now = self._clock.seconds()
-        expire_at = expiry_of(claims.exp, claims.expire_at, now)
-        if 0 < expire_at <= now:
+        if 0 < options.expire_at <= self._clock.seconds():
             raise ReplyError(EXPIRED)
-        try:
-            info = payload_of(claims.info, claims.b64info)
-        except ValueError:
-            raise ReplyError(INTERNAL) from None
         channels = frozenset({claims.channel})
-        return Expiry(expire_at=expire_at, info=info, channels=channels)
-
-
-def _check_type(request: SubscribeRequest, subscription_type: str) -> None:
-    """Keep shared poll apart (5, row 3)."""
-    if request.type == SHARED_POLL and subscription_type != "shared_poll":
-        raise ReplyError(NOT_AVAILABLE)
-    if request.type != SHARED_POLL and subscription_type == "shared_poll":
-        raise ReplyError(BAD_REQUEST)
+        return Expiry(expire_at=options.expire_at, info=options.info, channels=channels)
 
 
 def _check_bearer(client: IClient, claims: SubscriptionClaims, channel: str) -> None:

@@ -3,9 +3,9 @@
 import re
 from base64 import b64decode, urlsafe_b64decode
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
-import jwt
 import msgspec
 import re2
 from attrs import define, field, frozen
@@ -14,12 +14,12 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from cryptography.x509 import load_pem_x509_certificate
 from jwt.algorithms import get_default_algorithms
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorTime
 
 from ..errors import CentrifugoError
 from ..protocol.messages import EMPTY, Raw, raw
-from .claims import ConnectionClaims, SubscriptionClaims, TokenClaims
+from .claims import ConnectionClaims, SubscriptionClaims, TokenClaims, seconds
 
 __all__ = [
     "InvalidToken",
@@ -109,12 +109,11 @@ class StaticKeys:
     def keys(
         self, header: Mapping[str, Any], groups: Mapping[str, str]
     ) -> "Deferred[Sequence[VerificationKey]]":
-        """Return the keys for the header's algorithm."""
-        keys = list(self._keys)
-        until = self._previous_until
-        if self._previous and (not until or self._clock.seconds() < until):
-            keys.append(self._previous)
-        return succeed([key for key in keys if header.get("alg") in key.algorithms])
+        """Return all keys; the previous one is the last to try."""
+        keys, until = self._keys, self._previous_until
+        if self._previous and (not until or int(self._clock.seconds()) <= until):
+            keys = [*keys, self._previous]
+        return succeed(keys)
 
 
 def static_keys(options: TokenOptions, clock: IReactorTime) -> StaticKeys:
@@ -152,9 +151,22 @@ def public_key(pem: str) -> object:
     return load_pem_public_key(pem.encode())
 
 
+@frozen(eq=False)
+class _Token:
+    """A token that was taken apart; nothing in it is believed yet."""
+
+    header: Mapping[str, Any]
+    claims: Any
+    signed: bytes
+    signature: bytes
+
+
 @define(eq=False)
 class TokenVerifier:
-    """Verifies tokens in the order of section 3.2."""
+    """Verifies tokens in the order of section 3.2.
+
+    Namespaces and payloads in claims are for those to check who know what they mean.
+    """
 
     _clock: IReactorTime
     _options: TokenOptions
@@ -196,52 +208,59 @@ class TokenVerifier:
 
     def _check_time(self, claims: TokenClaims) -> None:
         now = self._clock.seconds()
-        if claims.exp is not None and _number(claims.exp) <= now:
+        if claims.exp is not None and seconds(claims.exp) <= now:
             raise TokenExpired("exp has passed")
-        if claims.nbf is not None and _number(claims.nbf) >= now:
+        if claims.nbf is not None and seconds(claims.nbf) >= now:
             raise TokenExpired("nbf has not come")
 
-    def _verify(self, token: str, kind: type[Any]) -> "Deferred[Any]":
+    def _verify(self, text: str, kind: type[Any]) -> "Deferred[Any]":
         try:
-            header, claims = self._parse(token, kind)
-            groups = self._groups(claims)
+            token = self._parse(text, kind)
+            groups = self._groups(token.claims)
             if self._skip_signature:
-                self._check_parties(claims)
-                return succeed(claims)
-        except InvalidToken:
-            failed: Deferred[Any] = Deferred()
-            failed.errback()
-            return failed
-        found = self._source.keys(header, groups)
+                self._check_parties(token.claims)
+                return succeed(token.claims)
+        except InvalidToken as error:
+            return fail(error)
 
         def check(keys: Sequence[VerificationKey]) -> Any:
-            _check_signature(token, header, keys)
-            self._check_parties(claims)
-            return claims
+            _check_signature(token, keys)
+            self._check_parties(token.claims)
+            return token.claims
 
-        return found.addCallback(check)
+        return self._source.keys(token.header, groups).addCallback(check)
 
-    def _parse(self, token: str, kind: type[Any]) -> tuple[dict[str, Any], Any]:
-        """Read header and claims; nothing is believed yet."""
-        parts = token.split(".")
-        if len(parts) != 3 or not token.startswith("eyJ"):
+    def _parse(self, text: str, kind: type[Any]) -> _Token:
+        """Take a token apart."""
+        parts = text.split(".")
+        if len(parts) != 3 or not text.startswith("eyJ"):
             raise InvalidToken("not a token")
         try:
-            header = msgspec.json.decode(_base64url(parts[0]), type=dict[str, Any])
-            payload = _base64url(parts[1])
-            claims = msgspec.json.decode(payload, type=kind)
-            for number in (claims.exp, claims.nbf, claims.iat):
-                if number is not None:
-                    _number(number)
-            name = self._options.user_id_claim
-            if name:
-                user = _user(payload, name)
-                claims = msgspec.structs.replace(claims, sub=user)
-        except ValueError as error:
+            header, payload, signature = map(_base64url, parts)
+            described = msgspec.json.decode(header, type=dict[str, Any])
+            claims = self._claims(payload, kind)
+        except (ValueError, RecursionError) as error:
             raise InvalidToken(f"malformed token: {error}") from None
-        if not isinstance(header.get("alg"), str):
+        if not isinstance(described.get("alg"), str):
             raise InvalidToken("the header names no algorithm")
-        return header, claims
+        signed = text[: text.rindex(".")].encode()
+        return _Token(described, claims, signed, signature)
+
+    def _claims(self, payload: bytes, kind: type[Any]) -> Any:
+        """Read the claims.
+
+        :raises ValueError: they are malformed, or of the wrong types.
+        """
+        if b"null" in payload:
+            payload = _without_nulls(payload)
+        claims = msgspec.json.decode(payload, type=kind)
+        for date in (claims.exp, claims.nbf, claims.iat):
+            if date is not None:
+                seconds(date)
+        name = self._options.user_id_claim
+        if name:
+            return msgspec.structs.replace(claims, sub=_text_of(payload, name))
+        return claims
 
     def _groups(self, claims: TokenClaims) -> dict[str, str]:
         """Match the patterns; return their named groups."""
@@ -267,25 +286,17 @@ class TokenVerifier:
             raise InvalidToken("iss is not the issuer")
 
 
-def _check_signature(
-    token: str, header: Mapping[str, Any], keys: Sequence[VerificationKey]
-) -> None:
-    name = header["alg"]
-    signed, _, encoded = token.rpartition(".")
-    try:
-        signature = _base64url(encoded)
-    except ValueError:
-        raise InvalidToken("malformed signature") from None
+def _check_signature(token: _Token, keys: Sequence[VerificationKey]) -> None:
+    name = token.header["alg"]
     usable = [key for key in keys if name in key.algorithms]
     if not usable:
-        raise InvalidToken(f"algorithm {name} is not enabled")
+        raise InvalidToken(f"algorithm {name:.20} is not enabled")
     algorithm = _ALGORITHMS[name]
     for key in usable:
-        try:
-            if algorithm.verify(signed.encode(), key.key, signature):
+        # A key may be too short for the algorithm's hash.
+        with suppress(ValueError):
+            if algorithm.verify(token.signed, key.key, token.signature):
                 return
-        except (ValueError, TypeError, jwt.PyJWTError):
-            continue
     raise InvalidToken("the signature is wrong")
 
 
@@ -300,27 +311,27 @@ def _base64url(text: str) -> bytes:
     return urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
-def _number(value: float | str) -> float:
-    """Return a NumericDate, which may also stand in a string."""
-    return float(value)
+def _without_nulls(payload: bytes) -> bytes:
+    """Leave out the members that are null: they count as absent."""
+    members = msgspec.json.decode(payload, type=dict[str, Raw])
+    present = {name: raw for name, raw in members.items() if bytes(raw) != b"null"}
+    return msgspec.json.encode(present)
 
 
-def _user(payload: bytes, name: str) -> str:
-    """Return the user id from a claim of another name; others become text."""
+def _text_of(payload: bytes, name: str) -> str:
+    """Return a claim as text: a string itself, anything else as it is written."""
     value = msgspec.json.decode(payload, type=dict[str, Raw]).get(name)
     if value is None:
         return ""
     decoded = msgspec.json.decode(value)
-    if decoded is None:
-        return ""
     return decoded if isinstance(decoded, str) else bytes(value).decode()
 
 
-def payload_of(plain: Raw, encoded: str) -> Raw:
+def payload_of(plain: Raw, encoded: str | None) -> Raw:
     """Return the payload of a pair ``x`` and ``b64x``; the latter wins.
 
     :raises ValueError: it is no base64.
     """
     if encoded:
         return raw(b64decode(encoded, validate=True))
-    return plain.copy() if plain is not EMPTY else plain
+    return EMPTY if bytes(plain) in (b"", b"null") else plain.copy()

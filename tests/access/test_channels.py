@@ -96,7 +96,7 @@ class SubscribeTests(PolicyTestCase):
             ({**good, "client": "other"}, 3500),
             ({**good, "client": "client-1"}, ("source", 3)),
             ({"sub": "1"}, 103),
-            ({**good, "b64info": "!"}, 100),
+            ({**good, "b64info": "!"}, 103),
         ):
             with self.subTest(claims=claims):
                 self.assertEqual(self.source("$a", token=token(**claims)), expected)
