@@ -1,7 +1,7 @@
 """The stream of one channel, in memory (engines, A.3, A.4 and B)."""
 
 from collections import deque
-from itertools import islice
+from itertools import islice, product
 from random import choices
 from string import ascii_letters
 
@@ -12,10 +12,12 @@ from ..protocol.messages import Publication, Raw, StreamPosition
 
 __all__ = ["MemoryStream", "new_epoch"]
 
+_PAIRS = ["".join(pair) for pair in product(ascii_letters, repeat=2)]
+
 
 def new_epoch() -> str:
     """Return a name for a new stream's epoch: eight random letters."""
-    return "".join(choices(ascii_letters, k=8))
+    return "".join(choices(_PAIRS, k=4))
 
 
 @define(eq=False)

@@ -46,13 +46,14 @@ end
 
 @define(eq=False)
 class ShiftedReactor:
-    """The reactor, but with a clock that can be put forward."""
+    """The reactor, but with a clock that can be put forward, or stopped."""
 
     ahead: float = 0.0
+    fixed: float = 0.0
 
     def seconds(self) -> float:
         """Return the time."""
-        return float(self._reactor.seconds()) + self.ahead
+        return self.fixed or float(self._reactor.seconds()) + self.ahead
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._reactor, name)

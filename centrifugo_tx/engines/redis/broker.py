@@ -234,22 +234,23 @@ class RedisBroker:
         messages, key = layout.messages(name), options.idempotency_key
         if not key:
             sent = shard.send(messages, b"PUBLISH", messages, payload)
-        else:
-            ttl = _seconds(options.idempotent_result_ttl or RESULT_TTL)
-            sent = shard.run(
-                scripts.PUBLISH_ONCE,
-                layout.result(name, key),
-                *(payload, messages, b"PUBLISH", ttl),
-            )
-        return sent.addCallback(_sent)
+            return sent.addCallback(_sent)
+        ttl = _seconds(options.idempotent_result_ttl or RESULT_TTL)
+        return shard.run(
+            scripts.PUBLISH_ONCE,
+            _sent,
+            layout.result(name, key),
+            *(payload, messages, b"PUBLISH", ttl),
+        )
 
     def _append(
         self, shard: Shard, name: bytes, payload: bytes, options: PublishOptions
     ) -> "Deferred[Published]":
         layout, key = shard.layout, options.idempotency_key
         meta = layout.meta(name)
-        appended = shard.run(
+        return shard.run(
             scripts.PUBLISH_LIST if layout.lists else scripts.PUBLISH_STREAM,
+            _appended,
             layout.history(name),
             meta,
             # Not a key that is never there: while a Cluster moves a slot, commands
@@ -267,7 +268,6 @@ class RedisBroker:
             b"%d" % options.version,
             options.version_epoch.encode(),
         )
-        return appended.addCallback(_appended)
 
     def _meta_ttl(self, ttl: float) -> bytes:
         ttl = ttl or self._history_meta_ttl
@@ -303,18 +303,18 @@ class RedisBroker:
         first = _first(query)
         ttl, epoch = self._meta_ttl(query.meta_ttl), new_epoch().encode()
         if layout.lists:
-            read = shard.run(
+            return shard.run(
                 scripts.HISTORY_LIST,
+                lambda reply: _from_list(reply, query),
                 *(layout.history(name), layout.meta(name), ttl, epoch, first),
             )
-            return read.addCallback(_from_list, query)
-        read = shard.run(
+        return shard.run(
             scripts.HISTORY_STREAM,
+            _from_stream,
             *(layout.history(name), layout.meta(name), ttl, epoch, first),
             b"0" if query.limit < 0 else b"%d" % query.limit,
             b"1" if query.reverse else b"0",
         )
-        return read.addCallback(_from_stream)
 
     def remove_history(self, channel: str) -> "Deferred[None]":
         """Forget the publications; offset and epoch go on."""

@@ -1,5 +1,8 @@
 """Presence in Redis (engines, C.2 and C.3)."""
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -17,6 +20,8 @@ from .sharding import Shards
 from .topology import Shard
 
 __all__ = ["RedisPresenceManager"]
+
+T = TypeVar("T")
 
 _FLAG = {False: b"0", True: b"1"}
 
@@ -64,8 +69,9 @@ class RedisPresenceManager:
         """Enter, or renew, a client."""
         shard = self._shards.of(channel)
         ttl = max(1, int(self._ttl))
-        added = shard.run(
+        return shard.run(
             scripts.ADD_PRESENCE,
+            forget,
             *shard.layout.presence(channel.encode()),
             b"%d" % ttl,
             b"%d" % (int(self._clock.seconds()) + ttl),
@@ -74,35 +80,38 @@ class RedisPresenceManager:
             info.user.encode(),
             *self._flags,
         )
-        return added.addCallback(forget)
 
     def remove(self, channel: str, client: str, user: str) -> "Deferred[None]":
         """Take a client out."""
         shard = self._shards.of(channel)
-        removed = shard.run(
+        return shard.run(
             scripts.REMOVE_PRESENCE,
+            forget,
             *shard.layout.presence(channel.encode()),
             client.encode(),
             user.encode(),
             *self._flags,
         )
-        return removed.addCallback(forget)
 
     def presence(self, channel: str) -> "Deferred[dict[str, ClientInfo]]":
         """Return who is there, by client id."""
-        return self._read(channel, scripts.PRESENCE).addCallback(self._present)
+        return self._read(channel, scripts.PRESENCE, self._present)
 
     def stats(self, channel: str) -> "Deferred[PresenceStats]":
         """Return how many are there."""
         if self._count_users:
-            counted = self._read(channel, scripts.PRESENCE_STATS)
-            return counted.addCallback(lambda reply: PresenceStats(*reply))
+            return self._read(
+                channel, scripts.PRESENCE_STATS, lambda reply: PresenceStats(*reply)
+            )
         return self.presence(channel).addCallback(_count)
 
-    def _read(self, channel: str, script: scripts.Script) -> "Deferred[Reply]":
+    def _read(
+        self, channel: str, script: scripts.Script, then: Callable[[Reply], T]
+    ) -> "Deferred[T]":
         shard = self._shards.of(channel)
         return shard.run(
             script,
+            then,
             *shard.layout.presence(channel.encode()),
             b"%d" % int(self._clock.seconds()),
             self._flags[1],

@@ -1,6 +1,7 @@
 """One shard: which connection serves which key, and where to listen."""
 
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, DeferredList, fail, succeed
@@ -19,6 +20,8 @@ from .pubsub import Subscriber
 from .scripts import Script, teach
 
 __all__ = ["Shard"]
+
+T = TypeVar("T")
 
 #: Seconds between two questions to the Sentinels.
 POLL = 5.0
@@ -208,18 +211,30 @@ class Shard:
         """Whether whoever has *key* can be reached now."""
         return self._route is not None and self._route.reaches(key)
 
-    def run(self, script: Script, *command: bytes) -> "Deferred[Reply]":
-        """Run *script*; *command* is its keys, and then its arguments."""
+    def run(
+        self, script: Script, then: Callable[[Reply], T], *command: bytes
+    ) -> "Deferred[T]":
+        """Run *script* and return what *then* makes of its reply.
+
+        :param command: the keys of the script, and then its arguments.
+        """
         reply = self.send(command[0], b"EVALSHA", script.sha, script.keys, *command)
-        return reply.addErrback(self._unknown, script, command)
+        return reply.addCallbacks(
+            then, self._unknown, errbackArgs=(script, then, command)
+        )
 
     def _unknown(
-        self, failure: Failure, script: Script, command: tuple[bytes, ...]
-    ) -> "Failure | Deferred[Reply]":
+        self,
+        failure: Failure,
+        script: Script,
+        then: Callable[[Reply], T],
+        command: tuple[bytes, ...],
+    ) -> "Failure | Deferred[T]":
         """Send the script itself to a server that does not know it."""
         error = failure.value
         if isinstance(error, Refused) and error.code == "NOSCRIPT":
-            return self.send(command[0], b"EVAL", script.source, script.keys, *command)
+            reply = self.send(command[0], b"EVAL", script.source, script.keys, *command)
+            return reply.addCallback(then)
         return failure
 
     def listen(self, subscriber: Subscriber) -> None:
