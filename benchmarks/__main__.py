@@ -22,6 +22,8 @@ from .crowd import Crowd, masked
 PUBLICATION = {"text": "hello world, this is a message", "author": "alice", "at": 17e8}
 DATA = json.dumps(PUBLICATION, separators=(",", ":"))
 PUSH = f'{{"push":{{"channel":"news","pub":{{"data":{DATA}}}}}}}'
+#: Bytes of a push on the wire (RFC 6455, 5.2).
+FRAME = len(PUSH) + (2 if len(PUSH) < 126 else 4)
 HELLO = b'{"id":1,"connect":{}}\n{"id":2,"subscribe":{"channel":"news"}}'
 COMMAND = b'{"id":7,"publish":{"channel":"nobody","data":{"a":1}}}'
 
@@ -53,10 +55,10 @@ def _crowd_process(pipe: Connection, port: int, path: str, hello: bytes) -> None
             crowd.hear(0)
         elif order == "trigger":
             crowd.say(argument, crowd.sockets[:1])
-            crowd.hear(len(crowd.sockets) * (len(PUSH) + 4))
+            crowd.hear(len(crowd.sockets) * FRAME)
         elif order == "publish":
             post(port, 1)
-            crowd.hear(len(crowd.sockets) * (len(PUSH) + 4))
+            crowd.hear(len(crowd.sockets) * FRAME)
         else:
             return
         pipe.send(None)

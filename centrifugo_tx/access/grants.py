@@ -58,8 +58,17 @@ def server_side_options(
 
     :raises ValueError: a payload in *given* is no base64.
     """
+    if given is None:
+        # All subscriptions without anything of their own share one object.
+        shared = namespace.forced.get(source)
+        if shared is None:
+            shared = namespace.forced[source] = _forced(namespace, source, _PLAIN)
+        return shared
+    return _forced(namespace, source, given)
+
+
+def _forced(namespace: Namespace, source: int, given: SubOptions) -> SubscribeOptions:
     options = namespace.options
-    given = given or _PLAIN
     base = SubscribeOptions(
         info=payload_of(given.info, given.b64info),
         data=payload_of(given.data, given.b64data),
@@ -88,6 +97,8 @@ def grant(
 
     The rights of subscribers count, since it is about to be one.
     """
+    if not (request.positioned or request.recoverable or request.join_leave):
+        return base
     history = insecure or may_read_history(options, user, subscribed=True)
     presence = insecure or may_see_presence(options, user, subscribed=True)
     positioned = request.positioned and (options.allow_positioning or history)

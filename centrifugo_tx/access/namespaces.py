@@ -7,7 +7,7 @@ import re2
 from attrs import define, field, frozen
 
 from ..errors import ReplyError
-from ..options import ChannelOptions, Duration, PublishOptions
+from ..options import ChannelOptions, Duration, PublishOptions, SubscribeOptions
 from ..protocol.codes import UNKNOWN_CHANNEL
 
 __all__ = [
@@ -211,6 +211,8 @@ class Namespace:
     options: NamespaceOptions
     channel: ChannelOptions = field(init=False)
     publication: PublishOptions = field(init=False)
+    #: What its subscriptions have in common, by the source of the permission.
+    forced: dict[int, SubscribeOptions] = field(factory=dict, init=False)
     _rules: ChannelRules
     _searches: Callable[[str], object] | None = field(default=None, init=False)
 

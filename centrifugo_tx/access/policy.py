@@ -45,7 +45,7 @@ from .tokens import TokenVerifier
 
 __all__ = ["AccessPolicy"]
 
-#: The type of a publication into a map (client protocol, 4.1).
+#: The type of a publication into a map (client protocol, 4.1); no channel holds one.
 _MAP = 1
 
 
@@ -108,7 +108,7 @@ class AccessPolicy:
             return fail(error)
         options = namespace.options
         if request.type == _MAP:
-            return fail(ReplyError(NOT_AVAILABLE))
+            return fail(ReplyError(PERMISSION_DENIED))
         if not acceptable(request.data, namespace.channel.publication_data_format):
             return fail(ReplyError(BAD_REQUEST))
         if options.publish_proxy_enabled or options.subscribe_stream_proxy_enabled:

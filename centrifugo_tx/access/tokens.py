@@ -241,8 +241,6 @@ class TokenVerifier:
             claims = self._claims(payload, kind)
         except (ValueError, RecursionError) as error:
             raise InvalidToken(f"malformed token: {error}") from None
-        if not isinstance(described.get("alg"), str):
-            raise InvalidToken("the header names no algorithm")
         signed = text[: text.rindex(".")].encode()
         return _Token(described, claims, signed, signature)
 
@@ -287,7 +285,9 @@ class TokenVerifier:
 
 
 def _check_signature(token: _Token, keys: Sequence[VerificationKey]) -> None:
-    name = token.header["alg"]
+    name = token.header.get("alg")
+    if not isinstance(name, str):
+        raise InvalidToken("the header names no algorithm")
     usable = [key for key in keys if name in key.algorithms]
     if not usable:
         raise InvalidToken(f"algorithm {name:.20} is not enabled")
