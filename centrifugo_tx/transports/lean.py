@@ -1,79 +1,45 @@
 """Autobahn's server protocol, made small and quick.
 
 Autobahn still does the handshake, fragments, control frames, compression, UTF-8
-across frames and closing.  What changes is what a connection keeps: options and
-initial values live on a class made per factory, the rest comes into being when
-asked for, and what only the handshake or the last message needed is dropped.
+across frames and closing.  What changes is how much a connection keeps, and that a
+whole, short frame does not take the long way.
 """
 
-from collections.abc import Callable
 from contextlib import suppress
+from http import HTTPStatus
 from typing import Any, ClassVar
 
 import txaio
-
-txaio.use_twisted()
-
-from autobahn.twisted.util import create_transport_details, peer2str  # noqa: E402
-from autobahn.twisted.websocket import (  # noqa: E402
+from attrs import frozen
+from autobahn.twisted.util import create_transport_details, peer2str
+from autobahn.twisted.websocket import (
     WebSocketServerFactory,
     WebSocketServerProtocol,
 )
-from autobahn.websocket.protocol import (  # noqa: E402
+from autobahn.websocket.protocol import (
     TrafficStats,
     WebSocketProtocol,
 )
-from autobahn.websocket.utf8validator import Utf8Validator  # noqa: E402
+from autobahn.websocket.types import ConnectionDeny
+from autobahn.websocket.utf8validator import Utf8Validator
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from .attributes import FORGET, MISSING, Lazy, initial_values, on_class
 
 __all__ = ["LeanFactory", "LeanProtocol"]
 
 CONNECTING = WebSocketProtocol.STATE_CONNECTING
 OPEN = WebSocketProtocol.STATE_OPEN
 CLOSED = WebSocketProtocol.STATE_CLOSED
+TOO_BIG = WebSocketProtocol.CLOSE_STATUS_CODE_MESSAGE_TOO_BIG
 
 #: A longer payload is unmasked faster by Autobahn's native code.
 FAST_LIMIT = 4096
 #: What a client may send before its handshake is answered.
 EARLY_LIMIT = 65536
-
-#: Set while shaking hands; worthless afterwards.
-HANDSHAKE = frozenset(
-    {
-        *("http_request_data", "http_status_line", "http_headers"),
-        *("http_request_uri", "http_request_path", "http_request_params"),
-        *("http_request_host", "http_response_data", "websocket_protocols"),
-        *("websocket_origin", "websocket_extensions", "_wskey", "is_open"),
-        *("_transport_details", "openHandshakeTimeoutCall", "connected", "factory"),
-    }
-)
-#: Set while a message is being read; worthless between messages.
-MESSAGE = frozenset(
-    {
-        *("utf8validator", "utf8validateLast", "utf8validateIncomingCurrentMessage"),
-        *("message_data", "message_is_binary", "message_data_total_length"),
-        *("frame_length", "frame_data", "current_frame_masker"),
-        *("control_frame_data", "_isMessageCompressed"),
-    }
-)
-FORGET = HANDSHAKE | MESSAGE
-_MISSING = object()
-
-
-class Lazy:
-    """An attribute made when first asked for, and kept by the instance then."""
-
-    def __init__(self, make: Callable[[Any], object]) -> None:
-        self.make = make
-        self.name = ""
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        if instance is None:
-            return self
-        value = instance.__dict__[self.name] = self.make(instance)
-        return value
+#: Seconds in which a peer has to read what was sent to it before the end.
+LINGER = 5.0
 
 
 def _opened(protocol: "LeanProtocol") -> object:
@@ -112,9 +78,14 @@ class LeanProtocol(WebSocketServerProtocol):  # type: ignore[misc]  # untyped
     websocket_version = 13
     websocket_protocol_in_use: str | None = None
     websocket_extensions_in_use: Any = ()
-    fast_limit = 0
+    closeHandshakeTimeoutCall: Any = None
+    fast_limit = wire_limit = inflated_limit = 0
     defaults: ClassVar[dict[str, object]] = {}
+    log = txaio.make_logger(level="error")  # it warns of whatever peers do
+    _log = Logger()
     _greeted = False
+
+    # --- Life ------------------------------------------------------------------
 
     def __init__(self) -> None:
         """Leave everything to the class."""
@@ -131,17 +102,32 @@ class LeanProtocol(WebSocketServerProtocol):  # type: ignore[misc]  # untyped
                 self.openHandshakeTimeout, self.onOpenHandshakeTimeout
             )
 
+    def dropConnection(self, abort: bool = False) -> None:
+        """Close the stream; abort it if the peer does not read what still waits."""
+        if self.state == CLOSED:
+            return
+        self.is_closed  # noqa: B018  # made before the state changes
+        super().dropConnection(abort)
+        if not abort and self.closeHandshakeTimeoutCall is None:
+            self.closeHandshakeTimeoutCall = self.factory._batched_timer.call_later(
+                LINGER, self._abort
+            )
+
+    def _abort(self) -> None:
+        self.closeHandshakeTimeoutCall = None
+        self.transport.abortConnection()
+
     def connectionLost(self, reason: Any) -> None:
-        """Let go, leaving no cycle behind."""
+        """Let go, leaving no timer and no cycle behind."""
         self.is_closed  # noqa: B018  # made before the state changes
         WebSocketProtocol._connectionLost(self, reason)
         self.factory.countConnections -= 1
+        if self.closeHandshakeTimeoutCall is not None:
+            self.closeHandshakeTimeoutCall.cancel()
+            self.closeHandshakeTimeoutCall = None
         del self.is_closed  # it holds this object
 
-    def dropConnection(self, abort: bool = False) -> None:
-        """Close the stream."""
-        self.is_closed  # noqa: B018  # made before the state changes
-        super().dropConnection(abort)
+    # --- The handshake ---------------------------------------------------------
 
     def processHandshake(self) -> None:
         """Read the request, once.
@@ -154,9 +140,15 @@ class LeanProtocol(WebSocketServerProtocol):  # type: ignore[misc]  # untyped
             self.dropConnection(abort=True)
 
     def onConnect(self, request: Any) -> Any:
-        """Let `greet` answer."""
+        """Let `greet` answer; what it raises unexpectedly is a 500."""
         self._greeted = True
-        return self.greet(request)
+        try:
+            return self.greet(request)
+        except ConnectionDeny:
+            raise
+        except Exception:
+            self._log.failure("a WebSocket handshake failed")
+            raise ConnectionDeny(500, "Internal Server Error") from None
 
     def greet(self, request: Any) -> Any:
         """Accept *request* (a ConnectionRequest); return the subprotocol, or None.
@@ -164,12 +156,19 @@ class LeanProtocol(WebSocketServerProtocol):  # type: ignore[misc]  # untyped
         :raises ConnectionDeny: it is refused with an HTTP status.
         """
 
-    def _max_message_size_exceeded(self, size: int, limit: int, reason: str) -> None:
-        self.failedByMe = True
-        self.sendCloseFrame(code=self.CLOSE_STATUS_CODE_MESSAGE_TOO_BIG)
-
-    def _onOpen(self) -> None:
-        self.onOpen()  # without TLS channel id and certificate
+    def sendHttpErrorResponse(
+        self, code: int, reason: str, responseHeaders: Any = None
+    ) -> None:
+        """Answer a request that cannot become a WebSocket."""
+        body = f"{reason}\n".encode()
+        head = [f"HTTP/1.1 {code} {HTTPStatus(code).phrase}"]
+        head += [f"{name}: {value}" for name, value in responseHeaders or ()]
+        head += [
+            "Content-Type: text/plain; charset=utf-8",
+            f"Content-Length: {len(body)}",
+            "Connection: close\r\n\r\n",
+        ]
+        self.sendData("\r\n".join(head).encode() + body)
 
     def succeedHandshake(self, result: Any) -> None:
         """Open, unless the peer has gone while `greet` waited."""
@@ -179,19 +178,10 @@ class LeanProtocol(WebSocketServerProtocol):  # type: ignore[misc]  # untyped
         super().succeedHandshake(result)
         self.settle()
 
-    def settle(self) -> None:
-        """Between messages, drop what only the last one or the handshake needed."""
-        if (
-            self.state == OPEN
-            and self.current_frame is None
-            and not self.inside_message
-        ):
-            default = self.defaults.get
-            self.__dict__ = {
-                name: value
-                for name, value in self.__dict__.items()
-                if name not in FORGET and default(name, _MISSING) != value
-            }
+    def _onOpen(self) -> None:
+        self.onOpen()  # without TLS channel id and certificate
+
+    # --- What comes in ---------------------------------------------------------
 
     def dataReceived(self, data: bytes) -> None:
         """Take whole, short, masked frames at once; leave the rest to Autobahn."""
@@ -244,20 +234,96 @@ class LeanProtocol(WebSocketServerProtocol):  # type: ignore[misc]  # untyped
                 break
         return at
 
+    def settle(self) -> None:
+        """Between messages, drop what only the last one or the handshake needed."""
+        if (
+            self.state == OPEN
+            and self.current_frame is None
+            and not self.inside_message
+        ):
+            default = self.defaults.get
+            self.__dict__ = {
+                name: value
+                for name, value in self.__dict__.items()
+                if name not in FORGET and default(name, MISSING) != value
+            }
+
+    def onMessageBegin(self, isBinary: bool) -> None:
+        """Begin to measure a message."""
+        super().onMessageBegin(isBinary)
+        self.message_wire_size = 0
+        self.maxMessagePayloadSize = (
+            self.inflated_limit if self._isMessageCompressed else self.wire_limit
+        )
+
+    def onMessageFrameBegin(self, length: int) -> None:
+        """Measure a message as it comes; an empty frame takes memory, too."""
+        self.message_wire_size += length or 1
+        if not self.failedByMe and 0 < self.wire_limit < self.message_wire_size:
+            self._max_message_size_exceeded(length, self.wire_limit, "")
+        super().onMessageFrameBegin(length)
+
+    def _max_message_size_exceeded(self, size: int, limit: int, reason: str) -> None:
+        self.failedByMe = True
+        self.sendCloseFrame(code=TOO_BIG)
+
+    def onMessageEnd(self) -> None:
+        """Let go of the decompressor, whose window takes 40 kB, if it may forget."""
+        super().onMessageEnd()
+        deflate = self._perMessageCompress
+        if deflate is not None and deflate.client_no_context_takeover:
+            deflate._decompressor = None
+
+    def onFrameData(self, payload: bytes) -> None:
+        """Skip the rest of a message that was refused, to find the close frame."""
+        if not self.failedByMe or self.current_frame.opcode > 7:
+            super().onFrameData(payload)
+
+    def onFrameEnd(self) -> None:
+        """Likewise."""
+        frame = self.current_frame
+        if not self.failedByMe or frame.opcode > 7:
+            super().onFrameEnd()
+        elif frame.fin:
+            self.inside_message = False
+        self.current_frame = None
+
+    # --- What goes out ---------------------------------------------------------
+
     def sendData(self, data: bytes, sync: bool = False, chopsize: Any = None) -> None:
         """Write at once; chopped and synchronous sends are not supported."""
         self.transport.write(data)
+
+
+@frozen(eq=False)
+class Timers:
+    """What Autobahn asks of timers, by the clock of one's own choice."""
+
+    _clock: IReactorTime
+
+    def call_later(self, delay: float, function: Any, *arguments: Any) -> IDelayedCall:
+        """Call *function* in *delay* seconds."""
+        return self._clock.callLater(delay, function, *arguments)
 
 
 class LeanFactory(WebSocketServerFactory):  # type: ignore[misc]  # untyped
     """Makes lean protocols.
 
     Set the protocol options before the first connection; later ones are not seen.
+    ``inflated_limit`` is the largest message after decompression, in bytes; by
+    default it is that of any message, ``maxMessagePayloadSize``.
     """
 
     protocol: type[LeanProtocol] = LeanProtocol
     noisy = False
+    inflated_limit = 0
+    log = txaio.make_logger(level="error")
     _made: type[LeanProtocol] | None = None
+
+    def __init__(self, clock: IReactorTime) -> None:
+        super().__init__(reactor=clock, server="")
+        self._batched_timer = Timers(clock)
+        self.setProtocolOptions(webStatus=False, allowNullOrigin=True)
 
     def buildProtocol(self, address: Any) -> LeanProtocol:
         """Return a protocol for a new connection."""
@@ -270,43 +336,18 @@ class LeanFactory(WebSocketServerFactory):  # type: ignore[misc]  # untyped
         """Make a subclass that has the options and Autobahn's initial values."""
         if self.autoPingInterval:
             raise ValueError("pings are the application's business")
-        probe = WebSocketServerProtocol()
-        probe.factory = self
-        WebSocketProtocol._connectionMade(probe)  # the values of this Autobahn version
-        if probe.openHandshakeTimeoutCall is not None:
-            probe.openHandshakeTimeoutCall.cancel()
-            probe.openHandshakeTimeoutCall = None
-        defaults: dict[str, object] = {
-            # A function on a class would be bound.
-            name: staticmethod(value) if callable(value) else value
-            for name, value in vars(probe).items()
-            if name in probe.CONFIG_ATTRS
-            or isinstance(value, int | str | bytes | type(None))
-        }
-        lazy = {
-            name
-            for name, value in vars(LeanProtocol).items()
-            if isinstance(value, Lazy)
-        }
-        for name in lazy | {"factory", "state"}:
-            defaults.pop(name, None)
-        defaults.update(
-            websocket_version=13,
-            websocket_protocol_in_use=None,
-            current_frame=None,
-            inside_message=False,
-            send_queue=(),
-            _greeted=True,
-            websocket_extensions_in_use=[],
-        )
-        limits = (self.maxMessagePayloadSize, self.maxFramePayloadSize)
-        on_class = {
+        defaults = initial_values(self)
+        limit = self.maxMessagePayloadSize
+        limits = (limit, self.maxFramePayloadSize)
+        values = {
             **defaults,
-            "_greeted": False,
             "websocket_extensions_in_use": (),
             "factory": self,
             "connected": 1,
-            "defaults": defaults,
-            "fast_limit": min([FAST_LIMIT, *(limit for limit in limits if limit)]),
+            "wire_limit": limit,
+            "inflated_limit": self.inflated_limit or limit,
+            "fast_limit": min([FAST_LIMIT, *(each for each in limits if each)]),
+            # An open connection differs from its class in this.
+            "defaults": {**defaults, "_greeted": True},
         }
-        return type(self.protocol.__name__, (self.protocol,), on_class)
+        return on_class(self.protocol, values)

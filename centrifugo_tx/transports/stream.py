@@ -4,7 +4,10 @@ from typing import Protocol
 
 from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
+from twisted.logger import Logger
 from zope.interface import implementer
+
+from .eager import taken_from
 
 __all__ = ["ByteStream", "FrameStream", "Turn"]
 
@@ -27,11 +30,12 @@ class Turn:
     """The streams with something to send before the reactor's turn ends.
 
     Frames written in one turn leave in one ``send`` per connection.  A peer that
-    takes nothing for ``write_timeout`` seconds is given up.
+    takes nothing for ``write_timeout`` seconds is given up; 0: it never is.
     """
 
     clock: IReactorTime
     write_timeout: float = 1.0
+    _log = Logger()
     _streams: "list[FrameStream]" = field(factory=list, init=False)
 
     def add(self, stream: "FrameStream") -> None:
@@ -43,7 +47,10 @@ class Turn:
     def _flush(self) -> None:
         streams, self._streams = self._streams, []
         for stream in streams:
-            stream.flush()
+            try:
+                stream.flush()
+            except Exception:  # the others must not wait for ever
+                self._log.failure("cannot write to a connection")
 
 
 @implementer(IPushProducer)
@@ -104,33 +111,23 @@ class FrameStream:
         """Give the peer up; it has taken nothing for too long."""
         self.end(drop=True)
 
-    def _give_up(self) -> None:
-        self._late = None
-        self.overdue()
-
-    def _forgive(self) -> None:
-        if self._late is not None:
-            self._late.cancel()
-            self._late = None
-
     def end(self, drop: bool) -> None:
         """Take no more frames; hand over what waits, or *drop* it."""
         stream = self._stream
         if stream is None:
             return
         self._forgive()
+        self._paused = False
+        stream.unregisterProducer()
         if not drop:
-            self._paused = False
             self.flush()
         self._frames = self._stream = None
-        stream.unregisterProducer()
 
     def pauseProducing(self) -> None:
         """Queue from now on (the stream is full)."""
         self._paused = True
-        turn = self._turn
-        if turn.write_timeout > 0 and self._late is None:
-            self._late = turn.clock.callLater(turn.write_timeout, self._give_up)
+        if self._late is None:
+            self._watch()
         if self._frames is not None:
             frames = self._frames
             parts = [frames] if isinstance(frames, bytes) else frames
@@ -145,3 +142,23 @@ class FrameStream:
     def stopProducing(self) -> None:
         """Drop what waits (the stream is gone)."""
         self.end(drop=True)
+
+    def _watch(self) -> None:
+        """Look later whether the peer has taken anything."""
+        turn = self._turn
+        if turn.write_timeout > 0:
+            self._late = turn.clock.callLater(
+                turn.write_timeout, self._look, taken_from(self._stream)
+            )
+
+    def _look(self, before: int) -> None:
+        self._late = None
+        if taken_from(self._stream) == before:
+            self.overdue()
+        else:
+            self._watch()
+
+    def _forgive(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None

@@ -1,14 +1,11 @@
 """Bidirectional clients over WebSocket (client protocol, 1.1)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any, Literal
 
 import msgspec
 from attrs import define
-from autobahn.websocket.compress import (
-    PerMessageDeflateOffer,
-    PerMessageDeflateOfferAccept,
-)
+from autobahn.util import encode_truncate
 from autobahn.websocket.types import ConnectionDeny
 from zope.interface import implementer
 
@@ -18,16 +15,18 @@ from ..options import Duration, TransportInfo
 from ..protocol.codes import CONNECTION_CLOSED, SLOW, WRITE_ERROR, Disconnect
 from ..protocol.wire import Wire, websocket_json
 from .admission import Gate
+from .compression import accept, usable
+from .frame_pings import FramePings
 from .lean import LeanFactory, LeanProtocol
 from .origin import OriginRule
 from .stream import FrameStream, Turn
 
 __all__ = ["WebSocketFactory", "WebSocketOptions", "WebSocketTransport"]
 
-#: Bits of a deflate window: small enough to be cheap, large enough for messages.
-WINDOW_BITS = 12
 #: Seconds a peer has to answer a close frame.
 CLOSE_TIMEOUT = 5
+#: Bytes of the reason in a close frame (RFC 6455, 5.5).
+REASON_LIMIT = 123
 
 Encoding = Literal["json", "protobuf"]
 
@@ -35,6 +34,9 @@ SUBPROTOCOLS: dict[str, Encoding] = {
     "centrifuge-json": "json",
     "centrifuge-protobuf": "protobuf",
 }
+
+#: The wires that there are; called without arguments they compress nothing.
+WIRES: dict[Encoding, Callable[..., Wire]] = {"json": websocket_json}
 
 
 class WebSocketOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,8 +61,8 @@ class WebSocketOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _DEFAULTS = WebSocketOptions()
-#: Those who are closed with these read nothing any more.
-_UNHEARD = (SLOW, WRITE_ERROR)
+#: Nobody would read a close frame with these codes.
+_UNHEARD = {each.code for each in (CONNECTION_CLOSED, SLOW, WRITE_ERROR)}
 _PLAIN = TransportInfo()
 
 
@@ -86,15 +88,19 @@ class WebSocketTransport(FrameStream):
     def close(self, disconnect: Disconnect) -> None:
         """Send a close frame, and drop the connection when it is answered."""
         protocol, self._protocol = self._protocol, None
-        silent = disconnect is CONNECTION_CLOSED
-        self.end(drop=silent or disconnect in _UNHEARD)
-        if protocol is not None:
-            protocol.leave(disconnect, silent)
+        heard = disconnect.code not in _UNHEARD
+        self.end(drop=not heard)
+        if protocol is None:
+            return
+        if heard:
+            protocol.leave(disconnect)
+        else:
+            protocol.dropConnection(abort=True)
 
-    def lost(self) -> None:
-        """Take note that the connection is gone."""
+    def detach(self, drop: bool) -> None:
+        """Take note that there is no connection any more, or not for frames."""
         self._protocol = None
-        self.end(drop=True)
+        self.end(drop)
 
     def pause(self) -> None:
         """Read nothing more for now."""
@@ -112,6 +118,8 @@ class ClientProtocol(LeanProtocol):
 
     client: Client
     factory: "WebSocketFactory"
+    websocket_extensions: Any
+    _pings: FramePings | None = None
 
     def greet(self, request: Any) -> str | None:
         """Check the request, and choose the encoding."""
@@ -124,81 +132,61 @@ class ClientProtocol(LeanProtocol):
             (each for each in request.protocols if each in SUBPROTOCOLS), None
         )
         self._info = factory.describe(request, chosen)
+        offers = usable(self.websocket_extensions) if factory.compresses else []
+        self.websocket_extensions = offers
         return chosen
 
     def onOpen(self) -> None:
         """Let the node know."""
         factory = self.factory
-        info = self.__dict__.pop("_info")
-        wire = factory.wire(info, self._perMessageCompress is not None)
+        info: TransportInfo = self.__dict__.pop("_info")
+        wire = factory.wire(info, self._perMessageCompress)
         stream = WebSocketTransport(
             self.transport, factory.turn, factory.queue_max_size, wire, info, self
         )
         stream.open()
         self.client = factory.node.connect(stream)
         if not info.pings:
-            FramePings(self).start()
+            self._pings = FramePings(factory.node, self)
+            self._pings.start()
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         """Hand a message to the client."""
         self.client.receive(payload)
 
+    def onPong(self, payload: bytes) -> None:
+        """Take note of it, if somebody waits."""
+        if self._pings is not None:
+            self._pings.ponged()
+
+    def sendCloseFrame(
+        self,
+        code: int | None = None,
+        reasonUtf8: bytes | None = None,
+        isReply: bool = False,
+    ) -> None:
+        """Send what waits and then a close frame; whoever began, it is over then."""
+        client = self.__dict__.get("client")
+        if client is not None and not client.closed:
+            client.transport.detach(drop=False)
+            client.close(CONNECTION_CLOSED)
+        super().sendCloseFrame(code, reasonUtf8, isReply)
+
+    def leave(self, disconnect: Disconnect) -> None:
+        """Close with a code and a reason."""
+        self.transport.resumeProducing()  # to see the answer
+        reason = encode_truncate(disconnect.reason, REASON_LIMIT)
+        self.sendCloseFrame(disconnect.code & 0xFFFF, reason)
+
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         """Let the node know."""
+        pings, self._pings = self._pings, None
+        if pings is not None:
+            pings.stop()
         client = self.__dict__.pop("client", None)
         if client is not None:
-            client.transport.lost()
+            client.transport.detach(drop=True)
             client.transport_lost()
-
-    def leave(self, disconnect: Disconnect, silent: bool) -> None:
-        """Close with a code and a reason, or without a word."""
-        if silent:
-            self.dropConnection(abort=True)
-        else:
-            self.transport.resumeProducing()  # to see the answer
-            self.sendClose(disconnect.code, disconnect.reason)
-            if disconnect in _UNHEARD:
-                self.transport.abortConnection()
-
-
-@define(eq=False)
-class FramePings:
-    """Pings by WebSocket frames, for clients that asked for them (1.1)."""
-
-    _protocol: ClientProtocol
-    tick: int = 0
-    _waiting: bool = False
-
-    def start(self) -> None:
-        """Begin; the peer has to answer each ping in time."""
-        self._protocol.onPong = self._ponged
-        self._wake_in(self._interval)
-
-    @property
-    def _interval(self) -> float:
-        interval = self._protocol.factory.node.options.ping_interval
-        return interval if interval > 0 else 25.0
-
-    def _wake_in(self, seconds: float) -> None:
-        node = self._protocol.factory.node
-        node.wheel.set(self, node.clock.seconds() + seconds)
-
-    def _ponged(self, payload: bytes) -> None:
-        self._waiting = False
-
-    def wake(self, now: float) -> None:
-        """Ping, or give the peer up."""
-        protocol = self._protocol
-        if protocol.state != protocol.STATE_OPEN:
-            del protocol.onPong
-        elif self._waiting:
-            del protocol.onPong
-            protocol.dropConnection(abort=True)
-        else:
-            self._waiting = True
-            protocol.sendPing()
-            timeout = protocol.factory.node.options.pong_timeout
-            self._wake_in(timeout if timeout > 0 else 10.0)
 
 
 class WebSocketFactory(LeanFactory):
@@ -220,37 +208,22 @@ class WebSocketFactory(LeanFactory):
         queue_max_size: int = 1048576,
         kept_headers: frozenset[str] = frozenset(),
     ) -> None:
-        super().__init__(reactor=node.clock, server="")
+        super().__init__(node.clock)
         self.node, self.turn, self.gate, self.origins = node, turn, gate, origins
         self.options, self.queue_max_size = options, queue_max_size
         self._kept = kept_headers
+        self.compresses = options.compression
         limit = options.message_size_limit
-        self._inflated_limit = options.decompressed_message_size_limit or 10 * limit
+        self.inflated_limit = options.decompressed_message_size_limit or 10 * limit
         self.setProtocolOptions(
             failByDrop=False,
             openHandshakeTimeout=0,
             closeHandshakeTimeout=CLOSE_TIMEOUT,
             maxMessagePayloadSize=limit,
             maxFramePayloadSize=limit,
-            perMessageCompressionAccept=self._accept_compression,
+            perMessageCompressionAccept=accept,
             allowNullOrigin=True,  # as any other: `greet` judges them
         )
-
-    def _accept_compression(self, offers: Sequence[object]) -> object:
-        """Negotiate deflate without context, in a small window (RFC 7692, 7.1)."""
-        if not self.options.compression:
-            return None
-        for offer in offers:
-            if isinstance(offer, PerMessageDeflateOffer):
-                wanted = offer.request_max_window_bits
-                return PerMessageDeflateOfferAccept(
-                    offer,
-                    request_no_context_takeover=True,
-                    no_context_takeover=True,
-                    window_bits=min(wanted, WINDOW_BITS) if wanted else WINDOW_BITS,
-                    max_message_size=self._inflated_limit,
-                )
-        return None
 
     def describe(self, request: Any, subprotocol: str | None) -> TransportInfo:
         """Say how a client came, from its request (1.1)."""
@@ -259,6 +232,8 @@ class WebSocketFactory(LeanFactory):
         encoding: Encoding = SUBPROTOCOLS.get(subprotocol or "", "json")
         if "protobuf" in asked:
             encoding = "protobuf"
+        if encoding not in WIRES:
+            raise ConnectionDeny(501, f"{encoding} is not implemented")
         own_pings = "true" in params.get("cf_ws_frame_ping_pong", ())
         headers = {
             name: (value,)
@@ -271,8 +246,17 @@ class WebSocketFactory(LeanFactory):
             name="websocket", protocol=encoding, pings=not own_pings, headers=headers
         )
 
-    def wire(self, info: TransportInfo, compressed: bool) -> Wire:
-        """Return the wire for a client."""
+    def wire(self, info: TransportInfo, deflate: Any) -> Wire:
+        """Return the wire for a client.
+
+        :param deflate: the extension as negotiated with it, or None.
+        """
         options = self.options
-        level = options.compression_level if compressed else 0
-        return websocket_json(level, options.compression_min_size)
+        wire = WIRES[info.protocol]
+        if deflate is None:
+            return wire()
+        return wire(
+            options.compression_level,
+            options.compression_min_size,
+            deflate.server_max_window_bits,
+        )

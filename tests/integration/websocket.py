@@ -52,6 +52,13 @@ class WebSocket:
 
     def __attrs_post_init__(self) -> None:
         self._socket = socket.create_connection(("127.0.0.1", self.port), PATIENCE)
+        try:
+            self._shake_hands()
+        except BaseException:
+            self.close()
+            raise
+
+    def _shake_hands(self) -> None:
         headers = {
             "Host": f"127.0.0.1:{self.port}",
             "Upgrade": "websocket",
@@ -67,7 +74,6 @@ class WebSocket:
         head, _, self._data = self._data.partition(b"\r\n\r\n")
         status = int(head.split(b" ")[1])
         if status != 101:
-            self.close()
             raise Refused(status)
 
     def close(self) -> None:

@@ -1,0 +1,99 @@
+"""Where the attributes of Autobahn's protocol live, so that few stay on instances.
+
+Autobahn gives each connection about a hundred.  The options and initial values go
+onto a class, what is seldom needed comes into being when asked for, and what only
+a handshake or a message needed is dropped after it.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from autobahn.twisted.websocket import WebSocketServerProtocol
+from autobahn.websocket.protocol import WebSocketProtocol
+
+__all__ = ["FORGET", "MISSING", "Lazy", "initial_values", "on_class"]
+
+#: Set while shaking hands; worthless afterwards.
+HANDSHAKE = frozenset(
+    {
+        *("http_request_data", "http_status_line", "http_headers"),
+        *("http_request_uri", "http_request_path", "http_request_params"),
+        *("http_request_host", "http_response_data", "websocket_protocols"),
+        *("websocket_origin", "websocket_extensions", "_wskey", "is_open"),
+        *("_transport_details", "openHandshakeTimeoutCall", "connected", "factory"),
+        "peer",
+    }
+)
+#: Set while a message is being read; worthless between messages.
+MESSAGE = frozenset(
+    {
+        *("utf8validator", "utf8validateLast", "utf8validateIncomingCurrentMessage"),
+        *("message_data", "message_is_binary", "message_data_total_length"),
+        *("frame_length", "frame_data", "current_frame_masker"),
+        *("control_frame_data", "_isMessageCompressed"),
+        *("maxMessagePayloadSize", "message_wire_size"),
+    }
+)
+FORGET = HANDSHAKE | MESSAGE
+#: What no attribute is equal to.
+MISSING = object()
+
+
+class Lazy:
+    """An attribute made when first asked for, and kept by the instance then."""
+
+    def __init__(self, make: Callable[[Any], object]) -> None:
+        self.make = make
+        self.name = ""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        if instance is None:
+            return self
+        value = instance.__dict__[self.name] = self.make(instance)
+        return value
+
+
+def initial_values(factory: Any) -> dict[str, object]:
+    """Return what this version of Autobahn gives a protocol of *factory*.
+
+    These are the plain values and the options.  What `Lazy` attributes of the
+    factory's protocol provide is left out.
+    """
+    probe = WebSocketServerProtocol()
+    probe.factory = factory
+    WebSocketProtocol._connectionMade(probe)
+    if probe.openHandshakeTimeoutCall is not None:
+        probe.openHandshakeTimeoutCall.cancel()
+        probe.openHandshakeTimeoutCall = None
+    values: dict[str, object] = {
+        # A function on a class would be bound.
+        name: staticmethod(value) if callable(value) else value
+        for name, value in vars(probe).items()
+        if name in probe.CONFIG_ATTRS
+        or isinstance(value, int | str | bytes | type(None))
+    }
+    lazy = [name for name in values if isinstance(_of(factory.protocol, name), Lazy)]
+    for name in (*lazy, "factory", "state"):
+        values.pop(name, None)
+    values.update(
+        websocket_version=13,
+        websocket_protocol_in_use=None,
+        current_frame=None,
+        inside_message=False,
+        send_queue=(),
+        websocket_extensions_in_use=[],
+    )
+    return values
+
+
+def _of(cls: type, name: str) -> object:
+    """Return an attribute of a class as it stands there."""
+    return next((vars(c)[name] for c in cls.__mro__ if name in vars(c)), None)
+
+
+def on_class(cls: type, values: dict[str, object]) -> type:
+    """Return a subclass of *cls* that has *values*."""
+    return type(cls.__name__, (cls,), values)

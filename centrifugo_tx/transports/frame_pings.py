@@ -1,0 +1,64 @@
+"""Pings by WebSocket frames, for clients that asked for them (client protocol, 1.1)."""
+
+from typing import Protocol
+
+from attrs import define
+
+from ..core import Client, Node
+from ..protocol.codes import CONNECTION_CLOSED
+
+__all__ = ["FramePings"]
+
+#: Seconds between pings, and for a pong, where the options switch these off.
+INTERVAL, TIMEOUT = 25.0, 10.0
+
+
+class Pinged(Protocol):
+    """What is used of a connection."""
+
+    client: Client
+
+    def sendPing(self) -> None:
+        """Send a ping frame."""
+
+
+@define(eq=False)
+class FramePings:
+    """Closes a connection whose peer does not answer a ping in time."""
+
+    _node: Node
+    _protocol: Pinged
+    tick: int = 0
+    _next: float = 0.0
+    _waiting: bool = False
+
+    def start(self) -> None:
+        """Send the first ping when the interval is over."""
+        self._next = self._node.clock.seconds() + self._interval
+        self._node.wheel.set(self, self._next)
+
+    def stop(self) -> None:
+        """Send no more."""
+        self._node.wheel.forget(self)
+
+    def ponged(self) -> None:
+        """Take note that the peer answered."""
+        if self._waiting:
+            self._waiting = False
+            self._node.wheel.set(self, self._next)
+
+    def wake(self, now: float) -> None:
+        """Ping, or give the peer up."""
+        if self._waiting:
+            self._protocol.client.close(CONNECTION_CLOSED)
+            return
+        self._waiting = True
+        self._next = now + self._interval
+        timeout = self._node.options.pong_timeout
+        self._node.wheel.set(self, now + (timeout if timeout > 0 else TIMEOUT))
+        self._protocol.sendPing()
+
+    @property
+    def _interval(self) -> float:
+        interval = self._node.options.ping_interval
+        return interval if interval > 0 else INTERVAL
