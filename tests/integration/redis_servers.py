@@ -107,7 +107,8 @@ class Server:
     def wait_until_ready(self) -> None:
         """Wait until it answers."""
         until = time.monotonic() + 10
-        while time.monotonic() < until:
+        assert self._process is not None
+        while time.monotonic() < until and self._process.poll() is None:
             try:
                 with socket.create_connection(("127.0.0.1", self._plain_port)) as plain:
                     plain.sendall(b"PING\r\n")

@@ -46,7 +46,7 @@ def client_connections(
         clientCertificate=own,
         extraCertificateOptions={
             "raiseMinimumTo": TLSVersion.TLSv1_2,
-            "extraCertChain": [each.original for each in chain],
+            "extraCertChain": [each.original for each in chain] or None,
         },
     )
     return creator
