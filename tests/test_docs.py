@@ -6,6 +6,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from centrifugo_tx.config.reference import restructured
+
 DOCS = Path(__file__).parents[1] / "docs"
 
 
@@ -34,3 +36,12 @@ class BuildTests(SynchronousTestCase):
             text=True,
         )
         self.assertEqual((built.returncode, built.stderr), (0, ""))
+
+
+class ReferenceTests(SynchronousTestCase):
+    """The reference is made from the options themselves."""
+
+    def test_up_to_date(self) -> None:
+        """``make docs`` would change nothing."""
+        written = (DOCS / "configuration.rst").read_text()
+        self.assertEqual(written, restructured())
