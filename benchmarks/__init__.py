@@ -1,0 +1,1 @@
+"""Figures of the server beside those of what it is built on."""

@@ -1,0 +1,52 @@
+"""Plain Autobahn: python -m benchmarks.baselines.autobahn_server PORT
+
+A message that is a number is answered by a text of so many bytes to everybody; any
+other is decoded as a command, and answered by a reply as short as ours.
+"""
+
+import json
+import sys
+from typing import Any
+
+from autobahn.twisted.websocket import (
+    WebSocketServerFactory,
+    WebSocketServerProtocol,
+)
+from twisted.internet import reactor
+
+__all__: list[str] = []
+
+connections: "dict[Connection, None]" = {}
+
+
+class Connection(WebSocketServerProtocol):  # type: ignore[misc]  # untyped
+    """Sends with `sendMessage`, as Autobahn's documentation has it."""
+
+    def onOpen(self) -> None:
+        connections[self] = None
+
+    def onClose(self, *reason: object) -> None:
+        connections.pop(self, None)
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        command = json.loads(payload)
+        if isinstance(command, int):
+            text = b"x" * command
+            for connection in connections:
+                connection.sendMessage(text)
+        else:
+            reply = {"id": command["id"], "publish": {}}
+            self.sendMessage(json.dumps(reply).encode())
+
+
+def main() -> None:
+    """Serve until the process is ended."""
+    factory = WebSocketServerFactory()
+    factory.protocol = Connection
+    listening: Any = reactor
+    listening.listenTCP(int(sys.argv[1]), factory, 4096, "127.0.0.1")
+    listening.run()
+
+
+if __name__ == "__main__":
+    main()
