@@ -3,15 +3,24 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 
+from ..options import Answer
 from ..transports.handover import take_over
+from .heads import head_of
+from .posts import Post, read_post
+from .request import FAILED, Handler
 
 __all__ = ["Channel"]
 
 #: Seconds in which a refused body may still arrive and is ignored.
 LINGER = 2
+#: Bytes of requests that may wait behind one whose answer takes time.
+HELD_LIMIT = 65536
 
 
 class Channel(HTTPChannel):  # type: ignore[misc]  # untyped
@@ -23,9 +32,90 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # untyped
 
     transport: Any
     _networkProducer: Any
+    _log = Logger()
+    _disconnected = False
+    #: What came while a handler takes its time over a quick request.
+    _held: bytes | None = None
 
     def resetTimeout(self) -> None:
         """Do nothing, so that the site's timeout bounds a whole request."""
+
+    def dataReceived(self, data: bytes) -> None:
+        """Answer plain POST requests at once; leave the rest to Twisted Web."""
+        if self._held is not None:
+            self._held += data
+            if len(self._held) > HELD_LIMIT:
+                self.transport.pauseProducing()
+            return
+        if data.startswith(b"POST ") and self._between_requests():
+            data = self._answer_posts(data)
+        if data:
+            super().dataReceived(data)
+
+    def _between_requests(self) -> bool:
+        return (
+            not self.requests
+            and not self._buffer
+            and self.line_mode
+            and self._HTTPChannel__first_line
+        )
+
+    def _answer_posts(self, data: bytes) -> bytes:
+        """Answer the requests at the start of *data*; return what is left of it."""
+        answers = b""
+        while data and (found := read_post(data)) is not None:
+            post, path, size = found
+            handler = self.site.handlers.get(path)
+            if handler is None or len(post.content.getbuffer()) > self.site.body_limit(
+                path
+            ):
+                break
+            data = data[size:]
+            answer = self._handle(handler, post)
+            if isinstance(answer, Deferred):
+                if answers:
+                    self.transport.write(answers)
+                self._wait_for(answer, data)
+                return b""
+            answers += head_of(answer, self.site.reactor.seconds()) + answer.body
+        if answers:
+            self.transport.write(answers)
+            self.setTimeout(self.site.timeOut)  # for the next request
+        return data
+
+    def _handle(self, handler: Handler, post: Post) -> "Answer | Deferred[Answer]":
+        try:
+            return handler(post)
+        except Exception:
+            return self._failed(Failure())
+
+    def _failed(self, failure: Failure) -> Answer:
+        self._log.failure("a request failed", failure)
+        return FAILED
+
+    def _wait_for(self, answer: "Deferred[Answer]", data: bytes) -> None:
+        """Hold *data* and what comes until the answer is there; answers keep order."""
+        self._held = data
+        self.setTimeout(None)  # now it is the server that is slow
+
+        def done(found: Answer) -> None:
+            held, self._held = self._held or b"", None
+            if self.transport is None or self._disconnected:
+                return
+            self.transport.write(
+                head_of(found, self.site.reactor.seconds()) + found.body
+            )
+            self.setTimeout(self.site.timeOut)
+            self.transport.resumeProducing()
+            if held:
+                self.dataReceived(held)
+
+        answer.addErrback(self._failed).addCallback(done)
+
+    def connectionLost(self, reason: Any) -> None:
+        """Let nothing be written any more."""
+        self._disconnected = True
+        super().connectionLost(reason)
 
     def allHeadersReceived(self) -> None:
         """Look for an upgrade and for a body that is too large."""
@@ -55,7 +145,8 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # untyped
             b"Connection: close\r\nContent-Length: 0\r\n\r\n"
         )
         self.length = None
-        self.rawDataReceived = self.dataReceived = _ignore
+        self.rawDataReceived = _ignore
+        self.dataReceived = _ignore  # type: ignore[method-assign]  # for good
         self.setTimeout(LINGER)
 
 

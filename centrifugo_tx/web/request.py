@@ -1,25 +1,23 @@
 """HTTP requests that go to a function by their exact path."""
 
 from collections.abc import Callable
-from http import HTTPStatus
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.http import datetimeToString
 from twisted.web.server import Request
 
 from ..options import Answer
+from .heads import head_of
 
-__all__ = ["Handler", "QuickRequest"]
+__all__ = ["FAILED", "Handler", "QuickRequest"]
 
 #: Answers a request, now or later.
 Handler = Callable[[Any], "Answer | Deferred[Answer]"]
 
-_REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 _NOT_FOUND = Answer(404, b"404 page not found\n", "text/plain; charset=utf-8")
-_FAILED = Answer(500, b"Internal Server Error\n", "text/plain; charset=utf-8")
+FAILED = Answer(500, b"Internal Server Error\n", "text/plain; charset=utf-8")
 
 
 class QuickRequest(Request):  # type: ignore[misc]  # untyped
@@ -73,7 +71,7 @@ class QuickRequest(Request):  # type: ignore[misc]  # untyped
 
     def _fail(self, failure: Failure) -> None:
         self._log.failure("{path} failed", failure, path=self._path())
-        self._answer(_FAILED)
+        self._answer(FAILED)
 
     def _answer(self, answer: Answer) -> None:
         if self._disconnected or self.startedWriting:
@@ -87,35 +85,13 @@ class QuickRequest(Request):  # type: ignore[misc]  # untyped
             self.write(b"" if self.method == b"HEAD" else body)
             self.finish()
             return
-        head = b"%b %d %b\r\nDate: %b\r\nContent-Length: %d\r\n" % (
+        # The channel has decided in the headers whether the connection persists.
+        head = head_of(
+            answer,
+            self.site.reactor.seconds(),
             self.clientproto,
-            answer.status,
-            _REASONS.get(answer.status, b"Unknown"),
-            _date.now(self.site.reactor.seconds()),
-            len(body),
+            self.responseHeaders.getAllRawHeaders(),
         )
-        if answer.content_type:
-            head += b"Content-Type: %b\r\n" % answer.content_type.encode()
-        # The channel has decided whether the connection persists.
-        for name, values in self.responseHeaders.getAllRawHeaders():
-            if name.lower() == b"connection":
-                head += b"Connection: %b\r\n" % values[0]
         self.startedWriting = 1
-        self.channel.write(head + b"\r\n" + (b"" if self.method == b"HEAD" else body))
+        self.channel.write(head + (b"" if self.method == b"HEAD" else body))
         self.finish()
-
-
-class _Date:
-    """The Date header, made once a second."""
-
-    _second = -1
-    _text = b""
-
-    def now(self, seconds: float) -> bytes:
-        second = int(seconds)
-        if second != self._second:
-            self._second, self._text = second, datetimeToString(second)
-        return self._text
-
-
-_date = _Date()

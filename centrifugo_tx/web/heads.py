@@ -1,0 +1,54 @@
+"""Heads of HTTP/1.1 answers."""
+
+from collections.abc import Iterable
+from http import HTTPStatus
+
+from twisted.web.http import datetimeToString
+
+from ..options import Answer
+
+__all__ = ["head_of"]
+
+_REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
+
+
+def head_of(
+    answer: Answer,
+    now: float,
+    version: bytes = b"HTTP/1.1",
+    more: Iterable[tuple[bytes, list[bytes]]] = (),
+) -> bytes:
+    """Return status line and headers of *answer*, with the empty line.
+
+    :param now: seconds since 1970.
+    :param more: other headers, by name.
+    """
+    head = b"%b %d %b\r\nDate: %b\r\nContent-Length: %d\r\n" % (
+        version,
+        answer.status,
+        _REASONS.get(answer.status, b"Unknown"),
+        _date.at(now),
+        len(answer.body),
+    )
+    if answer.content_type:
+        head += b"Content-Type: %b\r\n" % answer.content_type.encode()
+    for name, values in more:
+        for value in values:
+            head += b"%b: %b\r\n" % (name, value)
+    return head + b"\r\n"
+
+
+class _Date:
+    """The Date header, made once a second."""
+
+    _second = -1
+    _text = b""
+
+    def at(self, seconds: float) -> bytes:
+        second = int(seconds)
+        if second != self._second:
+            self._second, self._text = second, datetimeToString(second)
+        return self._text
+
+
+_date = _Date()
