@@ -14,7 +14,15 @@ from unittest import SkipTest
 
 from attrs import define, field
 
-__all__ = ["Server", "debian_redis", "free_port", "shared", "valkey"]
+__all__ = [
+    "ClusterOfSix",
+    "Server",
+    "Watched",
+    "debian_redis",
+    "free_port",
+    "shared",
+    "valkey",
+]
 
 
 def free_port() -> int:
@@ -172,3 +180,129 @@ def shared(program: str, *settings: Sequence[str]) -> Server:
     if key not in _shared:
         _shared[key] = Server(program, {each[0]: each[1] for each in settings}).start()
     return _shared[key]
+
+
+@define(eq=False)
+class Watched:
+    """A master, two replicas, and three Sentinels that watch them."""
+
+    servers: list[Server] = field(init=False)
+    sentinels: list[Server] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        program, fast = debian_redis(), {"repl-diskless-sync-delay": "0"}
+        master = Server(program, dict(fast)).start()
+        copy = {"replicaof": f"127.0.0.1 {master.port}", **fast}
+        replicas = [Server(program, dict(copy)) for _ in range(2)]
+        for replica in replicas:
+            replica.start()
+        self.servers = [master, *replicas]
+        self.sentinels = [self._sentinel(program, master) for _ in range(3)]
+        _wait(
+            lambda: all(
+                self.state(each)["num-slaves"] == b"2"
+                and self.state(each)["num-other-sentinels"] == b"2"
+                and self.state(each)["flags"] == b"master"
+                for each in self.sentinels
+            )
+        )
+
+    @staticmethod
+    def _sentinel(program: str, master: Server) -> Server:
+        config = (
+            f"sentinel monitor m 127.0.0.1 {master.port} 2\n"
+            "sentinel down-after-milliseconds m 500\n"
+            "sentinel failover-timeout m 3000\n"
+        )
+        return Server(program, sentinel=config).start()
+
+    @staticmethod
+    def state(sentinel: Server) -> dict[str, bytes]:
+        """Return what a Sentinel knows of the master."""
+        told = sentinel.call("SENTINEL", "MASTER", "m")
+        return dict(zip([each.decode() for each in told[::2]], told[1::2], strict=True))
+
+    @property
+    def address(self) -> str:
+        """The Sentinels, as one address."""
+        first, *others = (each.address for each in self.sentinels)
+        more = "".join(f"&addr={each}" for each in others)
+        return f"redis+sentinel://{first}?sentinel_master_name=m{more}"
+
+    @property
+    def master(self) -> Server:
+        """The server that the Sentinels take for the master."""
+        port = int(self.state(self.sentinels[0])["port"])
+        [found] = [each for each in self.servers if each.port == port]
+        return found
+
+    def stop(self) -> None:
+        """End all of them."""
+        for each in (*self.sentinels, *self.servers):
+            each.stop()
+
+
+@define(eq=False)
+class ClusterOfSix:
+    """Three masters and their replicas."""
+
+    nodes: list[Server] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        program, client = debian_redis(), debian_redis("redis-cli")
+        settings = {
+            "cluster-enabled": "yes",
+            "cluster-node-timeout": "1000",
+            "cluster-replica-validity-factor": "0",
+            "repl-ping-replica-period": "1",
+            "repl-diskless-sync-delay": "0",
+        }
+        self.nodes = [Server(program, dict(settings)).start() for _ in range(6)]
+        addresses = [each.address for each in self.nodes]
+        subprocess.run(
+            [
+                *(client, "--cluster", "create", *addresses),
+                *("--cluster-replicas", "1", "--cluster-yes"),
+            ],
+            check=True,
+            capture_output=True,
+            timeout=60,
+        )
+        _wait(lambda: all(self._settled(each) for each in self.nodes))
+
+    @staticmethod
+    def _settled(node: Server) -> bool:
+        info = node.call("CLUSTER", "INFO").decode()
+        table = node.call("CLUSTER", "SLOTS")
+        return "cluster_state:ok" in info and all(len(each) == 4 for each in table)
+
+    def slots(self) -> list[Any]:
+        """Return who serves what, as a node that is up says."""
+        for node in self.nodes:
+            try:
+                table: list[Any] = node.call("CLUSTER", "SLOTS")
+            except OSError:
+                continue
+            return table
+        raise RuntimeError("no node is up")
+
+    def master_of(self, slot: int) -> Server:
+        """Return the node that serves *slot*."""
+        for first, last, master, *_ in self.slots():
+            if first <= slot <= last:
+                [found] = [each for each in self.nodes if each.port == master[1]]
+                return found
+        raise RuntimeError(f"nobody serves {slot}")
+
+    def stop(self) -> None:
+        """End all of them."""
+        for each in self.nodes:
+            each.stop()
+
+
+def _wait(condition: Any) -> None:
+    until = time.monotonic() + 20
+    while not condition():
+        if time.monotonic() > until:
+            raise RuntimeError("the servers do not get ready")
+        time.sleep(0.05)

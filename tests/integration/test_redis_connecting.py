@@ -190,7 +190,7 @@ class Encrypted(ConnectingCase):
 
     async def test_plain_server(self) -> None:
         """A server that does not speak TLS is not talked to in plain text."""
-        await self.fails(address=[f"rediss://{self.server.address}"])
+        await self.fails(address=[f"rediss://{self.server.address}"], io_timeout=0.5)
 
     async def test_encrypted_server(self) -> None:
         """A server that speaks only TLS fails a plain start clearly."""

@@ -1,0 +1,169 @@
+"""The Redis engine on a master that Sentinels watch, and that fails."""
+
+from typing import Any
+
+from centrifugo_tx.engines.redis import topology
+from centrifugo_tx.errors import BrokerUnavailable
+from centrifugo_tx.interfaces import Engine
+from centrifugo_tx.options import HistoryQuery
+
+from ..contracts.broker import HISTORY, data
+from ..contracts.doubles import Mailbox, Receiver
+from .redis_case import RedisCase, until
+from .redis_servers import Server, Watched
+
+_watched: Watched | None = None
+
+
+def setUpModule() -> None:
+    """Start a master, two replicas and three Sentinels."""
+    global _watched
+    _watched = Watched()
+
+
+def tearDownModule() -> None:
+    """End them."""
+    assert _watched is not None
+    _watched.stop()
+
+
+class Failover(RedisCase):
+    """The master changes."""
+
+    timeout = 60
+
+    def make_server(self) -> Server:
+        """Return the master."""
+        assert _watched is not None
+        self.watched = _watched
+        return _watched.master
+
+    async def begin(self) -> tuple[Engine, Receiver, Mailbox]:
+        """Make an engine that is subscribed to a channel with history."""
+        receiver, mailbox = Receiver(), Mailbox()
+        engine = await self.make_engine(
+            receiver, mailbox=mailbox, address=[self.watched.address]
+        )
+        await engine.broker.subscribe("room:7")
+        await engine.broker.publish("room:7", data(1), HISTORY)
+        await receiver.grown(receiver.deliveries, 1)
+        await until(self.copied, 30)
+        return engine, receiver, mailbox
+
+    def copied(self) -> bool:
+        """Whether all servers have the stream."""
+        key = f"{self.prefix}.stream.room:7"
+        return all(each.call("EXISTS", key) for each in self.watched.servers)
+
+    async def goes_on(
+        self, engine: Engine, receiver: Receiver, mailbox: Mailbox
+    ) -> None:
+        """See that the stream goes on, is heard again, and nodes can talk."""
+        await until(lambda: receiver.gaps == ["room:7"], 30)
+        failures = 0
+        while True:
+            try:
+                published = await engine.broker.publish("room:7", data(2), HISTORY)
+                break
+            except BrokerUnavailable:
+                failures += 1
+                await until(lambda: True)
+        self.assertEqual(published.position.offset, 2)
+        await receiver.grown(receiver.deliveries, 2)
+        history = await engine.broker.history("room:7", HistoryQuery(-1))
+        self.assertEqual([each.offset for each in history.publications], [1, 2])
+        await until(lambda: len(mailbox.messages) > 0 or self.say(engine), 30)
+
+    def say(self, engine: Engine) -> bool:
+        """Say something to all nodes."""
+        engine.controller.publish(b"hello").addErrback(lambda _: None)
+        return False
+
+    async def test_master_killed(self) -> None:
+        """When the master dies the engine follows the Sentinels to the next one."""
+        engine, receiver, mailbox = await self.begin()
+        old = self.watched.master
+        old.kill()
+        failed = engine.broker.publish("room:7", data(9), HISTORY)
+        await self.assertFailure(failed, BrokerUnavailable)
+        await until(lambda: self.watched.master is not old, 30)
+        await self.goes_on(engine, receiver, mailbox)
+        old.start()
+
+    async def test_ordered(self) -> None:
+        """A failover that was ordered is followed, too."""
+        engine, receiver, mailbox = await self.begin()
+        await until(self.can_fail_over, 30)
+        await self.goes_on(engine, receiver, mailbox)
+
+    def can_fail_over(self) -> bool:
+        """Order a failover, if the Sentinels are ready for one."""
+        try:
+            self.watched.sentinels[0].call("SENTINEL", "FAILOVER", "m")
+        except Exception:
+            return False
+        return True
+
+    async def test_demoted(self) -> None:
+        """A master that only was demoted is left when it refuses to be written to."""
+        engine, *_ = await self.begin()
+        for sentinel in self.watched.sentinels:
+            sentinel.pause()
+        try:
+            other = next(
+                each for each in self.watched.servers if each is not self.server
+            )
+            self.server.call("REPLICAOF", "127.0.0.1", other.port)
+            failed = engine.broker.publish("room:7", data(9), HISTORY)
+            await self.assertFailure(failed, BrokerUnavailable)
+            self.server.call("REPLICAOF", "NO", "ONE")
+        finally:
+            for sentinel in self.watched.sentinels:
+                sentinel.resume()
+        await until(lambda: self.written(engine), 30)
+
+    def written(self, engine: Engine) -> bool:
+        """Try to publish; whether that worked at an earlier call."""
+        done: list[Any] = self.__dict__.setdefault("done", [])
+        engine.broker.publish("room:7", data(3), HISTORY).addCallbacks(
+            done.append, lambda _: None
+        )
+        return bool(done)
+
+    async def test_unheard_of_change(self) -> None:
+        """A change that no Sentinel told of is found by asking."""
+        self.patch(topology, "POLL", 0.2)
+        engine, receiver, mailbox = await self.begin()
+        route = engine.broker._shards.all[0]._route  # type: ignore[attr-defined]
+        await route._events.stop()
+        await until(self.can_fail_over, 30)
+        await self.goes_on(engine, receiver, mailbox)
+
+
+class NoSentinel(RedisCase):
+    """No Sentinel can be asked."""
+
+    def make_server(self) -> Server:
+        """Return the master."""
+        assert _watched is not None
+        self.watched = _watched
+        return _watched.master
+
+    async def test_unknown_master(self) -> None:
+        """A master that no Sentinel knows stops the start."""
+        address = self.watched.address.replace("master_name=m", "master_name=x")
+        failed = self.make_engine(address=[address])
+        with self.assertRaises(BrokerUnavailable) as caught:
+            await failed
+        self.assertIn("knows no master 'x'", str(caught.exception))
+
+    async def test_one_is_enough(self) -> None:
+        """As long as one Sentinel can be asked the master is found."""
+        for sentinel in self.watched.sentinels[:2]:
+            sentinel.kill()
+        try:
+            engine = await self.make_engine(address=[self.watched.address])
+            await engine.broker.publish("room:7", data(1), HISTORY)
+        finally:
+            for sentinel in self.watched.sentinels[:2]:
+                sentinel.start()
