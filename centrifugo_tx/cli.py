@@ -319,10 +319,11 @@ def _serve(options: argparse.Namespace) -> None:
     from twisted.web.server import Site
     from twisted.web.static import File
 
-    reactor.listenTCP(options.port, Site(File(options.dir)), interface=options.address)
-    print(
-        f"start serving {options.dir} on {options.address}:{options.port}", flush=True
+    port = reactor.listenTCP(
+        options.port, Site(File(options.dir)), interface=options.address
     )
+    where = f"{options.address}:{port.getHost().port}"
+    print(f"start serving {options.dir} on {where}", flush=True)
     reactor.run()
 
 

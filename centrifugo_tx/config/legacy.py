@@ -185,15 +185,16 @@ def _is_old(name: str, value: object) -> bool:
         return any(map(_is_old_item, value))
     if name in ("pid_file", "enable_unreleased_features"):
         return False
-    if name in _TODAY:
-        return not isinstance(value, Mapping) and value is not None
+    if name in _TODAY and (isinstance(value, Mapping) or value is None):
+        return False
     return (
         name == VERSION
         or name in _RENAMED
         or name in _GONE
         or name.startswith(_GONE_PREFIXES)
         or name in _flat_names()
-        or name in ("namespaces", "rpc_namespaces", "redis_host", "redis_port")
+        or name
+        in ("broker", "namespaces", "rpc_namespaces", "redis_host", "redis_port")
         or name.startswith(("proxy_", "granular_proxy"))
         or name.endswith("_proxy_name")
         or name in channel_options()

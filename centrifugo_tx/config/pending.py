@@ -54,8 +54,8 @@ REFUSED = frozenset(
     }
 )
 
-#: What the engines understand.
-_BACKENDS = frozenset({"memory", "redis"})
+#: Types of brokers that are to come.
+_BACKENDS = frozenset({"nats", "postgres", "redisnats"})
 
 
 def ignored(config: Config) -> list[str]:
@@ -73,7 +73,7 @@ def refused(config: Config) -> list[str]:
     for section in ("broker", "presence_manager"):
         user = section if getattr(config, section).enabled else "engine"
         path = f"{user}.type"
-        if getattr(config, user).type not in _BACKENDS and path not in found:
+        if getattr(config, user).type in _BACKENDS and path not in found:
             found.append(path)
     return [
         f"{path}: is not implemented yet, and the server would not do without it what"

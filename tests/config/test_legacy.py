@@ -105,6 +105,11 @@ class NameTests(SynchronousTestCase):
             self.assertTrue(getattr(modern(**{name: True}), name).enabled)
             self.assertEqual(modernize({name: {"enabled": True}})[1], [])
 
+    def test_no_old_name(self) -> None:
+        """A scalar under a name that never was a flat one is left as it is."""
+        tree = {"http_server": 5, "client": "x"}
+        self.assertEqual(modernize(tree), (tree, []))
+
     def test_today_wins(self) -> None:
         """A path of today in the same file goes before."""
         tree = {"api_key": "old", "http_api": {"key": "new"}}
