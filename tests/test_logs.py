@@ -1,0 +1,144 @@
+"""Log lines (operations, 5)."""
+
+import json
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from twisted.logger import LogEvent, Logger, LogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+from centrifugo_tx.logs import observer, open_log
+
+
+class LogCase(SynchronousTestCase):
+    """Something that looks at log lines."""
+
+    def setUp(self) -> None:
+        self.stream = StringIO()
+
+    def logger(
+        self, level: str = "info", colored: bool = False, namespace: str = "a"
+    ) -> Logger:
+        """Return a logger whose events pass an observer of this level."""
+        publisher = LogPublisher(observer(level, self.stream, colored))
+        return Logger(namespace, observer=publisher)
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Return what was written, as JSON."""
+        return [json.loads(line) for line in self.stream.getvalue().splitlines()]
+
+
+class JSONTests(LogCase):
+    """One JSON object per line."""
+
+    def test_line(self) -> None:
+        """Level, time and message come first, then the fields."""
+        self.logger().info("client {client} closed", client="c1", code=3000, odd={1})
+        (line,) = self.lines()
+        self.assertEqual(list(line)[:3], ["level", "time", "message"])
+        self.assertEqual(line["level"], "info")
+        self.assertRegex(line["time"], r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")
+        self.assertEqual(line["message"], "client c1 closed")
+        self.assertEqual((line["client"], line["code"]), ("c1", 3000))
+        self.assertEqual(line["odd"], "{1}")
+        self.assertFalse([name for name in line if name.startswith("log_")])
+
+    def test_one_line(self) -> None:
+        """Line breaks in values stay inside the line."""
+        self.logger().info("a\nb {c}", c="d\ne")
+        self.assertEqual(len(self.lines()), 1)
+
+    def test_failure(self) -> None:
+        """A failure is in the field ``error``."""
+        log = self.logger()
+        try:
+            raise ValueError("broken")
+        except ValueError:
+            log.failure("it went wrong")
+        (line,) = self.lines()
+        self.assertEqual((line["level"], line["message"]), ("fatal", "it went wrong"))
+        self.assertIn("ValueError: broken", line["error"])
+
+    def test_fields_do_not_replace(self) -> None:
+        """A field cannot pass for the message."""
+        self.logger().warn("said", message="other", time="never")
+        (line,) = self.lines()
+        self.assertEqual((line["level"], line["message"]), ("warn", "said"))
+
+
+class LevelTests(LogCase):
+    """What is let through."""
+
+    def test_levels(self) -> None:
+        """A level lets through itself and what is worse."""
+        names = ["debug", "info", "warn", "error", "critical"]
+        for level, first in (
+            ("trace", 0),
+            ("debug", 0),
+            ("INFO", 1),
+            ("warn", 2),
+            ("error", 3),
+            ("fatal", 4),
+            ("none", 5),
+            ("unknown", 1),
+        ):
+            self.stream = StringIO()
+            log = self.logger(level)
+            for name in names:
+                getattr(log, name)("said")
+            shown = [line["level"] for line in self.lines()]
+            expected = [name.replace("critical", "fatal") for name in names[first:]]
+            self.assertEqual(shown, expected, level)
+
+    def test_framework(self) -> None:
+        """At info, the framework's own news are left out, its warnings not."""
+        log = self.logger("info", namespace="twisted.internet.tcp")
+        log.info("starting")
+        log.warn("odd")
+        self.assertEqual([line["message"] for line in self.lines()], ["odd"])
+        self.logger("debug", namespace="twisted.internet.tcp").info("starting")
+        self.assertEqual(len(self.lines()), 2)
+
+
+class ConsoleTests(LogCase):
+    """Lines for a terminal."""
+
+    def test_line(self) -> None:
+        """Time, a colored mark, message, fields."""
+        self.logger(colored=True).warn("said {what}", what="a")
+        self.assertRegex(
+            self.stream.getvalue(),
+            r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \x1b\[33m\[WRN\]\x1b\[0m said a "
+            r"\x1b\[36mwhat=\x1b\[0ma\n$",
+        )
+
+    def test_failure(self) -> None:
+        """A traceback follows on lines of its own."""
+        log = self.logger(colored=True)
+        try:
+            raise ValueError("broken")
+        except ValueError:
+            log.failure("it went wrong")
+        self.assertIn("ValueError: broken", self.stream.getvalue())
+
+
+class FileTests(SynchronousTestCase):
+    """Where lines go."""
+
+    def test_append(self) -> None:
+        """A file is appended to."""
+        path = Path(self.mktemp())
+        path.write_text("before\n")
+        with open_log(str(path)) as stream:
+            Logger("a", observer=observer("info", stream, False)).info("said")
+        self.assertEqual(len(path.read_text().splitlines()), 2)
+
+    def test_gone(self) -> None:
+        """A stream that is gone does not stop the server."""
+        stream = StringIO()
+        write = observer("info", stream, False)
+        stream.close()
+        event: LogEvent = {"log_time": 0.0, "log_format": "said", "log_namespace": "a"}
+        write(event)
+        self.assertTrue(stream.closed)
