@@ -24,7 +24,7 @@ def acceptable(data: Raw, format: str) -> bool:
     try:
         _any(payload)
         payload.decode()
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     stripped = payload.strip(_SPACE)
     return format == "json" or (stripped[:1] == b"{" and stripped[-1:] == b"}")

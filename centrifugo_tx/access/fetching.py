@@ -1,6 +1,6 @@
 """Small documents over HTTP."""
 
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import ITransport
@@ -31,9 +31,14 @@ def fetcher(reactor: Any) -> Fetch:
 
     def fetch(url: str) -> "Deferred[bytes]":
         answered: Deferred[Any] = agent.request(b"GET", url.encode("ascii"))
-        return answered.addCallback(_read).addTimeout(TIMEOUT, reactor)
+        answered.addCallback(_read)
+        return answered.addTimeout(TIMEOUT, reactor, onTimeoutCancel=_too_slow)
 
     return fetch
+
+
+def _too_slow(outcome: object, timeout: float) -> NoReturn:
+    raise TimeoutError(f"no whole answer within {timeout} s")
 
 
 def _read(response: Any) -> "Deferred[bytes]":

@@ -169,19 +169,26 @@ def _verification_key(described: _Key, whole: dict[str, Any]) -> VerificationKey
         parts raise what PyJWT raises for them.
     """
     key: object
+    allowed: frozenset[str] = frozenset()
     if described.kty == "RSA":
         key, allowed = RSAAlgorithm.from_jwk(whole), RSA
     elif described.kty == "EC":
-        key, allowed = ECAlgorithm.from_jwk(whole), frozenset[str]()
+        key = ECAlgorithm.from_jwk(whole)
         if isinstance(key, EllipticCurvePublicKey) and key.curve.name in CURVES:
             allowed = frozenset({CURVES[key.curve.name]})
     elif described.kty == "OKP":
-        key, allowed = OKPAlgorithm.from_jwk(whole), frozenset({"EdDSA"})
+        key = OKPAlgorithm.from_jwk(whole)
+        # Newer servers name it after the curve (RFC 9864, 2.2).
+        allowed = frozenset({"EdDSA", "Ed25519"})
     else:
         raise ValueError(f"unknown kind of key {described.kty:.20}")
+    if described.alg:
+        allowed &= {described.alg}
     if not isinstance(key, _PUBLIC) or not allowed:
         raise ValueError("it is no public key that tokens are verified with")
-    return VerificationKey(key, allowed & {described.alg} if described.alg else allowed)
+    if isinstance(key, Ed25519PublicKey):
+        allowed = frozenset({"EdDSA"})
+    return VerificationKey(key, allowed)
 
 
 def _clean(url: str) -> bool:

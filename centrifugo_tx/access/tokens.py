@@ -3,12 +3,12 @@
 import re
 from base64 import b64decode, urlsafe_b64decode
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Any, Protocol
 
 import msgspec
 import re2
 from attrs import define, field, frozen
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
@@ -146,9 +146,12 @@ def public_key(pem: str) -> object:
 
     :raises ValueError: there is none.
     """
-    if "CERTIFICATE" in pem:
-        return load_pem_x509_certificate(pem.encode()).public_key()
-    return load_pem_public_key(pem.encode())
+    try:
+        if "CERTIFICATE" in pem:
+            return load_pem_x509_certificate(pem.encode()).public_key()
+        return load_pem_public_key(pem.encode())
+    except UnsupportedAlgorithm as error:
+        raise ValueError(str(error)) from None
 
 
 @frozen(eq=False)
@@ -292,12 +295,10 @@ def _check_signature(token: _Token, keys: Sequence[VerificationKey]) -> None:
     if not usable:
         raise InvalidToken(f"algorithm {name:.20} is not enabled")
     algorithm = _ALGORITHMS[name]
-    for key in usable:
-        # A key may be too short for the algorithm's hash.
-        with suppress(ValueError):
-            if algorithm.verify(token.signed, key.key, token.signature):
-                return
-    raise InvalidToken("the signature is wrong")
+    if not any(
+        algorithm.verify(token.signed, key.key, token.signature) for key in usable
+    ):
+        raise InvalidToken("the signature is wrong")
 
 
 def _groups_of(match: Any) -> dict[str, str]:

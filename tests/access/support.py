@@ -1,10 +1,11 @@
 """A client double, tokens, and a policy made of options."""
 
-from base64 import b64encode
+import json
+from base64 import b64encode, urlsafe_b64encode
 from typing import Any
 
-import jwt
 from attrs import define, field
+from jwt.algorithms import get_default_algorithms
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -28,6 +29,10 @@ from ..support import MemoryTransport
 
 NOW = 1_000_000_000
 KEY = "a-secret-that-is-long-enough-for-hmac-with-any-of-the-sha-2-hashes"
+#: Something that is on.
+OPTIONS = dict[str, Any]
+
+_ALGORITHMS = get_default_algorithms()
 
 
 @implementer(IClient)
@@ -51,9 +56,31 @@ class Visitor:
         return EMPTY
 
 
-def token(key: Any = KEY, algorithm: str = "HS256", **claims: Any) -> str:
-    """Return a signed token."""
-    return jwt.encode(claims, key, algorithm)
+def token(
+    claims: OPTIONS | bytes,
+    key: Any = KEY,
+    algorithm: str = "HS256",
+    header: OPTIONS | bytes = b"",
+) -> str:
+    """Return a signed token; nothing in it need make sense.
+
+    *header* is laid over the algorithm, or stands in its place.
+    """
+    if not isinstance(header, bytes) or not header:
+        header = _json({"alg": algorithm, **(header or {})})
+    payload = claims if isinstance(claims, bytes) else _json(claims)
+    signed = f"{_base64url(header)}.{_base64url(payload)}"
+    secret = key.encode() if isinstance(key, str) else key
+    signature = _ALGORITHMS[algorithm].sign(signed.encode(), secret)
+    return f"{signed}.{_base64url(signature)}"
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def _base64url(part: bytes) -> str:
+    return urlsafe_b64encode(part).rstrip(b"=").decode()
 
 
 def b64(text: str) -> str:
@@ -68,23 +95,35 @@ class PolicyTestCase(SynchronousTestCase):
         self.clock = Clock()
         self.clock.advance(NOW)
 
+    def verifier(self, skip: bool = False, **options: Any) -> TokenVerifier:
+        """Make a verifier with the keys of *options*."""
+        keys = TokenOptions(**options)
+        return TokenVerifier(self.clock, keys, static_keys(keys, self.clock), skip)
+
     def policy(
         self,
-        without: dict[str, Any] | None = None,
-        namespaces: dict[str, dict[str, Any]] | None = None,
-        tokens: TokenOptions | None = None,
-        **options: Any,
+        without: OPTIONS | None = None,
+        namespaces: dict[str, OPTIONS] | None = None,
+        *,
+        rules: ChannelRules | None = None,
+        tokens: TokenVerifier | None = None,
+        subscription_tokens: TokenVerifier | None = None,
+        access: OPTIONS | None = None,
     ) -> AccessPolicy:
         """Make a policy; *without* are the options of channels without namespace."""
         found = Namespaces.of(
-            ChannelRules(),
+            rules or ChannelRules(),
             NamespaceOptions(**without or {}),
             [(n, NamespaceOptions(**o)) for n, o in (namespaces or {}).items()],
         )
-        keys = tokens or TokenOptions(hmac_secret_key=KEY)
-        verifier = TokenVerifier(self.clock, keys, static_keys(keys, self.clock))
-        access = AccessOptions(**options)
-        return AccessPolicy(self.clock, access, found, verifier, verifier)
+        tokens = tokens or self.verifier(hmac_secret_key=KEY)
+        return AccessPolicy(
+            self.clock,
+            AccessOptions(**access or {}),
+            found,
+            tokens,
+            subscription_tokens or tokens,
+        )
 
     def outcome(self, decision: Any) -> Any:
         """Return the result, or the code of the error or disconnect."""

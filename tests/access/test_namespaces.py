@@ -1,5 +1,7 @@
 """Names of channels, and the options they lead to (auth and channels, 4)."""
 
+from typing import Any
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from centrifugo_tx.access import ChannelRules, NamespaceOptions, Namespaces
@@ -175,7 +177,7 @@ class OptionTests(SynchronousTestCase):
 
     def test_channel(self) -> None:
         """Options of the channel itself are those of its namespace."""
-        given = {
+        given: dict[str, Any] = {
             **{"presence": True, "join_leave": True, "force_push_join_leave": True},
             **{"history_size": 3, "history_ttl": 4.0, "history_meta_ttl": 5.0},
             **{"force_positioning": True, "force_recovery": True},
