@@ -319,7 +319,7 @@ def _serve(options: argparse.Namespace) -> None:
     from twisted.web.server import Site
     from twisted.web.static import File
 
-    port = reactor.listenTCP(
+    port: Any = reactor.listenTCP(
         options.port, Site(File(options.dir)), interface=options.address
     )
     where = f"{options.address}:{port.getHost().port}"
