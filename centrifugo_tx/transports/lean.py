@@ -26,6 +26,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from .attributes import FORGET, MISSING, Lazy, initial_values, on_class
+from .handshake import Upgrade, accepted, plain_upgrade
 
 __all__ = ["LeanFactory", "LeanProtocol"]
 
@@ -72,6 +73,7 @@ class LeanProtocol(WebSocketServerProtocol):  # type: ignore[misc]  # untyped
     peer = Lazy(lambda self: peer2str(self.transport))
     _valid_events = ("message",)
     trafficStats = TrafficStats()
+    data: Any
     send_queue: Any = ()
     current_frame: Any = None
     inside_message = False
@@ -83,6 +85,8 @@ class LeanProtocol(WebSocketServerProtocol):  # type: ignore[misc]  # untyped
     defaults: ClassVar[dict[str, object]] = {}
     log = txaio.make_logger(level="error")  # it warns of whatever peers do
     _log = Logger()
+    #: Whether `greet` answers at once, so that plain requests are opened here.
+    hurries = False
     _greeted = False
 
     # --- Life ------------------------------------------------------------------
@@ -134,10 +138,35 @@ class LeanProtocol(WebSocketServerProtocol):  # type: ignore[misc]  # untyped
 
         Autobahn would take bytes that come while `greet` waits for a second one.
         """
-        if not self._greeted:
+        if self._greeted:
+            if len(self.data) > EARLY_LIMIT:
+                self.dropConnection(abort=True)
+            return
+        upgrade = None
+        if self.hurries:
+            upgrade = plain_upgrade(self.data, self.factory.compresses)
+        if upgrade is None:
             super().processHandshake()
-        elif len(self.data) > EARLY_LIMIT:
-            self.dropConnection(abort=True)
+        else:
+            self._open_at_once(upgrade)
+
+    def _open_at_once(self, upgrade: Upgrade) -> None:
+        """Open without Autobahn's ceremony, which costs more than all the rest."""
+        try:
+            chosen = self.onConnect(upgrade)
+        except ConnectionDeny as denied:
+            self.failHandshake(denied.reason, denied.code)
+            return
+        if chosen is not None:
+            self.websocket_protocol_in_use = chosen
+        self.data = self.data[upgrade.size :]
+        self.state = OPEN
+        self.transport.write(accepted(upgrade.key, chosen))
+        self._onOpen()
+        self.settle()
+        if self.data:
+            self.consumeData()
+            self.settle()
 
     def onConnect(self, request: Any) -> Any:
         """Let `greet` answer; what it raises unexpectedly is a 500."""

@@ -118,7 +118,8 @@ class ClientProtocol(LeanProtocol):
 
     client: Client
     factory: "WebSocketFactory"
-    websocket_extensions: Any
+    hurries = True
+    websocket_extensions: Any = ()
     _pings: FramePings | None = None
 
     def greet(self, request: Any) -> str | None:

@@ -1,0 +1,96 @@
+"""The opening handshake as nearly every client does it (RFC 6455, 4.2).
+
+Anything out of the ordinary is left to Autobahn, which also says what is wrong.
+"""
+
+import re
+from base64 import b64encode
+from hashlib import sha1
+from urllib.parse import parse_qs
+
+from attrs import frozen
+
+__all__ = ["Upgrade", "accepted", "plain_upgrade"]
+
+#: Bytes of the longest head that is read here.
+HEAD_LIMIT = 4096
+
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+_KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
+_TARGET = re.compile(rb"/[\x21-\x22\x24-\x7e]*")
+_NAME = re.compile(rb"[A-Za-z0-9-]+")
+_VALUE = re.compile(rb"[\t\x20-\x7e]*")
+_PROTOCOL = re.compile(r"[A-Za-z0-9._-]+")
+
+
+@frozen
+class Upgrade:
+    """A request for a WebSocket, as Autobahn's ConnectionRequest shows it.
+
+    ``size`` is how many bytes it took.
+    """
+
+    headers: dict[str, str]
+    params: dict[str, list[str]]
+    protocols: list[str]
+    key: bytes
+    size: int
+
+
+def plain_upgrade(data: bytes, extensions: bool) -> Upgrade | None:
+    """Read a plain request from the start of *data*.
+
+    :param extensions: whether extensions are negotiated, which is Autobahn's matter.
+    :return: None if it is not whole, or not plain.
+    """
+    end = data.find(b"\r\n\r\n", 0, HEAD_LIMIT)
+    if end < 0:
+        return None
+    first, *lines = data[:end].split(b"\r\n")
+    words = first.split(b" ")
+    if len(words) != 3 or words[0] != b"GET" or words[2] != b"HTTP/1.1":
+        return None
+    headers = _headers(lines)
+    if headers is None or _TARGET.fullmatch(words[1]) is None:
+        return None
+    key = headers.get("sec-websocket-key", "").encode()
+    if (
+        "host" not in headers
+        or headers.get("upgrade", "").lower() != "websocket"
+        or "upgrade" not in headers.get("connection", "").lower().split(", ")
+        or headers.get("sec-websocket-version") != "13"
+        or _KEY.fullmatch(key) is None
+        or (extensions and "sec-websocket-extensions" in headers)
+    ):
+        return None
+    offered = headers.get("sec-websocket-protocol", "")
+    protocols = [each.strip() for each in offered.split(",")] if offered else []
+    if not all(map(_PROTOCOL.fullmatch, protocols)):
+        return None
+    query = words[1].partition(b"?")[2].decode()
+    params = parse_qs(query) if query else {}
+    return Upgrade(headers, params, protocols, key, end + 4)
+
+
+def _headers(lines: list[bytes]) -> dict[str, str] | None:
+    """Return the headers by lower-case name; None if one is odd or comes twice."""
+    headers: dict[str, str] = {}
+    for line in lines:
+        name, colon, value = line.partition(b":")
+        if not colon or not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
+            return None
+        lower = name.decode().lower()
+        if lower in headers or lower in ("content-length", "transfer-encoding"):
+            return None
+        headers[lower] = value.decode().strip()
+    return headers
+
+
+def accepted(key: bytes, protocol: str | None) -> bytes:
+    """Return the answer that opens the WebSocket (RFC 6455, 4.2.2)."""
+    proof = b64encode(sha1(key + _GUID, usedforsecurity=False).digest())
+    chosen = b"Sec-WebSocket-Protocol: %b\r\n" % protocol.encode() if protocol else b""
+    return (
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+        b"Connection: Upgrade\r\nSec-WebSocket-Accept: %b\r\n%b\r\n" % (proof, chosen)
+    )
