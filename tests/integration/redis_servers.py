@@ -286,6 +286,16 @@ class ClusterOfSix:
             return table
         raise RuntimeError("no node is up")
 
+    def agrees(self, slot: int) -> bool:
+        """Whether all nodes say the same of who serves *slot*."""
+        told = {
+            master[1]
+            for node in self.nodes
+            for first, last, master, *_ in node.call("CLUSTER", "SLOTS")
+            if first <= slot <= last
+        }
+        return len(told) == 1
+
     def master_of(self, slot: int) -> Server:
         """Return the node that serves *slot*."""
         for first, last, master, *_ in self.slots():

@@ -23,7 +23,7 @@ SLOTS = 16384
 #: all is well.
 LOOK, SELDOM = 1.0, 30
 #: How often one command follows the nodes' directions.
-REDIRECTS = 8
+REDIRECTS = 6
 #: Seconds to wait, at first, when a slot is just being moved.
 AGAIN = 0.02
 
@@ -57,6 +57,7 @@ class Cluster:
     _look: IDelayedCall | None = field(default=None, init=False)
     _looks: int = field(default=0, init=False)
     _leaving: "set[Deferred[None]]" = field(factory=set, init=False)
+    _pauses: "set[Deferred[None]]" = field(factory=set, init=False)
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
@@ -84,6 +85,8 @@ class Cluster:
         if self._look is not None:
             self._look.cancel()
             self._look = None
+        for pause in list(self._pauses):
+            pause.cancel()
         for address in list(self._masters):
             self._leave(address)
         ending = list(self._leaving)
@@ -125,26 +128,46 @@ class Cluster:
         command: tuple[bytes, ...],
         redirects: int,
     ) -> "Failure | Deferred[Reply]":
-        """Follow the direction that a node gave instead of an answer."""
+        """Follow the direction that a node gave instead of an answer.
+
+        Nodes may disagree for a moment, so later directions are followed slowly.
+        """
         error = failure.value
-        if not isinstance(error, Refused) or redirects >= REDIRECTS:
+        if not isinstance(error, Refused) or self._look is None:
             return failure
+        if error.code in ("MOVED", "CLUSTERDOWN"):
+            self.refresh()
         if error.code in ("MOVED", "ASK"):
-            asking = error.code == "ASK"
             there = self._master(self._direction(str(error), link))
-            if not asking:
-                self._slots[slot] = there
-                self.refresh()
-            again = there.outcome().addCallback(lambda _: _send(there, asking, command))
+            slow = redirects > 1
         elif error.code == "TRYAGAIN":
-            there = self._slots[slot] or link
-            delay = AGAIN * 2**redirects
-            again = deferLater(self._reactor, delay, _send, there, False, command)
+            there, slow = self._slots[slot] or link, True
         else:
-            if error.code == "CLUSTERDOWN":
-                self.refresh()
             return failure
+        if redirects >= REDIRECTS:
+            return failure
+        if error.code == "MOVED":
+            self._slots[slot] = there
+        delay = AGAIN * 2**redirects if slow else 0.0
+        again = Deferred.fromCoroutine(
+            self._again(there, error.code == "ASK", command, delay)
+        )
         return again.addErrback(self._refused, there, slot, command, redirects + 1)
+
+    async def _again(
+        self, there: _Node, asking: bool, command: tuple[bytes, ...], delay: float
+    ) -> Reply:
+        if delay:
+            pause: Deferred[None] = deferLater(self._reactor, delay)
+            self._pauses.add(pause)
+            try:
+                await pause
+            finally:
+                self._pauses.discard(pause)
+        await there.outcome()
+        if asking:
+            there.send(b"ASKING").addErrback(forget)
+        return await there.send(*command)
 
     def _direction(self, text: str, link: _Node) -> TCPAddress:
         """Return the address in ``MOVED 3999 127.0.0.1:6381``; the host may lack."""
@@ -252,12 +275,6 @@ class Cluster:
         return endpoint(
             self._reactor, address, settings.login, settings.connect_timeout
         )
-
-
-def _send(link: _Node, asking: bool, command: tuple[bytes, ...]) -> "Deferred[Reply]":
-    if asking:
-        link.send(b"ASKING").addErrback(forget)
-    return link.send(*command)
 
 
 def _node(entry: Reply, asked: TCPAddress) -> TCPAddress:
