@@ -6,6 +6,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
 
+import msgspec
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -20,6 +21,7 @@ from ..errors import (
     ReplyError,
 )
 from ..interfaces import IClient, ITransport
+from ..options import PublishOptions
 from ..protocol.codes import (
     CONNECTION_CLOSED,
     INAPPROPRIATE_PROTOCOL,
@@ -111,6 +113,10 @@ class Client:
     state: State = field(default=State.NEW, init=False)
     subscriptions: dict[str, Subscription] = field(factory=dict, init=False)
     deadlines: Deadlines = field(init=False)
+    #: The last options to publish with, and what was made of them for this client.
+    _published: tuple[PublishOptions, ClientInfo, PublishOptions] | None = field(
+        default=None, init=False
+    )
     _running: int = field(default=0, init=False)
     _waiting: deque[tuple[Command | None, int]] | None = field(default=None, init=False)
     _log = Logger()
@@ -145,6 +151,14 @@ class Client:
         if subscription is None or subscription.info is None:
             return self.info
         return subscription.info
+
+    def as_publisher(self, options: PublishOptions, channel: str) -> PublishOptions:
+        """Return *options* with this client as the publisher."""
+        info, last = self.info_in(channel), self._published
+        if last is None or last[0] is not options or last[1] is not info:
+            made = msgspec.structs.replace(options, info=info)
+            last = self._published = options, info, made
+        return last[2]
 
     # --- Steps of connect ------------------------------------------------------
 

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-import msgspec
 from attrs import frozen
 from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.python.failure import Failure
@@ -221,9 +220,9 @@ async def publish(client: "Client", request: PublishRequest) -> PublishResult:
         raise DisconnectClient(MALFORMED)
     options = await node.policy.publish(client, request)
     if options is not None:
-        if options.info is None:
-            options = msgspec.structs.replace(options, info=client.info_in(name))
         data = request.data.copy() if options.data is None else options.data
+        if options.info is None:
+            options = client.as_publisher(options, name)
         await node.publish(name, data, options)
     return PublishResult()
 
