@@ -13,9 +13,12 @@ from twisted.logger import Logger
 
 from ..core import drive
 from ..options import Answer
-from ..protocol.codes import BAD_REQUEST, Error
+from ..protocol.codes import BAD_REQUEST
+from ..protocol.errors import EncodeError
+from ..protocol.leniency import MAX_DEPTH, too_deep
 from ..protocol.messages import EMPTY, Raw
 from . import messages as m
+from .json import decode, encode
 from .methods import IN_BATCH, METHODS, NOT_FOUND, Api, Method
 
 __all__ = ["HTTPAPIOptions", "http_handlers"]
@@ -26,10 +29,10 @@ _JSON = "application/json"
 _BAD = Answer(400, b"Bad Request\n", "text/plain; charset=utf-8")
 _BROKEN = Answer(500, b"Internal Server Error\n", "text/plain; charset=utf-8")
 
+_scan = JSONDecoder().raw_decode
+
 #: HTTP statuses of errors in transport mode (3).
 _STATUSES = {100: 500, 102: 404, 104: 404, 107: 400, 108: 400, 112: 416, 113: 409}
-
-_encode = msgspec.json.Encoder().encode
 
 
 class HTTPAPIOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,62 +117,50 @@ class _NewStyle:
             return refusal
         method = self._method
         try:
-            request = _decode(http.content.read(), method.request)
+            request = decode(http.content.read(), method.request)
         except ValueError:
-            self._api.count_error("http", method.name, "unmarshal")
+            self._api.count_error(method.name, "unmarshal")
             return _BAD
-        outcome = self._api.call(method, request, "http")
+        outcome = self._api.call(method, request)
         if isinstance(outcome, Deferred):
             return outcome.addCallback(self._answer, http)
         return self._answer(outcome, http)
 
-    def _answer(self, outcome: m.Result | Error, http: Any) -> Answer:
-        if isinstance(outcome, Error):
-            error = {"code": outcome.code, "message": outcome.message}
-            if self._door.transport_errors(http) and self._method.name != "batch":
+    def _answer(self, outcome: m.Result, http: Any) -> Answer:
+        if isinstance(outcome, m.Error):
+            if self._door.transport_errors(http):
                 status = _STATUSES.get(outcome.code, 500)
-                return Answer(status, _encode(error), _JSON)
-            return Answer(200, _encode({"error": error}), _JSON)
-        whole = outcome if self._method.name == "batch" else {"result": outcome}
-        body = _sound(_encode(whole))
-        if body is None:
-            self._api.count_error("http", self._method.name, "marshal")
+                return Answer(status, encode(outcome), _JSON)
+            return Answer(200, encode({"error": outcome}), _JSON)
+        batch = isinstance(outcome, m.BatchResult)
+        try:
+            body = encode(outcome if batch else {"result": outcome})
+        except EncodeError:
+            self._api.count_error(self._method.name, "marshal")
             return _BROKEN
         return Answer(200, body, _JSON)
 
 
-def _decode(body: bytes, request: type[m.Request]) -> m.Request:
-    """Return the request in *body*; ``null`` is an empty one.
-
-    :raises ValueError: it is none.
-    """
-    if body.strip() == b"null":
-        return request()
-    decoded: m.Request = msgspec.json.decode(body, type=request)
-    if not body.isascii():
-        body.decode()
-    return decoded
-
-
-def _sound(body: bytes) -> bytes | None:
-    """Return *body*, or None if a payload in it is no JSON (1.2)."""
-    try:
-        msgspec.json.decode(body, type=Raw)
-        body.decode()
-    except ValueError:
-        return None
-    return body
-
-
 class _OldCommand(msgspec.Struct, frozen=True):
+    method: Raw = EMPTY
     id: m.UInt32 = 0
-    method: str | int = 0
     params: Raw = EMPTY
 
 
-_BY_CODE = {method.code: method for method in METHODS.values()}
-#: Integers that old clients know methods by, served here or not (5.1).
-_CODES = range(0, 40)
+_BY_CODE = {method.code: method for method in IN_BATCH.values()}
+#: What old clients may ask for by name and is not served here (5.1).
+_ELSEWHERE = frozenset(
+    (
+        *("connections", "update_user_status", "get_user_status"),
+        *("delete_user_status", "block_user", "unblock_user", "revoke_token"),
+        *("invalidate_user_tokens", "device_register", "device_update"),
+        *("device_remove", "device_list", "device_topic_list"),
+        *("device_topic_update", "user_topic_list", "user_topic_update"),
+        *("send_push_notification", "update_push_status", "cancel_push"),
+        *("map_publish", "map_remove", "map_read_state", "map_read_stream"),
+        *("map_stats", "map_clear", "shared_poll_publish"),
+    )
+)
 
 
 @define(eq=False)
@@ -186,9 +177,7 @@ class _OldStyle:
         if self._api.node.stopping:
             return Answer(503)
         body = http.content.read()
-        if not body:
-            return _BAD
-        return drive(self._run(body))
+        return drive(self._run(body)) if body else _BAD
 
     async def _run(self, body: bytes) -> Answer:
         replies = []
@@ -196,38 +185,49 @@ class _OldStyle:
             for command in _commands(body):
                 replies.append(await self._reply(command))
         except ValueError:
-            self._api.count_error("http", "unknown", "unmarshal")
             return _BAD
-        joined = b"\n".join(replies)
-        if any(_sound(reply) is None for reply in replies):
+        except EncodeError:
             return _BROKEN
-        return Answer(200, joined, _JSON)
+        return Answer(200, b"\n".join(replies), _JSON)
 
     async def _reply(self, command: _OldCommand) -> bytes:
         """Run one command.
 
         :raises ValueError: nobody ever had a method of this name.
         """
-        wanted = command.method
-        if isinstance(wanted, str):
-            method = IN_BATCH.get(wanted.lower())
-            if method is None:
-                raise ValueError(f"unknown method {wanted!r}")
-        else:
-            method = _BY_CODE.get(wanted)
+        method = _method(bytes(command.method))
+        outcome: m.Result
         if method is None:
-            return _old_reply(command.id, NOT_FOUND)
+            outcome = NOT_FOUND
+        else:
+            outcome = await self._outcome(method, command.params)
+        parts: dict[str, Any] = {"id": command.id} if command.id else {}
+        parts["error" if isinstance(outcome, m.Error) else "result"] = outcome
+        return encode(parts)
+
+    async def _outcome(self, method: Method, params: Raw) -> m.Result:
         try:
-            params = bytes(command.params)
-            if method.name == "info":
-                params = b"{}"
-            request = _decode(params, method.request)
+            text = b"{}" if method.name == "info" else bytes(params)
+            request = decode(text, method.request)
         except ValueError:
-            return _old_reply(command.id, BAD_REQUEST)
-        outcome = self._api.call(method, request, "http")
-        if isinstance(outcome, Deferred):
-            outcome = await outcome
-        return _old_reply(command.id, outcome)
+            return m.Error(BAD_REQUEST.code, BAD_REQUEST.message)
+        outcome = self._api.call(method, request, counted=False)
+        return await outcome if isinstance(outcome, Deferred) else outcome
+
+
+def _method(written: bytes) -> Method | None:
+    """Return the method by a name in quotes or a number; None if it is not served.
+
+    :raises ValueError: there is no such name.
+    """
+    if not written.startswith(b'"'):
+        return _BY_CODE.get(int(written or b"0"))
+    name = written[1:-1].decode().lower()
+    if name in IN_BATCH:
+        return IN_BATCH[name]
+    if name in _ELSEWHERE:
+        return None
+    raise ValueError(f"unknown method {name!r}")
 
 
 def _commands(body: bytes) -> Iterator[_OldCommand]:
@@ -235,26 +235,15 @@ def _commands(body: bytes) -> Iterator[_OldCommand]:
 
     :raises ValueError: it is something else.
     """
+    if too_deep(body):
+        raise ValueError(f"nests more than {MAX_DEPTH} deep")
     text = body.decode()
-    scan = JSONDecoder().raw_decode
     at = 0
     while True:
         while at < len(text) and text[at] in " \t\r\n":
             at += 1
         if at == len(text):
             return
-        try:
-            _, end = scan(text, at)
-        except RecursionError:
-            raise ValueError("too deep") from None
-        yield msgspec.json.decode(text[at:end].encode(), type=_OldCommand)
+        _, end = _scan(text, at)
+        yield decode(text[at:end].encode(), _OldCommand)
         at = end
-
-
-def _old_reply(id: int, outcome: m.Result | Error) -> bytes:
-    parts: dict[str, Any] = {"id": id} if id else {}
-    if isinstance(outcome, Error):
-        parts["error"] = {"code": outcome.code, "message": outcome.message}
-    else:
-        parts["result"] = outcome
-    return _encode(parts)

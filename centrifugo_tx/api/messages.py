@@ -8,7 +8,6 @@ from typing import Annotated
 
 import msgspec
 
-from ..protocol.codes import Error
 from ..protocol.messages import EMPTY, ClientInfo, Raw, StreamPosition
 
 __all__ = [
@@ -20,8 +19,10 @@ __all__ = [
     "ChannelInfo",
     "ChannelsRequest",
     "ChannelsResult",
+    "Command",
     "DisconnectRequest",
     "Empty",
+    "Error",
     "HistoryRemoveRequest",
     "HistoryRequest",
     "HistoryResult",
@@ -29,6 +30,7 @@ __all__ = [
     "InfoResult",
     "Metrics",
     "NodeResult",
+    "Position",
     "PresenceRequest",
     "PresenceResult",
     "PresenceStatsRequest",
@@ -65,6 +67,26 @@ class Empty(Result, frozen=True):
     """Done."""
 
 
+class Error(Result, frozen=True):
+    """Why a command failed (3)."""
+
+    code: int = 0
+    message: str = ""
+
+
+def _fit(number: int) -> None:
+    """Refuse a number of more than 64 bits, which msgspec cannot check."""
+    if number >= 2**64:
+        raise ValueError("a number is more than 64 bits")
+
+
+class Position(StreamPosition, frozen=True):
+    """A place in a channel's stream, as a backend says it."""
+
+    def __post_init__(self) -> None:
+        _fit(self.offset)
+
+
 class BoolValue(Request, frozen=True):
     """A boolean that may be absent."""
 
@@ -84,6 +106,9 @@ class PublishRequest(Request, frozen=True):
     version: UInt64 = 0
     version_epoch: str = ""
 
+    def __post_init__(self) -> None:
+        _fit(self.version)
+
 
 class BroadcastRequest(Request, frozen=True):
     """Publish the same into several channels."""
@@ -97,6 +122,9 @@ class BroadcastRequest(Request, frozen=True):
     delta: bool = False
     version: UInt64 = 0
     version_epoch: str = ""
+
+    def __post_init__(self) -> None:
+        _fit(self.version)
 
 
 class SubscribeOptionOverride(Request, frozen=True):
@@ -120,7 +148,7 @@ class SubscribeRequest(Request, frozen=True):
     client: str = ""
     data: Raw = EMPTY
     b64data: str = ""
-    recover_since: StreamPosition | None = None
+    recover_since: Position | None = None
     override: SubscribeOptionOverride | None = None
     session: str = ""
 
@@ -179,7 +207,7 @@ class HistoryRequest(Request, frozen=True):
 
     channel: str = ""
     limit: Int32 = 0
-    since: StreamPosition | None = None
+    since: Position | None = None
     reverse: bool = False
 
 
@@ -206,10 +234,28 @@ class RPCRequest(Request, frozen=True):
     params: Raw = EMPTY
 
 
-class BatchRequest(Request, frozen=True):
-    """Several commands; each an object whose first known member counts."""
+class Command(Request, frozen=True):
+    """One command of a batch: its first member counts, in this order (6.14)."""
 
-    commands: list[dict[str, Raw] | None] | None = None
+    publish: PublishRequest | None = None
+    broadcast: BroadcastRequest | None = None
+    subscribe: SubscribeRequest | None = None
+    unsubscribe: UnsubscribeRequest | None = None
+    disconnect: DisconnectRequest | None = None
+    history: HistoryRequest | None = None
+    history_remove: HistoryRemoveRequest | None = None
+    presence: PresenceRequest | None = None
+    presence_stats: PresenceStatsRequest | None = None
+    info: InfoRequest | None = None
+    rpc: RPCRequest | None = None
+    refresh: RefreshRequest | None = None
+    channels: ChannelsRequest | None = None
+
+
+class BatchRequest(Request, frozen=True):
+    """Several commands."""
+
+    commands: list[Command | None] | None = None
     parallel: bool = False
 
 
@@ -282,7 +328,7 @@ class Metrics(Result, frozen=True):
     items: dict[str, float] = {}
 
 
-class NodeResult(Result, frozen=True):
+class NodeResult(Result, frozen=True, kw_only=True):
     """One node; ``uptime`` is seconds."""
 
     uid: str
@@ -291,9 +337,9 @@ class NodeResult(Result, frozen=True):
     num_clients: int
     num_users: int
     num_channels: int
-    num_subs: int
     uptime: int = 0
     metrics: Metrics | None = None
+    num_subs: int
 
 
 class InfoResult(Result, frozen=True):
@@ -311,4 +357,4 @@ class RPCResult(Result, frozen=True):
 class BatchResult(Result, frozen=True):
     """The answers, in the order of the commands."""
 
-    replies: list[Raw] = []
+    replies: list[dict[str, Result]] = []

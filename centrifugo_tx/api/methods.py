@@ -1,20 +1,18 @@
 """The methods of the server API: one table for HTTP, batches, and what may come."""
 
-from base64 import b64decode
+from binascii import a2b_base64
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from time import perf_counter
 from typing import Any
 
-import msgspec
 from attrs import define, field, frozen
-from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults, succeed
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..core import Node, drive
-from ..errors import BrokerUnavailable, CentrifugoError, ReplyError
-from ..metrics import Metrics
+from ..errors import CentrifugoError, ReplyError
 from ..options import (
     ChannelOptions,
     HistoryQuery,
@@ -37,7 +35,7 @@ from . import messages as m
 __all__ = ["METHODS", "NOT_FOUND", "Api", "Extension", "Method"]
 
 #: What the client protocol calls "method not found" (server API, 3).
-NOT_FOUND = Error(104, "not found")
+NOT_FOUND = m.Error(104, "not found")
 
 #: How many channels of a broadcast, or commands of a batch, are under way at once.
 PARALLEL = 1024
@@ -61,53 +59,60 @@ class Api:
     """What backends can do; permissions of clients do not apply (server API, 6)."""
 
     node: Node
+    #: How calls come, for the metrics.
+    protocol: str = "http"
     extensions: dict[str, Extension] = field(factory=dict)
     _log = Logger()
 
     def call(
-        self, method: Method, request: m.Request, protocol: str
-    ) -> "m.Result | Error | Deferred[m.Result | Error]":
-        """Run *method*; expected errors are returned, others logged and returned.
+        self, method: Method, request: m.Request, counted: bool = True
+    ) -> "m.Result | Deferred[m.Result]":
+        """Run *method*; return its result or an `messages.Error`.
 
-        :param protocol: how the call came, for the metrics: ``http`` or another.
+        :param counted: whether the metrics get to know of an error.
         """
         began = perf_counter()
         try:
             outcome = drive(method.call(self, request))
         except Exception:
-            return self._finish(Failure(), method.name, protocol, began)
+            return self._finish(Failure(), method.name, counted, began)
         if isinstance(outcome, Deferred):
-            return outcome.addBoth(self._finish, method.name, protocol, began)
-        return self._finish(outcome, method.name, protocol, began)
+            return outcome.addBoth(self._finish, method.name, counted, began)
+        return self._finish(outcome, method.name, counted, began)
 
     def _finish(
-        self, outcome: m.Result | Failure, name: str, protocol: str, began: float
-    ) -> m.Result | Error:
-        metrics: Metrics = self.node.metrics
-        metrics.histogram(
-            "api_command_duration_seconds_histogram", protocol=protocol, method=name
+        self, outcome: m.Result | Failure, name: str, counted: bool, began: float
+    ) -> m.Result:
+        self.node.metrics.histogram(
+            "api_command_duration_seconds_histogram",
+            protocol=self.protocol,
+            method=name,
         ).observe(perf_counter() - began)
         if not isinstance(outcome, Failure):
             return outcome
         error = self._error(outcome, name)
-        self.count_error(protocol, name, str(error.code))
+        if counted:
+            self.count_error(name, str(error.code))
         return error
 
-    def count_error(self, protocol: str, method: str, error: str) -> None:
+    def count_error(self, method: str, error: str) -> None:
         """Count an error: a code, or ``read_body``, ``unmarshal``, ``marshal``."""
         self.node.metrics.counter(
-            "api_command_errors_total", protocol=protocol, method=method, error=error
+            "api_command_errors_total",
+            protocol=self.protocol,
+            method=method,
+            error=error,
         ).value += 1
 
-    def _error(self, failure: Failure, name: str) -> Error:
+    def _error(self, failure: Failure, name: str) -> m.Error:
         value = failure.value
         if isinstance(value, ReplyError):
-            return NOT_FOUND if value.error.code == NOT_FOUND.code else value.error
-        if isinstance(value, BrokerUnavailable | CentrifugoError):
+            return m.Error(value.error.code, value.error.message)
+        if isinstance(value, CentrifugoError):
             self._log.warn("{method} failed: {reason}", method=name, reason=value)
         else:
             self._log.failure("{method} failed", failure, method=name)
-        return INTERNAL
+        return m.Error(INTERNAL.code, INTERNAL.message)
 
     # --- Publishing ------------------------------------------------------------
 
@@ -149,7 +154,7 @@ class Api:
                 result = await self._publish(channel, data, options, request)
             except Exception:
                 error = self._error(Failure(), "broadcast_publish")
-                self.count_error("http", "broadcast_publish", str(error.code))
+                self.count_error("broadcast_publish", str(error.code))
                 return m.PublishResponse(error=error)
             return m.PublishResponse(result=result)
 
@@ -300,7 +305,7 @@ class Api:
             raise ReplyError(BAD_REQUEST)
         extension = self.extensions.get(request.method)
         if extension is None:
-            raise ReplyError(NOT_FOUND)
+            raise ReplyError(Error(NOT_FOUND.code, NOT_FOUND.message))
         return m.RPCResult(await extension(request.params))
 
     async def batch(self, request: m.BatchRequest) -> m.BatchResult:
@@ -314,33 +319,30 @@ class Api:
             replies.append(await reply if isinstance(reply, Deferred) else reply)
         return m.BatchResult(replies)
 
-    def _command(self, command: dict[str, Raw] | None) -> "Raw | Deferred[Raw]":
-        """Run one command of a batch; return its reply as JSON."""
+    def _command(self, command: m.Command | None) -> "_Reply | Deferred[_Reply]":
+        """Run one command of a batch."""
         if command is None:
-            return _reply("error", BAD_REQUEST)
+            return {"error": m.Error(BAD_REQUEST.code, BAD_REQUEST.message)}
         for name, method in IN_BATCH.items():
-            params = command.get(name)
-            if params is None or bytes(params) == b"null":
+            request = getattr(command, name)
+            if request is None:
                 continue
-            try:
-                request = msgspec.json.decode(params, type=method.request)
-            except msgspec.DecodeError:
-                self.count_error("http", name, "unmarshal")
-                return _reply("error", BAD_REQUEST)
-            outcome = self.call(method, request, "http")
+            outcome = self.call(method, request)
             if isinstance(outcome, Deferred):
                 return outcome.addCallback(partial(_reply, name))
             return _reply(name, outcome)
-        self.count_error("http", "unknown", str(NOT_FOUND.code))
-        return _reply("error", NOT_FOUND)
+        self.count_error("unknown", str(NOT_FOUND.code))
+        return {"error": NOT_FOUND}
 
 
 _DONE = m.Empty()
 
+#: The one key says what it is.
+_Reply = dict[str, m.Result]
 
-def _reply(name: str, outcome: m.Result | Error) -> Raw:
-    key = "error" if isinstance(outcome, Error) else name
-    return Raw(msgspec.json.encode({key: outcome}))
+
+def _reply(name: str, outcome: m.Result) -> _Reply:
+    return {"error" if isinstance(outcome, m.Error) else name: outcome}
 
 
 def _drive(work: Callable[[str], Coroutine[Any, Any, Any]], channel: str) -> Any:
@@ -348,30 +350,38 @@ def _drive(work: Callable[[str], Coroutine[Any, Any, Any]], channel: str) -> Any
 
 
 async def in_parallel(makers: Sequence[Callable[[], Any]]) -> list[Any]:
-    """Run all, at most `PARALLEL` at a time; results in order."""
-    results = []
-    waiting: list[Deferred[Any]] = []
-    places = DeferredSemaphore(PARALLEL)
-    for make in makers:
-        result = make() if places.tokens else places.run(make)
-        if isinstance(result, Deferred):
-            waiting.append(result)
-        results.append(result)
-    if not waiting:
-        return results
-    gathered: list[Any] = await gatherResults(
-        [r if isinstance(r, Deferred) else succeed(r) for r in results],
-        consumeErrors=True,
-    )
-    return gathered
+    """Run all, at most `PARALLEL` at a time; results in order.
+
+    Makers return a result or a Deferred of one, and do not fail.
+    """
+    results: list[Any] = [None] * len(makers)
+    left = iter(enumerate(makers))
+
+    async def work() -> None:
+        for index, make in left:
+            result = make()
+            results[index] = await result if isinstance(result, Deferred) else result
+
+    waiting = []
+    for _ in range(min(PARALLEL, len(makers))):
+        worker = drive(work())
+        if not isinstance(worker, Deferred):
+            break  # it came to the end
+        waiting.append(worker)
+    for worker in waiting:
+        await worker
+    return results
 
 
 def _payload(plain: Raw, encoded: str) -> Raw:
     """Return the payload of a pair ``x`` and ``b64x``; the latter wins (1.3)."""
     if not encoded:
         return plain.copy() if plain is not EMPTY else plain
+    encoded = encoded.replace("\r", "").replace("\n", "")
+    if len(encoded) % 4:
+        raise ReplyError(BAD_REQUEST)
     try:
-        return raw(b64decode(encoded, validate=True))
+        return raw(a2b_base64(encoded, strict_mode=True))
     except ValueError:
         raise ReplyError(BAD_REQUEST) from None
 

@@ -86,7 +86,8 @@ class MemoryStream:
                 return []
             skip = self.top - newest
         else:
-            skip = 0 if since is None else max(0, since.offset + 1 - oldest)
+            first = oldest if since is None else since.offset + 1
+            skip = min(max(0, first - oldest), len(kept))
         stop = None if query.limit < 0 else skip + query.limit
         return list(islice(reversed(kept) if query.reverse else kept, skip, stop))
 

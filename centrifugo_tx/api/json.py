@@ -1,0 +1,110 @@
+"""Requests and answers of the server API as JSON (server API, 1.3)."""
+
+from collections.abc import Iterator
+from json import JSONDecoder
+from typing import Any, TypeVar
+
+import msgspec
+
+from ..protocol.errors import EncodeError
+from ..protocol.leniency import MAX_DEPTH, as_read, too_deep
+from ..protocol.messages import EMPTY, ClientInfo, Raw
+from . import messages as m
+
+__all__ = ["decode", "encode"]
+
+_T = TypeVar("_T", bound=msgspec.Struct)
+
+#: What other requests than these begin with cannot be left out, so without it
+#: another look is worth it.
+_FREE = (m.InfoRequest,)
+
+_validate = msgspec.json.Decoder(Raw).decode
+_encode = msgspec.json.Encoder(order="deterministic").encode
+_scan = JSONDecoder().raw_decode
+
+#: What the reference writes as escapes, so that answers may stand in a page.
+_ESCAPES = (
+    (b"&", rb"\u0026"),
+    (b"<", rb"\u003c"),
+    (b">", rb"\u003e"),
+    ("\u2028".encode(), rb"\u2028"),
+    ("\u2029".encode(), rb"\u2029"),
+)
+
+
+def decode(body: bytes, request: type[_T]) -> _T:
+    """Return the request in *body*; ``null`` is an empty one.
+
+    A null stands for an absent field, and names match in any case.
+
+    :raises ValueError: it is none.
+    """
+    if too_deep(body):
+        raise ValueError(f"nests more than {MAX_DEPTH} deep")
+    try:
+        decoded = msgspec.json.decode(body, type=request)
+        if not body.isascii():
+            body.decode()
+        if request in _FREE or getattr(decoded, request.__struct_fields__[0]):
+            return decoded
+    except msgspec.DecodeError:
+        pass
+    text = body.decode().strip(" \t\r\n")
+    if text == "null":
+        return request()
+    if _scan(text)[1] != len(text):
+        raise ValueError("something follows the request")
+    return msgspec.json.decode(as_read(text.encode(), request), type=request)
+
+
+def encode(answer: object) -> bytes:
+    """Return *answer*, a result or a dict of such, with its payloads in it.
+
+    :raises EncodeError: a payload is no JSON.
+    """
+    payloads = False
+    for payload in _payloads(answer):
+        if payload is not EMPTY:
+            payloads = True
+            _fit(payload)
+    body = _encode(answer)
+    if payloads:
+        body = msgspec.json.format(body, indent=-1)
+    for character, escape in _ESCAPES:
+        if character in body:
+            body = body.replace(character, escape)
+    return body
+
+
+def _fit(payload: Raw) -> None:
+    """Make sure that *payload* cannot break out of its field."""
+    try:
+        _validate(payload)
+        bytes(payload).decode()
+    except (ValueError, RecursionError):
+        raise EncodeError("a payload is no JSON") from None
+
+
+def _payloads(answer: Any) -> Iterator[Raw]:
+    if isinstance(answer, dict):
+        for part in answer.values():
+            yield from _payloads(part)
+    elif isinstance(answer, m.BatchResult):
+        for reply in answer.replies:
+            yield from _payloads(reply)
+    elif isinstance(answer, m.HistoryResult):
+        for publication in answer.publications:
+            yield publication.data
+            if publication.info is not None:
+                yield from _of_info(publication.info)
+    elif isinstance(answer, m.PresenceResult):
+        for info in answer.presence.values():
+            yield from _of_info(info)
+    elif isinstance(answer, m.RPCResult):
+        yield answer.data
+
+
+def _of_info(info: ClientInfo) -> Iterator[Raw]:
+    yield info.conn_info
+    yield info.chan_info
