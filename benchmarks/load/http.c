@@ -74,9 +74,14 @@ static void open_caller(struct caller *caller)
 void post_once(const char *path, const char *body)
 {
     static struct caller caller = {.fd = -1};
+    struct pollfd readable = {.fd = caller.fd, .events = POLLIN};
+    if (caller.fd >= 0 && poll(&readable, 1, 0)) { /* closed, having been idle */
+        close(caller.fd);
+        caller.fd = -1;
+    }
     if (caller.fd < 0)
         open_caller(&caller);
-    struct pollfd readable = {.fd = caller.fd, .events = POLLIN};
+    readable.fd = caller.fd;
     compose(path, body);
     send_request(&caller);
     do
