@@ -6,11 +6,20 @@ reads them.
 """
 
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Iterator, Sequence
+from math import ceil
 
 from attrs import define, field
 
-__all__ = ["Counter", "Histogram", "Metrics"]
+__all__ = ["QUANTILES", "Counter", "Histogram", "Metrics"]
+
+#: The quantiles of summaries (operations, 4).
+QUANTILES = (0.5, 0.99, 0.999)
+#: How many of the last observations the quantiles are taken from.
+RECENT = 1024
+#: Histograms of these names have a summary of the same name without it.
+SUMMARIZED = "_histogram"
 
 
 @define(eq=False)
@@ -22,19 +31,32 @@ class Counter:
 
 @define(eq=False)
 class Histogram:
-    """How many observations fell below each bound."""
+    """How many observations fell below each bound.
+
+    The last ``keep`` observations are kept for the quantiles.
+    """
 
     bounds: Sequence[float]
+    keep: int = 0
     counts: list[int] = field(init=False)
-    sum: float = 0.0
+    sum: float = field(default=0.0, init=False)
+    _recent: "deque[float]" = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.counts = [0] * (len(self.bounds) + 1)
+        self._recent = deque(maxlen=self.keep)
 
     def observe(self, value: float) -> None:
         """Count *value*, in the unit of the bounds."""
         self.counts[bisect_left(self.bounds, value)] += 1
         self.sum += value
+        self._recent.append(value)
+
+    def quantiles(self) -> Iterator[tuple[float, float]]:
+        """Yield each of the quantiles and its value; nothing without observations."""
+        ordered = sorted(self._recent)
+        for quantile in QUANTILES if ordered else ():
+            yield quantile, ordered[ceil(quantile * len(ordered)) - 1]
 
 
 Labels = tuple[tuple[str, str], ...]
@@ -57,7 +79,8 @@ class Metrics:
         key = name, tuple(labels.items())
         found = self._histograms.get(key)
         if found is None:
-            found = self._histograms[key] = Histogram(BOUNDS[name])
+            keep = RECENT if name.endswith(SUMMARIZED) else 0
+            found = self._histograms[key] = Histogram(BOUNDS[name], keep)
         return found
 
     def counters(self) -> Iterator[tuple[str, Labels, Counter]]:
@@ -69,6 +92,12 @@ class Metrics:
         """Yield every histogram with its name and labels, sorted."""
         for (name, labels), histogram in sorted(self._histograms.items(), key=_key):
             yield name, labels, histogram
+
+    def summaries(self) -> Iterator[tuple[str, Labels, Histogram]]:
+        """Yield the histograms that have a summary, with the summary's name."""
+        for name, labels, histogram in self.histograms():
+            if name.endswith(SUMMARIZED):
+                yield name.removesuffix(SUMMARIZED), labels, histogram
 
 
 def _key(item: tuple[tuple[str, Labels], object]) -> tuple[str, Labels]:

@@ -15,7 +15,7 @@ from prometheus_client import (
 )
 
 from ..core import Node
-from ..metrics import Labels
+from ..metrics import Histogram, Labels
 
 __all__ = ["CONTENT_TYPE", "exposition"]
 
@@ -39,9 +39,9 @@ def exposition(node: Node) -> Callable[[], bytes]:
 
 def _lines(node: Node) -> Iterator[str]:
     last = ""
-    for name, value in _gauges(node):
+    for name, number in _gauges(node):
         yield from _type(name, "gauge")
-        yield f"{PREFIX}{name} {value}"
+        yield f"{PREFIX}{name} {number}"
     yield from _type("node_build", "gauge")
     yield f"{PREFIX}node_build{_labels((('version', node.options.version),))} 1"
     for name, labels, counter in node.metrics.counters():
@@ -53,15 +53,30 @@ def _lines(node: Node) -> Iterator[str]:
         if name != last:
             yield from _type(name, "histogram")
         last = name
-        total = 0
-        for bound, count in zip(
-            (*histogram.bounds, float("inf")), histogram.counts, strict=True
-        ):
-            total += count
-            edge = (*labels, ("le", _number(bound)))
-            yield f"{PREFIX}{name}_bucket{_labels(edge)} {total}"
-        yield f"{PREFIX}{name}_sum{_labels(labels)} {_number(histogram.sum)}"
-        yield f"{PREFIX}{name}_count{_labels(labels)} {total}"
+        yield from _histogram(name, labels, histogram)
+    for name, labels, histogram in node.metrics.summaries():
+        if name != last:
+            yield from _type(name, "summary")
+        last = name
+        for quantile, value in histogram.quantiles():
+            which = (*labels, ("quantile", _number(quantile)))
+            yield f"{PREFIX}{name}{_labels(which)} {_number(value)}"
+        yield from _sum_and_count(name, labels, histogram)
+
+
+def _histogram(name: str, labels: Labels, histogram: Histogram) -> Iterator[str]:
+    total = 0
+    bounds = (*histogram.bounds, float("inf"))
+    for bound, count in zip(bounds, histogram.counts, strict=True):
+        total += count
+        edge = (*labels, ("le", _number(bound)))
+        yield f"{PREFIX}{name}_bucket{_labels(edge)} {total}"
+    yield from _sum_and_count(name, labels, histogram)
+
+
+def _sum_and_count(name: str, labels: Labels, histogram: Histogram) -> Iterator[str]:
+    yield f"{PREFIX}{name}_sum{_labels(labels)} {_number(histogram.sum)}"
+    yield f"{PREFIX}{name}_count{_labels(labels)} {sum(histogram.counts)}"
 
 
 def _gauges(node: Node) -> Iterator[tuple[str, int]]:
