@@ -89,7 +89,8 @@ class Server(MultiService):
             if not self.running:
                 return
             interface = host or ("::" if socket.has_dualstack_ipv6() else "")
-            self.ports.append(listen(self._reactor, port, interface, served))
+            paused = self.node.metrics.counter("node_accept_paused_total")
+            self.ports.append(listen(self._reactor, port, interface, served, paused))
             where = f"{host}:{port}"
             what = ", ".join(names)
             self._log.info(

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from twisted.internet import tcp
 from twisted.internet.error import ConnectionLost
 
-__all__ = ["EagerServer", "be_eager", "taken_from"]
+__all__ = ["EagerServer", "taken_from"]
 
 
 class EagerServer(tcp.Server):
@@ -51,12 +51,3 @@ def taken_from(stream: object) -> int:
     """
     taken: int = getattr(stream, "taken", 0)
     return taken
-
-
-def be_eager(port: object) -> None:
-    """Have a listening TCP port make eager transports; others stay as they are.
-
-    Call it before the port accepts, that is in the turn that made it.
-    """
-    if isinstance(port, tcp.Port) and port.transport is tcp.Server:
-        port.transport = EagerServer

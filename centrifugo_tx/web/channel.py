@@ -65,7 +65,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # untyped
         answers = b""
         while data and (found := read_post(data)) is not None:
             post, path, size = found
-            handler = self.site.handlers.get(path)
+            handler = self.site.quick.get(path)
             if handler is None or len(post.content.getbuffer()) > self.site.body_limit(
                 path
             ):
@@ -112,10 +112,22 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # untyped
 
         answer.addErrback(self._failed).addCallback(done)
 
+    def timeoutConnection(self) -> None:
+        """Close what is idle or slow, without a line in the log."""
+        self._abortingCall = self.callLater(self.abortTimeout, self.forceAbortClient)
+        self.loseConnection()
+
+    def forceAbortClient(self) -> None:
+        """Abort, since the client does not read what still waits."""
+        self._abortingCall = None
+        self.transport.abortConnection()
+
     def connectionLost(self, reason: Any) -> None:
-        """Let nothing be written any more."""
+        """Let nothing be written any more, and leave no cycle behind."""
         self._disconnected = True
         super().connectionLost(reason)
+        self.requests.clear()
+        self._transferDecoder = None
 
     def allHeadersReceived(self) -> None:
         """Look for an upgrade and for a body that is too large."""
@@ -129,6 +141,11 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # untyped
                 if factory is not None:
                     take_over(self, request, factory)
                     return
+        hosts = request.requestHeaders.getRawHeaders(b"host", ())
+        if len(hosts) != 1 and self._version == b"HTTP/1.1":  # RFC 9112, 3.2
+            self._respondToBadRequestAndDisconnect()
+            self._ignore_rest()
+            return
         limit: Callable[[bytes], int] = self.site.body_limit
         if self.length is not None and self.length > limit(path):
             self.refuse()
@@ -144,10 +161,13 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # untyped
             b"HTTP/1.1 413 Content Too Large\r\n"
             b"Connection: close\r\nContent-Length: 0\r\n\r\n"
         )
+        self._ignore_rest()
+        self.setTimeout(LINGER)
+
+    def _ignore_rest(self) -> None:
         self.length = None
         self.rawDataReceived = _ignore
         self.dataReceived = _ignore  # type: ignore[method-assign]  # for good
-        self.setTimeout(LINGER)
 
 
 def _ignore(data: bytes) -> None:

@@ -1,15 +1,15 @@
 """The first to read a connection: one request head, then it steps aside."""
 
-from time import monotonic
 from typing import Any
 
 from attrs import define, field
-from twisted.internet.interfaces import IProtocolNegotiationFactory
+from twisted.internet.interfaces import IProtocolNegotiationFactory, IReactorTime
 from twisted.internet.protocol import Factory, Protocol, ServerFactory
 from twisted.internet.task import LoopingCall
 from zope.interface import implementer
 
 from ..transports.handover import hand_over
+from .accepting import AcceptGuard
 
 __all__ = ["Front", "PortFactory", "websocket_path"]
 
@@ -41,7 +41,7 @@ class Front(Protocol):
 
     def connectionMade(self) -> None:
         """Begin to count the time."""
-        self.factory.waiting[self] = monotonic()
+        self.factory.waiting[self] = self.factory.clock.seconds()
 
     def connectionLost(self, reason: Any = None) -> None:
         """Stop counting."""
@@ -74,20 +74,23 @@ class PortFactory(ServerFactory):
     """All that one port serves.
 
     ``http`` speaks HTTP/1.1, ``http2`` (if any) HTTP/2 over TLS, ``sockets`` are
-    the WebSocket factories by path.
+    the WebSocket factories by path, ``guard`` watches the open files.
     """
 
     protocol: Any = Front
     noisy = False
 
+    clock: IReactorTime
     http: Factory
     sockets: dict[bytes, Factory]
     http2: Any = None
+    guard: AcceptGuard | None = None
     waiting: dict[Front, float] = field(factory=dict, init=False)
     _sweep: LoopingCall = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._sweep = LoopingCall(self.expire)
+        self._sweep = LoopingCall(self._look)
+        self._sweep.clock = self.clock
 
     def factory_for(self, path: bytes | None, transport: Any) -> Factory:
         """Return whose connection this is."""
@@ -108,7 +111,7 @@ class PortFactory(ServerFactory):
         return dict.fromkeys(inner if self.http2 is None else [*inner, self.http2])
 
     def startFactory(self) -> None:
-        """Start what is behind; look for slow heads once a second."""
+        """Start what is behind; once a second look for slow heads, and for room."""
         for factory in self._inner():
             factory.doStart()
         self._sweep.start(1, now=False)
@@ -119,9 +122,14 @@ class PortFactory(ServerFactory):
         for factory in self._inner():
             factory.doStop()
 
+    def _look(self) -> None:
+        if self.guard is not None:
+            self.guard.look()
+        self.expire()
+
     def expire(self) -> None:
         """Drop connections that did not send a head in time."""
-        limit = monotonic() - HEAD_SECONDS
+        limit = self.clock.seconds() - HEAD_SECONDS
         for front, since in list(self.waiting.items()):
             if since > limit:
                 break

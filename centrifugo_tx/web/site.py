@@ -4,13 +4,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from attrs import define, field
+from twisted.internet import tcp
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import Site
 
+from ..metrics import Counter
 from ..options import Answer
-from ..transports.eager import be_eager
+from .accepting import AcceptGuard
 from .channel import Channel
 from .front import PortFactory
 from .request import Handler, QuickRequest
@@ -63,6 +65,7 @@ class HTTPSite(Site):  # type: ignore[misc]  # untyped
             parsePOSTFormSubmission=False,
         )
         self.sockets = endpoints.sockets
+        self.quick = endpoints.handlers
         self.handlers = {**_upgrade_required(endpoints.sockets), **endpoints.handlers}
         self.tree = endpoints.tree is not None
         self._limits = endpoints.body_limits
@@ -89,19 +92,30 @@ def _ask_for_upgrade(request: Any, answer: Answer) -> Answer:
 def port_factory(reactor: Any, endpoints: Endpoints) -> PortFactory:
     """Return the factory for a port that serves *endpoints*."""
     site = HTTPSite(reactor, endpoints)
-    return PortFactory(http=site, sockets=endpoints.sockets)
+    return PortFactory(clock=reactor, http=site, sockets=endpoints.sockets)
 
 
 def listen(
-    reactor: Any, port: int, interface: str, endpoints: Endpoints
+    reactor: Any,
+    port: int,
+    interface: str,
+    endpoints: Endpoints,
+    paused: Counter | None = None,
+    tls: object = None,
 ) -> IListeningPort:
     """Listen on a TCP port.
 
+    :param paused: counts how often accepting paused for want of open files.
+    :param tls: a context factory, to serve TLS.
     :raises CannotListenError: somebody else does.
     """
     factory = port_factory(reactor, endpoints)
-    listening: IListeningPort = reactor.listenTCP(
-        port, factory, backlog=BACKLOG, interface=interface
-    )
-    be_eager(listening)
+    where = {"backlog": BACKLOG, "interface": interface}
+    listening: IListeningPort
+    if tls is None:
+        listening = reactor.listenTCP(port, factory, **where)
+    else:
+        listening = reactor.listenSSL(port, factory, tls, **where)
+    if isinstance(listening, tcp.Port):
+        factory.guard = AcceptGuard(listening, paused or Counter())
     return listening
