@@ -20,6 +20,7 @@
 
 #define _GNU_SOURCE
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -234,6 +235,15 @@ static void obey(char *line)
     }
 }
 
+/* Answer pings until there is a command. */
+static int await_command(void)
+{
+    struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
+    while (!poll(&input, 1, 10))
+        pump(0);
+    return 1;
+}
+
 int main(int argc, char **argv)
 {
     static char line[8192];
@@ -247,7 +257,7 @@ int main(int argc, char **argv)
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
-    while (fgets(line, sizeof line, stdin)) {
+    while (await_command() && fgets(line, sizeof line, stdin)) {
         line[strcspn(line, "\n")] = 0;
         obey(line);
         fflush(stdout);

@@ -5,8 +5,10 @@
 #include <stdlib.h>
 #include <time.h>
 
-/* A server that has used no CPU for so long, in seconds, is done. */
+/* A server that has used less than LITTLE seconds of CPU within QUIET is done. Pings
+ * go on, so it is never quite still. */
 #define QUIET 0.03
+#define LITTLE 0.001
 
 double now(void)
 {
@@ -29,16 +31,16 @@ double cpu_seconds(int pid)
 
 double idle_cpu_seconds(int pid, void (*pump)(int milliseconds))
 {
-    double used = cpu_seconds(pid), since = now();
+    double used = cpu_seconds(pid), latest = used, since = now();
     while (now() - since < QUIET) {
         pump(5);
-        double latest = cpu_seconds(pid);
-        if (latest - used > 0.0005) {
+        latest = cpu_seconds(pid);
+        if (latest - used > LITTLE) {
             used = latest;
             since = now();
         }
     }
-    return used;
+    return latest;
 }
 
 long resident_bytes(int pid)
