@@ -76,12 +76,16 @@ class ExpositionTests(SynchronousTestCase):
         return families
 
     def value(self, name: str, **labels: str) -> float:
-        """Return the value of one sample."""
+        """Return the value of one sample.
+
+        The parser puts ``_total`` behind the names of counters.
+        """
+        names = f"centrifugo_{name}", f"centrifugo_{name}_total"
         (value,) = (
             sample.value
             for family in self.read().values()
             for sample in family.samples
-            if sample.name == f"centrifugo_{name}" and sample.labels == labels
+            if sample.name in names and sample.labels == labels
         )
         return value
 
@@ -104,6 +108,8 @@ class ExpositionTests(SynchronousTestCase):
             ("node_num_clients", "gauge"),
         ):
             self.assertEqual(families[f"centrifugo_{name}"].type, kind, name)
+        text = exposition(self.world.node)()
+        self.assertIn(b"\ncentrifugo_node_messages_sent_count{", text)
         labels = {"type": "publication", "channel_namespace": ""}
         self.assertEqual(self.value("node_messages_sent_count", **labels), 1)
 
