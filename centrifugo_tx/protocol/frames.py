@@ -3,10 +3,29 @@
 import zlib
 from collections.abc import Callable
 
-__all__ = ["Frame", "binary_frame", "deflated", "line", "text_frame"]
+import msgspec
+
+__all__ = [
+    "Deflate",
+    "Frame",
+    "as_is",
+    "binary_frame",
+    "delimited",
+    "event",
+    "line",
+    "text_frame",
+    "varint",
+]
 
 #: A payload into bytes that can be written.
 Frame = Callable[[bytes], bytes]
+
+_TEXT = 0x1
+_BINARY = 0x2
+#: The flag of a compressed message (RFC 7692, 6).
+_RSV1 = 0x40
+#: How much memory a compressor takes: little, since payloads are small.
+_MEM_LEVEL = 5
 
 
 def _header(opcode: int, size: int) -> bytes:
@@ -20,12 +39,62 @@ def _header(opcode: int, size: int) -> bytes:
 
 def text_frame(payload: bytes) -> bytes:
     """Return one unmasked, final WebSocket text frame (RFC 6455, 5.2)."""
-    return _header(0x1, len(payload)) + payload
+    return _header(_TEXT, len(payload)) + payload
 
 
 def binary_frame(payload: bytes) -> bytes:
     """Return one unmasked, final WebSocket binary frame (RFC 6455, 5.2)."""
-    return _header(0x2, len(payload)) + payload
+    return _header(_BINARY, len(payload)) + payload
+
+
+class Deflate(msgspec.Struct, frozen=True):
+    """How WebSocket frames are compressed (RFC 7692).
+
+    Nothing is remembered from message to message (``server_no_context_takeover``,
+    7.1.1.1), so one frame serves everybody who negotiated that.  ``min_size`` is
+    the size in bytes from which compression is tried, ``window_bits`` (9 to 15)
+    at most what was negotiated.
+    """
+
+    level: int = 1
+    min_size: int = 0
+    window_bits: int = 12
+
+    def text_frame(self, payload: bytes) -> bytes:
+        """Return one text frame, compressed if that makes it shorter."""
+        return self._frame(_TEXT, payload)
+
+    def binary_frame(self, payload: bytes) -> bytes:
+        """Return one binary frame, compressed if that makes it shorter."""
+        return self._frame(_BINARY, payload)
+
+    def _frame(self, opcode: int, payload: bytes) -> bytes:
+        if len(payload) >= self.min_size:
+            deflate = zlib.compressobj(
+                self.level, zlib.DEFLATED, -self.window_bits, _MEM_LEVEL
+            )
+            packed = deflate.compress(payload) + deflate.flush(zlib.Z_SYNC_FLUSH)
+            packed = packed[:-4]  # the empty block that ends a flush (7.2.1)
+            if len(packed) < len(payload):
+                return _header(_RSV1 | opcode, len(packed)) + packed
+        return _header(opcode, len(payload)) + payload
+
+
+def varint(number: int) -> bytes:
+    """Return *number*, which is not negative, as Protobuf writes it."""
+    if number < 0x80:
+        return bytes((number,))
+    written = bytearray()
+    while number >= 0x80:
+        written.append(number & 0x7F | 0x80)
+        number >>= 7
+    written.append(number)
+    return bytes(written)
+
+
+def delimited(message: bytes) -> bytes:
+    """Return a Protobuf message with its length before it (client protocol, 2.1)."""
+    return varint(len(message)) + message
 
 
 def line(payload: bytes) -> bytes:
@@ -33,22 +102,11 @@ def line(payload: bytes) -> bytes:
     return payload + b"\n"
 
 
-#: The flag of a compressed message (RFC 7692, 6).
-_RSV1 = 0x40
+def event(payload: bytes) -> bytes:
+    """Return *payload*, one line of text, as a server-sent event (1.3)."""
+    return b"data: " + payload + b"\n\n"
 
 
-def deflated(opcode: int, level: int, min_size: int, window_bits: int) -> Frame:
-    """Return a framing that compresses payloads of at least *min_size* bytes.
-
-    Nothing is remembered from message to message (``server_no_context_takeover``,
-    RFC 7692, 7.1.1.1), so one frame serves everybody who negotiated that.
-    """
-
-    def frame(payload: bytes) -> bytes:
-        if len(payload) >= min_size:
-            deflate = zlib.compressobj(level, zlib.DEFLATED, -window_bits, 5)
-            packed = deflate.compress(payload) + deflate.flush(zlib.Z_SYNC_FLUSH)
-            return _header(_RSV1 | opcode, len(packed) - 4) + packed[:-4]
-        return _header(opcode, len(payload)) + payload
-
-    return frame
+def as_is(payload: bytes) -> bytes:
+    """Return *payload*: something else sets the messages apart."""
+    return payload

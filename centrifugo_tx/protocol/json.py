@@ -1,15 +1,16 @@
 """Protocol v2 in JSON (client protocol, 2.1 and 2.2)."""
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
 from .errors import DecodeError, EncodeError
+from .leniency import MAX_DEPTH, as_read, mended, too_deep
 from .messages import (
     EMPTY,
     ClientInfo,
     Command,
+    ConnectRequest,
     Publication,
     Push,
     Raw,
@@ -17,13 +18,21 @@ from .messages import (
     SubscribeResult,
 )
 
-__all__ = ["decode_commands", "encode_bare_push", "encode_push", "encode_reply"]
+__all__ = [
+    "decode_commands",
+    "decode_connect",
+    "encode_bare_push",
+    "encode_push",
+    "encode_reply",
+    "is_json",
+]
 
 _decode = msgspec.json.Decoder(Command).decode
+_decode_connect = msgspec.json.Decoder(ConnectRequest).decode
 _validate = msgspec.json.Decoder(Raw).decode
-_members = msgspec.json.Decoder(dict[str, Raw]).decode
 _encode = msgspec.json.Encoder().encode
-_scan = json.JSONDecoder().raw_decode
+
+_PONG = Command()
 
 #: The largest offset that the protocol can say.
 _MAX_UINT64 = 2**64 - 1
@@ -45,57 +54,84 @@ def decode_commands(data: bytes) -> list[Command]:
     return commands
 
 
-def _command(line: bytes, before: "list[Command] | tuple[()]") -> Command:
+def _command(line: bytes, before: Sequence[Command]) -> Command:
+    if line == b"{}":
+        return _PONG
     try:
-        command = _decode(line)
-        if not _odd(command, line):
-            return command
-    except msgspec.DecodeError:
-        pass
-    try:
-        return _decode_oddly(line)
+        _check(line)
+        try:
+            command = _decode(line)
+        except (ValueError, RecursionError):
+            command = _decode(as_read(line))
+        if _oversized(command):
+            raise ValueError("a position is more than 64 bits")
     except (ValueError, RecursionError) as error:
         raise DecodeError(f"malformed command: {error}", tuple(before)) from None
-
-
-def _odd(command: Command, line: bytes) -> bool:
-    """Whether *command* needs another look: no request in it, or a number too large."""
-    if command.subscribe is not None:
-        return command.subscribe.offset > _MAX_UINT64
-    if command.publish is not None or command.rpc is not None:
-        return False
-    if command.history is not None:
-        since = command.history.since
-        return since is not None and since.offset > _MAX_UINT64
-    return command == Command(id=command.id) and line != b"{}"
-
-
-def _decode_oddly(line: bytes) -> Command:
-    """Decode what is right in the reference's eyes only.
-
-    Text after the value is ignored there, and names match in any case.
-
-    :raises ValueError: it is wrong in any eyes.
-    """
-    text = line.decode()
-    start = len(text) - len(text.lstrip(" \t\r"))
-    _, end = _scan(text, start)
-    command = _decode(_folded(text[start:end].encode()))
-    if _odd(command, b"{}"):
-        raise ValueError("an offset is more than 64 bits")
     return command
 
 
-def _folded(value: bytes) -> bytes:
-    """Write the names of a command and of its requests in lower case."""
-    members = {}
-    for name, member in _members(value).items():
-        inner = bytes(member)
-        if inner.startswith(b"{"):
-            parts = {key.lower(): part for key, part in _members(inner).items()}
-            member = Raw(_encode(parts))
-        members[name.lower()] = member
-    return _encode(members)
+def _check(text: bytes) -> None:
+    """Look for what the decoder does not see in payloads."""
+    if not text.isascii():
+        text.decode()
+    if len(text) > MAX_DEPTH and too_deep(text):
+        raise ValueError(f"nests more than {MAX_DEPTH} deep")
+
+
+def _oversized(command: Command) -> bool:
+    """Whether a number in *command* does not fit an uint64."""
+    if command.subscribe is not None:
+        return command.subscribe.offset > _MAX_UINT64
+    if command.connect is not None and command.connect.subs:
+        return _beyond(command.connect)
+    if command.history is not None and command.history.since is not None:
+        return command.history.since.offset > _MAX_UINT64
+    if command.sub_refresh is not None and command.sub_refresh.track:
+        items = (item for batch in command.sub_refresh.track for item in batch.items)
+        return any(item.version > _MAX_UINT64 for item in items)
+    return False
+
+
+def _beyond(request: ConnectRequest) -> bool:
+    known = (position for position in request.subs.values() if position is not None)
+    return any(position.offset > _MAX_UINT64 for position in known)
+
+
+def decode_connect(data: bytes) -> ConnectRequest:
+    """Decode the connect request of a unidirectional client (1.6).
+
+    :raises DecodeError: it is none; ``null`` is an empty one.
+    """
+    if data.strip() == b"null":
+        return ConnectRequest()
+    try:
+        _check(data)
+        try:
+            request = _decode_connect(data)
+        except (ValueError, RecursionError):
+            request = _decode_connect(as_read(data, ConnectRequest))
+        if _beyond(request):
+            raise ValueError("a position is more than 64 bits")
+    except (ValueError, RecursionError) as error:
+        raise DecodeError(f"malformed connect request: {error}") from None
+    return request
+
+
+def is_json(payload: bytes) -> bool:
+    """Whether *payload* is JSON that any client can be sent."""
+    try:
+        _fit(payload)
+    except EncodeError:
+        return False
+    return payload.isascii() or _is_utf8(payload)
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def encode_reply(reply: Reply) -> bytes:
@@ -128,22 +164,23 @@ def encode_bare_push(push: Push) -> bytes:
     return _one_line(_encode(push))
 
 
-def _fit(payload: Raw) -> None:
+def _fit(payload: bytes | Raw) -> None:
     """Make sure that a payload cannot break out of its field."""
-    if payload is not EMPTY:
+    if payload is EMPTY:
+        return
+    try:
         try:
             _validate(payload)
         except msgspec.DecodeError:
-            raise EncodeError("a payload is no JSON") from None
+            _validate(mended(bytes(payload)))
+    except (msgspec.DecodeError, RecursionError):
+        raise EncodeError("a payload is no JSON") from None
 
 
 def _one_line(encoded: bytes) -> bytes:
     """Take newlines out, which can only be white space in a payload."""
-    if not encoded.isascii():
-        try:
-            encoded.decode()
-        except UnicodeDecodeError:
-            raise EncodeError("a payload is no UTF-8") from None
+    if not (encoded.isascii() or _is_utf8(encoded)):
+        raise EncodeError("a payload is no UTF-8")
     return encoded.replace(b"\n", b"") if b"\n" in encoded else encoded
 
 

@@ -74,12 +74,21 @@ def raw(payload: bytes) -> Raw:
 
 UInt32 = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
 Int32 = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
+Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 #: The upper bound, 2**64 - 1, is more than msgspec can check.
 UInt64 = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Part(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What all messages have in common: values, never written when zero."""
+
+
+class Asked(Part, frozen=True, forbid_unknown_fields=True):
+    """A part of a command.
+
+    An unknown name is no error of the client's; it makes the decoder look twice,
+    since it may be a known one in another case (client protocol, 2.1).
+    """
 
 
 # --- Shared parts (4.3) -------------------------------------------------------
@@ -124,7 +133,7 @@ class Publication(Part, frozen=True):
     version: int = 0
 
 
-class FilterNode(Part, frozen=True):
+class FilterNode(Asked, frozen=True):
     """A publication filter by tags (9): a leaf, or ``and``/``or``/``not`` of nodes."""
 
     op: str = ""
@@ -135,14 +144,14 @@ class FilterNode(Part, frozen=True):
     nodes: list["FilterNode"] = []
 
 
-class KeyedItem(Part, frozen=True):
+class KeyedItem(Asked, frozen=True):
     """A key a shared poll subscriber tracks, and the version it has."""
 
     key: str = ""
     version: UInt64 = 0
 
 
-class TrackBatch(Part, frozen=True):
+class TrackBatch(Asked, frozen=True):
     """Keys to track under one signature (10.2)."""
 
     signature: str = ""
@@ -152,7 +161,7 @@ class TrackBatch(Part, frozen=True):
 # --- Requests (4.1) -----------------------------------------------------------
 
 
-class SubscribeRequest(Part, frozen=True):
+class SubscribeRequest(Asked, frozen=True):
     """Ask for a channel; ``recover`` asks for what was missed since a position."""
 
     channel: str = ""
@@ -166,7 +175,7 @@ class SubscribeRequest(Part, frozen=True):
     join_leave: bool = False
     delta: str = ""
     tf: FilterNode | None = None
-    flag: int = 0
+    flag: Int64 = 0
     type: Int32 = 0
     phase: Int32 = 0
     cursor: str = ""
@@ -174,7 +183,7 @@ class SubscribeRequest(Part, frozen=True):
     asc: bool = False
 
 
-class ConnectRequest(Part, frozen=True):
+class ConnectRequest(Asked, frozen=True):
     """The first command: who is it, and which server-side channels it knows."""
 
     token: str = ""
@@ -183,16 +192,16 @@ class ConnectRequest(Part, frozen=True):
     name: str = ""
     version: str = ""
     headers: dict[str, str] = {}
-    flag: int = 0
+    flag: Int64 = 0
 
 
-class UnsubscribeRequest(Part, frozen=True):
+class UnsubscribeRequest(Asked, frozen=True):
     """Leave a channel."""
 
     channel: str = ""
 
 
-class PublishRequest(Part, frozen=True):
+class PublishRequest(Asked, frozen=True):
     """Publish into a channel (``type`` 1: into a map, under ``key``)."""
 
     channel: str = ""
@@ -202,19 +211,19 @@ class PublishRequest(Part, frozen=True):
     removed: bool = False
 
 
-class PresenceRequest(Part, frozen=True):
+class PresenceRequest(Asked, frozen=True):
     """Ask who is in a channel."""
 
     channel: str = ""
 
 
-class PresenceStatsRequest(Part, frozen=True):
+class PresenceStatsRequest(Asked, frozen=True):
     """Ask how many are in a channel."""
 
     channel: str = ""
 
 
-class HistoryRequest(Part, frozen=True):
+class HistoryRequest(Asked, frozen=True):
     """Read a channel's stream; ``limit`` 0 asks for the position alone."""
 
     channel: str = ""
@@ -223,30 +232,30 @@ class HistoryRequest(Part, frozen=True):
     reverse: bool = False
 
 
-class PingRequest(Part, frozen=True):
+class PingRequest(Asked, frozen=True):
     """Not used by any SDK; here because the protocol names it."""
 
 
-class SendRequest(Part, frozen=True):
+class SendRequest(Asked, frozen=True):
     """A message to the server that gets no reply."""
 
     data: Raw = EMPTY
 
 
-class RPCRequest(Part, frozen=True):
+class RPCRequest(Asked, frozen=True):
     """A call of an application's method."""
 
     data: Raw = EMPTY
     method: str = ""
 
 
-class RefreshRequest(Part, frozen=True):
+class RefreshRequest(Asked, frozen=True):
     """A new connection token."""
 
     token: str = ""
 
 
-class SubRefreshRequest(Part, frozen=True):
+class SubRefreshRequest(Asked, frozen=True):
     """A new subscription token; also tracking of shared poll keys."""
 
     channel: str = ""
@@ -256,7 +265,7 @@ class SubRefreshRequest(Part, frozen=True):
     untrack: list[str] = []
 
 
-class Command(Part, frozen=True):
+class Command(Asked, frozen=True):
     """One command: an ``id`` and exactly one request (3).
 
     The order of the fields is the order in which the reference looks for them.

@@ -6,7 +6,7 @@ from functools import cache
 from attrs import define
 
 from . import json
-from .frames import Frame, deflated, text_frame
+from .frames import Deflate, Frame, text_frame
 from .messages import Command, Push, Reply
 
 __all__ = ["Wire", "websocket_json"]
@@ -52,5 +52,5 @@ def websocket_json(
     """Return the wire of a JSON WebSocket; level 0 compresses nothing."""
     frame: Frame = text_frame
     if deflate_level:
-        frame = deflated(0x1, deflate_level, deflate_min_size, window_bits)
+        frame = Deflate(deflate_level, deflate_min_size, window_bits).text_frame
     return _json_wire("websocket", frame)
