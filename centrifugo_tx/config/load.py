@@ -43,6 +43,8 @@ __all__ = ["Loaded", "Reader", "load", "read_dotenv", "read_file"]
 
 #: Variables that Kubernetes sets for a service called centrifugo.
 _KUBERNETES = re.compile(r"^CENTRIFUGO(?:_[A-Z0-9_]+)?_(PORT|SERVICE_)")
+#: The options that a systemd unit puts on the command line.
+_UNIT = "CENTRIFUGO_OPTS"
 
 
 @frozen
@@ -173,6 +175,7 @@ class Reader:
             for name in self.environ
             if name.startswith(ENVIRONMENT_PREFIX + "_")
             and name not in self._known
+            and name != _UNIT
             and not name.startswith(ENVIRONMENT_PREFIX + "_VAR_")
             and not _KUBERNETES.match(name)
         )

@@ -321,6 +321,7 @@ class UnknownTests(ConfigCase):
         environ = {
             "CENTRIFUGO_FOO": "1",
             "CENTRIFUGO_VAR_FOO": "1",
+            "CENTRIFUGO_OPTS": "--log.level debug",
             "CENTRIFUGO_PORT": "tcp://10.0.0.1:8000",
             "CENTRIFUGO_PORT_8000_TCP": "tcp://10.0.0.1:8000",
             "CENTRIFUGO_MAIN_SERVICE_HOST": "10.0.0.1",
