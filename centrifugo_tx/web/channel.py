@@ -132,6 +132,9 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # untyped
     def allHeadersReceived(self) -> None:
         """Look for an upgrade and for a body that is too large."""
         request = self.requests[-1]
+        # Twisted itself sets these only when the body is there, too.
+        request.method, request.uri = self._command, self._path
+        request.clientproto = self._version
         path = self._path.partition(b"?")[0]
         if self._command == b"GET":
             upgrade = request.requestHeaders.getRawHeaders(b"upgrade")
