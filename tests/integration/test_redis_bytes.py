@@ -6,8 +6,9 @@ from twisted.internet import reactor
 
 from centrifugo_tx.engines.redis import broker as redis_broker
 from centrifugo_tx.engines.redis.addresses import Login, TCPAddress
-from centrifugo_tx.engines.redis.connection import Link, PubSubProtocol
+from centrifugo_tx.engines.redis.connection import PubSubProtocol
 from centrifugo_tx.engines.redis.endpoints import endpoint
+from centrifugo_tx.engines.redis.link import Link
 from centrifugo_tx.errors import BrokerUnavailable
 from centrifugo_tx.interfaces import IBroker
 from centrifugo_tx.options import HistoryQuery, Published, PublishOptions

@@ -13,7 +13,7 @@ from ...errors import BrokerUnavailable, DecodeError, ReplyError
 from ...interfaces import IBroker, IBrokerEventHandler
 from ...metrics import Counter, Metrics
 from ...options import History, HistoryQuery, Published, PublishOptions
-from ...protocol.messages import ClientInfo, Publication, Raw, StreamPosition
+from ...protocol.messages import ClientInfo, Raw
 from ..streams import new_epoch
 from . import scripts
 from .connection import Refused, Reply, forget
@@ -21,12 +21,11 @@ from .endpoints import IRedisReactor
 from .envelope import (
     JOIN,
     LEAVE,
-    decode_item,
-    decode_publication,
     encode_client_info,
     encode_publication,
     parse,
 )
+from .history import first_offset, from_list, from_stream, position
 from .pubsub import Subscriber
 from .sharding import Shards
 from .topology import Shard
@@ -300,17 +299,17 @@ class RedisBroker:
             name = layout.encode(channel)
         except ReplyError as error:
             return fail(error)
-        first = _first(query)
+        first = first_offset(query)
         ttl, epoch = self._meta_ttl(query.meta_ttl), new_epoch().encode()
         if layout.lists:
             return shard.run(
                 scripts.HISTORY_LIST,
-                lambda reply: _from_list(reply, query),
+                lambda reply: from_list(reply, query),
                 *(layout.history(name), layout.meta(name), ttl, epoch, first),
             )
         return shard.run(
             scripts.HISTORY_STREAM,
-            _from_stream,
+            from_stream,
             *(layout.history(name), layout.meta(name), ttl, epoch, first),
             b"0" if query.limit < 0 else b"%d" % query.limit,
             b"1" if query.reverse else b"0",
@@ -333,62 +332,7 @@ def _sent(reply: Reply) -> Published:
 
 
 def _appended(reply: Reply) -> Published:
-    position = _position(reply)
+    top = position(reply)
     if reply[2] == b"1":
-        return Published(position, "idempotency")
-    return Published(position, "version" if reply[3] == b"1" else "")
-
-
-def _position(reply: Reply) -> StreamPosition:
-    return StreamPosition(int(reply[0] or 0), reply[1].decode())
-
-
-def _first(query: HistoryQuery) -> bytes:
-    """Return the offset to begin with, nothing to read no publications."""
-    if not query.limit:
-        return b""
-    if query.since is None:
-        return b"+" if query.reverse else b"-"
-    first = query.since.offset + (-1 if query.reverse else 1)
-    return b"%d" % first if first > 0 else b""
-
-
-def _from_stream(reply: Reply) -> History:
-    publications = [
-        _stored(decode_publication(fields[1], int(entry.partition(b"-")[0])))
-        for entry, fields in reply[2]
-    ]
-    return History(publications, _position(reply))
-
-
-def _from_list(reply: Reply, query: HistoryQuery) -> History:
-    """Pick from a whole list, which begins with the newest."""
-    position, since = _position(reply), query.since
-    publications = [_stored(decode_item(item)) for item in reply[2]]
-    if since is not None:
-        publications = [
-            each
-            for each in publications
-            if (each.offset < since.offset) == query.reverse
-            and each.offset != since.offset
-        ]
-    if not query.reverse:
-        publications.reverse()
-    return History(
-        publications if query.limit < 0 else publications[: query.limit], position
-    )
-
-
-def _stored(publication: Publication) -> Publication:
-    """Return a publication without what only live ones need."""
-    return Publication(
-        data=publication.data,
-        info=publication.info,
-        offset=publication.offset,
-        tags=publication.tags,
-        channel=publication.channel,
-        key=publication.key,
-        removed=publication.removed,
-        score=publication.score,
-        version=publication.version,
-    )
+        return Published(top, "idempotency")
+    return Published(top, "version" if reply[3] == b"1" else "")

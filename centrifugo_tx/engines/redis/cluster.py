@@ -12,8 +12,9 @@ from twisted.python.failure import Failure
 
 from ...errors import BrokerUnavailable
 from .addresses import ShardAddress, TCPAddress
-from .connection import CommandProtocol, Link, Refused, Reply, forget
+from .connection import CommandProtocol, Refused, Reply, forget
 from .endpoints import AnyEndpoint, IRedisReactor, endpoint
+from .link import Link
 from .scripts import teach
 
 __all__ = ["Cluster", "key_slot"]

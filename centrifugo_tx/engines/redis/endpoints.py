@@ -23,7 +23,8 @@ from zope.interface import implementer
 
 from ...errors import BrokerUnavailable
 from .addresses import Login, ShardAddress, TCPAddress, UnixAddress
-from .connection import CommandProtocol, Link, PubSubProtocol, Refused
+from .connection import CommandProtocol, PubSubProtocol, Refused
+from .link import Link
 from .secure import client_connections
 
 __all__ = ["AnyEndpoint", "IRedisReactor", "SentinelEndpoint", "endpoint", "must_rule"]

@@ -11,8 +11,9 @@ from twisted.python.failure import Failure
 
 from ...errors import BrokerUnavailable
 from ...metrics import Counter
-from .connection import Link, PubSubProtocol, Reply, forget
+from .connection import PubSubProtocol, Reply, forget
 from .inbox import Inbox, Message
+from .link import Link
 
 __all__ = ["Subscriber"]
 

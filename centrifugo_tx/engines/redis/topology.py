@@ -12,10 +12,11 @@ from twisted.python.failure import Failure
 from ...errors import BrokerUnavailable
 from .addresses import ShardAddress, TCPAddress
 from .cluster import Cluster
-from .connection import CommandProtocol, Link, PubSubProtocol, Refused, Reply, forget
+from .connection import CommandProtocol, PubSubProtocol, Refused, Reply, forget
 from .endpoints import IRedisReactor, SentinelEndpoint, endpoint, must_rule
 from .inbox import Message
 from .layout import Layout
+from .link import Link
 from .pubsub import Subscriber
 from .scripts import Script, teach
 

@@ -8,12 +8,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from centrifugo_tx.engines.redis.addresses import Login
 from centrifugo_tx.engines.redis.connection import (
-    LATER,
     CommandProtocol,
-    Link,
     PubSubProtocol,
     Refused,
 )
+from centrifugo_tx.engines.redis.link import LATER, Link
 from centrifugo_tx.errors import BrokerUnavailable
 
 from .peer import Peer, ack, bulk

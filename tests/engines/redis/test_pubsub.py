@@ -8,8 +8,9 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from centrifugo_tx.engines.redis.addresses import Login
-from centrifugo_tx.engines.redis.connection import Link, PubSubProtocol
+from centrifugo_tx.engines.redis.connection import PubSubProtocol
 from centrifugo_tx.engines.redis.inbox import SLICE, Inbox
+from centrifugo_tx.engines.redis.link import Link
 from centrifugo_tx.engines.redis.pubsub import Subscriber
 from centrifugo_tx.errors import BrokerUnavailable
 from centrifugo_tx.metrics import Counter

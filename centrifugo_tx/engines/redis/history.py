@@ -1,0 +1,64 @@
+"""Reading history out of Redis (engines, A.4 and C.3)."""
+
+from ...options import History, HistoryQuery
+from ...protocol.messages import Publication, StreamPosition
+from .connection import Reply
+from .envelope import decode_item, decode_publication
+
+__all__ = ["first_offset", "from_list", "from_stream", "position"]
+
+
+def position(reply: Reply) -> StreamPosition:
+    """Return the position that a reply begins with."""
+    return StreamPosition(int(reply[0] or 0), reply[1].decode())
+
+
+def first_offset(query: HistoryQuery) -> bytes:
+    """Return the offset to begin with, nothing to read no publications."""
+    if not query.limit:
+        return b""
+    if query.since is None:
+        return b"+" if query.reverse else b"-"
+    first = query.since.offset + (-1 if query.reverse else 1)
+    return b"%d" % first if first > 0 else b""
+
+
+def from_stream(reply: Reply) -> History:
+    """Return what was read from a stream."""
+    publications = [
+        _stored(decode_publication(fields[1], int(entry.partition(b"-")[0])))
+        for entry, fields in reply[2]
+    ]
+    return History(publications, position(reply))
+
+
+def from_list(reply: Reply, query: HistoryQuery) -> History:
+    """Pick from a whole list, which begins with the newest."""
+    since = query.since
+    publications = [_stored(decode_item(item)) for item in reply[2]]
+    if since is not None:
+        publications = [
+            each
+            for each in publications
+            if (each.offset < since.offset) == query.reverse
+            and each.offset != since.offset
+        ]
+    if not query.reverse:
+        publications.reverse()
+    limit = None if query.limit < 0 else query.limit
+    return History(publications[:limit], position(reply))
+
+
+def _stored(publication: Publication) -> Publication:
+    """Return a publication without what only live ones need."""
+    return Publication(
+        data=publication.data,
+        info=publication.info,
+        offset=publication.offset,
+        tags=publication.tags,
+        channel=publication.channel,
+        key=publication.key,
+        removed=publication.removed,
+        score=publication.score,
+        version=publication.version,
+    )

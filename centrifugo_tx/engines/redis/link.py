@@ -1,0 +1,208 @@
+"""A connection that is kept up."""
+
+from collections.abc import Awaitable, Callable
+from random import uniform
+from typing import Any, Generic, TypeVar
+
+from attrs import define, field
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IReactorTime,
+    IStreamClientEndpoint,
+)
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ...errors import BrokerUnavailable
+from .addresses import Login
+from .connection import CommandProtocol, Refused, Reply, forget
+
+__all__ = ["Link"]
+
+#: Seconds to wait before the first, and before any later attempt to reconnect.
+SOON, LATER = 0.25, 2.0
+#: Seconds after which a connection counts as good.
+STEADY = 5.0
+
+P = TypeVar("P", bound=CommandProtocol)
+
+#: Makes a protocol, given whom to tell that the connection is lost.
+Build = Callable[[Callable[[CommandProtocol, str], None]], P]
+
+
+class _Factory(Factory):
+    """Makes the one protocol of an attempt to connect."""
+
+    noisy = False
+
+    def __init__(self, protocol: CommandProtocol) -> None:
+        self._made = protocol
+
+    def buildProtocol(self, addr: IAddress | None) -> CommandProtocol:
+        return self._made
+
+
+async def _nothing_more(protocol: object) -> None:
+    pass
+
+
+@define(eq=False)
+class Link(Generic[P]):
+    """One connection that is made again whenever it is lost.
+
+    ``protocol`` is there while it is usable.  Nobody waits for it otherwise:
+    `send` fails with `BrokerUnavailable`, saying why there is none.
+
+    :param prepare: does what must be done before a new connection is usable.
+    :param changed: called when the connection has become usable, or is no longer.
+    """
+
+    name: str
+    _clock: IReactorTime
+    _endpoint: IStreamClientEndpoint
+    _login: Login
+    _build: Build[P]
+    prepare: Callable[[P], Awaitable[None]] = _nothing_more
+    changed: Callable[["Link[P]"], None] = forget
+    protocol: P | None = field(default=None, init=False)
+    reason: str = field(default="not started", init=False)
+    _running: bool = field(default=False, init=False)
+    _attempt: "Deferred[Any] | None" = field(default=None, init=False)
+    _retry: IDelayedCall | None = field(default=None, init=False)
+    _failures: int = field(default=0, init=False)
+    _since: float = field(default=0.0, init=False)
+    _open: set[CommandProtocol] = field(factory=set, init=False)
+    _watchers: "list[Deferred[None]]" = field(factory=list, init=False)
+    _stopped: "Deferred[None] | None" = field(default=None, init=False)
+    _log = Logger()
+
+    def send(self, *command: bytes) -> "Deferred[Reply]":
+        """Send a command, or fail at once."""
+        protocol = self.protocol
+        if protocol is None:
+            return fail(BrokerUnavailable(self.reason))
+        return protocol.send(*command)
+
+    def start(self) -> "Deferred[None]":
+        """Connect, and go on trying.
+
+        :return: fires when usable, fails when the first attempt failed.
+        """
+        self._running = True
+        outcome = self.outcome()
+        self._connect()
+        return outcome
+
+    def outcome(self) -> "Deferred[None]":
+        """Return a Deferred of the attempt under way, or of the next one."""
+        if self.protocol is not None:
+            return succeed(None)
+        outcome: Deferred[None] = Deferred()
+        self._watchers.append(outcome)
+        return outcome
+
+    def hurry(self) -> None:
+        """Try now, if an attempt is due later."""
+        if self._retry is not None:
+            self._retry.cancel()
+            self._connect()
+
+    def drop(self, why: str) -> None:
+        """Give up the connection, and make a new one."""
+        if self.protocol is not None:
+            self.protocol.abort(why)
+
+    def stop(self) -> "Deferred[None]":
+        """Close, and stay closed; fires when nothing is left in the reactor."""
+        self._running = False
+        self.reason = "stopped"
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        if self._attempt is not None:
+            self._attempt.cancel()
+        for protocol in list(self._open):
+            protocol.abort("stopped")
+        stopped = self._stopped = Deferred()
+        self._finish()
+        return stopped
+
+    def _finish(self) -> None:
+        """Tell who waits for the end, if this is it."""
+        if self._stopped is not None and self._attempt is None and not self._open:
+            self._stopped.callback(None)
+            self._stopped = None
+
+    # --- One attempt -----------------------------------------------------------
+
+    def _connect(self) -> None:
+        self._retry = None
+        protocol = self._build(self._lost)
+        self._attempt = Deferred.fromCoroutine(self._try(protocol))
+        self._attempt.addCallbacks(self._usable, self._failed, callbackArgs=(protocol,))
+
+    async def _try(self, protocol: P) -> None:
+        await self._endpoint.connect(_Factory(protocol))
+        self._open.add(protocol)
+        try:
+            await protocol.greet(self._login)
+            await self.prepare(protocol)
+        except Exception as error:
+            protocol.abort(str(error))
+            raise
+
+    def _usable(self, _: None, protocol: P) -> None:
+        self._attempt = None
+        if protocol not in self._open:  # lost while the coroutine was ending
+            self._failed(Failure(BrokerUnavailable(f"{self.name} went away")))
+            return
+        if self._failures:
+            self._log.info("connected to {name} again", name=self.name)
+        self.protocol = protocol
+        self._since = self._clock.seconds()
+        self.changed(self)
+        self._tell(None)
+
+    def _failed(self, failure: Failure) -> None:
+        self._attempt = None
+        if not self._running:
+            self._tell(BrokerUnavailable("stopped"))
+            self._finish()
+            return
+        reason = failure.getErrorMessage()
+        if failure.check(Refused):
+            reason = f"{self.name} refused us: {reason}"
+        elif not failure.check(BrokerUnavailable):
+            reason = f"cannot connect to {self.name}: {reason}"
+        self._again(reason)
+        self._tell(BrokerUnavailable(reason))
+
+    def _lost(self, protocol: CommandProtocol, reason: str) -> None:
+        self._open.discard(protocol)
+        if protocol is self.protocol:
+            self.protocol = None
+            if self._running:
+                if self._clock.seconds() - self._since >= STEADY:
+                    self._failures = 0
+                self._again(reason)
+            self.changed(self)
+        self._finish()
+
+    def _again(self, reason: str) -> None:
+        if reason != self.reason:
+            self._log.warn("{reason}", reason=reason)
+        self.reason = reason
+        delay = min(LATER, SOON * 2 ** min(self._failures, 8)) * uniform(0.75, 1.25)
+        self._failures += 1
+        self._retry = self._clock.callLater(delay, self._connect)
+
+    def _tell(self, error: BrokerUnavailable | None) -> None:
+        watchers, self._watchers = self._watchers, []
+        for watcher in watchers:
+            if error is None:
+                watcher.callback(None)
+            else:
+                watcher.errback(error)
