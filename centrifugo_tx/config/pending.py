@@ -33,6 +33,7 @@ IGNORED = frozenset(
         "client.connect_code_to_unidirectional_disconnect.enabled",
         *(f"websocket.{name}_buffer_size" for name in ("read", "write")),
         "websocket.use_write_buffer_pool",
+        "node.info_metrics_aggregate_interval",
         "enable_unreleased_features",
         *(f"{path}.allowed_delta_types" for path in _CHANNEL),
         *(f"{path}.delta_publish" for path in _CHANNEL),
