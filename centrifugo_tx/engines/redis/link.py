@@ -126,6 +126,7 @@ class Link(Generic[P]):
             self._attempt.cancel()
         for protocol in list(self._open):
             protocol.abort("stopped")
+        self._tell(BrokerUnavailable("stopped"))
         stopped = self._stopped = Deferred()
         self._finish()
         return stopped
@@ -169,7 +170,6 @@ class Link(Generic[P]):
     def _failed(self, failure: Failure) -> None:
         self._attempt = None
         if not self._running:
-            self._tell(BrokerUnavailable("stopped"))
             self._finish()
             return
         reason = failure.getErrorMessage()

@@ -170,24 +170,23 @@ class Shard:
 
     async def _start(self) -> None:
         address, reactor = self._address, self._reactor
-        route: Route
         if address.kind == "sentinel":
             master = SentinelEndpoint(reactor, address, self._moved)
-            self._route = route = Watched(reactor, address, master)
-            await route.start()
+            self._route = watched = Watched(reactor, address, master)
+            await watched.start()
             return
         if address.kind == "single" and len(address.nodes) == 1:
             server = endpoint(
                 reactor, address.nodes[0], address.login, address.connect_timeout
             )
-            self._route = route = Single(reactor, address, server)
-            await route.start()
-            if not await _is_cluster(route):
+            self._route = single = Single(reactor, address, server)
+            await single.start()
+            if not await _is_cluster(single):
                 return
-            await route.stop()
+            await single.stop()
         self.layout = Layout(self.layout.prefix, True, self.layout.lists)
-        self._route = route = Cluster(reactor, address)
-        await route.start()
+        self._route = Cluster(reactor, address)
+        await self._route.start()
 
     def stop(self) -> "Deferred[None]":
         """Close; fires when nothing is left in the reactor."""
@@ -252,13 +251,21 @@ class Shard:
                 reactor, name, address.io_timeout, lost, subscriber.receive
             ),
         )
-        if address.kind == "sentinel":
-            link.prepare = must_rule
-        self._listeners.append(link)
+        if isinstance(self._route, Single):
+            link.prepare = self._after_commands
         subscriber.use(link)
+        self._listeners.append(link)
+
+    async def _after_commands(self, protocol: PubSubProtocol) -> None:
+        """Let nothing be heard before it can be compared with storage."""
+        assert isinstance(self._route, Single)
+        self._route.link.hurry()
+        await self._route.link.outcome()
+        if isinstance(self._route, Watched):
+            await must_rule(protocol)
 
 
-async def _is_cluster(single: Route) -> bool:
+async def _is_cluster(single: Single) -> bool:
     """Ask a server whether it is part of a Cluster.
 
     :raises Refused: the answer is neither yes nor no.
