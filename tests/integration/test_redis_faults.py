@@ -3,7 +3,8 @@
 import time
 from typing import Any
 
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, fail, gatherResults
+from twisted.internet.error import ConnectionRefusedError
 
 from centrifugo_tx.errors import BrokerUnavailable
 from centrifugo_tx.interfaces import Engine
@@ -124,6 +125,44 @@ class Killed(FaultCase):
             self.server.call("CLIENT", "KILL", "TYPE", kind)
         await until(lambda: self.receiver.gaps == ["room:7"])
         await self.works(engine, 2)
+
+    async def test_commands_first(self) -> None:
+        """Nothing is heard again before it can be compared with storage."""
+        engine = await self.begin()
+        broker: Any = engine.broker
+        [shard] = broker._shards.all
+        commands = shard._route.link
+        reachable: list[bool] = []
+        for link in shard._listeners:
+            before = link.changed
+
+            def changed(link: Any, before: Any = before) -> None:
+                if link.protocol is not None:
+                    reachable.append(shard.reaches(b""))
+                before(link)
+
+            link.changed = changed
+        # The way of commands is closed for a while, that of messages is not.
+        way, commands._endpoint = commands._endpoint, _Closed()
+        for kind in ("normal", "pubsub"):
+            self.server.call("CLIENT", "KILL", "TYPE", kind)
+        await until(lambda: commands._endpoint.attempts >= 3)
+        self.assertEqual(reachable, [])
+        commands._endpoint = way
+        await until(lambda: self.receiver.gaps == ["room:7"])
+        await until(lambda: len(reachable) == 2)
+        self.assertEqual(reachable, [True, True])
+
+
+class _Closed:
+    """An endpoint that leads nowhere."""
+
+    attempts = 0
+
+    def connect(self, factory: object) -> "Deferred[Any]":
+        """Refuse."""
+        self.attempts += 1
+        return fail(ConnectionRefusedError())
 
 
 class Persistent(FaultCase):
