@@ -193,7 +193,10 @@ def _verification_key(described: _Key, whole: dict[str, Any]) -> VerificationKey
 
 def _clean(url: str) -> bool:
     """Whether the path has no ``..``, no empty part and no slash at its end."""
-    path = unquote(urlsplit(url).path)
+    try:
+        path = unquote(urlsplit(url).path)
+    except ValueError:  # a token bent it into no URL at all
+        return False
     if path in ("", "/"):
         return True
     return all(part not in ("", ".", "..") for part in path.split("/")[1:])

@@ -352,6 +352,7 @@ class LeanFactory(WebSocketServerFactory):  # type: ignore[misc]  # untyped
     def __init__(self, clock: IReactorTime) -> None:
         super().__init__(reactor=clock, server="")
         self._batched_timer = Timers(clock)
+        # Origins are judged by `greet`, the opaque one like any other.
         self.setProtocolOptions(webStatus=False, allowNullOrigin=True)
 
     def buildProtocol(self, address: Any) -> LeanProtocol:

@@ -223,7 +223,6 @@ class WebSocketFactory(LeanFactory):
             maxMessagePayloadSize=limit,
             maxFramePayloadSize=limit,
             perMessageCompressionAccept=accept,
-            allowNullOrigin=True,  # as any other: `greet` judges them
         )
 
     def describe(self, request: Any, subprotocol: str | None) -> TransportInfo:

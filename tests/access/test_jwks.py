@@ -314,6 +314,7 @@ class TemplateTests(KeySetTestCase):
             *(("http://id/a/../b", False), ("http://id/..", False)),
             *(("http://id/./a", False), ("http://id//", False)),
             *(("http://id/a/%2e%2e/b", False), ("http://id/a%2F", False)),
+            ("http://[/a", False),
         ):
             self.documents.answers = [key_set(jwk(RSA_KEY, "r"))]
             self.documents.urls.clear()

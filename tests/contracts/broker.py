@@ -1,5 +1,6 @@
 """What every broker must do (engines, A.1 to A.4)."""
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import gatherResults
@@ -50,13 +51,13 @@ class BrokerContract(Base):
     receiver: Receiver
     broker: IBroker
 
+    @abstractmethod
     async def make_broker(self, receiver: Receiver, meta_ttl: float) -> IBroker:
         """Return a broker that delivers to *receiver*, ready for use."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def pass_time(self, seconds: float) -> None:
         """Let *seconds* pass, for the broker and for what it stores."""
-        raise NotImplementedError
 
     async def begin(self, meta_ttl: float = 3600.0) -> IBroker:
         """Make the broker of the test, which listens to *room:7*."""

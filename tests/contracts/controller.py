@@ -1,5 +1,6 @@
 """What every controller must do (engines, A.1 and C.6)."""
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING
 
 from zope.interface.verify import verifyObject
@@ -19,9 +20,9 @@ __all__ = ["ControllerContract"]
 class ControllerContract(Base):
     """Subclasses make the controllers."""
 
+    @abstractmethod
     async def make_controller(self, mailbox: Mailbox, node: str) -> IController:
         """Return the controller of *node*, which delivers to *mailbox*."""
-        raise NotImplementedError
 
     async def test_interface(self) -> None:
         """It provides what the interface promises."""

@@ -1,5 +1,6 @@
 """What every presence manager must do (engines, A.7)."""
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING
 
 from zope.interface.verify import verifyObject
@@ -23,13 +24,13 @@ BOB = ClientInfo("bob", "c3")
 class PresenceContract(Base):
     """Subclasses make the manager, and let time pass for it."""
 
+    @abstractmethod
     async def make_presence(self, ttl: float) -> IPresenceManager:
         """Return a manager whose entries fade after *ttl* seconds."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def pass_time(self, seconds: float) -> None:
         """Let *seconds* pass, for the manager and for what it stores."""
-        raise NotImplementedError
 
     async def test_interface(self) -> None:
         """It provides what the interface promises."""
