@@ -59,13 +59,6 @@ class TokenTestCase(PolicyTestCase):
         )
         return outcomes[0]
 
-    def test_payload_is_text(self) -> None:
-        """Payloads pass as they are, so a token that is no UTF-8 is invalid."""
-        good = jwt.api_jws.encode(b'{"sub":"1","info":"x"}', KEY, "HS256")
-        bad = jwt.api_jws.encode(b'{"sub":"1","info":"\xff"}', KEY, "HS256")
-        self.assertEqual(bytes(self.verified(good).info), b'"x"')
-        self.assertIs(self.verified(bad), InvalidToken)
-
     def by(self, text: str, **options: Any) -> bool:
         """Whether a verifier with the keys of *options* takes a token."""
         return self.verified(text, self.verifier(**options)) is not InvalidToken
@@ -185,6 +178,13 @@ class KeyTests(TokenTestCase):
 
 class FormTests(TokenTestCase):
     """What a token looks like (3.2, step 1)."""
+
+    def test_payload_is_text(self) -> None:
+        """Payloads pass as they are, so a token that is no UTF-8 is invalid."""
+        good = jwt.api_jws.encode(b'{"sub":"1","info":"x"}', KEY, "HS256")
+        bad = jwt.api_jws.encode(b'{"sub":"1","info":"\xff"}', KEY, "HS256")
+        self.assertEqual(bytes(self.verified(good).info), b'"x"')
+        self.assertIs(self.verified(bad), InvalidToken)
 
     def test_parts(self) -> None:
         """Three parts of base64url without padding, and nothing else."""
