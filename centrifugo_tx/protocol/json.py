@@ -25,6 +25,7 @@ __all__ = [
     "encode_push",
     "encode_reply",
     "is_json",
+    "quote",
 ]
 
 _decode = msgspec.json.Decoder(Command).decode
@@ -124,6 +125,17 @@ def is_json(payload: bytes) -> bool:
     except EncodeError:
         return False
     return payload.isascii() or _is_utf8(payload)
+
+
+def quote(payload: bytes) -> Raw:
+    """Return *payload* as a JSON string, which is how it travels beside deltas (8).
+
+    :raises EncodeError: it is no text.
+    """
+    try:
+        return Raw(_encode(payload.decode()))
+    except UnicodeDecodeError:
+        raise EncodeError("a payload is no UTF-8") from None
 
 
 def _is_utf8(text: bytes) -> bool:

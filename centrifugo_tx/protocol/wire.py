@@ -2,26 +2,49 @@
 
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 from attrs import define
 
-from . import json
-from .frames import Deflate, Frame, text_frame
-from .messages import Command, Push, Reply
+from . import binary, json
+from .frames import (
+    Deflate,
+    Frame,
+    as_is,
+    binary_frame,
+    delimited,
+    event,
+    line,
+    text_frame,
+)
+from .messages import Command, Push, Raw, Reply
 
-__all__ = ["Wire", "websocket_json"]
+__all__ = [
+    "Wire",
+    "http_stream_json",
+    "http_stream_protobuf",
+    "sse_json",
+    "uni_grpc",
+    "uni_http_stream",
+    "uni_sse",
+    "uni_websocket",
+    "websocket_json",
+    "websocket_protobuf",
+]
 
 
-@define(eq=False)
+@define(eq=False, kw_only=True)
 class Wire:
     """How one kind of connection speaks; interned, so compared by identity.
 
-    ``transport`` is the field's name of the transport, ``protocol`` the encoding.
+    ``transport`` is the field's name of the transport, ``protocol`` the encoding,
+    ``version`` that of the client protocol.
     """
 
     transport: str
     protocol: str
-    unidirectional: bool
+    unidirectional: bool = False
+    version: int = 2
     #: A whole message into its commands.
     #: Raises `DecodeError`, which carries the commands before the malformed one.
     commands: Callable[[bytes], list[Command]]
@@ -31,18 +54,60 @@ class Wire:
     push: Callable[[Push], bytes]
     #: The frame of a server ping.
     ping: bytes
+    #: A payload, or a delta, as it travels where deltas were agreed on (8).
+    #: Raises `EncodeError`.
+    quote: Callable[[bytes], Raw]
 
 
-def _json_wire(transport: str, frame: Frame) -> Wire:
+def _json(transport: str, frame: Frame, **more: Any) -> Wire:
     return Wire(
         transport=transport,
         protocol="json",
-        unidirectional=False,
         commands=json.decode_commands,
         reply=lambda reply: frame(json.encode_reply(reply)),
         push=lambda push: frame(json.encode_push(push)),
         ping=frame(b"{}"),
+        quote=json.quote,
+        **more,
     )
+
+
+def _protobuf(transport: str, frame: Frame) -> Wire:
+    return Wire(
+        transport=transport,
+        protocol="protobuf",
+        commands=binary.decode_commands,
+        reply=lambda reply: frame(delimited(binary.encode_reply(reply))),
+        push=lambda push: frame(delimited(binary.encode_push(push))),
+        ping=frame(delimited(b"")),
+        quote=Raw,
+    )
+
+
+def _unidirectional(transport: str, frame: Frame) -> Wire:
+    """Return a wire on which the client says one thing: its connect request."""
+    return Wire(
+        transport=transport,
+        protocol="json",
+        unidirectional=True,
+        commands=lambda data: [Command(id=1, connect=json.decode_connect(data))],
+        reply=_never,
+        push=lambda push: frame(json.encode_bare_push(push)),
+        ping=frame(b"{}"),
+        quote=json.quote,
+    )
+
+
+def _never(reply: Reply) -> bytes:
+    raise AssertionError("a unidirectional client gets no replies")
+
+
+def _frame(plain: Frame, deflate: tuple[int, int, int]) -> Frame:
+    """Return *plain*, or what compresses as *deflate* says (level 0: nothing)."""
+    if not deflate[0]:
+        return plain
+    packed = Deflate(*deflate)
+    return packed.text_frame if plain is text_frame else packed.binary_frame
 
 
 @cache
@@ -50,7 +115,71 @@ def websocket_json(
     deflate_level: int = 0, deflate_min_size: int = 0, window_bits: int = 12
 ) -> Wire:
     """Return the wire of a JSON WebSocket; level 0 compresses nothing."""
-    frame: Frame = text_frame
-    if deflate_level:
-        frame = Deflate(deflate_level, deflate_min_size, window_bits).text_frame
-    return _json_wire("websocket", frame)
+    deflate = deflate_level, deflate_min_size, window_bits
+    return _json("websocket", _frame(text_frame, deflate))
+
+
+@cache
+def websocket_protobuf(
+    deflate_level: int = 0, deflate_min_size: int = 0, window_bits: int = 12
+) -> Wire:
+    """Return the wire of a Protobuf WebSocket; level 0 compresses nothing."""
+    deflate = deflate_level, deflate_min_size, window_bits
+    return _protobuf("websocket", _frame(binary_frame, deflate))
+
+
+@cache
+def http_stream_json() -> Wire:
+    """Return the wire of HTTP streaming in JSON: a line per reply (1.2)."""
+    return _json("http_stream", line)
+
+
+@cache
+def http_stream_protobuf() -> Wire:
+    """Return the wire of HTTP streaming in Protobuf, each reply with its length."""
+    return _protobuf("http_stream", as_is)
+
+
+@cache
+def sse_json() -> Wire:
+    """Return the wire of server-sent events: an event per reply (1.3)."""
+    return _json("sse", event)
+
+
+@cache
+def uni_websocket(
+    deflate_level: int = 0, deflate_min_size: int = 0, window_bits: int = 12
+) -> Wire:
+    """Return the wire of a unidirectional WebSocket (1.6)."""
+    deflate = deflate_level, deflate_min_size, window_bits
+    return _unidirectional("uni_websocket", _frame(text_frame, deflate))
+
+
+@cache
+def uni_sse() -> Wire:
+    """Return the wire of unidirectional server-sent events (1.6)."""
+    return _unidirectional("uni_sse", event)
+
+
+@cache
+def uni_http_stream() -> Wire:
+    """Return the wire of unidirectional HTTP streaming (1.6)."""
+    return _unidirectional("uni_http_stream", line)
+
+
+@cache
+def uni_grpc() -> Wire:
+    """Return the wire of unidirectional gRPC: frames are serialized pushes (1.6).
+
+    Its client's request is a serialized ``ConnectRequest``.
+    """
+    return Wire(
+        transport="uni_grpc",
+        protocol="protobuf",
+        unidirectional=True,
+        commands=lambda data: [Command(id=1, connect=binary.decode_connect(data))],
+        reply=_never,
+        push=binary.encode_bare_push,
+        ping=b"",
+        quote=Raw,
+    )

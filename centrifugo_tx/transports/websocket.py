@@ -13,7 +13,7 @@ from ..core import Client, Node
 from ..interfaces import ITransport
 from ..options import Duration, TransportInfo
 from ..protocol.codes import CONNECTION_CLOSED, SLOW, WRITE_ERROR, Disconnect
-from ..protocol.wire import Wire, websocket_json
+from ..protocol.wire import Wire, websocket_json, websocket_protobuf
 from .admission import Gate
 from .compression import accept, usable
 from .frame_pings import FramePings
@@ -35,8 +35,11 @@ SUBPROTOCOLS: dict[str, Encoding] = {
     "centrifuge-protobuf": "protobuf",
 }
 
-#: The wires that there are; called without arguments they compress nothing.
-WIRES: dict[Encoding, Callable[..., Wire]] = {"json": websocket_json}
+#: Called without arguments they compress nothing.
+WIRES: dict[Encoding, Callable[..., Wire]] = {
+    "json": websocket_json,
+    "protobuf": websocket_protobuf,
+}
 
 
 class WebSocketOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -232,8 +235,6 @@ class WebSocketFactory(LeanFactory):
         encoding: Encoding = SUBPROTOCOLS.get(subprotocol or "", "json")
         if "protobuf" in asked:
             encoding = "protobuf"
-        if encoding not in WIRES:
-            raise ConnectionDeny(501, f"{encoding} is not implemented")
         own_pings = "true" in params.get("cf_ws_frame_ping_pong", ())
         headers = {
             name: (value,)

@@ -1,0 +1,44 @@
+"""The generated modules."""
+
+import subprocess
+import sys
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+import centrifugo_tx
+
+_PACKAGE = Path(centrifugo_tx.__file__).parent
+
+
+class GeneratedModules(SynchronousTestCase):
+    """What is checked in is what the compiler makes of the sources."""
+
+    def test_regenerated(self) -> None:
+        """Each module beside a source is, byte for byte, what it makes of it."""
+        if find_spec("grpc_tools") is None:
+            raise SkipTest("grpcio-tools is not installed")
+        sources = sorted(_PACKAGE.rglob("*.proto"))
+        self.assertTrue(sources)
+        with tempfile.TemporaryDirectory() as made:
+            for source in sources:
+                path = source.relative_to(_PACKAGE.parent)
+                self._compile(path, made)
+                for kind in ("_pb2.py", "_pb2.pyi", "_pb2_grpc.py"):
+                    module = path.with_name(path.stem + kind)
+                    if (_PACKAGE.parent / module).exists():
+                        self.assertEqual(
+                            (Path(made) / module).read_text(),
+                            (_PACKAGE.parent / module).read_text(),
+                            module,
+                        )
+
+    def _compile(self, path: Path, into: str) -> None:
+        kinds = [f"--{kind}_out={into}" for kind in ("python", "pyi", "grpc_python")]
+        command = [sys.executable, "-m", "grpc_tools.protoc", "-I.", *kinds, str(path)]
+        done = subprocess.run(
+            command, cwd=_PACKAGE.parent, capture_output=True, text=True, check=False
+        )
+        self.assertEqual(done.returncode, 0, done.stderr)
