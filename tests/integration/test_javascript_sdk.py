@@ -13,21 +13,23 @@ from .server import connection_token
 _FOLDER = Path(__file__).with_name("js")
 
 
-def javascript_sdk() -> list[str]:
+def javascript_sdk(transport: str = "websocket", encoding: str = "json") -> list[str]:
     """Return the command that starts the client; install it if need be."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
         raise SkipTest("Node.js with npm is not installed")
-    if not (_FOLDER / "node_modules" / "centrifuge").is_dir():
+    if not (_FOLDER / "node_modules" / "centrifuge-2").is_dir():
         subprocess.run([npm, "ci"], cwd=_FOLDER, check=True, capture_output=True)
-    return [node, str(_FOLDER / "javascript_sdk.mjs")]
+    return [node, str(_FOLDER / "javascript_sdk.mjs"), transport, encoding]
 
 
-class JavaScriptTests(SDKContract, SynchronousTestCase):
-    """centrifuge-js does all of the contract, and what only it can do."""
+class JavaScriptContract(SDKContract):
+    """All of the contract, and what only centrifuge-js can do."""
+
+    transport, encoding = "websocket", "json"
 
     def sdk_command(self) -> list[str]:
-        return javascript_sdk()
+        return javascript_sdk(self.transport, self.encoding)
 
     def test_send(self) -> None:
         """Nobody listens to messages without a reply: 3508, for good."""
@@ -55,3 +57,13 @@ class JavaScriptTests(SDKContract, SynchronousTestCase):
         self.server.api("refresh", user=self.user("a"), expired=True)
         self.sdk.expect("connecting", client="a", code=3005)
         self.sdk.expect("connected", client="a")
+
+
+class WebSocketTests(JavaScriptContract, SynchronousTestCase):
+    """centrifuge-js over WebSocket, in JSON."""
+
+
+class WebSocketProtobufTests(JavaScriptContract, SynchronousTestCase):
+    """centrifuge-js over WebSocket, in Protobuf."""
+
+    encoding = "protobuf"

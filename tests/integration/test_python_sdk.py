@@ -20,3 +20,10 @@ class PythonTests(SDKContract, SynchronousTestCase):
 
     def sdk_command(self) -> list[str]:
         return PYTHON_SDK
+
+
+class PythonProtobufTests(SDKContract, SynchronousTestCase):
+    """centrifuge-python does all of the contract in Protobuf."""
+
+    def sdk_command(self) -> list[str]:
+        return [*PYTHON_SDK, "protobuf"]

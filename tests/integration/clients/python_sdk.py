@@ -2,6 +2,7 @@
 
 An order on standard input is an object with ``do``; what happens is told on standard
 output as an object with ``event``.  The JavaScript counterpart speaks the same.
+With the argument ``protobuf`` the clients speak that, and payloads are JSON as bytes.
 """
 
 import asyncio
@@ -23,6 +24,20 @@ from centrifuge.exceptions import (  # type: ignore[import-untyped]
 
 Order = dict[str, Any]
 
+PROTOBUF = "protobuf" in sys.argv[1:]
+
+
+def inward(payload: Any) -> Any:
+    """Return the data of a payload that the client got."""
+    if not PROTOBUF or payload is None:
+        return payload
+    return json.loads(payload) if payload else None
+
+
+def outward(data: Any) -> Any:
+    """Return the payload that the client shall send."""
+    return json.dumps(data).encode() if PROTOBUF else data
+
 
 def tell(event: str, **fields: Any) -> None:
     """Print what has happened."""
@@ -34,15 +49,15 @@ def person(info: Any) -> dict[str, Any] | None:
     return info and {
         "user": info.user,
         "client": info.client,
-        "conn_info": info.conn_info,
-        "chan_info": info.chan_info,
+        "conn_info": inward(info.conn_info),
+        "chan_info": inward(info.chan_info),
     }
 
 
 def message(pub: Any) -> dict[str, Any]:
     """Return what of a publication is told."""
     return {
-        "data": pub.data,
+        "data": inward(pub.data),
         "offset": pub.offset,
         "tags": pub.tags or {},
         "info": person(pub.info),
@@ -58,7 +73,7 @@ def subscription(ctx: Any) -> dict[str, Any]:
         "positioned": ctx.positioned,
         "was_recovering": ctx.was_recovering,
         "recovered": ctx.recovered,
-        "data": ctx.data,
+        "data": inward(ctx.data),
         "position": position and {"offset": position.offset, "epoch": position.epoch},
     }
 
@@ -76,7 +91,7 @@ class Connection(ClientEventHandler):  # type: ignore[misc]  # untyped
         self._tell("connecting", code=ctx.code, reason=ctx.reason)
 
     async def on_connected(self, ctx: Any) -> None:
-        self._tell("connected", id=ctx.client, data=ctx.data)
+        self._tell("connected", id=ctx.client, data=inward(ctx.data))
 
     async def on_disconnected(self, ctx: Any) -> None:
         self._tell("disconnected", code=ctx.code, reason=ctx.reason)
@@ -166,6 +181,7 @@ class Session:
             min_reconnect_delay=0.05,
             max_reconnect_delay=0.3,
             proxy=None,
+            use_protobuf=PROTOBUF,
         )
         self.clients[name] = client
         await client.connect()
@@ -213,7 +229,8 @@ class Session:
 
     async def publish(self, order: Order) -> None:
         """Publish data into a channel."""
-        await self.clients[order["client"]].publish(order["channel"], order["data"])
+        client = self.clients[order["client"]]
+        await client.publish(order["channel"], outward(order["data"]))
 
     async def history(self, order: Order) -> Any:
         """Return a part of a channel's history."""
@@ -243,7 +260,7 @@ class Session:
     async def rpc(self, order: Order) -> Any:
         """Call a procedure of the server."""
         client = self.clients[order["client"]]
-        return (await client.rpc(order["method"], order["data"])).data
+        return inward((await client.rpc(order["method"], outward(order["data"]))).data)
 
 
 async def main() -> None:

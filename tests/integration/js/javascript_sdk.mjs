@@ -2,12 +2,37 @@
 //
 // An order on standard input is an object with `do`; what happens is told on standard
 // output as an object with `event`.  The Python counterpart speaks the same.
+// The arguments are the transport (websocket, http_stream or sse) and the encoding
+// (json or protobuf); in Protobuf payloads are JSON as bytes.
 
 import { createInterface } from 'node:readline';
-import { Centrifuge } from 'centrifuge';
+import { Centrifuge as JSONCentrifuge } from 'centrifuge';
+import { Centrifuge as ProtobufCentrifuge } from 'centrifuge/build/protobuf';
+import { EventSource } from 'eventsource';
 import WebSocket from 'ws';
 
+const [transport = 'websocket', encoding = 'json'] = process.argv.slice(2);
+const protobuf = encoding === 'protobuf';
+const Centrifuge = protobuf ? ProtobufCentrifuge : JSONCentrifuge;
 const clients = new Map();
+
+function inward(payload) {
+  if (!protobuf || payload == null) return payload ?? null;
+  return payload.length ? JSON.parse(new TextDecoder().decode(payload)) : null;
+}
+
+function outward(data) {
+  return protobuf ? new TextEncoder().encode(JSON.stringify(data)) : data;
+}
+
+// Returns where to connect, given the URL of the WebSocket endpoint.
+function endpoints(url) {
+  if (transport === 'websocket') return [url, {}];
+  const { host } = new URL(url);
+  const endpoint = `http://${host}/connection/${transport}`;
+  const more = { emulationEndpoint: `http://${host}/emulation`, eventsource: EventSource };
+  return [[{ transport, endpoint }], more];
+}
 
 function tell(event, fields) {
   process.stdout.write(JSON.stringify({ event, ...fields }) + '\n');
@@ -18,15 +43,15 @@ function person(info) {
     ? {
         user: info.user,
         client: info.client,
-        conn_info: info.connInfo ?? null,
-        chan_info: info.chanInfo ?? null,
+        conn_info: inward(info.connInfo),
+        chan_info: inward(info.chanInfo),
       }
     : null;
 }
 
 function message(pub) {
   return {
-    data: pub.data,
+    data: inward(pub.data),
     offset: pub.offset ?? 0,
     tags: pub.tags ?? {},
     info: person(pub.info),
@@ -40,7 +65,7 @@ function subscription(ctx) {
     positioned: ctx.positioned,
     was_recovering: ctx.wasRecovering,
     recovered: ctx.recovered,
-    data: ctx.data ?? null,
+    data: inward(ctx.data),
     position: ctx.streamPosition ?? null,
   };
 }
@@ -62,10 +87,10 @@ function tellOfClient(client, name) {
   const info = (ctx) => ({ channel: ctx.channel, info: person(ctx.info) });
   client
     .on('connecting', (ctx) => say('connecting', { code: ctx.code, reason: ctx.reason }))
-    .on('connected', (ctx) => say('connected', { id: ctx.client, data: ctx.data ?? null }))
+    .on('connected', (ctx) => say('connected', { id: ctx.client, data: inward(ctx.data) }))
     .on('disconnected', (ctx) => say('disconnected', { code: ctx.code, reason: ctx.reason }))
     .on('error', (ctx) => say('error', { code: ctx.error.code }))
-    .on('message', (ctx) => say('message', { data: ctx.data }))
+    .on('message', (ctx) => say('message', { data: inward(ctx.data) }))
     .on('subscribed', (ctx) => say('server_subscribed', subscription(ctx)))
     .on('unsubscribed', (ctx) => say('server_unsubscribed', { channel: ctx.channel }))
     .on('publication', (ctx) => say('server_publication', { channel: ctx.channel, ...message(ctx) }))
@@ -87,8 +112,10 @@ function tellOfSubscription(sub, name) {
 
 const orders = {
   connect(order) {
-    const client = new Centrifuge(order.url, {
+    const [endpoint, more] = endpoints(order.url);
+    const client = new Centrifuge(endpoint, {
       websocket: WebSocket,
+      ...more,
       token: order.token ?? '',
       minReconnectDelay: 50,
       maxReconnectDelay: 300,
@@ -118,7 +145,7 @@ const orders = {
     clients.get(order.client).getSubscription(order.channel).unsubscribe();
   },
   async publish(order) {
-    await clients.get(order.client).publish(order.channel, order.data);
+    await clients.get(order.client).publish(order.channel, outward(order.data));
   },
   async history(order) {
     const { client, channel, limit, since, reverse } = order;
@@ -136,10 +163,11 @@ const orders = {
     return { clients: found.numClients, users: found.numUsers };
   },
   async rpc(order) {
-    return (await clients.get(order.client).rpc(order.method, order.data)).data;
+    const answer = await clients.get(order.client).rpc(order.method, outward(order.data));
+    return inward(answer.data);
   },
   async send(order) {
-    await clients.get(order.client).send(order.data);
+    await clients.get(order.client).send(outward(order.data));
   },
 };
 
