@@ -1,6 +1,6 @@
 """Protocol v2 in Protobuf."""
 
-from contextlib import suppress
+import contextlib
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -120,7 +120,7 @@ class Decoding(SynchronousTestCase):
     @given(st.binary(max_size=200))
     def test_anything(self, data: bytes) -> None:
         """Whatever comes is commands, or malformed."""
-        with suppress(DecodeError):
+        with contextlib.suppress(DecodeError):
             binary.decode_commands(data)
 
     def test_emulation(self) -> None:
