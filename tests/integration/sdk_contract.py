@@ -8,7 +8,7 @@ from .sdk import SDK, Event
 from .server import connection_token, shared_server, subscription_token
 from .websocket import WebSocket
 
-__all__ = ["OPTIONS", "SDKContract"]
+__all__ = ["OPTIONS", "SDKCase", "SDKContract"]
 
 _HISTORY = {"history_size": 100, "history_ttl": "300s"}
 _PERMISSIONS = {
@@ -38,6 +38,12 @@ OPTIONS: dict[str, Any] = {
                 **_HISTORY,
                 **_PERMISSIONS,
             },
+            {
+                "name": "forced",
+                "force_push_join_leave": True,
+                "join_leave": True,
+                **_PERMISSIONS,
+            },
             {"name": "log", "force_recovery": True, **_HISTORY, **_PERMISSIONS},
             {
                 "name": "cache",
@@ -60,8 +66,8 @@ def in_seconds(seconds: int) -> int:
     return int(time.time()) + seconds
 
 
-class SDKContract:
-    """Mixin: a test case with `sdk_command` becomes a test of that client."""
+class SDKCase:
+    """Mixin: leads the client that `sdk_command` starts."""
 
     def sdk_command(self) -> list[str]:
         """Return the command that starts the client."""
@@ -113,6 +119,10 @@ class SDKContract:
         """Return the numbers of the next *count* publications."""
         found = [self.sdk.expect(event, **fields) for _ in range(count)]
         return [each["data"]["n"] for each in found]
+
+
+class SDKContract(SDKCase):
+    """Mixin: a test case with `sdk_command` becomes a test of that client."""
 
     # Connections
 

@@ -13,14 +13,14 @@ from .server import connection_token
 _FOLDER = Path(__file__).with_name("js")
 
 
-def javascript_sdk(transport: str = "websocket", encoding: str = "json") -> list[str]:
-    """Return the command that starts the client; install it if need be."""
+def node_command(script: str, *arguments: str) -> list[str]:
+    """Return the command that starts a client; install it if need be."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
         raise SkipTest("Node.js with npm is not installed")
     if not (_FOLDER / "node_modules" / "centrifuge-2").is_dir():
         subprocess.run([npm, "ci"], cwd=_FOLDER, check=True, capture_output=True)
-    return [node, str(_FOLDER / "javascript_sdk.mjs"), transport, encoding]
+    return [node, str(_FOLDER / script), *arguments]
 
 
 class JavaScriptContract(SDKContract):
@@ -29,7 +29,7 @@ class JavaScriptContract(SDKContract):
     transport, encoding = "websocket", "json"
 
     def sdk_command(self) -> list[str]:
-        return javascript_sdk(self.transport, self.encoding)
+        return node_command("javascript_sdk.mjs", self.transport, self.encoding)
 
     def test_send(self) -> None:
         """Nobody listens to messages without a reply: 3508, for good."""
