@@ -28,6 +28,7 @@ __all__ = [
     "uni_http_stream",
     "uni_sse",
     "uni_websocket",
+    "uni_websocket_lines",
     "websocket_json",
     "websocket_protobuf",
 ]
@@ -153,6 +154,12 @@ def uni_websocket(
     """Return the wire of a unidirectional WebSocket (1.6)."""
     deflate = deflate_level, deflate_min_size, window_bits
     return _unidirectional("uni_websocket", _frame(text_frame, deflate))
+
+
+@cache
+def uni_websocket_lines() -> Wire:
+    """Return the same as lines, to be put into WebSocket frames later."""
+    return _unidirectional("uni_websocket", line)
 
 
 @cache

@@ -63,9 +63,9 @@ class WebSocketOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The same after decompression; 0: ten times ``message_size_limit``."""
 
 
+#: Nobody would read a close frame, or a push, with these codes.
+UNHEARD = {each.code for each in (CONNECTION_CLOSED, SLOW, WRITE_ERROR)}
 _DEFAULTS = WebSocketOptions()
-#: Nobody would read a close frame with these codes.
-_UNHEARD = {each.code for each in (CONNECTION_CLOSED, SLOW, WRITE_ERROR)}
 _PLAIN = TransportInfo()
 
 
@@ -91,7 +91,7 @@ class WebSocketTransport(FrameStream):
     def close(self, disconnect: Disconnect) -> None:
         """Send a close frame, and drop the connection when it is answered."""
         protocol, self._protocol = self._protocol, None
-        heard = disconnect.code not in _UNHEARD
+        heard = disconnect.code not in UNHEARD
         self.end(drop=not heard)
         if protocol is None:
             return
@@ -144,10 +144,7 @@ class ClientProtocol(LeanProtocol):
         """Let the node know."""
         factory = self.factory
         info: TransportInfo = self.__dict__.pop("_info")
-        wire = factory.wire(info, self._perMessageCompress)
-        stream = WebSocketTransport(
-            self.transport, factory.turn, factory.queue_max_size, wire, info, self
-        )
+        stream = factory.attach(self, info)
         stream.open()
         self.client = factory.node.connect(stream)
         if not info.pings:
@@ -236,28 +233,36 @@ class WebSocketFactory(LeanFactory):
         if "protobuf" in asked:
             encoding = "protobuf"
         own_pings = "true" in params.get("cf_ws_frame_ping_pong", ())
-        headers = {
-            name: (value,)
-            for name, value in request.headers.items()
-            if name in self._kept
-        }
+        headers = self.headers_of(request)
         if encoding == "json" and not own_pings and not headers:
             return _PLAIN
         return TransportInfo(
             name="websocket", protocol=encoding, pings=not own_pings, headers=headers
         )
 
-    def wire(self, info: TransportInfo, deflate: Any) -> Wire:
-        """Return the wire for a client.
+    def headers_of(self, request: Any) -> dict[str, tuple[str, ...]]:
+        """Return those headers of a request that are kept."""
+        if not self._kept:
+            return {}
+        given = request.headers.items()
+        return {name: (value,) for name, value in given if name in self._kept}
 
-        :param deflate: the extension as negotiated with it, or None.
-        """
-        options = self.options
-        wire = WIRES[info.protocol]
-        if deflate is None:
-            return wire()
-        return wire(
+    def attach(
+        self, protocol: ClientProtocol, info: TransportInfo
+    ) -> WebSocketTransport:
+        """Return the transport for a client whose WebSocket has opened."""
+        wire = WIRES[info.protocol](*self.deflate_of(protocol))
+        return WebSocketTransport(
+            protocol.transport, self.turn, self.queue_max_size, wire, info, protocol
+        )
+
+    def deflate_of(self, protocol: ClientProtocol) -> tuple[int, ...]:
+        """Return how messages of a connection are compressed, as wires want it."""
+        negotiated, options = protocol._perMessageCompress, self.options
+        if negotiated is None:
+            return ()
+        return (
             options.compression_level,
             options.compression_min_size,
-            deflate.server_max_window_bits,
+            negotiated.server_max_window_bits,
         )

@@ -1,0 +1,218 @@
+"""Clients that only listen, over WebSocket (client protocol, 1.6)."""
+
+from typing import Any
+
+import msgspec
+from attrs import define
+from autobahn.websocket.types import ConnectionDeny
+
+from ..core import Node
+from ..errors import DecodeError
+from ..options import Duration, TransportInfo
+from ..protocol.codes import Disconnect
+from ..protocol.frames import Deflate, Frame, text_frame
+from ..protocol.messages import Push
+from ..protocol.wire import uni_websocket, uni_websocket_lines
+from .admission import Gate
+from .eager import taken_from
+from .frame_pings import FramePings
+from .origin import OriginRule
+from .stream import Turn
+from .websocket import (
+    UNHEARD,
+    ClientProtocol,
+    WebSocketFactory,
+    WebSocketOptions,
+    WebSocketTransport,
+)
+
+__all__ = ["UniWebSocketFactory", "UniWebSocketOptions", "UniWebSocketTransport"]
+
+
+class UniWebSocketOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """The section ``uni_websocket`` of the configuration."""
+
+    enabled: bool = False
+    """Serve it."""
+    handler_prefix: str = "/connection/uni_websocket"
+    """Its path."""
+    compression: bool = False
+    """Negotiate permessage-deflate, without context takeover."""
+    compression_min_size: int = 0
+    """Bytes below which messages stay uncompressed."""
+    compression_level: int = 1
+    """1 (quick) to 9 (small)."""
+    write_timeout: Duration = 1.0
+    """Seconds a write may take."""
+    message_size_limit: int = 65536
+    """Bytes of the largest message a client may send."""
+    decompressed_message_size_limit: int = 0
+    """The same after decompression; 0: ten times ``message_size_limit``."""
+    disable_closing_handshake: bool = False
+    """Close without a close frame."""
+    disable_disconnect_push: bool = False
+    """Close without a push that says why."""
+    join_push_messages: bool = False
+    """Send pushes that wait together in one message, a line each."""
+
+
+_DEFAULTS = UniWebSocketOptions()
+_PLAIN = TransportInfo(name="uni_websocket", unidirectional=True)
+_SHARED = WebSocketOptions.__struct_fields__
+
+
+@define(eq=False)
+class Joining:
+    """A byte stream that makes one message of the lines written to it at once."""
+
+    _stream: Any
+    _frame: Frame
+
+    @property
+    def taken(self) -> int:
+        """Return how many bytes the kernel took late."""
+        return taken_from(self._stream)
+
+    def write(self, data: bytes) -> None:
+        """Send *data*, whole lines, without the last newline."""
+        self._stream.write(self._frame(data[:-1]))
+
+    def registerProducer(self, producer: object, streaming: bool) -> None:
+        """Tell *producer* when to pause."""
+        self._stream.registerProducer(producer, streaming)
+
+    def unregisterProducer(self) -> None:
+        """Undo that."""
+        self._stream.unregisterProducer()
+
+
+@define(eq=False)
+class UniWebSocketTransport(WebSocketTransport):
+    """The WebSocket of a client that only listens.
+
+    Its end is told by a push, if ``tells``, and by a close frame, if ``handshake``.
+    """
+
+    tells: bool
+    handshake: bool
+
+    def close(self, disconnect: Disconnect) -> None:
+        """Tell the peer why, as far as that is wanted, and drop the connection."""
+        protocol = self._protocol
+        if protocol is None or disconnect.code in UNHEARD:
+            super().close(disconnect)
+            return
+        if self.tells:
+            self.write(self.wire.push(Push(disconnect=disconnect)))
+        if self.handshake:
+            super().close(disconnect)
+        else:
+            self.detach(drop=False)
+            protocol.dropConnection()
+
+
+class UniProtocol(ClientProtocol):
+    """Takes one message, or a part of the URL, and then only sends."""
+
+    factory: "UniWebSocketFactory"
+    _asked = False
+
+    def greet(self, request: Any) -> str | None:
+        """Check the request, and the connect request that may be in its URL."""
+        super().greet(request)
+        given = request.params.get("cf_connect", ("",))[0].encode()
+        if given:
+            if not _is_readable(given):
+                raise ConnectionDeny(400, "invalid connect request")
+            self._given = given
+        return None
+
+    def onOpen(self) -> None:
+        """Let the node know; ping by frames beside the protocol's own pings."""
+        super().onOpen()
+        self._pings = FramePings(self.factory.node, self)
+        self._pings.start()
+        given: bytes | None = self.__dict__.pop("_given", None)
+        if given is not None:
+            self._asked = True
+            self.client.receive(given)
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        """Take the first message for a connect request; ignore the others."""
+        if self._asked:
+            return
+        self._asked = True
+        if not _is_readable(payload):
+            transport = self.client.transport
+            assert isinstance(transport, UniWebSocketTransport)
+            transport.tells = False  # the close frame says enough
+        self.client.receive(payload)
+
+
+def _is_readable(request: bytes) -> bool:
+    try:
+        uni_websocket().commands(request)
+    except DecodeError:
+        return False
+    return True
+
+
+class UniWebSocketFactory(WebSocketFactory):
+    """Makes clients of *node* that only listen out of WebSocket connections.
+
+    See `WebSocketFactory`.
+    """
+
+    protocol = UniProtocol
+
+    def __init__(
+        self,
+        node: Node,
+        turn: Turn,
+        gate: Gate,
+        origins: OriginRule,
+        options: UniWebSocketOptions = _DEFAULTS,
+        queue_max_size: int = 1048576,
+        kept_headers: frozenset[str] = frozenset(),
+    ) -> None:
+        shared = {
+            name: getattr(options, name) for name in _SHARED if hasattr(options, name)
+        }
+        super().__init__(
+            node,
+            turn,
+            gate,
+            origins,
+            WebSocketOptions(**shared),
+            queue_max_size,
+            kept_headers,
+        )
+        self.own = options
+
+    def describe(self, request: Any, subprotocol: str | None) -> TransportInfo:
+        """Say how a client came, from its request."""
+        headers = self.headers_of(request)
+        return msgspec.structs.replace(_PLAIN, headers=headers) if headers else _PLAIN
+
+    def attach(
+        self, protocol: ClientProtocol, info: TransportInfo
+    ) -> UniWebSocketTransport:
+        """Return the transport for a client whose WebSocket has opened."""
+        own, stream = self.own, protocol.transport
+        deflate = self.deflate_of(protocol)
+        if own.join_push_messages:
+            wire = uni_websocket_lines()
+            packs = Deflate(*deflate).text_frame if deflate else text_frame
+            stream = Joining(stream, packs)
+        else:
+            wire = uni_websocket(*deflate)
+        return UniWebSocketTransport(
+            stream,
+            self.turn,
+            self.queue_max_size,
+            wire,
+            info,
+            protocol,
+            not own.disable_disconnect_push,
+            not own.disable_closing_handshake,
+        )
