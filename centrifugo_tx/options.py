@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from .protocol.codes import Disconnect
 from .protocol.messages import EMPTY, ClientInfo, Publication, Raw, StreamPosition
 
 __all__ = [
@@ -248,6 +249,8 @@ class NodeOptions(Value, frozen=True):
 
     A negative ``pong_timeout`` waits for no pong, a negative ``ping_interval``
     sends no ping, a negative ``position_check_delay`` checks no position.
+    ``disconnects`` says by code what connect errors become for clients that get no
+    replies, where it is not what the protocol says.
     """
 
     name: str = ""
@@ -268,3 +271,4 @@ class NodeOptions(Value, frozen=True):
     include_server_time: bool = False
     metrics_interval: Duration = 60.0
     broadcast_slice: int = 1000
+    disconnects: Mapping[int, Disconnect] = {}

@@ -29,9 +29,11 @@ from .garbage import Freezer
 from .interfaces import Engine
 from .metrics import Metrics
 from .options import NodeOptions
+from .protocol.codes import Disconnect
 from .transports.admission import Gate
 from .transports.origin import OriginRule
 from .transports.stream import Turn
+from .transports.uni_websocket import UniWebSocketFactory
 from .transports.websocket import WebSocketFactory
 from .web.exposition import exposition
 from .web.probes import health, metrics
@@ -166,7 +168,19 @@ def node_options(config: Config) -> NodeOptions:
         recovery_limit=client.recovery_max_publication_limit,
         include_server_time=client.connect_include_server_time,
         metrics_interval=config.node.info_metrics_aggregate_interval,
+        disconnects=connect_disconnects(config),
     )
+
+
+def connect_disconnects(config: Config) -> dict[int, Disconnect]:
+    """Return what connect errors become for unidirectional clients."""
+    special = config.client.connect_code_to_unidirectional_disconnect
+    if not special.enabled:
+        return {}
+    return {
+        each.code: Disconnect(each.to.code, each.to.reason)
+        for each in special.transforms
+    }
 
 
 def access_policy(
@@ -243,8 +257,11 @@ def endpoints(
         endpoints.merge(served)
         names.append(name)
 
+    clients = _Clients(reactor, config, node)
     if not config.websocket.disabled:
-        place(outside, "websocket", _websocket(reactor, config, node))
+        place(outside, "websocket", clients.websocket())
+    if config.uni_websocket.enabled:
+        place(outside, "uni_websocket", clients.uni_websocket())
     if not config.http_api.disabled:
         handlers = http_handlers(Api(node), config.http_api)
         where = outside if config.http_api.external else inside
@@ -259,21 +276,60 @@ def endpoints(
     return placed
 
 
-def _websocket(reactor: Any, config: Config, node: Node) -> Endpoints:
-    client, header = config.client, config.client.user_id_http_header.lower()
-    factory = WebSocketFactory(
-        node,
-        Turn(reactor, config.websocket.write_timeout),
-        Gate(
-            reactor,
+@define(eq=False)
+class _Clients:
+    """Makes the endpoints of clients; one gate bounds them all."""
+
+    _reactor: Any
+    _config: Config
+    _node: Node
+    _gate: Gate = field(init=False)
+    _origins: OriginRule = field(init=False)
+    _headers: frozenset[str] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        client, node = self._config.client, self._node
+        self._gate = Gate(
+            self._reactor,
             lambda: node.hub.num_clients,
             node.metrics.counter("node_client_connection_limit"),
             client.connection_limit,
             client.connection_rate_limit,
-        ),
-        OriginRule(client.allowed_origins),
-        config.websocket,
-        client.queue_max_size,
-        frozenset({header} if header else ()),
-    )
-    return Endpoints(sockets={config.websocket.handler_prefix.encode(): factory})
+        )
+        self._origins = OriginRule(client.allowed_origins)
+        header = client.user_id_http_header.lower()
+        self._headers = frozenset({header} if header else ())
+
+    def websocket(self) -> Endpoints:
+        """Return the endpoint of bidirectional WebSockets."""
+        options = self._config.websocket
+        factory = WebSocketFactory(
+            self._node,
+            Turn(self._reactor, options.write_timeout),
+            self._gate,
+            self._origins,
+            options,
+            self._config.client.queue_max_size,
+            self._headers,
+        )
+        return Endpoints(sockets={path_of(options): factory})
+
+    def uni_websocket(self) -> Endpoints:
+        """Return the endpoint of unidirectional WebSockets."""
+        options = self._config.uni_websocket
+        factory = UniWebSocketFactory(
+            self._node,
+            Turn(self._reactor, options.write_timeout),
+            self._gate,
+            self._origins,
+            options,
+            self._config.client.queue_max_size,
+            self._headers,
+        )
+        return Endpoints(sockets={path_of(options): factory})
+
+
+def path_of(options: Any) -> bytes:
+    """Return the path of a section's endpoint, without a slash at its end."""
+    prefix: str = options.handler_prefix
+    return (prefix.rstrip("/") or "/").encode()

@@ -80,6 +80,13 @@ class PlacementTests(ServiceCase):
         self.assertEqual(placed[("", 8000)], ["websocket", "api"])
         self.assertEqual(placed[("", 9000)], ["prometheus", "health"])
 
+    def test_clients(self) -> None:
+        """Transports that have to be asked for are outside."""
+        placed = self.placed(
+            http_server={"internal_port": "9000"}, uni_websocket={"enabled": True}
+        )
+        self.assertEqual(placed[("", 8000)], ["websocket", "uni_websocket"])
+
     def test_nothing(self) -> None:
         """An address without endpoints is not opened."""
         placed = self.placed(
@@ -91,7 +98,7 @@ class PlacementTests(ServiceCase):
         """Paths are as configured."""
         config = config_of(
             {
-                "websocket": {"handler_prefix": "/ws"},
+                "websocket": {"handler_prefix": "/ws/"},
                 "http_api": {"handler_prefix": "/x"},
                 "health": {"enabled": True, "handler_prefix": "/h"},
             }

@@ -1,6 +1,6 @@
 """The sections of the client transports that have no room of their own yet."""
 
-from ..options import Duration
+from ..transports.uni_websocket import UniWebSocketOptions
 from .servers import Section, TLSOptions
 
 __all__ = [
@@ -16,7 +16,7 @@ __all__ = [
     "UniGRPCOptions",
     "UniHTTPStreamOptions",
     "UniSSEOptions",
-    "UniWebSocketOptions",
+    "UniWebSocketSection",
     "WebTransportOptions",
 ]
 
@@ -117,37 +117,15 @@ class WebTransportOptions(Section, frozen=True):
     """Largest message from a client, in bytes."""
 
 
-class UniWebSocketOptions(Section, frozen=True):
+class UniWebSocketSection(UniWebSocketOptions, frozen=True, kw_only=True):
     """WebSocket on which only the server speaks."""
 
-    enabled: bool = False
-    """Serve it."""
-    handler_prefix: str = "/connection/uni_websocket"
-    """Its path."""
-    compression: bool = False
-    """Offer permessage-deflate."""
-    compression_min_size: int = 0
-    """Messages of fewer bytes stay plain."""
-    compression_level: int = 1
-    """1 (fast) to 9 (small)."""
     read_buffer_size: int = 0
     """Accepted for compatibility."""
     use_write_buffer_pool: bool = False
     """Accepted for compatibility."""
     write_buffer_size: int = 0
     """Accepted for compatibility."""
-    write_timeout: Duration = 1.0
-    """How long a client may take nothing."""
-    message_size_limit: int = 65536
-    """Largest message from a client, in bytes."""
-    decompressed_message_size_limit: int = 0
-    """Largest message after inflating; 0: ten times ``message_size_limit``."""
-    disable_closing_handshake: bool = False
-    """Close without a close frame."""
-    disable_disconnect_push: bool = False
-    """Close without a push that says why."""
-    join_push_messages: bool = False
-    """Send pushes that wait together in one frame, a line each."""
 
 
 class UniSSEOptions(Section, frozen=True):

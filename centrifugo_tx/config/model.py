@@ -28,7 +28,7 @@ from .endpoints import (
     UniGRPCOptions,
     UniHTTPStreamOptions,
     UniSSEOptions,
-    UniWebSocketOptions,
+    UniWebSocketSection,
     WebTransportOptions,
 )
 from .proxies import ChannelProxies, ClientProxies, NamedProxy, ProxyOptions
@@ -278,7 +278,7 @@ class Config(Section, frozen=True):
     """Event streams on which only the server speaks."""
     uni_http_stream: UniHTTPStreamOptions = UniHTTPStreamOptions()
     """Streaming responses on which only the server speaks."""
-    uni_websocket: UniWebSocketOptions = UniWebSocketOptions()
+    uni_websocket: UniWebSocketSection = UniWebSocketSection()
     """WebSocket on which only the server speaks."""
     uni_grpc: UniGRPCOptions = UniGRPCOptions()
     """gRPC streams on which only the server speaks."""

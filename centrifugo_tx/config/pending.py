@@ -17,22 +17,22 @@ _CHANNEL_PROXIES = (
     *("subscribe_proxy_enabled", "publish_proxy_enabled"),
     *("sub_refresh_proxy_enabled", "subscribe_stream_proxy_enabled"),
 )
+_SOCKETS = ("websocket", "uni_websocket")
+_BUFFERS = ("read_buffer_size", "write_buffer_size", "use_write_buffer_pool")
 
 #: The server starts without these, and says that they have no effect.
 IGNORED = frozenset(
     {
         *("http_server.h2c_external", "http_server.http3.enabled"),
         *("sse.enabled", "http_stream.enabled", "webtransport.enabled"),
-        *("uni_sse.enabled", "uni_http_stream.enabled", "uni_websocket.enabled"),
+        *("uni_sse.enabled", "uni_http_stream.enabled"),
         *("uni_grpc.enabled", "grpc_api.enabled", "consumers.*.enabled"),
         *("admin.enabled", "swagger.enabled", "debug.enabled", "init.enabled"),
         *("opentelemetry.enabled", "graphite.enabled"),
         *("prometheus.instrument_http_handlers", "prometheus.native_histograms"),
         "prometheus.recovered_publications_histogram",
         "map_broker.type",
-        "client.connect_code_to_unidirectional_disconnect.enabled",
-        *(f"websocket.{name}_buffer_size" for name in ("read", "write")),
-        "websocket.use_write_buffer_pool",
+        *(f"{path}.{name}" for path in _SOCKETS for name in _BUFFERS),
         "node.info_metrics_aggregate_interval",
         "enable_unreleased_features",
         *(f"{path}.allowed_delta_types" for path in _CHANNEL),

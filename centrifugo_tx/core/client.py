@@ -315,7 +315,8 @@ class Client:
         self.state = State.REFUSED
         self._waiting = None
         if self.transport.info.unidirectional:
-            self.close(as_disconnect(error))
+            special = self.node.options.disconnects.get(error.code)
+            self.close(special or as_disconnect(error))
             return
         self.reply(Reply(id=id, error=error), "connect")
         if self.state is State.REFUSED:
