@@ -4,6 +4,7 @@ A `Bridge` is a plan made once per pair of types, from the message's descriptor.
 """
 
 from collections.abc import Callable
+from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -20,7 +21,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 # The runtime's own annotations name two kinds of descriptors; here they are Any.
 
-#: How one field goes into a message, and comes out of it.
+#: Puts a value into a message; converts a value that came out of one.
 Writer = Callable[[Any, Any], None]
 Reader = Callable[[Any], Any]
 
@@ -36,15 +37,19 @@ class Bridge(Generic[T]):
         self.struct, self.message = struct, message
         hints = get_type_hints(struct)
         self._writers: list[tuple[str, Any, Writer]] = []
-        self._readers: list[tuple[str, Reader]] = []
+        self._readers: dict[str, Reader] = {}
+        #: What is there even if the message does not say it.
+        self._zeros: dict[str, Any] = {}
         fields, defaults = struct.__struct_fields__, struct.__struct_defaults__
         given = dict(zip(fields[len(fields) - len(defaults) :], defaults, strict=True))
         for field in message.DESCRIPTOR.fields:
             if field.name in hints:
                 default = given.get(field.name, msgspec.UNSET)
-                writer, reader = _plan(field, hints[field.name], message)
+                writer, reader = _plan(field, hints[field.name])
                 self._writers.append((field.name, default, writer))
-                self._readers.append((field.name, reader))
+                self._readers[field.name] = reader
+                if default is msgspec.UNSET:
+                    self._zeros[field.name] = reader(_zero(field))
 
     def fill(self, message: Any, value: T) -> None:
         """Copy *value* into *message*."""
@@ -65,7 +70,12 @@ class Bridge(Generic[T]):
 
     def take(self, message: Any) -> T:
         """Copy *message* into a struct."""
-        return self.struct(**{name: read(message) for name, read in self._readers})
+        readers, members = self._readers, self._zeros.copy()
+        for field, value in message.ListFields():  # those that are set
+            name = field.name
+            if name in readers:
+                members[name] = readers[name](value)
+        return self.struct(**members)
 
     def decode(self, data: bytes) -> T:
         """Return the struct of *data*.
@@ -91,7 +101,7 @@ def bridge(struct: type[T], message: Any) -> Bridge[T]:
     return made
 
 
-def _plan(field: Any, hint: Any, message: Any) -> tuple[Writer, Reader]:
+def _plan(field: Any, hint: Any) -> tuple[Writer, Reader]:
     name = field.name
     if field.message_type is not None and field.message_type.GetOptions().map_entry:
         return _plan_map(name, field.message_type.fields_by_name["value"], hint)
@@ -102,12 +112,21 @@ def _plan(field: Any, hint: Any, message: Any) -> tuple[Writer, Reader]:
     if field.type == Kinds.TYPE_BYTES:
         return (
             lambda message, member: setattr(message, name, bytes(member)),
-            lambda message: raw(getattr(message, name)),
+            raw,
         )
-    return (
-        lambda message, member: setattr(message, name, member),
-        lambda message: getattr(message, name),
-    )
+    return lambda message, member: setattr(message, name, member), _as_it_is
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _zero(field: Any) -> Any:
+    """Return what a field that is not set stands for."""
+    if not field.is_repeated:
+        return field.default_value
+    entry = field.message_type is not None and field.message_type.GetOptions().map_entry
+    return {} if entry else []
 
 
 def _class_of(field: Any) -> Any:
@@ -125,59 +144,58 @@ def _struct_in(hint: Any) -> type[msgspec.Struct]:
 
 
 def _plan_part(name: str, field: Any, hint: Any) -> tuple[Writer, Reader]:
-    struct, inner = _struct_in(hint), _class_of(field)
+    inner = _bridge_later(_struct_in(hint), _class_of(field))
 
     def write(message: Any, member: Any) -> None:
         if member is not None:
             part = getattr(message, name)
             part.SetInParent()
-            bridge(struct, inner).fill(part, member)
+            inner().fill(part, member)
 
-    def read(message: Any) -> Any:
-        if message.HasField(name):
-            return bridge(struct, inner).take(getattr(message, name))
-        return None
+    def read(part: Any) -> Any:
+        return None if part is None else inner().take(part)
 
     return write, read
 
 
 def _plan_list(name: str, field: Any, hint: Any) -> tuple[Writer, Reader]:
     if field.message_type is None:
-        return (
-            lambda message, member: getattr(message, name).extend(member),
-            lambda message: list(getattr(message, name)),
-        )
-    struct, inner = _struct_in(hint), _class_of(field)
+        return lambda message, member: getattr(message, name).extend(member), list
+    inner = _bridge_later(_struct_in(hint), _class_of(field))
 
     def write(message: Any, member: Any) -> None:
         parts = getattr(message, name)
         for each in member:
-            bridge(struct, inner).fill(parts.add(), each)
+            inner().fill(parts.add(), each)
 
-    def read(message: Any) -> Any:
-        take = bridge(struct, inner).take
-        return [take(each) for each in getattr(message, name)]
+    def read(parts: Any) -> Any:
+        take = inner().take
+        return [take(each) for each in parts]
 
     return write, read
 
 
 def _plan_map(name: str, value: Any, hint: Any) -> tuple[Writer, Reader]:
     if value.message_type is None:
-        return (
-            lambda message, member: getattr(message, name).update(member),
-            lambda message: dict(getattr(message, name)),
-        )
-    struct, inner = _struct_in(hint), _class_of(value)
+        return lambda message, member: getattr(message, name).update(member), dict
+    inner = _bridge_later(_struct_in(hint), _class_of(value))
 
     def write(message: Any, member: Any) -> None:
         parts = getattr(message, name)
         for key, each in member.items():
             part = parts[key]
             if each is not None:
-                bridge(struct, inner).fill(part, each)
+                inner().fill(part, each)
 
-    def read(message: Any) -> Any:
-        take = bridge(struct, inner).take
-        return {key: take(each) for key, each in getattr(message, name).items()}
+    def read(parts: Any) -> Any:
+        take = inner().take
+        return {key: take(each) for key, each in parts.items()}
 
     return write, read
+
+
+def _bridge_later(
+    struct: type[msgspec.Struct], message: Any
+) -> "Callable[[], Bridge[Any]]":
+    """Return what finds a bridge when it is needed: a type may contain itself."""
+    return cache(lambda: bridge(struct, message))
