@@ -10,6 +10,7 @@ import os
 import secrets
 import sys
 import time
+import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -32,6 +33,9 @@ from .errors import CentrifugoError, ConfigError
 from .service import token_verifier
 
 __all__ = ["main"]
+
+#: Bytes of a key that is safe with HS256 (RFC 7518, 3.2).
+KEY_BYTES = 32
 
 
 class Refusal(CentrifugoError):
@@ -239,7 +243,7 @@ def _print_token(
     claims |= {"iat": now, **extra}
     if token.user_id_claim:
         claims[token.user_id_claim] = options.user
-    signed = jwt.encode(claims, token.hmac_secret_key, algorithm="HS256")
+    signed = _signed(claims, token.hmac_secret_key, f"{path}.hmac_secret_key")
     if options.quiet:
         print(signed, end="")
         return
@@ -247,6 +251,17 @@ def _print_token(
     if options.ttl >= 0:
         expiry = f"with expiration TTL {format_duration(options.ttl)}"
     print(f"HMAC SHA-256 JWT for {whose} {expiry}:\n{signed}")
+
+
+def _signed(claims: dict[str, Any], key: str, path: str) -> str:
+    """Return a token; say on standard error if the key is easily guessed."""
+    size = len(key.encode())
+    if size < KEY_BYTES:
+        said = f"{path} has {size} bytes; {KEY_BYTES} are the least that is safe"
+        print(f"warning: {said} (RFC 7518, 3.2)", file=sys.stderr)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # newer PyJWT says the same at length
+        return jwt.encode(claims, key, algorithm="HS256")
 
 
 def _checktoken(options: argparse.Namespace) -> None:

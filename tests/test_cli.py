@@ -74,6 +74,16 @@ class TokenTests(CommandCase):
         )
         self.assertEqual(sorted(self.claims(token)), ["iat"])
 
+    def test_short_key(self) -> None:
+        """One line warns of a key that is easily guessed; the token is made."""
+        config = self.write({"client": {"token": {"hmac_secret_key": "short"}}})
+        self.assertTrue(self.command("gentoken", "-q", "-c", config))
+        self.assertEqual(
+            self.complaints,
+            "warning: client.token.hmac_secret_key has 5 bytes; 32 are the least that"
+            " is safe (RFC 7518, 3.2)\n",
+        )
+
     def test_quiet(self) -> None:
         """The token alone, without a newline."""
         token = self.command("gentoken", "-q", "-c", self.config, "-u", "42")
