@@ -16,6 +16,10 @@ from .options import (
     Expiry,
     History,
     HistoryQuery,
+    MapChange,
+    MapChanged,
+    MapPage,
+    MapQuery,
     PresenceStats,
     Published,
     PublishOptions,
@@ -45,6 +49,8 @@ __all__ = [
     "IClient",
     "IControlEventHandler",
     "IController",
+    "IMapBroker",
+    "IMapEventHandler",
     "IPolicy",
     "IPresenceManager",
     "ITransport",
@@ -142,6 +148,65 @@ class IBroker(Interface):
         """Forget the publications; offset and epoch go on."""
 
 
+class IMapEventHandler(Interface):
+    """What a map broker calls: synchronously, in stream order per channel."""
+
+    def handle_change(
+        channel: str,
+        publication: Publication,
+        position: StreamPosition,
+        delta: bool,
+        previous: Publication | None,
+    ) -> None:
+        """Deliver a change to this node's subscribers.
+
+        :param publication: the key with its new value, or ``removed``.
+        :param position: where it stands; offset 0 for a map without stream.
+        :param delta: the publisher asked for deltas.
+        :param previous: what the key held before, if a delta was asked for.
+        """
+
+    def handle_clear(channel: str) -> None:
+        """Take note that the map begins anew: everybody must read it again."""
+
+
+class IMapBroker(Interface):
+    """Keyed entries, a stream of their changes, and PUB/SUB of these.
+
+    Publications have a ``key``; ``time`` is when they were published.  Epochs are not
+    compared here.
+    """
+
+    def listen(receiver: IMapEventHandler) -> None:
+        """Name the one who gets the events; called once, before anything else."""
+
+    def subscribe(channel: str) -> "Deferred[None]":
+        """Make this node a receiver of *channel*."""
+
+    def unsubscribe(channel: str) -> "Deferred[None]":
+        """Undo `subscribe`."""
+
+    def publish(
+        channel: str, key: str, data: Raw, change: MapChange
+    ) -> "Deferred[MapChanged]":
+        """Set a key, append that to the stream, and deliver it, as one step."""
+
+    def remove(channel: str, key: str, change: MapChange) -> "Deferred[MapChanged]":
+        """Take a key out, likewise.  Keys also go by themselves, by their TTL."""
+
+    def state(channel: str, query: MapQuery) -> "Deferred[MapPage]":
+        """Read entries, in the order of their keys; create the map if there is none."""
+
+    def stream(channel: str, query: HistoryQuery) -> "Deferred[History]":
+        """Read changes and the top; create the map if there is none."""
+
+    def size(channel: str) -> "Deferred[int]":
+        """Return how many keys there are."""
+
+    def clear(channel: str) -> "Deferred[None]":
+        """Forget everything, the epoch too, and tell all nodes."""
+
+
 class IPresenceManager(Interface):
     """Who is in a channel, over all nodes (engines, A.7)."""
 
@@ -183,7 +248,8 @@ def _at_once() -> "Deferred[None]":
 class Engine:
     """A broker, a presence manager and a controller that belong together.
 
-    ``start`` fires when the node may serve, ``stop`` when everything is closed.
+    ``maps`` is None if the engine keeps none.  ``start`` fires when the node may
+    serve, ``stop`` when everything is closed.
     """
 
     broker: IBroker
@@ -191,6 +257,7 @@ class Engine:
     controller: IController
     start: Callable[[], "Deferred[None]"] = _at_once
     stop: Callable[[], "Deferred[None]"] = _at_once
+    maps: IMapBroker | None = None
 
 
 class IClient(Interface):

@@ -21,6 +21,11 @@ __all__ = [
     "Expiry",
     "History",
     "HistoryQuery",
+    "MapChange",
+    "MapChanged",
+    "MapPage",
+    "MapQuery",
+    "MapRules",
     "NodeOptions",
     "Pem",
     "PresenceStats",
@@ -90,8 +95,38 @@ class Answer(Value, frozen=True):
     content_type: str = ""
 
 
+class MapRules(Value, frozen=True):
+    """How a channel keeps a map (client protocol, 10.1).
+
+    ``stream_size`` 0: changes are not kept, so nothing can be recovered; ``key_ttl``
+    0: keys stay for good; ``meta_ttl`` 0: so does the map's position.  Those who
+    subscribe get the state in pages, and at most ``live_limit`` changes at once when
+    they go live, which must not take longer than ``catch_up`` seconds (negative: any
+    time).  ``own_keys``: the key that is a client's id goes when it leaves.
+    """
+
+    stream_size: int = 100
+    stream_ttl: float = 60.0
+    meta_ttl: float = 0.0
+    key_ttl: float = 0.0
+    page_size: int = 100
+    min_page_size: int = 100
+    max_page_size: int = 1000
+    live_limit: int = 1000
+    catch_up: float = 5.0
+    own_keys: bool = False
+
+    def page(self, wanted: int) -> int:
+        """Return how many entries a page has for one who wants *wanted*."""
+        size = wanted if wanted > 0 else self.page_size
+        return min(max(size, self.min_page_size), self.max_page_size)
+
+
 class ChannelOptions(Value, frozen=True):
-    """What a channel's namespace says about the channel itself."""
+    """What a channel's namespace says about the channel itself.
+
+    ``map`` is there if the channel is a map.
+    """
 
     subscription_type: str = ""
     presence: bool = False
@@ -104,6 +139,7 @@ class ChannelOptions(Value, frozen=True):
     force_recovery: bool = False
     delta_publish: bool = False
     publication_data_format: str = ""
+    map: MapRules | None = None
 
     @property
     def history(self) -> bool:
@@ -160,6 +196,66 @@ class History(Value, frozen=True):
 
     publications: list[Publication] = []
     position: StreamPosition = NOWHERE
+
+
+class MapChange(Value, frozen=True):
+    """How to publish a key, or to remove it.
+
+    ``version`` > 0 drops what is not newer for this key; ``key_mode`` drops what
+    finds the key there (``if_new``) or not there (``if_exists``); ``expected`` drops
+    what does not find the key's last change at this position.  ``renew``: a change
+    that ``if_new`` drops lets the key stay as long as if it had been published.
+    """
+
+    rules: MapRules
+    info: ClientInfo | None = None
+    tags: dict[str, str] = {}
+    idempotency_key: str = ""
+    idempotent_result_ttl: float = 300.0
+    delta: bool = False
+    version: int = 0
+    version_epoch: str = ""
+    key_mode: Literal["", "if_new", "if_exists"] = ""
+    renew: bool = False
+    expected: StreamPosition | None = None
+
+
+#: Why a key was not changed.
+Suppression = Literal[
+    "", "idempotency", "version", "key_exists", "key_not_found", "position_mismatch"
+]
+
+
+class MapChanged(Value, frozen=True):
+    """Where a change came to stand; or why there was none, and the map's top.
+
+    ``current`` is what the key holds, if it was expected to stand elsewhere.
+    """
+
+    position: StreamPosition = NOWHERE
+    suppressed: Suppression = ""
+    current: Publication | None = None
+
+
+class MapQuery(Value, frozen=True):
+    """Which part of a map's state.
+
+    ``limit`` 0: the position alone; -1: everything.  ``cursor`` is what the page
+    before gave; ``key`` asks for one entry, whatever else is said.
+    """
+
+    limit: int = 0
+    cursor: str = ""
+    key: str = ""
+    meta_ttl: float = 0.0
+
+
+class MapPage(Value, frozen=True):
+    """Entries of a map, its top, and where to go on; no ``cursor``: it was the end."""
+
+    entries: list[Publication] = []
+    position: StreamPosition = NOWHERE
+    cursor: str = ""
 
 
 class PresenceStats(Value, frozen=True):

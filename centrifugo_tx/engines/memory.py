@@ -4,13 +4,11 @@ Each part answers at once, so nobody ever waits.  What expires does so up to a
 second late, and costs the reactor one call for all of it.
 """
 
-from collections import deque
 from collections.abc import Callable
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
 from zope.interface import implementer
 
 from ..core.timers import TimerWheel
@@ -31,7 +29,9 @@ from ..options import (
     PublishOptions,
 )
 from ..protocol.messages import ClientInfo, Publication, Raw, StreamPosition
+from .maps import MemoryMapBroker
 from .streams import MemoryStream
+from .turns import Turns
 
 __all__ = [
     "LocalController",
@@ -118,9 +118,7 @@ class MemoryBroker:
     _streams: dict[str, _Kept] = field(factory=dict, init=False)
     _results: dict[tuple[str, str], _Result] = field(factory=dict, init=False)
     _wheel: TimerWheel = field(init=False)
-    _delivering: bool = field(default=False, init=False)
-    _next: deque[Callable[[], None]] = field(factory=deque, init=False)
-    _log = Logger()
+    _turns: Turns = field(factory=Turns, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._wheel = TimerWheel(self._clock, COARSE)
@@ -163,7 +161,7 @@ class MemoryBroker:
             )
         if key:
             self._remember((channel, key), position, options.idempotent_result_ttl)
-        self._deliver(
+        self._turns.take(
             lambda: self._receiver.handle_publication(
                 channel, publication, position, options.delta, previous
             )
@@ -172,12 +170,12 @@ class MemoryBroker:
 
     def publish_join(self, channel: str, info: ClientInfo) -> "Deferred[None]":
         """Deliver that somebody came."""
-        self._deliver(lambda: self._receiver.handle_join(channel, info))
+        self._turns.take(lambda: self._receiver.handle_join(channel, info))
         return succeed(None)
 
     def publish_leave(self, channel: str, info: ClientInfo) -> "Deferred[None]":
         """Deliver that somebody left."""
-        self._deliver(lambda: self._receiver.handle_leave(channel, info))
+        self._turns.take(lambda: self._receiver.handle_leave(channel, info))
         return succeed(None)
 
     def history(self, channel: str, query: HistoryQuery) -> "Deferred[History]":
@@ -212,21 +210,6 @@ class MemoryBroker:
     ) -> None:
         result = self._results[key] = _Result(position, key, self._results)
         self._wheel.set(result, self._clock.seconds() + ttl)
-
-    def _deliver(self, event: Callable[[], None]) -> None:
-        """Tell the receiver, after what it is being told already."""
-        self._next.append(event)
-        if self._delivering:
-            return
-        self._delivering = True
-        try:
-            while self._next:
-                try:
-                    self._next.popleft()()
-                except Exception:
-                    self._log.failure("an event could not be delivered")
-        finally:
-            self._delivering = False
 
 
 @define(eq=False)
@@ -342,10 +325,12 @@ def memory_engine(
     """
     broker = MemoryBroker(clock, history_meta_ttl)
     presence = MemoryPresenceManager(clock, presence_ttl)
+    maps = MemoryMapBroker(clock)
 
     def stop() -> "Deferred[None]":
         broker.stop()
         presence.stop()
+        maps.stop()
         return succeed(None)
 
-    return Engine(broker, presence, LocalController(), stop=stop)
+    return Engine(broker, presence, LocalController(), stop=stop, maps=maps)

@@ -57,21 +57,26 @@ class MemoryStream:
 
         A publication without a version forgets the stream's version as well.
         """
-        self.top += 1
         self._version = options.version
         self._version_epoch = options.version_epoch
+        offset = self.top + 1
         publication = Publication(
             data=data,
             info=options.info,
-            offset=self.top,
+            offset=offset,
             tags=options.tags,
-            epoch=self.epoch if self.top == 1 else "",
+            epoch=self.epoch if offset == 1 else "",
             version=options.version,
         )
-        self._kept.append(publication)
-        while len(self._kept) > options.history_size:
-            self._kept.popleft()
+        self.push(publication, options.history_size)
         return publication
+
+    def push(self, publication: Publication, size: int) -> None:
+        """Make *publication*, which has the next offset, the newest of *size*."""
+        self.top = publication.offset
+        self._kept.append(publication)
+        while len(self._kept) > size:
+            self._kept.popleft()
 
     def read(self, query: HistoryQuery) -> list[Publication]:
         """Return the publications that *query* asks for; epochs are not compared."""

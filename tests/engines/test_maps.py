@@ -1,0 +1,59 @@
+"""Maps in memory."""
+
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import TestCase
+
+from centrifugo_tx.engines.maps import MemoryMapBroker
+from centrifugo_tx.options import MapChange
+
+from ..contracts.maps import FADING, KEPT, MapContract, MapReceiver, data
+
+
+class MemoryMapContract(MapContract, TestCase):
+    """The memory broker does what every map broker must do."""
+
+    broker: MemoryMapBroker
+
+    def setUp(self) -> None:
+        """Begin at a time that is not zero."""
+        self.clock = Clock()
+        self.clock.advance(1790000000)
+        self.begin()
+
+    def make_broker(self, receiver: MapReceiver) -> MemoryMapBroker:
+        """Return a broker on the test's clock."""
+        broker = MemoryMapBroker(self.clock)
+        broker.listen(receiver)
+        return broker
+
+    def pass_time(self, seconds: float) -> None:
+        """Let *seconds* pass, one by one."""
+        self.clock.pump([1.0] * int(seconds))
+
+    async def test_nothing_left(self) -> None:
+        """When keys, streams, results and maps are over, the reactor has no call."""
+        await self.put("a", 1, FADING, idempotency_key="i")
+        await self.broker.clear("m")
+        await self.put("b", 1, FADING)
+        self.broker.stop()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    async def test_order_while_delivering(self) -> None:
+        """A change made while another is delivered is delivered after it."""
+        broker = MemoryMapBroker(self.clock)
+
+        class Answering(MapReceiver):
+            """Answers one key with another before it writes anything down."""
+
+            def handle_change(self, channel: str, *change: Any) -> None:
+                if change[0].key == "a":
+                    broker.publish("m", "b", data(2), MapChange(KEPT))
+                super().handle_change(channel, *change)
+
+        receiver = Answering()
+        broker.listen(receiver)
+        await broker.publish("m", "a", data(1), MapChange(KEPT))
+        found = [each.publication.key for each in receiver.deliveries]
+        self.assertEqual(found, ["a", "b"])
