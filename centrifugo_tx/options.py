@@ -93,6 +93,7 @@ class Answer(Value, frozen=True):
     status: int = 200
     body: bytes = b""
     content_type: str = ""
+    headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
 class MapRules(Value, frozen=True):

@@ -23,15 +23,18 @@ def head_of(
     :param now: seconds since 1970.
     :param more: other headers, by name.
     """
-    head = b"%b %d %b\r\nDate: %b\r\nContent-Length: %d\r\n" % (
+    head = b"%b %d %b\r\nDate: %b\r\n" % (
         version,
         answer.status,
         _REASONS.get(answer.status, b"Unknown"),
         _date.at(now),
-        len(answer.body),
     )
+    if answer.status != 204:  # RFC 9110, 8.6
+        head += b"Content-Length: %d\r\n" % len(answer.body)
     if answer.content_type:
         head += b"Content-Type: %b\r\n" % answer.content_type.encode()
+    for name, value in answer.headers:
+        head += b"%b: %b\r\n" % (name, value)
     for name, values in more:
         for value in values:
             head += b"%b: %b\r\n" % (name, value)

@@ -11,10 +11,12 @@ from twisted.web.server import Request
 from ..options import Answer
 from .heads import head_of
 
-__all__ = ["FAILED", "Handler", "QuickRequest"]
+__all__ = ["FAILED", "Handler", "QuickRequest", "StreamHandler"]
 
 #: Answers a request, now or later.
 Handler = Callable[[Any], "Answer | Deferred[Answer]"]
+#: Likewise; None: it answers by itself, bit by bit, with a request of Twisted Web.
+StreamHandler = Callable[[Any], "Answer | None | Deferred[Answer | None]"]
 
 _NOT_FOUND = Answer(404, b"404 page not found\n", "text/plain; charset=utf-8")
 FAILED = Answer(500, b"Internal Server Error\n", "text/plain; charset=utf-8")
@@ -52,7 +54,7 @@ class QuickRequest(Request):  # type: ignore[misc]  # untyped
         if self._received > self.site.body_limit(self._path()):  # HTTP/2
             self._answer(Answer(413))
             return
-        handler: Handler | None = self.site.handlers.get(self.path)
+        handler: StreamHandler | None = self.site.handlers.get(self.path)
         if handler is None:
             if self.site.tree:
                 super().process()
@@ -73,15 +75,18 @@ class QuickRequest(Request):  # type: ignore[misc]  # untyped
         self._log.failure("{path} failed", failure, path=self._path())
         self._answer(FAILED)
 
-    def _answer(self, answer: Answer) -> None:
-        if self._disconnected or self.startedWriting:
+    def _answer(self, answer: Answer | None) -> None:
+        if answer is None or self._disconnected or self.startedWriting:
             return
         body = answer.body
         if self.clientproto not in (b"HTTP/1.1", b"HTTP/1.0"):
             self.setResponseCode(answer.status)
             if answer.content_type:
                 self.setHeader(b"content-type", answer.content_type.encode())
-            self.setHeader(b"content-length", b"%d" % len(body))
+            for name, value in answer.headers:
+                self.setHeader(name, value)
+            if answer.status != 204:
+                self.setHeader(b"content-length", b"%d" % len(body))
             self.write(b"" if self.method == b"HEAD" else body)
             self.finish()
             return

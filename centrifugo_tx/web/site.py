@@ -15,7 +15,7 @@ from ..options import Answer
 from .accepting import AcceptGuard
 from .channel import Channel
 from .front import PortFactory
-from .request import Handler, QuickRequest
+from .request import Handler, QuickRequest, StreamHandler
 
 __all__ = ["BACKLOG", "Endpoints", "HTTPSite", "port_factory"]
 
@@ -31,21 +31,24 @@ BODY_LIMIT = 16 * 1024 * 1024
 class Endpoints:
     """What one address serves: WebSockets and handlers by exact path.
 
-    ``body_limits`` are bytes by path; ``tree`` answers what no handler knows.
+    ``streams`` are handlers that may answer bit by bit, ``body_limits`` are bytes
+    by path; ``tree`` answers what no handler knows.
     """
 
     sockets: dict[bytes, Factory] = field(factory=dict)
     handlers: dict[bytes, Handler] = field(factory=dict)
+    streams: dict[bytes, StreamHandler] = field(factory=dict)
     body_limits: dict[bytes, int] = field(factory=dict)
     tree: IResource | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.sockets or self.handlers or self.tree)
+        return bool(self.sockets or self.handlers or self.streams or self.tree)
 
     def merge(self, other: "Endpoints") -> None:
         """Serve what *other* serves, too."""
         self.sockets.update(other.sockets)
         self.handlers.update(other.handlers)
+        self.streams.update(other.streams)
         self.body_limits.update(other.body_limits)
         self.tree = self.tree or other.tree
 
@@ -66,7 +69,11 @@ class HTTPSite(Site):  # type: ignore[misc]  # untyped
         )
         self.sockets = endpoints.sockets
         self.quick = endpoints.handlers
-        self.handlers = {**_upgrade_required(endpoints.sockets), **endpoints.handlers}
+        self.handlers = {
+            **_upgrade_required(endpoints.sockets),
+            **endpoints.handlers,
+            **endpoints.streams,
+        }
         self.tree = endpoints.tree is not None
         self._limits = endpoints.body_limits
 
