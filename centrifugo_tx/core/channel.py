@@ -6,52 +6,19 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from attrs import define, field
-from twisted.internet.interfaces import IReactorTime
 
 from ..errors import EncodeError
-from ..interfaces import ITransport
 from ..protocol.codes import INAPPROPRIATE_PROTOCOL
 from ..protocol.messages import Publication, Push, StreamPosition
-from ..protocol.wire import Wire
+from .editions import Edition
+from .lanes import Cast, FanOut, Lane, Lanes, enter
 from .recovery import Held, Recovery
-from .traffic import Traffic
+from .specials import Specials
 
 if TYPE_CHECKING:
     from .subscription import Subscription
 
-__all__ = ["Channel", "FanOut", "Lane"]
-
-
-@define(eq=False)
-class Lane:
-    """Subscribers who get the same bytes."""
-
-    wire: Wire
-    members: "dict[Subscription, ITransport]" = field(factory=dict, init=False)
-
-
-@define(eq=False)
-class _Cast:
-    """One frame on its way to many, of which a part had their turn."""
-
-    frame: bytes
-    members: "Sequence[tuple[Subscription, ITransport]]"
-    done: int
-    #: Who left since.
-    gone: "set[Subscription]" = field(factory=set, init=False)
-
-
-@define(eq=False)
-class FanOut:
-    """What all channels of a node need for theirs.
-
-    ``limit`` is how many writes one channel may do in one turn of the reactor, so
-    that others have their turn.
-    """
-
-    clock: IReactorTime
-    limit: int
-    traffic: Traffic
+__all__ = ["Channel"]
 
 
 @define(eq=False)
@@ -75,12 +42,15 @@ class Channel:
     #: Whether the broker delivers here; kept by `Listening`.
     listening: bool = field(default=False, init=False)
     subscribers: "dict[Subscription, None]" = field(factory=dict, init=False)
-    lanes: dict[Wire, Lane] = field(factory=dict, init=False)
+    lanes: Lanes = field(factory=dict, init=False)
     _positioned: "dict[Subscription, None]" = field(factory=dict, init=False)
     _arriving: "dict[Subscription, list[Held]] | None" = field(default=None, init=False)
-    _ahead: "dict[Subscription, int] | None" = field(default=None, init=False)
-    _observers: dict[Wire, Lane] | None = field(default=None, init=False)
-    _casts: deque[_Cast] | None = field(default=None, init=False)
+    _ahead: "dict[Subscription, StreamPosition] | None" = field(
+        default=None, init=False
+    )
+    _specials: Specials | None = field(default=None, init=False)
+    _observers: Lanes | None = field(default=None, init=False)
+    _casts: deque[Cast] | None = field(default=None, init=False)
 
     # --- Coming and going ------------------------------------------------------
 
@@ -124,8 +94,7 @@ class Channel:
         else:
             if self._ahead is None:
                 self._ahead = {}
-            self._ahead[subscription] = recovery.upto
-            subscription.epoch = recovery.epoch
+            self._ahead[subscription] = StreamPosition(recovery.upto, recovery.epoch)
         if subscription.options.push_join_leave:
             self._observe(subscription)
         return True, lost
@@ -145,28 +114,30 @@ class Channel:
             subscription.lane = None
             del lane.members[subscription]
             if not lane.members:
-                self.lanes.pop(lane.wire, None)
+                self._drop(lane, subscription)
         if self._observers is not None:
             self._unobserve(subscription)
         if self._casts:
             self._pass_over(subscription)
 
     def _enter(self, subscription: "Subscription") -> None:
-        transport = subscription.client.transport
-        lane = self.lanes.get(transport.wire)
-        if lane is None:
-            lane = self.lanes[transport.wire] = Lane(transport.wire)
-        lane.members[subscription] = transport
-        subscription.lane = lane
+        if subscription.special is None:
+            subscription.lane = enter(self.lanes, subscription)
+            return
+        if self._specials is None:
+            self._specials = Specials()
+        subscription.lane = self._specials.enter(subscription, subscription.special)
+
+    def _drop(self, lane: Lane, subscription: "Subscription") -> None:
+        if subscription.special is None:
+            del self.lanes[lane.wire]
+        elif self._specials and not self._specials.drop(lane, subscription.special):
+            self._specials = None
 
     def _observe(self, subscription: "Subscription") -> None:
-        transport = subscription.client.transport
         if self._observers is None:
             self._observers = {}
-        lane = self._observers.get(transport.wire)
-        if lane is None:
-            lane = self._observers[transport.wire] = Lane(transport.wire)
-        lane.members[subscription] = transport
+        enter(self._observers, subscription)
 
     def _unobserve(self, subscription: "Subscription") -> None:
         assert self._observers is not None
@@ -179,20 +150,27 @@ class Channel:
     # --- Deliveries ------------------------------------------------------------
 
     def deliver(
-        self, publication: Publication, position: StreamPosition
+        self,
+        publication: Publication,
+        position: StreamPosition,
+        previous: Publication | None = None,
     ) -> "list[Subscription]":
         """Send to all who are here; return those who lost their place.
 
         They have left when this returns, and got nothing of this publication.
+
+        :param previous: its predecessor, if there may be a delta to that.
         """
         offset = position.offset
         if self._arriving is not None:
             for held in self._arriving.values():
                 held.append((publication, position))
+        edition = None
         if not offset:
-            self._cast(publication)
-            if self._ahead is not None:
-                self._send_to(list(self._ahead), publication)
+            edition = self._cast(publication, None, placed=False)
+            for subscription in list(self._ahead or ()):
+                edition = edition or Edition(self.name, publication)
+                subscription.give(edition)
             return []
         lost: list[Subscription] = []
         passed = False
@@ -207,31 +185,32 @@ class Channel:
         if not passed:
             self.known, self.offset, self.epoch = True, offset, position.epoch
             self.confirmed = self._fan_out.clock.seconds()
-            self._cast(publication)
+            edition = self._cast(publication, previous, placed=True)
         if self._ahead is not None:
-            lost += self._catch_up(publication, position)
+            edition = edition or Edition(self.name, publication, previous)
+            lost += self._catch_up(edition, position)
         return lost
 
     def _catch_up(
-        self, publication: Publication, position: StreamPosition
+        self, edition: Edition, position: StreamPosition
     ) -> "list[Subscription]":
         """Take those along who stood ahead of the channel."""
         lost, next_for = [], []
-        offset = position.offset
         assert self._ahead is not None
-        for subscription, upto in self._ahead.items():
+        for subscription, place in self._ahead.items():
             if (
-                subscription.epoch and position.epoch != subscription.epoch
-            ) or offset > upto + 1:
+                place.epoch and position.epoch != place.epoch
+            ) or position.offset > place.offset + 1:
                 lost.append(subscription)
-            elif offset == upto + 1:
+            elif position.offset == place.offset + 1:
                 next_for.append(subscription)
-                self._ahead[subscription] = offset
+                self._ahead[subscription] = position
         for subscription in lost:
             self.leave(subscription)
-        self._send_to(next_for, publication)
-        for subscription, upto in list((self._ahead or {}).items()):
-            if upto == self.offset:
+        for subscription in next_for:
+            subscription.give(edition)
+        for subscription, place in list((self._ahead or {}).items()):
+            if place.offset == self.offset:
                 del self._ahead[subscription]
                 self._positioned[subscription] = None
                 self._enter(subscription)
@@ -254,8 +233,8 @@ class Channel:
         lost: list[Subscription] = []
         if self.known and (self.offset, self.epoch) != (top.offset, top.epoch):
             lost = self.forget_position()
-        for subscription, upto in list((self._ahead or {}).items()):
-            if (upto, subscription.epoch) != (top.offset, top.epoch):
+        for subscription, place in list((self._ahead or {}).items()):
+            if place != top:
                 self.leave(subscription)
                 lost.append(subscription)
         self.confirmed = self._fan_out.clock.seconds()
@@ -264,10 +243,7 @@ class Channel:
     def stands_at(self, top: StreamPosition) -> bool:
         """Whether all who rely on the position are at *top*."""
         here = not self.known or (self.offset, self.epoch) == (top.offset, top.epoch)
-        return here and all(
-            (upto, subscription.epoch) == (top.offset, top.epoch)
-            for subscription, upto in (self._ahead or {}).items()
-        )
+        return here and all(place == top for place in (self._ahead or {}).values())
 
     @property
     def has_positioned(self) -> bool:
@@ -282,44 +258,67 @@ class Channel:
 
     # --- Fan-out ---------------------------------------------------------------
 
-    def _cast(self, publication: Publication) -> None:
+    def _cast(
+        self, publication: Publication, previous: Publication | None, placed: bool
+    ) -> Edition | None:
+        """Send to the lanes; return the edition, if one had to be made."""
+        if self._specials is not None:
+            return self._cast_specially(publication, previous, placed)
         if self.lanes:
             push = Push(channel=self.name, pub=publication)
             self._cast_push(push, self.lanes, "push_publication")
+        return None
 
-    def _cast_push(self, push: Push, lanes: dict[Wire, Lane], kind: str) -> None:
-        """Send *push*: at once to a slice, in later turns to the rest."""
-        room = 0 if self._casts else self._fan_out.limit
-        for lane in list(lanes.values()):
+    def _cast_specially(
+        self, publication: Publication, previous: Publication | None, placed: bool
+    ) -> Edition:
+        assert self._specials is not None
+        edition = Edition(self.name, publication, previous)
+        room, unwanted = self._room(), self._fan_out.unwanted
+        for lane, form in self._specials.deal(edition, self.lanes, unwanted):
             try:
-                frame = lane.wire.push(push)
+                push = form(lane.wire)
             except EncodeError:
                 self._refuse(list(lane.members))
-                continue
-            self._fan_out.traffic.sent(lane.wire, kind).add(
-                len(lane.members), len(frame)
-            )
-            if len(lane.members) <= room:
-                room -= len(lane.members)
-                # A copy, because a write may close a client, which then leaves.
-                for transport in list(lane.members.values()):
-                    transport.write(frame)
             else:
-                self._queue(_Cast(frame, list(lane.members.items()), room))
-                room = 0
+                room = self._cast_to(lane, push, "push_publication", room)
+        if self._specials is not None:
+            self._specials.sent(placed)
+        return edition
 
-    def _send_to(
-        self, subscriptions: "Sequence[Subscription]", publication: Publication
-    ) -> None:
-        push = Push(channel=self.name, pub=publication)
-        for subscription in subscriptions:
-            subscription.client.push(push)
+    def _cast_push(self, push: Push, lanes: Lanes, kind: str) -> None:
+        """Send *push*: at once to a slice, in later turns to the rest."""
+        room = self._room()
+        for lane in list(lanes.values()):
+            room = self._cast_to(lane, push, kind, room)
+
+    def _room(self) -> int:
+        """Return how many writes may be done at once."""
+        return 0 if self._casts else self._fan_out.limit
+
+    def _cast_to(self, lane: Lane, push: Push, kind: str, room: int) -> int:
+        """Send *push* to one lane; return how much room is left."""
+        try:
+            frame = lane.wire.push(push)
+        except EncodeError:
+            self._refuse(list(lane.members))
+            return room
+        members = lane.members
+        self._fan_out.traffic.sent(lane.wire, kind).add(len(members), len(frame))
+        if len(members) > room:
+            self._queue(Cast(frame, list(members.items()), room))
+            return 0
+        room -= len(members)
+        # A copy, because a write may close a client, which then leaves.
+        for transport in list(members.values()):
+            transport.write(frame)
+        return room
 
     def _refuse(self, subscriptions: "Sequence[Subscription]") -> None:
         for subscription in subscriptions:
             subscription.client.close(INAPPROPRIATE_PROTOCOL)
 
-    def _queue(self, cast: _Cast) -> None:
+    def _queue(self, cast: Cast) -> None:
         for _, transport in islice(cast.members, cast.done):
             transport.write(cast.frame)
         if self._casts is None:

@@ -137,8 +137,7 @@ async def _begin_all(
     for name, options in subs.items():
         subscription = Subscription(client, name, server_side=True)
         client.subscriptions[name] = subscription
-        known = request.subs.get(name) or _NOTHING_KNOWN
-        begun = drive(subscription.begin(options, known))
+        begun = drive(subscription.begin(options, _known(request, name)))
         if isinstance(begun, Deferred):
             waiting.append(begun)
     if waiting:
@@ -155,12 +154,7 @@ def _settle_all(
 ) -> tuple[dict[str, SubscribeResult], Callable[[], None]]:
     results, follow_ups = {}, []
     for name, subscription in client.subscriptions.items():
-        known = request.subs.get(name) or _NOTHING_KNOWN
-        # Only the position counts of what a client says here (4.1).
-        known = SubscribeRequest(
-            recover=known.recover, epoch=known.epoch, offset=known.offset
-        )
-        results[name], follow_up = subscription.settle(known)
+        results[name], follow_up = subscription.settle(_known(request, name))
         follow_ups.append(follow_up)
 
     def then() -> None:
@@ -168,6 +162,16 @@ def _settle_all(
             follow_up()
 
     return results, then
+
+
+def _known(request: ConnectRequest, name: str) -> SubscribeRequest:
+    """Return what counts of what a client says of a server-side subscription (4.1)."""
+    said = request.subs.get(name)
+    if said is None:
+        return _NOTHING_KNOWN
+    return SubscribeRequest(
+        recover=said.recover, epoch=said.epoch, offset=said.offset, delta=said.delta
+    )
 
 
 async def ping(client: "Client", request: PingRequest) -> None:

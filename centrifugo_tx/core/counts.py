@@ -18,6 +18,7 @@ class Counts:
     _metrics: Metrics
     traffic: Traffic = field(init=False)
     published: Counter = field(init=False)
+    unwanted: Counter = field(init=False)
     broadcast: Histogram = field(init=False)
     lag: Histogram = field(init=False)
     _durations: dict[str, Histogram] = field(factory=dict, init=False)
@@ -28,6 +29,9 @@ class Counts:
         self.traffic = Traffic(metrics)
         self.published = metrics.counter(
             "node_messages_sent_count", type="publication", channel_namespace=""
+        )
+        self.unwanted = metrics.counter(
+            "node_tags_filter_dropped_publications", channel_namespace=""
         )
         self.broadcast = metrics.histogram(
             "node_broadcast_duration_seconds", type="publication", channel_namespace=""

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
-from .channel import Channel, FanOut
+from .channel import Channel
+from .lanes import FanOut
 
 if TYPE_CHECKING:
     from .client import Client

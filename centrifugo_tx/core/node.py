@@ -51,11 +51,11 @@ from ..protocol.messages import (
     raw,
 )
 from . import server_side
-from .channel import FanOut
 from .client import Client
 from .counts import Counts
 from .driver import drive
 from .hub import Hub
+from .lanes import FanOut
 from .listening import Listening
 from .peers import NodeInfo, Peers
 from .positions import Positions
@@ -97,7 +97,8 @@ class Node:
 
     def __attrs_post_init__(self) -> None:
         self.counts = Counts(self.metrics)
-        fan_out = FanOut(self.clock, self.options.broadcast_slice, self.counts.traffic)
+        counts, limit = self.counts, self.options.broadcast_slice
+        fan_out = FanOut(self.clock, limit, counts.traffic, counts.unwanted)
         self.hub = Hub(fan_out)
         self.wheel = TimerWheel(self.clock)
         self.listening = Listening(self.engine.broker, self.hub, self.clock)
@@ -387,7 +388,8 @@ class Node:
                 epoch=epoch,
                 version=publication.version,
             )
-        self.lose(found.deliver(publication, position))
+        base = previous if delta else None
+        self.lose(found.deliver(publication, position, base))
         self.counts.broadcast.observe(self.clock.seconds() - began)
 
     def _lags(self, publication: Publication, now: float) -> bool:

@@ -4,20 +4,18 @@ While history is read, live publications are held back for the subscriber.  Here
 the two are put together.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
 from ..options import History
 from ..protocol.messages import Publication, StreamPosition
+from .filters import Filter
 
 __all__ = ["Held", "Recovery", "fresh", "recover_latest", "recover_stream"]
 
 #: A publication that arrived while history was read, and where it stands.
 Held = tuple[Publication, StreamPosition]
-
-#: Whether a publication passes the subscriber's filter.
-Passes = Callable[[Publication], bool]
 
 
 class Recovery(msgspec.Struct, frozen=True, gc=False):
@@ -50,7 +48,7 @@ def recover_stream(
     since: StreamPosition,
     history: History,
     held: Sequence[Held],
-    passes: Passes | None = None,
+    passes: Filter | None = None,
 ) -> Recovery:
     """Fill the gap from *since* to now, or say that it cannot be filled (7.2).
 
@@ -70,7 +68,7 @@ def recover_stream(
         return Recovery(0, 0, top.epoch, broken=True)
     upto = max(top.offset, merged[-1].offset if merged else 0)
     if passes is not None:
-        merged = [publication for publication in merged if passes(publication)]
+        merged = [publication for publication in merged if passes(publication.tags)]
     return Recovery(since.offset, upto, top.epoch, merged, recovered=True)
 
 
@@ -78,7 +76,7 @@ def recover_latest(
     since: StreamPosition,
     history: History,
     held: Sequence[Held],
-    passes: Passes | None = None,
+    passes: Filter | None = None,
     chain: bool = False,
 ) -> Recovery:
     """Bring the newest publication, unless the client has it (7.3, cache mode).
@@ -87,7 +85,7 @@ def recover_latest(
     :param chain: give all that was held, not only the last (for deltas).
     """
     top = history.position
-    found = [p for p in history.publications if passes is None or passes(p)]
+    found = [p for p in history.publications if passes is None or passes(p.tags)]
     same = since.offset == top.offset and since.epoch == top.epoch
     latest = found[0] if found else None
     if latest is None:
@@ -105,7 +103,8 @@ def recover_latest(
     newer = [
         publication
         for publication in merged
-        if publication.offset > top.offset and (passes is None or passes(publication))
+        if publication.offset > top.offset
+        and (passes is None or passes(publication.tags))
     ]
     given = [] if latest is None or (since.offset > 0 and same) else [latest]
     given += newer

@@ -8,10 +8,11 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ..errors import BrokerUnavailable, DisconnectClient, ReplyError
+from ..errors import BrokerUnavailable, DisconnectClient, EncodeError, ReplyError
 from ..options import History, HistoryQuery, SubscribeOptions
 from ..protocol.codes import (
     CONNECTION_CLOSED,
+    INAPPROPRIATE_PROTOCOL,
     INSUFFICIENT_STATE,
     LOST_POSITION,
     SERVER_ERROR,
@@ -26,8 +27,11 @@ from ..protocol.messages import (
     SubscribeRequest,
     SubscribeResult,
 )
-from .channel import Channel, Lane
+from .channel import Channel
+from .editions import Edition, linked
+from .lanes import Lane
 from .recovery import Held, Recovery, fresh, recover_latest, recover_stream
+from .specials import Special, special
 
 if TYPE_CHECKING:
     from .client import Client
@@ -59,7 +63,7 @@ class Subscription:
     expire_at: int = 0
     channel: Channel | None = None
     lane: Lane | None = None
-    epoch: str = ""
+    special: Special | None = None
     settled: bool = False
     ended: bool = False
     _told: bool = False
@@ -78,7 +82,9 @@ class Subscription:
         """Do all that has to be waited for.
 
         :raises DisconnectClient: 3004, the engine failed.
+        :raises ReplyError: 107, the filter asked for is not allowed, or none.
         """
+        self.special = special(options, request)
         client = self.client
         node = client.node
         self.options = options
@@ -119,7 +125,9 @@ class Subscription:
         if not self._recovering(request):
             query = HistoryQuery(meta_ttl=ttl)
         elif options.recovery_mode == "cache":
-            query = HistoryQuery(limit=1, reverse=True, meta_ttl=ttl)
+            filtered = self.special is not None and self.special.passes is not None
+            limit = node.options.recovery_limit if filtered else 1
+            query = HistoryQuery(limit, reverse=True, meta_ttl=ttl)
         else:
             since = StreamPosition(request.offset, request.epoch)
             query = HistoryQuery(node.options.recovery_limit, since, meta_ttl=ttl)
@@ -155,16 +163,33 @@ class Subscription:
             and not recovery.recovered
         ):
             raise ReplyError(UNRECOVERABLE_POSITION)
-        self._enter(recovery)
         late = [each[0] for each in held if not each[1].offset]
+        if self.special is not None:
+            self.special.linked = bool(recovery.publications) and not late
+        self._enter(recovery)
         return self._result(request, recovery), lambda: self._follow_up(late)
+
+    def give(self, edition: Edition) -> None:
+        """Send *edition* to this subscriber alone."""
+        client, special = self.client, self.special
+        wire = client.transport.wire
+        push: Push | None = None
+        try:
+            if special is None:
+                push = edition.plain(wire)
+            else:
+                push = special.push(edition, wire)
+        except EncodeError:
+            client.close(INAPPROPRIATE_PROTOCOL)
+        if push is not None:
+            client.push(push)
 
     def _follow_up(self, late: Sequence[Publication]) -> None:
         """Send what had to wait for the reply, and tell the others."""
         self._told = True
         self._decide()
         for publication in late:
-            self.client.push(Push(channel=self.name, pub=publication))
+            self.give(Edition(self.name, publication))
         if self.options.join_leave and not self.ended:
             assert self.info is not None
             self._announced = True
@@ -176,9 +201,13 @@ class Subscription:
         if not self._recovering(request):
             return fresh(history, held)
         since = StreamPosition(request.offset, request.epoch)
-        cache = self.options.recovery_mode == "cache"
-        recover = recover_latest if cache else recover_stream
-        recovery = recover(since, history, held)
+        special = self.special
+        passes = None if special is None else special.passes
+        if self.options.recovery_mode == "cache":
+            chain = special is not None and special.delta
+            recovery = recover_latest(since, history, held, passes, chain)
+        else:
+            recovery = recover_stream(since, history, held, passes)
         self.client.node.counts.recovery(recovery)
         return recovery
 
@@ -223,25 +252,37 @@ class Subscription:
         )
         was_recovering = request.recover or bool(recovery and options.auto_recover)
         ttl = self.client.ttl(self.expire_at) if expires else 0
+        delta = self.special is not None and self.special.delta
         if recovery is None:
             return SubscribeResult(
                 expires=expires,
                 ttl=ttl,
                 data=options.data,
                 was_recovering=was_recovering,
+                delta=delta,
             )
         return SubscribeResult(
             expires=expires,
             ttl=ttl,
             recoverable=options.recoverable,
             epoch=recovery.epoch,
-            publications=list(recovery.publications),
+            publications=self._given(recovery.publications),
             recovered=recovery.recovered,
             offset=recovery.offset,
             positioned=True,
             data=options.data,
             was_recovering=was_recovering,
+            delta=delta,
         )
+
+    def _given(self, publications: Sequence[Publication]) -> list[Publication]:
+        """Return *publications* in the forms in which this client is given them."""
+        if self.special is None or not self.special.delta:
+            return list(publications)
+        try:
+            return linked(publications, self.client.transport.wire)
+        except EncodeError:
+            raise DisconnectClient(INAPPROPRIATE_PROTOCOL) from None
 
     def end(self) -> None:
         """Leave the channel, whatever was reached; tell the others."""

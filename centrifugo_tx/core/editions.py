@@ -1,0 +1,132 @@
+"""The forms in which one publication travels (client protocol, 8)."""
+
+from collections.abc import Sequence
+
+from attrs import define, field
+
+from ..errors import EncodeError
+from ..protocol.delta import make
+from ..protocol.json import is_json
+from ..protocol.messages import Publication, Push, Raw
+from ..protocol.wire import Wire
+
+__all__ = ["Edition", "linked"]
+
+
+@define(eq=False)
+class Edition:
+    """One publication into one channel, in every form in which it is sent.
+
+    Each form is made when somebody needs it, and once; the delta is one for all
+    wires.  ``previous`` is the predecessor in the stream, if there may be deltas.
+    """
+
+    channel: str
+    publication: Publication
+    previous: Publication | None = None
+    _delta: bytes | None = field(default=None, init=False)
+    _compared: bool = field(default=False, init=False)
+    _plain: Push | None = field(default=None, init=False)
+    _quoted: Push | None = field(default=None, init=False)
+    _changes: dict[str, Push] = field(factory=dict, init=False)
+
+    def plain(self, wire: Wire) -> Push:
+        """Return it as it is."""
+        if self._plain is None:
+            self._plain = Push(channel=self.channel, pub=self.publication)
+        return self._plain
+
+    def whole(self, wire: Wire) -> Push:
+        """Return it in full, for those who agreed on deltas.
+
+        :raises EncodeError: *wire* cannot say it.
+        """
+        if wire.protocol != "json":
+            return self.plain(wire)
+        if self._quoted is None:
+            self._quoted = self._push(_whole(self.publication, wire))
+        return self._quoted
+
+    def change(self, wire: Wire) -> Push:
+        """Return it for those who have the one before; in full if that is shorter.
+
+        :raises EncodeError: *wire* cannot say it.
+        """
+        if not self.changes:
+            return self.whole(wire)
+        known = self._changes.get(wire.protocol)
+        if known is None:
+            assert self._delta is not None
+            change = _change(self.publication, self._delta, wire)
+            known = self._changes[wire.protocol] = self._push(change)
+        return known
+
+    @property
+    def changes(self) -> bool:
+        """Whether there is a delta, and it is shorter than the publication."""
+        if not self._compared:
+            self._compared = True
+            if self.previous is not None:
+                self._delta = _difference(self.previous, self.publication)
+        return self._delta is not None
+
+    def _push(self, publication: Publication) -> Push:
+        return Push(channel=self.channel, pub=publication)
+
+
+def linked(publications: Sequence[Publication], wire: Wire) -> list[Publication]:
+    """Return the first in full, each of the others as a delta to the one before.
+
+    :raises EncodeError: *wire* cannot say one of them.
+    """
+    given: list[Publication] = []
+    previous: Publication | None = None
+    for publication in publications:
+        delta = None if previous is None else _difference(previous, publication)
+        given.append(
+            _whole(publication, wire)
+            if delta is None
+            else _change(publication, delta, wire)
+        )
+        previous = publication
+    return given
+
+
+def _difference(previous: Publication, publication: Publication) -> bytes | None:
+    """Return the delta between payloads if it is shorter than the newer one."""
+    target = bytes(publication.data)
+    delta = make(bytes(previous.data), target)
+    return delta if len(delta) < len(target) else None
+
+
+def _whole(publication: Publication, wire: Wire) -> Publication:
+    if wire.protocol != "json":
+        return publication
+    _check(publication)
+    return _restated(publication, wire.quote(bytes(publication.data)))
+
+
+def _change(publication: Publication, delta: bytes, wire: Wire) -> Publication:
+    if wire.protocol == "json":
+        _check(publication)
+    return _restated(publication, wire.quote(delta), delta=True)
+
+
+def _check(publication: Publication) -> None:
+    """Refuse what the client, having put it together, could not read."""
+    if not is_json(bytes(publication.data)):
+        raise EncodeError("a payload is no JSON")
+
+
+def _restated(publication: Publication, data: Raw, delta: bool = False) -> Publication:
+    """Return *publication* with other data; epoch, version and time stay behind."""
+    return Publication(
+        data=data,
+        info=publication.info,
+        offset=publication.offset,
+        tags=publication.tags,
+        delta=delta,
+        channel=publication.channel,
+        key=publication.key,
+        score=publication.score,
+    )
