@@ -311,6 +311,11 @@ class IPolicy(Interface):
     ) -> "Deferred[PublishOptions | None]":
         """Decide on a publication; None: it was taken care of."""
 
+    def change_map(
+        client: IClient, request: PublishRequest
+    ) -> "Deferred[tuple[str, MapChange]]":
+        """Decide on a change of a map: under which key, and how."""
+
     def presence(client: IClient, channel: str) -> "Deferred[None]":
         """Decide whether the client may see who is in *channel*."""
 

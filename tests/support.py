@@ -19,6 +19,7 @@ from centrifugo_tx.options import (
     ChannelOptions,
     Expiry,
     HistoryQuery,
+    MapChange,
     NodeOptions,
     PublishOptions,
     SubscribeOptions,
@@ -93,6 +94,7 @@ class Permissive(Policy):
     admission: Any = Admission()
     subscription: Any = SubscribeOptions()
     publication: Any = PublishOptions()
+    change: Any = ("", None)
     expiry: Any = Expiry()
     sub_expiry: Any = Expiry()
     answer: Any = Raw(b'{"pong":1}')
@@ -132,6 +134,11 @@ class Permissive(Policy):
         self, client: IClient, request: PublishRequest
     ) -> "Deferred[PublishOptions | None]":
         return self._say("publish", request, self.publication)
+
+    def change_map(
+        self, client: IClient, request: PublishRequest
+    ) -> "Deferred[tuple[str, MapChange]]":
+        return self._say("change_map", request, self.change)
 
     def presence(self, client: IClient, channel: str) -> "Deferred[None]":
         return self._say("presence", channel, None)

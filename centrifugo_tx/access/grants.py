@@ -2,6 +2,7 @@
 
 import msgspec
 
+from ..interfaces import IClient
 from ..options import SubscribeOptions
 from ..protocol.messages import SubscribeRequest
 from .claims import BoolValue, Override, SubOptions
@@ -10,10 +11,12 @@ from .tokens import payload_of
 
 __all__ = [
     "grant",
+    "may_change_map",
     "may_publish",
     "may_read_history",
     "may_see_presence",
     "open_to",
+    "own_key",
     "server_side_options",
 ]
 
@@ -33,6 +36,29 @@ def may_publish(options: NamespaceOptions, user: str, subscribed: bool) -> bool:
         options.allow_publish_for_subscriber and subscribed
     )
     return allowed and bool(user or options.allow_publish_for_anonymous)
+
+
+def may_change_map(
+    options: NamespaceOptions, user: str, subscribed: bool, removed: bool
+) -> bool:
+    """Whether *user* may publish keys, or remove them."""
+    own = options.map
+    if removed:
+        allowed = own.allow_remove_for_client or (
+            own.allow_remove_for_subscriber and subscribed
+        )
+        return allowed and bool(user or own.allow_remove_for_anonymous)
+    allowed = own.allow_publish_for_client or (
+        own.allow_publish_for_subscriber and subscribed
+    )
+    return allowed and bool(user or own.allow_publish_for_anonymous)
+
+
+def own_key(options: NamespaceOptions, client: IClient, key: str) -> str:
+    """Return the key that a client may change when it asks for *key*; empty: none."""
+    if options.map.client_key == "client_id":
+        return client.id
+    return client.user if options.map.client_key == "user_id" else key
 
 
 def may_see_presence(options: NamespaceOptions, user: str, subscribed: bool) -> bool:

@@ -7,7 +7,14 @@ import re2
 from attrs import define, field, frozen
 
 from ..errors import ReplyError
-from ..options import ChannelOptions, Duration, PublishOptions, SubscribeOptions
+from ..options import (
+    ChannelOptions,
+    Duration,
+    MapChange,
+    MapRules,
+    PublishOptions,
+    SubscribeOptions,
+)
 from ..protocol.codes import UNKNOWN_CHANNEL
 
 __all__ = [
@@ -67,6 +74,28 @@ class MapOptions(msgspec.Struct, frozen=True):
     """Changes that may be caught up at once."""
     subscribe_catch_up_timeout: Duration = 0.0
     """How long catching up may take."""
+
+
+#: The types of namespaces whose channels are maps.
+MAP_TYPES = frozenset({"map", "map_clients", "map_users"})
+
+def map_rules(options: MapOptions) -> MapRules:
+    """Work out how a map is kept."""
+    meta_ttl, most = options.meta_ttl, options.max_page_size or 1000
+    stream_ttl = options.stream_ttl or 60.0
+    if not meta_ttl and options.mode != "persistent":
+        meta_ttl = max(10 * stream_ttl, options.key_ttl)
+    return MapRules(
+        stream_size=0 if options.mode == "ephemeral" else options.stream_size or 100,
+        stream_ttl=stream_ttl,
+        meta_ttl=meta_ttl,
+        key_ttl=options.key_ttl,
+        page_size=options.default_page_size or 100,
+        min_page_size=options.min_page_size or 100,
+        max_page_size=most,
+        live_limit=options.live_transition_max_publication_limit or most,
+        catch_up=options.subscribe_catch_up_timeout or 5.0,
+    )
 
 
 class SharedPollOptions(msgspec.Struct, frozen=True):
@@ -211,6 +240,8 @@ class Namespace:
     options: NamespaceOptions
     channel: ChannelOptions = field(init=False)
     publication: PublishOptions = field(init=False)
+    #: How clients change its maps, if they are maps.
+    change: MapChange | None = field(default=None, init=False)
     #: What its subscriptions have in common, by the source of the permission.
     forced: dict[int, SubscribeOptions] = field(factory=dict, init=False)
     _rules: ChannelRules
@@ -218,6 +249,10 @@ class Namespace:
 
     def __attrs_post_init__(self) -> None:
         options = self.options
+        rules = None
+        if options.subscription_type in MAP_TYPES:
+            rules = map_rules(options.map)
+            self.change = MapChange(rules, delta=options.delta_publish)
         self.channel = ChannelOptions(
             subscription_type=options.subscription_type,
             presence=options.presence,
@@ -231,6 +266,7 @@ class Namespace:
             delta_publish=options.delta_publish,
             publication_data_format=options.publication_data_format
             or self._rules.publication_data_format,
+            map=rules,
         )
         self.publication = PublishOptions(
             history_size=options.history_size,

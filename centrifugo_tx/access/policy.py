@@ -15,6 +15,7 @@ from ..options import (
     ChannelOptions,
     Expiry,
     HistoryQuery,
+    MapChange,
     PublishOptions,
     SubscribeOptions,
 )
@@ -38,15 +39,18 @@ from ..protocol.messages import (
     SubscribeRequest,
 )
 from .admission import AccessOptions, Doorkeeper
-from .grants import may_publish, may_read_history, may_see_presence
+from .grants import (
+    may_change_map,
+    may_publish,
+    may_read_history,
+    may_see_presence,
+    own_key,
+)
 from .namespaces import Namespace, Namespaces
 from .subscriptions import Usher
 from .tokens import TokenVerifier
 
 __all__ = ["AccessPolicy"]
-
-#: The type of a publication into a map (client protocol, 4.1); no channel holds one.
-_MAP = 1
 
 
 @implementer(IPolicy)
@@ -107,8 +111,6 @@ class AccessPolicy:
         except ReplyError as error:
             return fail(error)
         options = namespace.options
-        if request.type == _MAP:
-            return fail(ReplyError(PERMISSION_DENIED))
         if not acceptable(request.data, namespace.channel.publication_data_format):
             return fail(ReplyError(BAD_REQUEST))
         if options.publish_proxy_enabled or options.subscribe_stream_proxy_enabled:
@@ -117,6 +119,27 @@ class AccessPolicy:
         if may_publish(options, client.user, subscribed) or self.options.insecure:
             return succeed(namespace.publication)
         return fail(ReplyError(PERMISSION_DENIED))
+
+    def change_map(
+        self, client: IClient, request: PublishRequest
+    ) -> "Deferred[tuple[str, MapChange]]":
+        """Decide on a change of a map, and under which key."""
+        channel = request.channel
+        try:
+            namespace = self._namespace(channel)
+        except ReplyError as error:
+            return fail(error)
+        options, own = namespace.options, namespace.options.map
+        removed, change = request.removed, namespace.change
+        if own.remove_proxy_enabled if removed else own.publish_proxy_enabled:
+            return fail(ReplyError(NOT_AVAILABLE))
+        subscribed = client.subscribed(channel)
+        allowed = may_change_map(options, client.user, subscribed, removed)
+        key = own_key(options, client, request.key)
+        nobody = own.client_key and not key
+        if change is None or nobody or not (allowed or self.options.insecure):
+            return fail(ReplyError(PERMISSION_DENIED))
+        return succeed((key, change))
 
     def presence(self, client: IClient, channel: str) -> "Deferred[None]":
         """Decide whether the client may see who is in *channel* (7)."""

@@ -34,6 +34,8 @@ def check_channel_options(
     yield from _shared_poll(options, config)
     if options.subscription_type in _MAPS or options.map.mode:
         yield from _map(options)
+    if options.subscription_type in _MAPS:
+        yield from _map_engine(config)
     yield from _map_pages(options)
     yield from _presence_prefixes(options, config)
 
@@ -117,13 +119,28 @@ def _map(options: NamespaceOptions) -> Iterator[Finding]:
         value = getattr(own, name)
         if value < 0 or (value and own.mode == "ephemeral"):
             yield f"map.{name}", "must be 0 with the mode ephemeral, never negative"
-    stream_ttl = own.stream_ttl or 60.0
-    if own.meta_ttl and own.mode != "ephemeral" and own.meta_ttl < stream_ttl:
-        yield "map.meta_ttl", f"must be at least {format_duration(stream_ttl)}"
+    least = max(own.stream_ttl or 60.0, own.key_ttl)
+    if own.meta_ttl and own.mode == "persistent":
+        yield "map.meta_ttl", "must not be set with the mode persistent"
+    elif 0 < own.meta_ttl < least and own.mode != "ephemeral":
+        yield "map.meta_ttl", f"must be at least {format_duration(least)}"
     if own.client_key not in ("", "client_id", "user_id"):
         yield "map.client_key", f"{own.client_key!r} must be client_id or user_id"
     if own.client_key and (own.publish_proxy_enabled or own.remove_proxy_enabled):
         yield "map.client_key", "does not go with the proxies of maps"
+
+
+def _map_engine(config: Config) -> Iterator[Finding]:
+    broker = config.broker if config.broker.enabled else config.engine
+    for where, kind in (
+        ("broker.type" if config.broker.enabled else "engine.type", broker.type),
+        ("map_broker.type", config.map_broker.type),
+    ):
+        if kind != "memory":
+            yield (
+                "subscription_type",
+                f"maps are kept in memory only, {where} must not be {kind!r}",
+            )
 
 
 def _map_pages(options: NamespaceOptions) -> Iterator[Finding]:

@@ -14,6 +14,7 @@ __all__ = ["IGNORED", "REFUSED", "ignored", "refused"]
 
 _CHANNEL = ("channel.without_namespace", "channel.namespaces.*")
 _CHANNEL_PROXIES = (
+    *("map.publish_proxy_enabled", "map.remove_proxy_enabled"),
     *("subscribe_proxy_enabled", "publish_proxy_enabled"),
     *("sub_refresh_proxy_enabled", "subscribe_stream_proxy_enabled"),
 )
@@ -26,7 +27,7 @@ IGNORED = frozenset(
         *("http_server.h2c_external", "http_server.http3.enabled"),
         *("sse.enabled", "http_stream.enabled", "webtransport.enabled"),
         *("uni_sse.enabled", "uni_http_stream.enabled"),
-        *("uni_grpc.enabled", "grpc_api.enabled", "consumers.*.enabled"),
+        *("grpc_api.enabled", "consumers.*.enabled"),
         *("admin.enabled", "swagger.enabled", "debug.enabled", "init.enabled"),
         *("opentelemetry.enabled", "graphite.enabled"),
         *("prometheus.instrument_http_handlers", "prometheus.native_histograms"),
@@ -51,7 +52,6 @@ REFUSED = frozenset(
         *("client.proxy.connect.enabled", "client.proxy.refresh.enabled"),
         *("rpc.without_namespace.proxy_enabled", "rpc.namespaces.*.proxy_enabled"),
         *(f"{path}.{name}" for path in _CHANNEL for name in _CHANNEL_PROXIES),
-        *(f"{path}.subscription_type" for path in _CHANNEL),
     }
 )
 
@@ -76,11 +76,24 @@ def refused(config: Config) -> list[str]:
         path = f"{user}.type"
         if getattr(config, user).type in _BACKENDS and path not in found:
             found.append(path)
+    found += _polled(config)
     return [
         f"{path}: is not implemented yet, and the server would not do without it what"
         " was asked of it"
         for path in found
     ]
+
+
+def _polled(config: Config) -> Iterator[str]:
+    """Yield the types of namespaces that are to come."""
+    channel = config.channel
+    named = enumerate(channel.namespaces)
+    for path, options in (
+        ("channel.without_namespace", channel.without_namespace),
+        *((f"channel.namespaces.[{index}]", each) for index, each in named),
+    ):
+        if options.subscription_type == "shared_poll":
+            yield f"{path}.subscription_type"
 
 
 def _changed(

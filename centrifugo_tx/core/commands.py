@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from attrs import frozen
 from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.python.failure import Failure
 
@@ -19,7 +18,6 @@ from ..protocol.codes import (
     ALREADY_SUBSCRIBED,
     BAD_REQUEST,
     CHANNEL_LIMIT,
-    CONNECTION_CLOSED,
     CONNECTION_LIMIT,
     EXPIRED,
     INSUFFICIENT_STATE,
@@ -42,7 +40,6 @@ from ..protocol.messages import (
     PublishResult,
     RefreshRequest,
     RefreshResult,
-    Result,
     RPCRequest,
     RPCResult,
     SendRequest,
@@ -55,7 +52,9 @@ from ..protocol.messages import (
 )
 from . import expiry
 from .driver import drive
+from .maps import commands as maps
 from .subscription import Subscription
+from .told import Told, still_there
 
 if TYPE_CHECKING:
     from .client import Client
@@ -65,27 +64,19 @@ __all__ = ["Told"]
 _NOTHING_KNOWN = SubscribeRequest()
 
 
-@frozen
-class Told:
-    """An answer, and what must follow it."""
-
-    result: Result
-    then: Callable[[], None]
-
-
 async def connect(client: "Client", request: ConnectRequest) -> Told:
     """Find out who it is, subscribe it, and let it in (6.1)."""
     node, options = client.node, client.node.options
     client.begin_connect()
     admission: Admission = await node.policy.connect(client, request)
-    _still_there(client)
+    still_there(client)
     client.user = admission.user
     client.info = ClientInfo(admission.user, client.id, admission.info)
     client.meta = admission.meta
     client.server_side_refresh = admission.server_side_refresh
     if admission.exclusive:
         await node.make_room(client, admission.exclusive)
-        _still_there(client)
+        still_there(client)
     if len(admission.subs) > options.channel_limit:
         raise DisconnectClient(CHANNEL_LIMIT)
     limit = options.user_connection_limit
@@ -146,7 +137,7 @@ async def _begin_all(
         except FirstError as first:
             failure: Failure = first.subFailure
             failure.raiseException()
-        _still_there(client)
+        still_there(client)
 
 
 def _settle_all(
@@ -179,8 +170,12 @@ async def ping(client: "Client", request: PingRequest) -> None:
     raise DisconnectClient(MALFORMED)
 
 
-async def subscribe(client: "Client", request: SubscribeRequest) -> Told:
+async def subscribe(
+    client: "Client", request: SubscribeRequest
+) -> Told | SubscribeResult:
     """Subscribe the client to a channel (6.2)."""
+    if request.type:
+        return await maps.subscribe(client, request)
     node, name = client.node, request.channel
     if not name or request.delta not in ("", "fossil"):
         raise DisconnectClient(MALFORMED)
@@ -193,7 +188,7 @@ async def subscribe(client: "Client", request: SubscribeRequest) -> Told:
     subscription = client.subscriptions[name] = Subscription(client, name)
     try:
         options: SubscribeOptions = await node.policy.subscribe(client, request)
-        _still_there(client)
+        still_there(client)
         if 0 < options.expire_at <= node.clock.seconds():
             raise ReplyError(EXPIRED)
         await subscription.begin(options, request)
@@ -219,6 +214,8 @@ async def unsubscribe(
 
 async def publish(client: "Client", request: PublishRequest) -> PublishResult:
     """Publish for the client, if the policy lets it."""
+    if request.type == maps.MAP:
+        return await maps.publish(client, request)
     node, name = client.node, request.channel
     if not name:
         raise DisconnectClient(MALFORMED)
@@ -275,7 +272,7 @@ async def refresh(client: "Client", request: RefreshRequest) -> RefreshResult:
     if not request.token or client.server_side_refresh:
         raise DisconnectClient(MALFORMED)
     prolonged = await client.node.policy.refresh(client, request)
-    _still_there(client)
+    still_there(client)
     if prolonged.channels is not None and _differ(client, prolonged.channels):
         raise DisconnectClient(INSUFFICIENT_STATE)
     expiry.prolong(client, prolonged)
@@ -309,7 +306,7 @@ async def sub_refresh(client: "Client", request: SubRefreshRequest) -> SubRefres
     if not request.token:
         raise ReplyError(BAD_REQUEST) if name else DisconnectClient(MALFORMED)
     prolonged = await client.node.policy.sub_refresh(client, request)
-    _still_there(client)
+    still_there(client)
     if not name:
         name = next(iter(prolonged.channels or ()), "")
     expiry.prolong_subscription(_refreshable(client, name), prolonged)
@@ -326,9 +323,3 @@ def _refreshable(client: "Client", name: str) -> Subscription:
     if subscription.options.server_side_refresh:
         raise DisconnectClient(MALFORMED)
     return subscription
-
-
-def _still_there(client: "Client") -> None:
-    """Stop here if the client went away meanwhile."""
-    if client.closed:
-        raise DisconnectClient(CONNECTION_CLOSED)

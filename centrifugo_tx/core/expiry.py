@@ -46,7 +46,7 @@ def tend(client: "Client", now: float) -> None:
             return
         subscription.renew_presence()
         if subscription.positioned and subscription.channel is not None:
-            node.positions.check_if_silent(subscription.channel)
+            subscription.positions.check_if_silent(subscription.channel)
 
 
 def prolong(client: "Client", expiry: Expiry) -> None:

@@ -1,6 +1,7 @@
 """Who is connected to this node, and which channels it serves."""
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from attrs import define, field
@@ -25,6 +26,8 @@ class Hub:
     _fan_out: FanOut
     open: "dict[Client, None]" = field(factory=dict, init=False)
     channels: dict[str, Channel] = field(factory=dict, init=False)
+    #: Channels that are maps, which have a broker of their own.
+    maps: dict[str, Channel] = field(factory=dict, init=False)
     num_subscriptions: int = field(default=0, init=False)
     _clients: "dict[str, Client]" = field(factory=dict, init=False)
     _users: "dict[str, dict[str, Client]]" = field(factory=dict, init=False)
@@ -65,7 +68,8 @@ class Hub:
 
     def occupied(self) -> Iterator[Channel]:
         """Walk over the channels that have subscribers here."""
-        return (channel for channel in self.channels.values() if channel.subscribers)
+        everything = chain(self.channels.values(), self.maps.values())
+        return (channel for channel in everything if channel.subscribers)
 
     def client(self, id: str) -> "Client | None":
         """Return a connected client by its id."""
@@ -96,4 +100,11 @@ class Hub:
         channel = self.channels.get(name)
         if channel is None:
             channel = self.channels[name] = Channel(name, self._fan_out)
+        return channel
+
+    def map(self, name: str) -> Channel:
+        """Return the map channel of this name, a new one if need be."""
+        channel = self.maps.get(name)
+        if channel is None:
+            channel = self.maps[name] = Channel(name, self._fan_out)
         return channel

@@ -8,11 +8,10 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ..interfaces import IBroker
+from ..interfaces import IBroker, IMapBroker
 
 if TYPE_CHECKING:
     from .channel import Channel
-    from .hub import Hub
 
 __all__ = ["Listening"]
 
@@ -28,8 +27,8 @@ class Listening:
     who reconnect come back at once; then it leaves, and the channel is forgotten.
     """
 
-    _broker: IBroker
-    _hub: "Hub"
+    _broker: IBroker | IMapBroker
+    _channels: "dict[str, Channel]"
     _clock: IReactorTime
     linger: float = 1.0
     _waiting: "dict[Channel, list[Deferred[None]]]" = field(factory=dict, init=False)
@@ -126,4 +125,4 @@ class Listening:
 
     def _forget(self, channel: "Channel") -> None:
         if not channel.subscribers:
-            self._hub.channels.pop(channel.name, None)
+            self._channels.pop(channel.name, None)

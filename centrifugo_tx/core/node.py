@@ -57,6 +57,7 @@ from .driver import drive
 from .hub import Hub
 from .lanes import FanOut
 from .listening import Listening
+from .maps import Maps
 from .peers import NodeInfo, Peers
 from .positions import Positions
 from .timers import TimerWheel
@@ -91,6 +92,7 @@ class Node:
     wheel: TimerWheel = field(init=False)
     listening: Listening = field(init=False)
     positions: Positions = field(init=False)
+    maps: Maps | None = field(default=None, init=False)
     peers: Peers = field(init=False)
     _gone: "Deferred[None] | None" = field(default=None, init=False)
     _log = Logger()
@@ -101,8 +103,12 @@ class Node:
         fan_out = FanOut(self.clock, limit, counts.traffic, counts.unwanted)
         self.hub = Hub(fan_out)
         self.wheel = TimerWheel(self.clock)
-        self.listening = Listening(self.engine.broker, self.hub, self.clock)
-        self.positions = Positions(self)
+        self.listening = Listening(self.engine.broker, self.hub.channels, self.clock)
+        self.positions = Positions(
+            self, lambda name, query: self.engine.broker.history(name, query)
+        )
+        if self.engine.maps is not None:
+            self.maps = Maps(self, self.engine.maps)
         self.peers = Peers(self)
 
     # --- Life ------------------------------------------------------------------
@@ -111,6 +117,8 @@ class Node:
         """Connect to the engine and make the node known to the others."""
         self.engine.broker.listen(self)
         self.engine.controller.listen(self.peers, self.id)
+        if self.maps is not None:
+            self.maps.start()
         return self.engine.start().addCallback(lambda _: self.peers.start())
 
     def stop(self) -> "Deferred[None]":
@@ -131,6 +139,8 @@ class Node:
     def _leave(self) -> "Deferred[None]":
         self._gone = None
         self.listening.stop()
+        if self.maps is not None:
+            self.maps.stop()
         self.wheel.stop()
         return self.engine.stop()
 
@@ -401,16 +411,18 @@ class Node:
     def handle_join(self, channel: str, info: ClientInfo) -> None:
         """Tell the subscribers here that somebody came."""
         self.counts.received("join")
-        found = self.hub.channels.get(channel)
-        if found is not None:
-            found.announce(Push(channel=channel, join=Join(info)))
+        self._announce(Push(channel=channel, join=Join(info)))
 
     def handle_leave(self, channel: str, info: ClientInfo) -> None:
         """Tell the subscribers here that somebody left."""
         self.counts.received("leave")
-        found = self.hub.channels.get(channel)
-        if found is not None:
-            found.announce(Push(channel=channel, leave=Leave(info)))
+        self._announce(Push(channel=channel, leave=Leave(info)))
+
+    def _announce(self, push: Push) -> None:
+        for channels in (self.hub.channels, self.hub.maps):
+            found = channels.get(push.channel)
+            if found is not None:
+                found.announce(push)
 
     def handle_gap(self, channels: Sequence[str]) -> None:
         """Compare channels with storage; those who missed something are told."""

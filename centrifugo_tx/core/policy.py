@@ -10,6 +10,7 @@ from ..options import (
     ChannelOptions,
     Expiry,
     HistoryQuery,
+    MapChange,
     PublishOptions,
     SubscribeOptions,
 )
@@ -72,6 +73,12 @@ class Policy:
         self, client: IClient, request: PublishRequest
     ) -> "Deferred[PublishOptions | None]":
         """Let no client publish."""
+        return fail(ReplyError(PERMISSION_DENIED))
+
+    def change_map(
+        self, client: IClient, request: PublishRequest
+    ) -> "Deferred[tuple[str, MapChange]]":
+        """Let no client change a map."""
         return fail(ReplyError(PERMISSION_DENIED))
 
     def presence(self, client: IClient, channel: str) -> "Deferred[None]":

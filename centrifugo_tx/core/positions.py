@@ -1,8 +1,10 @@
 """Find out whether a channel here still stands where its stream does (engines, A.6)."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from attrs import define, field
+from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from ..options import History, HistoryQuery
@@ -19,6 +21,7 @@ class Positions:
     """Compares channels with storage: one question per channel, not per subscriber."""
 
     _node: "Node"
+    _read: "Callable[[str, HistoryQuery], Deferred[History]]"
     _asked: "set[Channel]" = field(factory=set, init=False)
 
     def check_if_silent(self, channel: "Channel") -> None:
@@ -37,7 +40,7 @@ class Positions:
     def _ask(self, channel: "Channel", again: bool) -> None:
         """Read the top; if it differs read *again*, as a delivery may be under way."""
         confirmed = channel.confirmed
-        asked = self._node.engine.broker.history(channel.name, HistoryQuery())
+        asked = self._read(channel.name, HistoryQuery())
 
         def answered(history: History) -> None:
             if channel.confirmed != confirmed:

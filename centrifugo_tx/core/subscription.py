@@ -35,6 +35,8 @@ from .specials import Special, special
 
 if TYPE_CHECKING:
     from .client import Client
+    from .listening import Listening
+    from .positions import Positions
 
 __all__ = ["Subscription"]
 
@@ -78,6 +80,19 @@ class Subscription:
         """Whether it relies on a place in the stream."""
         return self.options.positioned or self.options.recoverable
 
+    @property
+    def listening(self) -> "Listening":
+        """What makes the node a receiver of the channel."""
+        return self.client.node.listening
+
+    @property
+    def positions(self) -> "Positions":
+        """What compares the channel with storage."""
+        return self.client.node.positions
+
+    def _local(self) -> Channel:
+        return self.client.node.hub.channel(self.name)
+
     async def begin(self, options: SubscribeOptions, request: SubscribeRequest) -> None:
         """Do all that has to be waited for.
 
@@ -94,12 +109,12 @@ class Subscription:
             self.info = ClientInfo(
                 client.user, client.id, client.info.conn_info, options.info
             )
-        self.channel = channel = node.hub.channel(self.name)
+        self.channel = channel = self._local()
         channel.arrive(self)
         node.hub.num_subscriptions += 1
         try:
             if not channel.listening:
-                await node.listening.start(channel)
+                await self.listening.start(channel)
             if options.presence:
                 self._present = True
                 await node.engine.presence.add(self.name, client.id, self.info)
@@ -217,7 +232,7 @@ class Subscription:
         self.client.node.lose(lost)
         if not placed:
             # What this node saw does not fit what storage says: find out who is right.
-            self.client.node.positions.check(self.channel)
+            self.positions.check(self.channel)
             raise DisconnectClient(INSUFFICIENT_STATE)
         self.settled = True
 
@@ -296,7 +311,7 @@ class Subscription:
         assert self.info is not None
         self.channel.leave(self)
         node.hub.num_subscriptions -= 1
-        node.listening.vacate(self.channel)
+        self.listening.vacate(self.channel)
         if self._present:
             node.remove_presence(self.name, self.info)
         if self._announced:

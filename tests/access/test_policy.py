@@ -3,8 +3,9 @@
 from typing import Any
 
 from centrifugo_tx.access import ChannelRules
+from centrifugo_tx.access.namespaces import MapOptions
 from centrifugo_tx.errors import DisconnectClient, ReplyError
-from centrifugo_tx.options import HistoryQuery, PublishOptions
+from centrifugo_tx.options import HistoryQuery, MapRules, PublishOptions
 from centrifugo_tx.protocol.messages import (
     EMPTY,
     HistoryRequest,
@@ -143,11 +144,92 @@ class PublishTests(PolicyTestCase):
         expected = PublishOptions(5, 60.0, 90.0, delta=True)
         self.assertEqual(self.publish(options), expected)
 
-    def test_map(self) -> None:
-        """Nobody may publish into a map: no channel holds one."""
-        policy = self.policy({"allow_publish_for_client": True})
+
+class MapTests(PolicyTestCase):
+    """Publishing and removing keys."""
+
+    def change(
+        self,
+        user: str = "1",
+        subscribed: bool = False,
+        removed: bool = False,
+        insecure: bool = False,
+        **options: Any,
+    ) -> Any:
+        """Return the key that is granted, or the code of the refusal."""
+        namespace = {
+            "subscription_type": "map",
+            "map": MapOptions(mode="persistent", **options),
+        }
+        policy = self.policy(namespace, access={"insecure": insecure})
+        visitor = Visitor(user, channels=("a",) if subscribed else ())
+        request = PublishRequest("a", Raw(b"1"), type=1, key="k", removed=removed)
+        outcome = self.outcome(policy.change_map(visitor, request))
+        return outcome[0] if isinstance(outcome, tuple) else outcome
+
+    def test_rights(self) -> None:
+        """Publishing and removing are allowed apart, to clients or to subscribers."""
+        self.assertEqual(self.change(), 103)
+        for verb, other in (("publish", "remove"), ("remove", "publish")):
+            removed = verb == "remove"
+            for_client: Any = {f"allow_{verb}_for_client": True}
+            self.assertEqual(self.change(removed=removed, **for_client), "k")
+            self.assertEqual(self.change(removed=not removed, **for_client), 103)
+            self.assertEqual(self.change("", removed=removed, **for_client), 103)
+            anonymous: Any = {f"allow_{verb}_for_anonymous": True}
+            both = for_client | anonymous
+            self.assertEqual(self.change("", removed=removed, **both), "k")
+            alone = self.change("", True, removed, **anonymous)
+            self.assertEqual(alone, 103, other)
+            subscriber: Any = {f"allow_{verb}_for_subscriber": True}
+            self.assertEqual(self.change(removed=removed, **subscriber), 103)
+            self.assertEqual(self.change("1", True, removed, **subscriber), "k")
+
+    def test_insecure(self) -> None:
+        """Insecure mode allows everything that is a map."""
+        self.assertEqual(self.change(insecure=True), "k")
+        policy = self.policy({}, access={"insecure": True})
         request = PublishRequest("a", Raw(b"1"), type=1, key="k")
-        self.assertEqual(self.outcome(policy.publish(Visitor("1"), request)), 103)
+        outcome = self.outcome(policy.change_map(Visitor("1"), request))
+        self.assertEqual(outcome, 103)
+
+    def test_own_key(self) -> None:
+        """A client may be held to the key that is its own."""
+        allowed: Any = {
+            "allow_publish_for_client": True,
+            "allow_publish_for_anonymous": True,
+        }
+        by_client = self.change(client_key="client_id", **allowed)
+        self.assertEqual(by_client, "client-1")
+        self.assertEqual(self.change("7", client_key="user_id", **allowed), "7")
+        self.assertEqual(self.change("", client_key="user_id", **allowed), 103)
+
+    def test_rules(self) -> None:
+        """How the map is kept follows from its mode."""
+        for options, expected in (
+            (MapOptions(mode="persistent"), MapRules(meta_ttl=0.0)),
+            (
+                MapOptions(mode="recoverable", key_ttl=30.0, stream_size=7),
+                MapRules(stream_size=7, meta_ttl=600.0, key_ttl=30.0),
+            ),
+            (
+                MapOptions(mode="recoverable", key_ttl=900.0, stream_ttl=5.0),
+                MapRules(stream_ttl=5.0, meta_ttl=900.0, key_ttl=900.0),
+            ),
+            (
+                MapOptions(mode="ephemeral", key_ttl=30.0, max_page_size=200),
+                MapRules(
+                    stream_size=0,
+                    meta_ttl=600.0,
+                    key_ttl=30.0,
+                    max_page_size=200,
+                    live_limit=200,
+                ),
+            ),
+        ):
+            policy = self.policy({"subscription_type": "map", "map": options})
+            self.assertEqual(policy.channel("a").map, expected)
+        self.assertIsNone(self.policy({"map": MapOptions()}).channel("a").map)
 
 
 class ReadTests(PolicyTestCase):

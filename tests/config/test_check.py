@@ -318,6 +318,9 @@ class ChannelTests(CheckCase):
         self.problem("map.stream_size", map={**ephemeral, "stream_size": 1})
         recoverable = {"mode": "recoverable", "key_ttl": "1m", "meta_ttl": "30s"}
         self.problem("map.meta_ttl", map=recoverable)
+        recoverable = {"mode": "recoverable", "key_ttl": "1h", "meta_ttl": "2m"}
+        self.problem("map.meta_ttl", map=recoverable)
+        self.problem("map.meta_ttl", map={**persistent, "meta_ttl": "2m"})
         self.problem(
             "map.default_page_size", map={"min_page_size": 9, "max_page_size": 3}
         )
@@ -325,6 +328,19 @@ class ChannelTests(CheckCase):
             "map.remove_client_on_unsubscribe",
             map={"remove_client_on_unsubscribe": True},
         )
+
+    def test_map_engine(self) -> None:
+        """Maps are in memory, so whatever else is to keep them is refused."""
+        options = channel(subscription_type="map", map={"mode": "persistent"})
+        path = "channel.without_namespace.subscription_type: maps are kept in memory"
+        for engine in (
+            {"engine": {"type": "redis"}},
+            {"broker": {"enabled": True, "type": "redis"}},
+            {"map_broker": {"type": "redis"}},
+        ):
+            self.assertProblem({**options, **engine}, path)
+        elsewhere = {"presence_manager": {"enabled": True, "type": "redis"}}
+        self.assertFine({**options, **elsewhere})
 
     def test_presence_prefix(self) -> None:
         """A presence prefix leads to a namespace of its type."""

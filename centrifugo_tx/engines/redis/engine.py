@@ -74,7 +74,7 @@ def redis_engine(
 
 
 def combine(broker: Engine, presence: Engine) -> Engine:
-    """Return an engine with one's broker and controller, and another's presence."""
+    """Return an engine that has of another nothing but its presence."""
 
     async def start() -> None:
         await broker.start()
@@ -94,4 +94,5 @@ def combine(broker: Engine, presence: Engine) -> Engine:
         broker.controller,
         start=lambda: Deferred.fromCoroutine(start()),
         stop=lambda: Deferred.fromCoroutine(stop()),
+        maps=broker.maps,
     )

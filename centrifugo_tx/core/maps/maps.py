@@ -1,0 +1,136 @@
+"""The maps of a node: the verbs, and the events of the map broker."""
+
+from typing import TYPE_CHECKING
+
+import msgspec
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from ...errors import ReplyError
+from ...interfaces import IMapBroker, IMapEventHandler
+from ...options import (
+    History,
+    HistoryQuery,
+    MapChange,
+    MapChanged,
+    MapPage,
+    MapQuery,
+)
+from ...protocol.codes import UNRECOVERABLE_POSITION
+from ...protocol.messages import Publication, Raw, StreamPosition
+from ..listening import Listening
+from ..positions import Positions
+
+if TYPE_CHECKING:
+    from ..node import Node
+
+__all__ = ["Maps", "shown"]
+
+
+def shown(publication: Publication) -> Publication:
+    """Return *publication* as clients see it: without its time."""
+    return msgspec.structs.replace(publication, time=0)
+
+
+@implementer(IMapEventHandler)
+@define(eq=False)
+class Maps:
+    """What a node does with maps.
+
+    Clients are led by `MapSubscription`; the channels are in ``hub.maps``.
+    """
+
+    _node: "Node"
+    broker: IMapBroker
+    listening: Listening = field(init=False)
+    positions: Positions = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        node = self._node
+        self.listening = Listening(self.broker, node.hub.maps, node.clock)
+        self.positions = Positions(
+            node, lambda name, query: self.broker.stream(name, query)
+        )
+
+    def start(self) -> None:
+        """Hear what the broker has to say."""
+        self.broker.listen(self)
+
+    def stop(self) -> None:
+        """Leave nothing behind in the reactor."""
+        self.listening.stop()
+
+    # --- Verbs -----------------------------------------------------------------
+
+    def publish(
+        self, channel: str, key: str, data: Raw, change: MapChange
+    ) -> "Deferred[MapChanged]":
+        """Set a key of *channel*."""
+        self._node.counts.sent("map_publication")
+        return self.broker.publish(channel, key, data, change)
+
+    def remove(
+        self, channel: str, key: str, change: MapChange
+    ) -> "Deferred[MapChanged]":
+        """Take a key out of *channel*."""
+        self._node.counts.sent("map_removal")
+        return self.broker.remove(channel, key, change)
+
+    def state(
+        self, channel: str, query: MapQuery, epoch: str = ""
+    ) -> "Deferred[MapPage]":
+        """Read entries.  Fails with `ReplyError` 112 if the map has another epoch."""
+
+        def compare(page: MapPage) -> MapPage:
+            _compare(epoch, page.position)
+            return page
+
+        return self.broker.state(channel, query).addCallback(compare)
+
+    def stream(self, channel: str, query: HistoryQuery) -> "Deferred[History]":
+        """Read changes.  Fails with `ReplyError` 112 as `state` does."""
+        epoch = "" if query.since is None else query.since.epoch
+
+        def compare(history: History) -> History:
+            _compare(epoch, history.position)
+            return history
+
+        return self.broker.stream(channel, query).addCallback(compare)
+
+    def size(self, channel: str) -> "Deferred[int]":
+        """Return how many keys there are."""
+        return self.broker.size(channel)
+
+    def clear(self, channel: str) -> "Deferred[None]":
+        """Forget everything that is in *channel*."""
+        return self.broker.clear(channel)
+
+    # --- Events of the broker --------------------------------------------------
+
+    def handle_change(
+        self,
+        channel: str,
+        publication: Publication,
+        position: StreamPosition,
+        delta: bool,
+        previous: Publication | None,
+    ) -> None:
+        """Deliver to the subscribers here; those who missed something are told."""
+        node = self._node
+        node.counts.received("publication")
+        found = node.hub.maps.get(channel)
+        if found is not None and found.subscribers:
+            node.lose(found.deliver(shown(publication), position))
+
+    def handle_clear(self, channel: str) -> None:
+        """Have all subscribers here read the map again."""
+        found = self._node.hub.maps.get(channel)
+        if found is not None:
+            found.forget_position()
+            self._node.lose([each for each in found.subscribers if each.settled])
+
+
+def _compare(epoch: str, position: StreamPosition) -> None:
+    if epoch and epoch != position.epoch:
+        raise ReplyError(UNRECOVERABLE_POSITION)
