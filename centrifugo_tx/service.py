@@ -26,6 +26,7 @@ from .config.model import Config
 from .core import Node
 from .engines import memory_engine
 from .garbage import Freezer
+from .grpc_ports import GRPCPorts
 from .interfaces import Engine
 from .metrics import Metrics
 from .options import NodeOptions
@@ -75,16 +76,23 @@ class Server(MultiService):
     #: Fires when the server serves, fails when it cannot.
     started: "Deferred[None]" = field(factory=Deferred, init=False)
     ports: list[IListeningPort] = field(factory=list, init=False)
+    _grpc: GRPCPorts = field(init=False)
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
         MultiService.__init__(self)
+        self._grpc = GRPCPorts(self._reactor, self._config, self.node)
 
     def startService(self) -> None:
         """Start the node, and then listen."""
         MultiService.startService(self)
-        running = maybeDeferred(self.node.start)
-        running.addCallback(lambda _: self._listen()).chainDeferred(self.started)
+        Deferred.fromCoroutine(self._start()).chainDeferred(self.started)
+
+    async def _start(self) -> None:
+        await self.node.start()
+        if self.running:
+            await self._grpc.start()
+        self._listen()
 
     def _listen(self) -> None:
         for (host, port), (served, names) in self._endpoints.items():
@@ -106,6 +114,7 @@ class Server(MultiService):
         ]
         self.ports.clear()
         ending.append(self.node.stop())
+        ending.append(Deferred.fromCoroutine(self._grpc.stop()))
         stopped = gatherResults(ending)
         return stopped.addCallback(lambda _: MultiService.stopService(self))
 

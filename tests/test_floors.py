@@ -16,7 +16,7 @@ FLOORS = (
     {"core"},
     {"engines", "access", "proxies", "transports", "api", "consumers"},
     {"config", "web"},
-    {"service", "workers", "process", "logs", "garbage"},
+    {"service", "workers", "process", "logs", "garbage", "grpc_ports"},
     {"launch", "cli", "__main__", "__init__"},
 )
 

@@ -7,6 +7,7 @@ What the reference finds only while starting is found here too (configuration,
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
 
 import re2
 from twisted.internet.task import Clock
@@ -114,6 +115,32 @@ def _http(config: Config) -> Iterator[Finding]:
         yield "http_server.http3.enabled", "needs http_server.tls"
     if config.webtransport.enabled and not http.http3.enabled:
         yield "webtransport.enabled", "needs http_server.http3"
+
+
+def _uni_grpc(config: Config) -> Iterator[Finding]:
+    options = config.uni_grpc
+    if not options.enabled:
+        return
+    if find_spec("grpc") is None:
+        yield "uni_grpc.enabled", "needs grpcio: pip install centrifugo-tx[grpc]"
+    if not 0 <= options.port < 65536:
+        yield "uni_grpc.port", f"{options.port} must be between 0 and 65535"
+    if options.tls.enabled and not (options.tls.cert_pem and options.tls.key_pem):
+        yield "uni_grpc.tls", "needs cert_pem and key_pem"
+
+
+def _workers(config: Config) -> Iterator[Finding]:
+    text = config.workers
+    if text == "auto":
+        return
+    if not (text.isascii() and text.isdigit() and int(text) <= _MOST_WORKERS):
+        yield (
+            "workers",
+            f'{text!r} must be "auto", or a whole number from 0 to {_MOST_WORKERS}',
+        )
+
+
+_MOST_WORKERS = 256
 
 
 def _paths(config: Config) -> Iterator[Finding]:
@@ -328,7 +355,7 @@ def _key_set(path: str, token: TokenOptions) -> Iterator[Finding]:
 
 
 _RULES: tuple[Callable[[Config], Iterator[Finding]], ...] = (
-    *(_http, _paths, _choices, _tokens, _client, _websocket),
+    *(_http, _workers, _uni_grpc, _paths, _choices, _tokens, _client, _websocket),
     *(_channels, _proxies, _consumers),
 )
 

@@ -1,7 +1,7 @@
 """The sections of the client transports that have no room of their own yet."""
 
 from ..transports.uni_websocket import UniWebSocketOptions
-from .servers import Section, TLSOptions
+from .servers import Section
 
 __all__ = [
     "CodeToDisconnect",
@@ -13,7 +13,6 @@ __all__ = [
     "HTTPStreamOptions",
     "ResponseTarget",
     "SSEOptions",
-    "UniGRPCOptions",
     "UniHTTPStreamOptions",
     "UniSSEOptions",
     "UniWebSocketSection",
@@ -152,18 +151,3 @@ class UniHTTPStreamOptions(Section, frozen=True):
     """Largest body of a request, in bytes."""
     connect_code_to_http_response: CodeToResponseTransforms = CodeToResponseTransforms()
     """Connect errors as HTTP answers."""
-
-
-class UniGRPCOptions(Section, frozen=True):
-    """gRPC streams on which only the server speaks."""
-
-    enabled: bool = False
-    """Serve them."""
-    address: str = ""
-    """Address to bind; empty: all."""
-    port: int = 11000
-    """Port to bind."""
-    max_receive_message_size: int = 0
-    """Largest request in bytes; 0: 4 MiB."""
-    tls: TLSOptions = TLSOptions()
-    """Encryption."""

@@ -10,6 +10,7 @@ from ..access.namespaces import NamespaceOptions
 from ..access.tokens import TokenOptions
 from ..api.http import HTTPAPIOptions
 from ..options import Duration
+from ..transports.uni_grpc import UniGRPCOptions
 from ..transports.websocket import WebSocketOptions
 from .backends import (
     BrokerOptions,
@@ -25,7 +26,6 @@ from .endpoints import (
     EmulationOptions,
     HTTPStreamOptions,
     SSEOptions,
-    UniGRPCOptions,
     UniHTTPStreamOptions,
     UniSSEOptions,
     UniWebSocketSection,
@@ -304,6 +304,9 @@ class Config(Section, frozen=True):
     """Statistics sent to the makers of Centrifugo; this server never sends any."""
     node: NodeSection = NodeSection()
     """This process among the nodes of a cluster."""
+    workers: str = "1"
+    """Processes that serve together, each on a core, as nodes of one cluster;
+    ``auto``: one for each core."""
     shutdown: ShutdownOptions = ShutdownOptions()
     """The graceful stop."""
     pid_file: str = ""

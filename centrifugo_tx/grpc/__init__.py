@@ -1,0 +1,1 @@
+"""gRPC beside the reactor; everything here but the loop needs grpcio."""

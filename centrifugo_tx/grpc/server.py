@@ -1,0 +1,127 @@
+"""A port that speaks gRPC."""
+
+import logging
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+import grpc
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
+
+from .crossing import Crossing
+
+__all__ = ["GRPCServer"]
+
+#: As the reference has it: milliseconds between the transport's own pings, for the
+#: answer to one, and between those that a client may send.
+_KEEPALIVE = (
+    ("grpc.keepalive_time_ms", 25000),
+    ("grpc.keepalive_timeout_ms", 5000),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5000),
+)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether a record says more than that a peer left in the midst of something."""
+    return not str(record.msg).startswith("ExecuteBatchError")
+
+
+logging.getLogger("grpc._cython.cygrpc").addFilter(_is_news)
+
+
+@define(eq=False, kw_only=True)
+class GRPCServer:
+    """Listens on a port of ``interface``; 0 takes one that is free.
+
+    ``streams`` are coroutine functions by service and method.  They run on the loop,
+    take a message's bytes and a context, and write messages' bytes to the latter.
+    ``certificate`` (with its chain) and ``key``, both PEM, turn TLS on, ``authorities``
+    are those that must have signed the peers' certificates.  ``limit`` is the largest
+    message that comes, in bytes; 0: gRPC's default, 4 MiB.
+    """
+
+    _crossing: Crossing
+    interface: str
+    port: int
+    streams: Mapping[str, Mapping[str, Any]]
+    certificate: bytes = b""
+    key: bytes = b""
+    authorities: bytes = b""
+    limit: int = 0
+    _server: Any = field(default=None, init=False)
+
+    def start(self) -> "Deferred[int]":
+        """Listen; fires with the port.
+
+        Fails with `CannotListenError`: somebody else does, or the certificate is none.
+        """
+        return self._crossing.run(self._start)
+
+    def stop(self, grace: float) -> "Deferred[None]":
+        """Take no more calls; give those that are there *grace* seconds to end."""
+        return self._crossing.run(self._stop, grace)
+
+    async def _start(self) -> int:
+        # Another process on the same port shall be an error.
+        options = [*_KEEPALIVE, ("grpc.so_reuseport", 0)]
+        if self.limit:
+            options.append(("grpc.max_receive_message_length", self.limit))
+        server = grpc.aio.server(options=options)
+        for service, methods in self.streams.items():
+            handlers = {
+                name: grpc.unary_stream_rpc_method_handler(method)
+                for name, method in methods.items()
+            }
+            handler = grpc.method_handlers_generic_handler(service, handlers)
+            server.add_generic_rpc_handlers((handler,))
+        port = self._bind(server)
+        await server.start()
+        self._server = server
+        return port
+
+    def _bind(self, server: Any) -> int:
+        host, credentials = self.interface, None
+        _try(host, self.port)
+        address = f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+        if self.certificate:
+            credentials = grpc.ssl_server_credentials(
+                [(self.key, self.certificate)],
+                self.authorities or None,
+                bool(self.authorities),
+            )
+        try:
+            port: int = (
+                server.add_insecure_port(address)
+                if credentials is None
+                else server.add_secure_port(address, credentials)
+            )
+        except RuntimeError as error:
+            reason: object = error
+            if credentials is not None:
+                reason = "gRPC takes neither this certificate and key nor this CA"
+            raise CannotListenError(host, self.port, reason) from None
+        return port
+
+    async def _stop(self, grace: float) -> None:
+        server, self._server = self._server, None
+        if server is not None:
+            await server.stop(grace)
+
+
+def _try(host: str, port: int) -> None:
+    """Listen for a moment: gRPC itself does not say why it cannot.
+
+    :raises CannotListenError: that is impossible.
+    """
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+            probe.listen()
+    except OSError as error:
+        raise CannotListenError(host, port, error) from None

@@ -1,0 +1,81 @@
+"""The ports that speak gRPC, on one loop beside the reactor."""
+
+import socket
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import gatherResults
+from twisted.logger import Logger
+
+from .config.model import Config
+from .core import Node
+from .grpc.crossing import Crossing
+from .options import TLSOptions
+from .transports.uni_grpc import UniGRPC
+
+__all__ = ["GRPCPorts"]
+
+#: Seconds that calls have to end when the server stops.
+GRACE = 6.0
+
+
+@define(eq=False)
+class GRPCPorts:
+    """Starts and stops what the configuration asks for; grpcio is imported then."""
+
+    _reactor: Any
+    _config: Config
+    _node: Node
+    _crossing: Crossing = field(init=False)
+    _servers: list[Any] = field(factory=list, init=False)
+    _log = Logger()
+
+    def __attrs_post_init__(self) -> None:
+        self._crossing = Crossing(self._reactor)
+
+    async def start(self) -> None:
+        """Listen.
+
+        :raises CannotListenError: that is impossible.
+        """
+        if not self._config.uni_grpc.enabled:
+            return
+        self._crossing.start()
+        await self._serve_uni()
+
+    async def _serve_uni(self) -> None:
+        from .grpc.server import GRPCServer
+
+        options, client = self._config.uni_grpc, self._config.client
+        consumers = UniGRPC(self._node, self._crossing, client.queue_max_size)
+        any_host = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"
+        server = GRPCServer(
+            crossing=self._crossing,
+            interface=options.address or any_host,
+            port=options.port,
+            streams=consumers.streams,
+            limit=options.max_receive_message_size,
+            **_security(options.tls),
+        )
+        port = await server.start()
+        self._servers.append(server)
+        where = f"{options.address}:{port}"
+        self._log.info("serving unidirectional GRPC on {where}", where=where)
+
+    async def stop(self) -> None:
+        """Take no more calls, and wait for those that are there to end."""
+        if self._crossing.loop is None:
+            return
+        servers, self._servers = self._servers, []
+        await gatherResults([server.stop(GRACE) for server in servers])
+        await self._crossing.stop()
+
+
+def _security(tls: TLSOptions) -> dict[str, bytes]:
+    if not tls.enabled:
+        return {}
+    return {
+        "certificate": tls.cert_pem.encode(),
+        "key": tls.key_pem.encode(),
+        "authorities": tls.client_ca_pem.encode(),
+    }

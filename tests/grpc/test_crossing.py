@@ -1,0 +1,150 @@
+"""The loop beside the reactor: who runs where, in which order."""
+
+import asyncio
+import inspect
+import threading
+from collections.abc import Callable
+from functools import partial
+from queue import Queue
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.asyncioreactor import AsyncioSelectorReactor
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from centrifugo_tx.grpc.crossing import Crossing
+
+#: Seconds that something may take on another thread.
+PATIENCE = 10.0
+
+
+@define(eq=False)
+class Threadless:
+    """A reactor that only does what threads ask of it, when it is told to."""
+
+    _asked: "Queue[Callable[[], object]]" = field(factory=Queue)
+
+    def callFromThread(self, call: Callable[..., object], *arguments: Any) -> None:
+        """Keep a call."""
+        self._asked.put(lambda: call(*arguments))
+
+    def turn(self) -> None:
+        """Wait for a call, and do it."""
+        self._asked.get(timeout=PATIENCE)()
+
+
+class CrossingCase(SynchronousTestCase):
+    """Has a crossing with a thread of its own."""
+
+    def setUp(self) -> None:
+        self.reactor = Threadless()
+        self.crossing = Crossing(self.reactor)
+        self.crossing.start()
+        self.addCleanup(self.stop)
+
+    def stop(self) -> None:
+        """End the thread, if it still runs."""
+        loop = self.crossing.loop
+        if loop is not None and not loop.is_closed():
+            self.wait(self.crossing.stop())
+
+    def wait(self, deferred: "Deferred[Any]") -> Any:
+        """Turn the reactor until *deferred* has a result."""
+        while not deferred.called:
+            self.reactor.turn()
+        return self.successResultOf(deferred)
+
+
+async def where() -> str:
+    """Return the name of the thread."""
+    return threading.current_thread().name
+
+
+async def failing(error: BaseException) -> None:
+    """Fail."""
+    raise error
+
+
+class ThreadTests(CrossingCase):
+    """A reactor without a loop."""
+
+    def test_run(self) -> None:
+        """Coroutines run on a thread; their results come back to the reactor."""
+        self.assertEqual(self.wait(self.crossing.run(where)), "grpc")
+
+    def test_failure(self) -> None:
+        """So do their failures."""
+        result = self.crossing.run(failing, ValueError("x"))
+        self.reactor.turn()
+        self.assertEqual(self.failureResultOf(result, ValueError).value.args, ("x",))
+
+    def test_order(self) -> None:
+        """Calls happen in the order in which they were made, in both directions."""
+        there: list[int] = []
+        back: list[int] = []
+        for number in range(100):
+            self.crossing.to_loop(partial(there.append, number))
+            answer = partial(self.crossing.to_reactor, back.append, number)
+            self.crossing.to_loop(answer)
+        self.wait(self.crossing.run(where))
+        self.assertEqual(there, list(range(100)))
+        self.assertEqual(back, list(range(100)))
+
+    def test_woken_once(self) -> None:
+        """Calls made while the loop is busy wake it once."""
+        loop = self.crossing.loop
+        assert loop is not None
+        woken: list[object] = []
+        wake, go = loop.call_soon_threadsafe, threading.Event()
+
+        def count(*arguments: Any) -> Any:
+            woken.append(None)
+            return wake(*arguments)
+
+        self.patch(loop, "call_soon_threadsafe", count)
+        self.crossing.to_loop(lambda: go.wait(PATIENCE))
+        busy = len(woken)
+        for _ in range(100):
+            self.crossing.to_loop(lambda: None)
+        self.assertLessEqual(len(woken), busy + 1)
+        go.set()
+        self.wait(self.crossing.run(where))
+
+    def test_failing_call(self) -> None:
+        """A call that fails is logged; those after it happen."""
+        self.crossing.to_loop(lambda: 1 / 0)
+        self.wait(self.crossing.run(where))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_stop(self) -> None:
+        """In the end there is no thread."""
+        self.wait(self.crossing.stop())
+        thread = next((t for t in threading.enumerate() if t.name == "grpc"), None)
+        if thread is not None:
+            thread.join(PATIENCE)
+        self.assertNotIn("grpc", [t.name for t in threading.enumerate()])
+
+
+class OwnLoopTests(SynchronousTestCase):
+    """A reactor that runs on a loop."""
+
+    def test_shared(self) -> None:
+        """Its loop is taken; no thread is started, and none has to end."""
+        loop = asyncio.new_event_loop()
+        self.addCleanup(loop.close)
+        before = threading.active_count()
+
+        class WithLoop(Threadless):
+            _asyncioEventloop = loop
+
+        crossing = Crossing(WithLoop())
+        crossing.start()
+        self.assertIs(crossing.loop, loop)
+        self.assertEqual(threading.active_count(), before)
+        self.successResultOf(crossing.stop())
+
+    def test_private_name(self) -> None:
+        """Twisted's asyncio reactor keeps its loop under this name."""
+        source = inspect.getsource(AsyncioSelectorReactor.__init__)
+        self.assertIn("self._asyncioEventloop", source)
