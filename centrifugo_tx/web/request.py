@@ -16,7 +16,7 @@ __all__ = ["FAILED", "Handler", "QuickRequest", "StreamHandler"]
 #: Answers a request, now or later.
 Handler = Callable[[Any], "Answer | Deferred[Answer]"]
 #: Likewise; None: it answers by itself, bit by bit, with a request of Twisted Web.
-StreamHandler = Callable[[Any], "Answer | None | Deferred[Answer | None]"]
+StreamHandler = Callable[[Any], "Answer | Deferred[Answer | None] | None"]
 
 _NOT_FOUND = Answer(404, b"404 page not found\n", "text/plain; charset=utf-8")
 FAILED = Answer(500, b"Internal Server Error\n", "text/plain; charset=utf-8")

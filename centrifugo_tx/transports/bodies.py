@@ -1,0 +1,167 @@
+"""Bodies of HTTP responses that go on for as long as somebody listens."""
+
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionAborted
+from twisted.python.failure import Failure
+from twisted.web.http import datetimeToString
+
+from .cors import Headers
+from .eager import taken_from
+
+__all__ = ["Body", "body_of"]
+
+
+@define(eq=False)
+class Body:
+    """The body of an HTTP/1 response, as a byte stream.
+
+    HTTP/1.1 sends each write as one chunk, HTTP/1.0 ends with the connection.  The
+    time that the connection has for a request does not run while it is answered.
+    """
+
+    _request: Any
+
+    @property
+    def taken(self) -> int:
+        """Return how many bytes the kernel took late."""
+        return taken_from(self._request.transport)
+
+    def start(self, headers: Headers, now: float, first: bytes = b"") -> None:
+        """Send the head, at once, and the first bytes.
+
+        :param now: seconds since 1970.
+        """
+        request = self._request
+        request.defaultContentType = None
+        raw = request.responseHeaders
+        raw.setRawHeaders(b"Date", [datetimeToString(now)])
+        for name, value in (*self._own_headers(), *headers):
+            raw.setRawHeaders(name, [value])
+        request.write(first)
+
+    def _own_headers(self) -> Headers:
+        if self._request.channel.persistent:
+            return ((b"Connection", b"keep-alive"),)
+        return ()
+
+    def closed(self) -> "Deferred[None]":
+        """Return what fires or fails when the response is over."""
+        over: Deferred[None] = self._request.notifyFinish()
+        return over
+
+    def write(self, data: bytes) -> None:
+        """Send *data* in one piece."""
+        request = self._request
+        if request.chunked and not request._disconnected:
+            request.channel.write(b"%x\r\n%b\r\n" % (len(data), data))
+        else:
+            request.write(data)
+
+    def registerProducer(self, producer: object, streaming: bool) -> None:
+        """Tell *producer* when to pause."""
+        self._request.registerProducer(producer, streaming)
+
+    def unregisterProducer(self) -> None:
+        """Undo that."""
+        if self._request.channel is not None:
+            self._request.unregisterProducer()
+        else:
+            self._request.producer = None
+
+    def finish(self) -> None:
+        """End the body."""
+        if not self._request._disconnected:
+            self._request.finish()
+
+    def abort(self) -> None:
+        """Drop the connection, with all that was not sent."""
+        if not self._request._disconnected:
+            self._request.channel.transport.abortConnection()
+
+
+@define(eq=False)
+class HTTP2Body(Body):
+    """The body of an HTTP/2 response, as a byte stream.
+
+    Twisted's connection takes whatever it is given until the peer's window is full,
+    also while the kernel takes nothing, so that is looked after here.  Its time-out
+    stands still while there are bodies.
+    """
+
+    _producer: Any = field(default=None, init=False)
+    _stalled: bool = field(default=False, init=False)
+
+    @property
+    def _connection(self) -> Any:
+        return self._request.channel._conn
+
+    @property
+    def taken(self) -> int:
+        """Return a number that changes whenever some of the body leaves."""
+        request = self._request
+        if request._disconnected:
+            return 0
+        queue = self._connection._outboundStreamQueues[request.channel.streamID]
+        return -sum(len(each) for each in queue if isinstance(each, bytes))
+
+    def _own_headers(self) -> Headers:
+        return ()
+
+    def closed(self) -> "Deferred[None]":
+        """Return what fires or fails when the response is over."""
+        connection = self._connection
+        held: tuple[int, Any] = getattr(connection, "held", (0, None))
+        seconds = held[1] if held[0] else connection.setTimeout(None)
+        connection.held = held[0] + 1, seconds
+
+        def over(result: object) -> object:
+            count, seconds = connection.held
+            connection.held = count - 1, seconds
+            if count == 1 and connection._stillProducing:
+                connection.setTimeout(seconds)
+            return result
+
+        return Body.closed(self).addBoth(over)
+
+    def write(self, data: bytes) -> None:
+        """Send *data*, and pause the producer if the connection is stuck."""
+        request = self._request
+        request.write(data)
+        if request._disconnected or self._producer is None or self._stalled:
+            return
+        blocked = self._connection._consumerBlocked
+        if blocked is not None:
+            self._stalled = True
+            blocked.addCallback(self._go_on)
+            self._producer.pauseProducing()
+
+    def _go_on(self, result: object) -> object:
+        self._stalled = False
+        if self._producer is not None:
+            self._producer.resumeProducing()
+        return result
+
+    def registerProducer(self, producer: object, streaming: bool) -> None:
+        """Tell *producer* when to pause."""
+        self._producer = producer
+        Body.registerProducer(self, producer, streaming)
+
+    def unregisterProducer(self) -> None:
+        """Undo that."""
+        self._producer = None
+        Body.unregisterProducer(self)
+
+    def abort(self) -> None:
+        """Reset the stream; the others on the connection go on."""
+        request = self._request
+        if not request._disconnected:
+            request.channel.abortConnection()
+            request.connectionLost(Failure(ConnectionAborted()))
+
+
+def body_of(request: Any) -> Body:
+    """Return the body of the response to *request*, which has not begun."""
+    return HTTP2Body(request) if request.clientproto == b"HTTP/2" else Body(request)

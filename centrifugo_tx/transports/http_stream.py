@@ -1,0 +1,67 @@
+"""Bidirectional clients over HTTP streaming (client protocol, 1.2)."""
+
+from typing import Any
+
+import msgspec
+from attrs import define
+
+from ..options import Answer, TransportInfo
+from ..protocol.wire import http_stream_json, http_stream_protobuf
+from .cors import Headers
+from .streaming import Streams, read_body
+
+__all__ = ["HTTPStream", "HTTPStreamOptions", "is_protobuf"]
+
+
+class HTTPStreamOptions(msgspec.Struct, frozen=True):
+    """The section ``http_stream`` of the configuration."""
+
+    enabled: bool = False
+    """Serve streaming responses."""
+    handler_prefix: str = "/connection/http_stream"
+    """Their path."""
+    max_request_body_size: int = 65536
+    """Largest body of a request, in bytes; 0: 65536."""
+
+
+_OCTETS = b"application/octet-stream"
+_JSON = TransportInfo(name="http_stream", emulated=True)
+_PROTOBUF = TransportInfo(name="http_stream", protocol="protobuf", emulated=True)
+
+#: Said, so that no browser guesses and shows a payload as a page.
+_JSON_HEADERS: Headers = ((b"Content-Type", b"text/plain; charset=utf-8"),)
+_PROTOBUF_HEADERS: Headers = ((b"Content-Type", _OCTETS),)
+
+
+@define(eq=False)
+class HTTPStream:
+    """Answers the requests to the endpoint."""
+
+    _streams: Streams
+    _limit: int = 0
+
+    def __call__(self, request: Any) -> Answer | None:
+        """Open a stream for the commands in the body, or say why not."""
+        streams = self._streams
+        if request.method == b"OPTIONS":
+            return streams.cors.preflight(request)
+        if not streams.gate.admits():
+            return Answer(503)
+        if request.method != b"POST":
+            return streams.refuse(request, 405)
+        body = read_body(request, self._limit)
+        if body is None:
+            return streams.refuse(request, 413)
+        if is_protobuf(request):
+            wire, plain, headers = http_stream_protobuf(), _PROTOBUF, _PROTOBUF_HEADERS
+        else:
+            wire, plain, headers = http_stream_json(), _JSON, _JSON_HEADERS
+        info = streams.info(request, plain)
+        streams.open(request, wire, info, headers).receive(body)
+        return None
+
+
+def is_protobuf(request: Any) -> bool:
+    """Whether the body of *request* is Protobuf."""
+    kind: bytes | None = request.getHeader(b"content-type")
+    return kind == _OCTETS

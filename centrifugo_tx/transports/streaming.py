@@ -1,0 +1,192 @@
+"""Clients whose frames come in the body of a response that does not end.
+
+What such a client wants to say comes by other requests (client protocol, 1.2 to 1.4).
+"""
+
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from ..core import Client, Node
+from ..interfaces import ITransport
+from ..options import Answer, TransportInfo
+from ..protocol.codes import SLOW, WRITE_ERROR, Disconnect
+from ..protocol.messages import Push
+from ..protocol.wire import Wire
+from .admission import Gate
+from .bodies import Body, body_of
+from .cors import CORS, Headers
+from .stream import FrameStream, Turn
+from .websocket import UNHEARD
+
+__all__ = ["BODY_LIMIT", "StreamTransport", "Streams", "read_body"]
+
+#: Bytes of the largest body, where 0 is said.
+BODY_LIMIT = 65536
+
+#: No proxy may keep, hold back or change what is sent.
+UNCACHED: Headers = (
+    (b"X-Accel-Buffering", b"no"),
+    (
+        b"Cache-Control",
+        b"private, no-cache, no-store, must-revalidate, max-age=0",
+    ),
+    (b"Pragma", b"no-cache"),
+    (b"Expire", b"0"),
+)
+
+
+@implementer(ITransport)
+@define(eq=False)
+class StreamTransport(FrameStream):
+    """One client's response.
+
+    Reading cannot be paused, since nothing is read; ``busy`` instead is what other
+    requests of this client have to wait for.
+    """
+
+    wire: Wire
+    info: TransportInfo
+    _body: Body | None
+    client: Client | None = field(default=None, init=False)
+    busy: "Deferred[None] | None" = field(default=None, init=False)
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing can be written any more."""
+        return self._stream is None
+
+    def begin(self, headers: Headers, first: bytes = b"") -> None:
+        """Send the head, and *first*."""
+        assert self._body is not None
+        self._body.start((*UNCACHED, *headers), self._turn.clock.seconds(), first)
+
+    def attach(self, node: Node) -> Client:
+        """Make this the connection of a new client of *node*."""
+        assert self._body is not None
+        self._body.closed().addBoth(self._lost)
+        self.open()
+        client = node.connect(self)
+        if self.ended:
+            client.transport_lost()
+        else:
+            self.client = client
+        return client
+
+    def overrun(self) -> None:
+        """Close a client that reads too slowly."""
+        if self.client is not None:
+            self.client.close(SLOW)
+
+    def overdue(self) -> None:
+        """Close a client that has taken nothing for too long."""
+        if self.client is not None:
+            self.client.close(WRITE_ERROR)
+
+    def close(self, disconnect: Disconnect) -> None:
+        """End the body with a push that says why, or drop the connection."""
+        body, self._body = self._body, None
+        if body is None or self.ended:
+            return
+        if disconnect.code in UNHEARD:
+            self.end(drop=True)
+            body.abort()
+        else:
+            self.write(self.wire.push(Push(disconnect=disconnect)))
+            self.end(drop=False)
+            body.finish()
+
+    def pause(self) -> None:
+        """Let other requests of this client wait."""
+        if self.busy is None and not self.ended:
+            self.busy = Deferred()
+
+    def resume(self) -> None:
+        """Let them go on."""
+        busy, self.busy = self.busy, None
+        if busy is not None:
+            busy.callback(None)
+
+    def _lost(self, result: object) -> None:
+        """Take note that the response is over, or its peer gone."""
+        self.end(drop=True)
+        self._body = None
+        client, self.client = self.client, None
+        if client is not None:
+            client.transport_lost()
+        self.resume()
+
+
+@define(eq=False)
+class Streams:
+    """Makes clients of *node* out of HTTP requests.
+
+    ``limit`` is how many bytes may wait for a slow peer; ``kept_headers`` are names of
+    request headers, in lower case, that the policy wants to see.
+    """
+
+    node: Node
+    turn: Turn
+    gate: Gate
+    cors: CORS
+    limit: int = 1048576
+    kept_headers: frozenset[str] = frozenset()
+
+    def transport(
+        self, request: Any, wire: Wire, info: TransportInfo
+    ) -> StreamTransport:
+        """Return the transport of a response that has not begun."""
+        body = body_of(request)
+        return StreamTransport(body, self.turn, self.limit, wire, info, body)
+
+    def open(
+        self,
+        request: Any,
+        wire: Wire,
+        info: TransportInfo,
+        headers: Headers = (),
+        first: bytes = b"",
+    ) -> Client:
+        """Begin the response, and return the client that it is for.
+
+        :param headers: what the head has beside what all streams have.
+        :param first: the first bytes of the body.
+        """
+        transport = self.transport(request, wire, info)
+        transport.begin((*self.cors.headers(request), *headers), first)
+        slim = getattr(request, "slim", None)
+        if slim is not None:
+            slim()
+        return transport.attach(self.node)
+
+    def info(self, request: Any, plain: TransportInfo) -> TransportInfo:
+        """Return *plain* with those headers of *request* that are kept."""
+        headers = {}
+        for name in self.kept_headers:
+            values = request.requestHeaders.getRawHeaders(name.encode())
+            if values is not None:
+                headers[name] = tuple(each.decode(errors="replace") for each in values)
+        if not headers:
+            return plain
+        return TransportInfo(
+            name=plain.name,
+            protocol=plain.protocol,
+            unidirectional=plain.unidirectional,
+            emulated=plain.emulated,
+            headers=headers,
+        )
+
+    def refuse(self, request: Any, status: int) -> Answer:
+        """Return an answer to a request that makes no client."""
+        return Answer(status, headers=self.cors.headers(request))
+
+
+def read_body(request: Any, limit: int) -> bytes | None:
+    """Return the body of *request*; None if it is longer than *limit* bytes.
+
+    :param limit: 0 means `BODY_LIMIT`.
+    """
+    body: bytes = request.content.read()
+    return body if len(body) <= (limit or BODY_LIMIT) else None
