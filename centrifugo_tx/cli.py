@@ -31,6 +31,7 @@ from .config.reference import markdown, restructured
 from .config.values import format_duration
 from .errors import CentrifugoError, ConfigError
 from .service import token_verifier
+from .workers import check_workers
 
 __all__ = ["main"]
 
@@ -194,6 +195,7 @@ def _checkconfig(options: argparse.Namespace) -> None:
     if not loaded.found:
         raise Refusal("config file not found")
     found = problems(loaded.config) + refused(loaded.config)
+    found = found or check_workers(loaded.config)
     if found:
         raise Refusal("error validating config: " + "\n".join(found))
     if options.strict and loaded.unknown_keys:

@@ -34,6 +34,7 @@ from .process import (
     raise_descriptor_limit,
 )
 from .service import Server, build
+from .workers import Supervisor, check_workers, worker_count
 
 __all__ = ["Options", "makeService"]
 
@@ -91,7 +92,7 @@ def makeService(options: Options) -> MultiService:
 def _load_checked(path: str, flags: Mapping[str, str]) -> Loaded:
     loaded = load(path, os.environ, flags)
     check(loaded.config)
-    if lines := refused(loaded.config):
+    if lines := refused(loaded.config) + check_workers(loaded.config):
         raise ConfigError("\n".join(lines))
     return loaded
 
@@ -129,7 +130,7 @@ class Launch(MultiService):
     _loaded: Loaded
     _reload_config: Callable[[], Config]
     _observer: ILogObserver | None
-    _server: Server = field(init=False)
+    _server: Server | Supervisor = field(init=False)
     _pid_file: PIDFile = field(init=False)
     _ended: bool = field(default=False, init=False)
     _broken: bool = field(default=False, init=False)
@@ -139,7 +140,10 @@ class Launch(MultiService):
         MultiService.__init__(self)
         config = self._loaded.config
         self._pid_file = PIDFile(config.pid_file)
-        self._server = build(self._reactor, config)
+        if worker_count(config) > 1:
+            self._server = Supervisor(self._reactor, config)
+        else:
+            self._server = build(self._reactor, config)
         MultiService.addService(self, self._server)
 
     def setServiceParent(self, parent: Any) -> None:

@@ -6,9 +6,9 @@ message was made of, so that lines can be counted and filtered (operations, 5).
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import TextIO, cast
+from typing import Any, TextIO, cast
 
 from attrs import define
 from twisted.logger import (
@@ -21,7 +21,16 @@ from twisted.logger import (
 )
 from zope.interface import implementer, provider
 
-__all__ = ["console", "console_line", "json_line", "observer", "open_log"]
+__all__ = [
+    "console",
+    "console_line",
+    "filtered",
+    "from_record",
+    "json_line",
+    "observer",
+    "open_log",
+    "to_record",
+]
 
 #: Thresholds of twisted.logger by the names of the option.
 _THRESHOLDS = {
@@ -45,7 +54,11 @@ _LEGACY = frozenset(
 
 def observer(level: str, stream: TextIO, colored: bool) -> ILogObserver:
     """Return an observer that writes to *stream* what *level* lets through."""
-    writer = _Writer(stream, colored)
+    return filtered(level, _Writer(stream, colored))
+
+
+def filtered(level: str, observer: Callable[[LogEvent], None]) -> ILogObserver:
+    """Return an observer that passes on to *observer* what *level* lets through."""
     if level.lower() == "none":
         return cast(ILogObserver, _drop)
     threshold = _THRESHOLDS.get(level.lower(), LogLevel.info)
@@ -54,7 +67,9 @@ def observer(level: str, stream: TextIO, colored: bool) -> ILogObserver:
         # What the framework says of itself is detail to an operator.
         for namespace in ("twisted", "log_legacy", "autobahn"):
             predicate.setLogLevelForNamespace(namespace, LogLevel.warn)
-    return cast(ILogObserver, FilteringLogObserver(writer, [predicate]))
+    return cast(
+        ILogObserver, FilteringLogObserver(cast(ILogObserver, observer), [predicate])
+    )
 
 
 def open_log(path: str) -> TextIO:
@@ -134,6 +149,46 @@ def _fields(event: LogEvent) -> Iterator[tuple[str, object]]:
             yield name, value
         else:
             yield name, str(value)
+
+
+def to_record(event: LogEvent) -> dict[str, object]:
+    """Return what another process needs to know in order to log an event."""
+    return {
+        "time": event["log_time"],
+        "level": _level(event),
+        "namespace": event.get("log_namespace", ""),
+        "text": formatEvent(event),
+        "error": _error(event),
+        "fields": dict(_fields(event)),
+    }
+
+
+def from_record(record: dict[str, Any], **fields: object) -> LogEvent:
+    """Return the event of another process, with more *fields*."""
+    level = {"fatal": "critical"}.get(record["level"], record["level"])
+    event: LogEvent = {
+        **record["fields"],
+        **fields,
+        "log_time": record["time"],
+        "log_level": LogLevel.levelWithName(level),
+        "log_namespace": record["namespace"],
+        "log_format": "{log_text}",
+        "log_text": record["text"],
+    }
+    if record["error"]:
+        event["log_failure"] = _Told(record["error"])
+    return event
+
+
+@define
+class _Told:
+    """A failure in another process, of which the traceback is known."""
+
+    _traceback: str
+
+    def getTraceback(self, *_: object, **__: object) -> str:
+        """Return it."""
+        return self._traceback
 
 
 def console() -> tuple[TextIO, bool]:

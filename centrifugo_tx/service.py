@@ -46,8 +46,11 @@ __all__ = ["Server", "build", "make_service", "token_verifier"]
 Address = tuple[str, int]
 
 
-def build(reactor: Any, config: Config) -> "Server":
-    """Make the server that *config* describes; it runs when it is started."""
+def build(reactor: Any, config: Config, shared: bool = False) -> "Server":
+    """Make the server that *config* describes; it runs when it is started.
+
+    :param shared: other processes listen on the same ports.
+    """
     counts = Metrics()
     node = Node(
         engine(reactor, config, counts),
@@ -56,7 +59,7 @@ def build(reactor: Any, config: Config) -> "Server":
         node_options(config),
         counts,
     )
-    server = Server(reactor, config, node, endpoints(reactor, config, node))
+    server = Server(reactor, config, node, endpoints(reactor, config, node), shared)
     freezer = Freezer(reactor, lambda: node.hub.num_clients)
     MultiService.addService(server, freezer)
     return server
@@ -73,6 +76,7 @@ class Server(MultiService):
     _config: Config
     node: Node
     _endpoints: "dict[Address, tuple[Endpoints, list[str]]]"
+    _shared: bool = False
     #: Fires when the server serves, fails when it cannot.
     started: "Deferred[None]" = field(factory=Deferred, init=False)
     ports: list[IListeningPort] = field(factory=list, init=False)
@@ -98,9 +102,13 @@ class Server(MultiService):
         for (host, port), (served, names) in self._endpoints.items():
             if not self.running:
                 return
-            interface = host or ("::" if socket.has_dualstack_ipv6() else "")
+            interface = interface_of(host)
             paused = self.node.metrics.counter("node_accept_paused_total")
-            self.ports.append(listen(self._reactor, port, interface, served, paused))
+            listening = listen(
+                *(self._reactor, port, interface, served, paused),
+                shared=self._shared,
+            )
+            self.ports.append(listening)
             where = f"{host}:{port}"
             what = ", ".join(names)
             self._log.info(
@@ -156,11 +164,16 @@ def _engine_of(reactor: Any, section: Any, ttl: float, metrics: Metrics) -> Engi
     return redis_engine(reactor, options, ttl, metrics)
 
 
+def node_name(config: Config) -> str:
+    """Return how the node is called."""
+    return config.node.name or f"{socket.gethostname()}_{config.http_server.port}"
+
+
 def node_options(config: Config) -> NodeOptions:
     """Return the numbers by which the node lives."""
-    client, port = config.client, config.http_server.port
+    client = config.client
     return NodeOptions(
-        name=config.node.name or f"{socket.gethostname()}_{port}",
+        name=node_name(config),
         version=version("centrifugo-tx"),
         ping_interval=client.ping_interval,
         pong_timeout=client.pong_timeout,
@@ -249,16 +262,23 @@ def token_verifier(
     return TokenVerifier(reactor, options, source, skip_signature)
 
 
+def interface_of(host: str) -> str:
+    """Return what to listen on; without a host it is everything."""
+    return host or ("::" if socket.has_dualstack_ipv6() else "")
+
+
+def addresses(config: Config) -> tuple[Address, Address]:
+    """Return where clients are served, and where all others are."""
+    http = config.http_server
+    inside = http.internal_address or http.address, int(http.internal_port or http.port)
+    return (http.address, http.port), inside
+
+
 def endpoints(
     reactor: Any, config: Config, node: Node
 ) -> "dict[Address, tuple[Endpoints, list[str]]]":
     """Return what is served where, with the names of it (configuration, 4.1)."""
-    http = config.http_server
-    outside = http.address, http.port
-    inside = (
-        http.internal_address or http.address,
-        int(http.internal_port or http.port),
-    )
+    outside, inside = addresses(config)
     placed: dict[Address, tuple[Endpoints, list[str]]] = {}
 
     def place(address: Address, name: str, served: Endpoints) -> None:

@@ -10,7 +10,7 @@ __all__ = ["FLAGS", "Flag"]
 _SHORT = {"http_server.address": "a", "http_server.port": "p"}
 
 _PATHS = (
-    *("pid_file", "http_server.address", "http_server.port"),
+    *("pid_file", "workers", "http_server.address", "http_server.port"),
     *("http_server.internal_address", "http_server.internal_port"),
     *("engine.type", "broker.enabled", "broker.type"),
     *("presence_manager.enabled", "presence_manager.type", "map_broker.type"),

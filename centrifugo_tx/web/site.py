@@ -7,6 +7,7 @@ from attrs import define, field
 from twisted.internet import tcp
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import Site
 
@@ -16,6 +17,7 @@ from .accepting import AcceptGuard
 from .channel import Channel
 from .front import PortFactory
 from .request import Handler, QuickRequest, StreamHandler
+from .sharing import listen_shared
 
 __all__ = ["BACKLOG", "Endpoints", "HTTPSite", "port_factory"]
 
@@ -108,21 +110,25 @@ def listen(
     interface: str,
     endpoints: Endpoints,
     paused: Counter | None = None,
-    tls: object = None,
+    tls: Any = None,
+    shared: bool = False,
 ) -> IListeningPort:
     """Listen on a TCP port.
 
     :param paused: counts how often accepting paused for want of open files.
     :param tls: a context factory, to serve TLS.
+    :param shared: other processes of ours listen there, too.
     :raises CannotListenError: somebody else does.
     """
     factory = port_factory(reactor, endpoints)
-    where = {"backlog": BACKLOG, "interface": interface}
+    served: Any = factory
+    if tls is not None:
+        served = TLSMemoryBIOFactory(tls, False, factory, reactor)
     listening: IListeningPort
-    if tls is None:
-        listening = reactor.listenTCP(port, factory, **where)
+    if shared:
+        listening = listen_shared(reactor, port, interface, served, BACKLOG)
     else:
-        listening = reactor.listenSSL(port, factory, tls, **where)
+        listening = reactor.listenTCP(port, served, BACKLOG, interface)
     if isinstance(listening, tcp.Port):
         factory.guard = AcceptGuard(listening, paused or Counter())
     return listening

@@ -1,0 +1,150 @@
+"""The process entry of a worker: ``python -m centrifugo_tx.workers NUMBER``.
+
+The parent starts it; nobody else does.
+"""
+
+import os
+import signal
+import sys
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import maybeDeferred
+from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.protocol import Protocol
+from twisted.logger import LogEvent, Logger, globalLogBeginner
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from ..config.model import Config
+from ..logs import filtered, to_record
+from ..service import Server, build
+from .messages import (
+    REPORTS,
+    Failed,
+    Line,
+    Lines,
+    Ready,
+    Report,
+    Start,
+    encode,
+    order_of,
+)
+
+__all__ = ["Tether", "main"]
+
+
+@implementer(IHalfCloseableProtocol)
+@define(eq=False, slots=False)
+class Tether(Protocol):
+    """What holds a worker to its parent: when it breaks, the worker ends."""
+
+    transport: Any = field(init=False)
+
+    _reactor: Any
+    code: int = field(default=0, init=False)
+    _server: Server | None = field(default=None, init=False)
+    _timeout: float = field(default=0.0, init=False)
+    _ending: bool = field(default=False, init=False)
+    _ended: bool = field(default=False, init=False)
+    _lost: bool = field(default=False, init=False)
+    _lines: Lines = field(factory=Lines, init=False)
+    _log = Logger()
+
+    def dataReceived(self, data: bytes) -> None:
+        """Do what the parent wants."""
+        for line in self._lines.feed(data):
+            order = order_of(line)
+            if isinstance(order, Start):
+                self._start(order.config)
+            else:
+                self._reload(order.config)
+
+    def _start(self, config: Config) -> None:
+        observer = filtered(config.log.level, self._tell)
+        globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
+        self._timeout = config.shutdown.timeout
+        try:
+            self._server = build(self._reactor, config, shared=True)
+        except Exception:
+            self._failed(Failure())
+            return
+        self._server.startService()
+        self._server.started.addCallbacks(lambda _: self._report(Ready()), self._failed)
+
+    def _failed(self, failure: Failure) -> None:
+        self._report(Failed(failure.getErrorMessage()))
+        self.code = 1
+        self.end()
+
+    def _reload(self, config: Config) -> None:
+        if self._server is None:
+            return
+        try:
+            self._server.reload(config)
+        except Exception:
+            self._log.failure("configuration not reloaded")
+
+    def _tell(self, event: LogEvent) -> None:
+        self._report(Line(to_record(event)))
+
+    def _report(self, report: Report) -> None:
+        if not self._lost:
+            self.transport.write(encode(report))
+
+    def readConnectionLost(self) -> None:
+        """End, since the parent wants that, or is gone."""
+        self.end()
+
+    def writeConnectionLost(self) -> None:
+        """End, since the parent is gone."""
+        self._lost = True
+        self.end()
+
+    def connectionLost(self, reason: object = None) -> None:
+        """End the process if all is done and said."""
+        self._lost = True
+        if self._ended:
+            self._reactor.stop()
+        else:
+            self.end()
+
+    def end(self) -> None:
+        """Send the clients away, within ``shutdown.timeout``, and then end."""
+        if self._ending:
+            return
+        self._ending = True
+        if self._server is None:
+            self._all_done()
+            return
+        self._reactor.callLater(self._timeout, os._exit, 1)
+        stopped = maybeDeferred(self._server.stopService)
+        stopped.addErrback(lambda failure: self._log.failure("bad stop", failure))
+        stopped.addCallback(lambda _: self._all_done())
+
+    def _all_done(self) -> None:
+        self._ended = True
+        if self._lost:
+            self._reactor.stop()
+        else:
+            self.transport.loseConnection()
+
+
+def main() -> int:
+    """Be a worker; return the exit code."""
+    from twisted.internet import reactor, stdio
+
+    # A terminal tells all its processes; what is to be done the parent says.
+    for ignored in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(ignored, signal.SIG_IGN)
+    installed: Any = reactor
+    tether = Tether(installed)
+    signal.signal(signal.SIGTERM, lambda *_: installed.callFromThread(tether.end))
+    pipes: Any = stdio.StandardIO
+    pipes(tether, stdout=REPORTS, reactor=installed)
+    installed.run(installSignalHandlers=False)
+    return tether.code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

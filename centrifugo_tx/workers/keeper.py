@@ -1,0 +1,153 @@
+"""Keeps a process alive: starts it again when it ends, more and more patiently."""
+
+import random
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ProcessExitedAlready, ProcessTerminated
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.protocol import ProcessProtocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ..errors import CentrifugoError
+
+__all__ = ["CannotStart", "Keeper", "Kept"]
+
+#: Seconds until the second start, about; each further one waits twice as long.
+FIRST, LONGEST = 0.5, 30.0
+#: Seconds of service after which former ends are forgotten.
+STEADY = 60.0
+
+
+class CannotStart(CentrifugoError):
+    """A process ended before it was ready."""
+
+
+class Kept(ProcessProtocol):
+    """One run of a process, which its keeper is told of."""
+
+    transport: Any
+
+    def __init__(self, keeper: "Keeper") -> None:
+        self._keeper = keeper
+        #: What it said last, as far as that may explain its end.
+        self.last_words = ""
+
+    def ready(self) -> None:
+        """Tell that it does what it is there for."""
+        self._keeper.is_ready()
+
+    def end(self) -> None:
+        """Ask it to end."""
+        self.transport.closeStdin()
+
+    def kill(self) -> None:
+        """End it as ``kill -9`` does."""
+        with suppress(ProcessExitedAlready):
+            self.transport.signalProcess("KILL")
+
+    def processEnded(self, reason: Failure) -> None:
+        """Tell that it is gone, and all that it said was heard."""
+        why = _manner(reason)
+        self._keeper.has_ended(f"{why}: {self.last_words}" if self.last_words else why)
+
+
+def _manner(reason: Failure) -> str:
+    error = reason.value
+    if not isinstance(error, ProcessTerminated):
+        return "exit code 0"
+    if error.signal is None:
+        return f"exit code {error.exitCode}"
+    return f"killed by {signal.Signals(error.signal).name}"
+
+
+@define(eq=False)
+class Keeper:
+    """The keeper of one process.
+
+    ``spawn`` starts it, and returns its protocol.  ``started`` fires when it is
+    ready for the first time, and fails when it ends before that; then it is not
+    started again.
+    """
+
+    name: str
+    _clock: IReactorTime
+    _spawn: "Callable[[Keeper], Kept]"
+    _random: Callable[[], float] = random.random
+    started: "Deferred[None]" = field(factory=Deferred, init=False)
+    kept: Kept | None = field(default=None, init=False)
+    _ends: int = field(default=0, init=False)
+    _ready_since: float | None = field(default=None, init=False)
+    _again: IDelayedCall | None = field(default=None, init=False)
+    _stopped: "Deferred[None] | None" = field(default=None, init=False)
+    _log = Logger()
+
+    def start(self) -> "Deferred[None]":
+        """Start the process; return ``started``."""
+        self._start()
+        return self.started
+
+    def _start(self) -> None:
+        self._again = self._ready_since = None
+        try:
+            self.kept = self._spawn(self)
+        except OSError as error:
+            self.has_ended(str(error))
+
+    def is_ready(self) -> None:
+        """Note that the process serves."""
+        self._ready_since = self._clock.seconds()
+        if not self.started.called:
+            self.started.callback(None)
+        else:
+            self._log.info("{name} is ready again", name=self.name)
+
+    def has_ended(self, why: str) -> None:
+        """Note that the process is gone, and start it again if it should not be."""
+        self.kept = None
+        if self._stopped is not None:
+            self._stopped.callback(None)
+        elif not self.started.called:
+            self.started.errback(CannotStart(f"{self.name}: {why}"))
+        else:
+            delay = self._delay()
+            self._again = self._clock.callLater(delay, self._start)
+            self._log.error(
+                "{name} has ended: {why}; it starts again in {delay} s",
+                name=self.name,
+                why=why,
+                delay=round(delay, 1),
+            )
+
+    def _delay(self) -> float:
+        since = self._ready_since
+        if since is not None and self._clock.seconds() - since >= STEADY:
+            self._ends = 0
+        longest = min(LONGEST, FIRST * 2.0**self._ends)
+        self._ends += 1
+        return longest * (0.5 + self._random() / 2)
+
+    def stop(self) -> "Deferred[None]":
+        """End the process for good; fires when it is gone."""
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
+        if self._stopped is None:
+            self._stopped = Deferred()
+            if self.kept is None:
+                self._stopped.callback(None)
+            else:
+                self.kept.end()
+        stopped: Deferred[None] = Deferred()
+        self._stopped.addBoth(lambda _: stopped.callback(None))
+        return stopped
+
+    def kill(self) -> None:
+        """Let nothing of the process be left, if there is something."""
+        if self.kept is not None:
+            self.kept.kill()

@@ -1,0 +1,92 @@
+"""What parent and worker say to each other: JSON, a line for each message.
+
+Orders go down the worker's standard input, reports come up by descriptor 3.
+"""
+
+from typing import Any
+
+import msgspec
+from attrs import define
+
+from ..config.model import Config
+
+__all__ = [
+    "REPORTS",
+    "Failed",
+    "Line",
+    "Lines",
+    "Order",
+    "Ready",
+    "Reload",
+    "Report",
+    "Start",
+    "encode",
+    "order_of",
+    "report_of",
+]
+
+#: The descriptor by which a worker reports.
+REPORTS = 3
+
+
+class Start(msgspec.Struct, tag="start", frozen=True):
+    """The first order: serve."""
+
+    config: Config
+
+
+class Reload(msgspec.Struct, tag="reload", frozen=True):
+    """Take over what can change while a server runs."""
+
+    config: Config
+
+
+class Ready(msgspec.Struct, tag="ready", frozen=True):
+    """The worker serves."""
+
+
+class Failed(msgspec.Struct, tag="failed", frozen=True):
+    """The worker cannot serve."""
+
+    reason: str
+
+
+class Line(msgspec.Struct, tag="line", frozen=True):
+    """What the worker logs (`logs.to_record`)."""
+
+    record: dict[str, Any]
+
+
+Order = Start | Reload
+Report = Ready | Failed | Line
+
+_encoder = msgspec.json.Encoder(enc_hook=str)
+_orders: msgspec.json.Decoder[Order] = msgspec.json.Decoder(Order)
+_reports: msgspec.json.Decoder[Report] = msgspec.json.Decoder(Report)
+
+
+def encode(message: Order | Report) -> bytes:
+    """Return a message as a line."""
+    return _encoder.encode(message) + b"\n"
+
+
+def order_of(line: bytes) -> Order:
+    """Return what the parent wants."""
+    return _orders.decode(line)
+
+
+def report_of(line: bytes) -> Report:
+    """Return what a worker has to say."""
+    return _reports.decode(line)
+
+
+@define(eq=False)
+class Lines:
+    """Cuts a stream into lines."""
+
+    _rest: bytes = b""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Return the lines that are whole now."""
+        *whole, self._rest = (self._rest + data).split(b"\n")
+        return whole

