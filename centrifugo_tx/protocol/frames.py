@@ -103,8 +103,11 @@ def line(payload: bytes) -> bytes:
 
 
 def event(payload: bytes) -> bytes:
-    """Return *payload*, one line of text, as a server-sent event (1.3)."""
-    return b"data: " + payload + b"\n\n"
+    """Return *payload*, JSON without newlines, as a server-sent event (1.3).
+
+    A carriage return, which can only be white space there, would end the line, too.
+    """
+    return b"data: " + payload.replace(b"\r", b"") + b"\n\n"
 
 
 def as_is(payload: bytes) -> bytes:

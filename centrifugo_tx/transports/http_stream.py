@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import msgspec
 from attrs import define
 
 from ..options import Answer, TransportInfo
@@ -10,18 +9,7 @@ from ..protocol.wire import http_stream_json, http_stream_protobuf
 from .cors import Headers
 from .streaming import Streams, read_body
 
-__all__ = ["HTTPStream", "HTTPStreamOptions", "is_protobuf"]
-
-
-class HTTPStreamOptions(msgspec.Struct, frozen=True):
-    """The section ``http_stream`` of the configuration."""
-
-    enabled: bool = False
-    """Serve streaming responses."""
-    handler_prefix: str = "/connection/http_stream"
-    """Their path."""
-    max_request_body_size: int = 65536
-    """Largest body of a request, in bytes; 0: 65536."""
+__all__ = ["HTTPStream", "is_protobuf"]
 
 
 _OCTETS = b"application/octet-stream"
@@ -35,7 +23,10 @@ _PROTOBUF_HEADERS: Headers = ((b"Content-Type", _OCTETS),)
 
 @define(eq=False)
 class HTTPStream:
-    """Answers the requests to the endpoint."""
+    """Answers the requests to the endpoint.
+
+    ``limit`` is how many bytes a body may have; 0: `BODY_LIMIT`.
+    """
 
     _streams: Streams
     _limit: int = 0

@@ -1,0 +1,50 @@
+"""Bidirectional clients over server-sent events (client protocol, 1.3)."""
+
+from typing import Any
+
+from attrs import define
+
+from ..options import Answer, TransportInfo
+from ..protocol.wire import sse_json
+from .cors import Headers
+from .streaming import Streams, read_body
+
+__all__ = ["EVENTS", "FIRST", "SSE"]
+
+_INFO = TransportInfo(name="sse", emulated=True)
+
+#: The headers of an event stream.
+EVENTS: Headers = ((b"Content-Type", b"text/event-stream; charset=utf-8"),)
+#: An empty line, so that there is something to send after the head.
+FIRST = b"\r\n"
+
+
+@define(eq=False)
+class SSE:
+    """Answers the requests to the endpoint.
+
+    ``limit`` is how many bytes a body may have; 0: `BODY_LIMIT`.
+    """
+
+    _streams: Streams
+    _limit: int = 0
+
+    def __call__(self, request: Any) -> Answer | None:
+        """Open a stream for the commands in the URL or the body, or say why not."""
+        streams = self._streams
+        if not streams.gate.admits():
+            return Answer(503)
+        commands: bytes | None
+        if request.method == b"GET":
+            commands = request.args.get(b"cf_connect", (b"",))[0]
+            if not commands:
+                return streams.refuse(request, 400)
+        elif request.method == b"POST":
+            commands = read_body(request, self._limit)
+            if commands is None:
+                return streams.refuse(request, 413)
+        else:
+            return streams.refuse(request, 405)
+        info = streams.info(request, _INFO)
+        streams.open(request, sse_json(), info, EVENTS, FIRST).receive(commands)
+        return None
