@@ -21,7 +21,7 @@ from . import leash
 from .keeper import Keeper, Kept
 from .messages import Lines
 
-__all__ = ["PrivateValkey", "program"]
+__all__ = ["PrivateValkey", "answers", "program"]
 
 #: Seconds between two looks whether it answers.
 INTERVAL = 0.02
@@ -40,6 +40,16 @@ def program() -> str | None:
         return str(_binary.get_binary_path())
     except ValkeyBinaryNotFoundError:
         return None
+
+
+def answers(path: Path) -> bool:
+    """Whether somebody listens on a Unix socket."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+        return True
 
 
 @define(eq=False)
@@ -108,13 +118,10 @@ class _Running(Kept):
 
     def _look(self) -> None:
         self._next_look = None
-        with socket.socket(socket.AF_UNIX) as probe:
-            try:
-                probe.connect(str(self._path))
-            except OSError:
-                self._next_look = self._clock.callLater(INTERVAL, self._look)
-                return
-        self.ready()
+        if answers(self._path):
+            self.ready()
+        else:
+            self._next_look = self._clock.callLater(INTERVAL, self._look)
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:
         """Log what it says."""

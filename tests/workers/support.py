@@ -1,0 +1,90 @@
+"""Processes that exist in memory only."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+
+from centrifugo_tx.workers.messages import REPORTS, Order, Report, encode, order_of
+
+__all__ = ["FakeProcess", "FakeReactor"]
+
+
+@define(eq=False)
+class FakeProcess:
+    """A process as its protocol sees it, and as the test moves it."""
+
+    protocol: Any
+    arguments: list[str]
+    descriptors: Mapping[int, str]
+    written: bytes = b""
+    stdin_open: bool = True
+    signals: list[str] = field(factory=list)
+    _ended: bool = False
+
+    def write(self, data: bytes) -> None:
+        """Keep what the process is told."""
+        self.written += data
+
+    def closeStdin(self) -> None:
+        """Note it."""
+        self.stdin_open = False
+
+    def signalProcess(self, name: str) -> None:
+        """Note the signal; a process that has ended has none."""
+        if self._ended:
+            raise ProcessExitedAlready
+        self.signals.append(name)
+
+    def orders(self) -> list[Order]:
+        """Return what the process was told."""
+        return [order_of(line) for line in self.written.splitlines()]
+
+    def report(self, report: Report) -> None:
+        """Have the process say something to its parent."""
+        self.say(encode(report), REPORTS)
+
+    def say(self, data: bytes, descriptor: int = 2) -> None:
+        """Have the process write something."""
+        self.protocol.childDataReceived(descriptor, data)
+
+    def exit(self, code: int = 0, signal: int | None = None) -> None:
+        """End the process."""
+        self._ended = True
+        error: Exception = ProcessDone(0)
+        if code or signal:
+            error = ProcessTerminated(code or None, signal, None)
+        self.protocol.processEnded(Failure(error))
+
+
+class FakeReactor(Clock):
+    """A clock that starts processes in memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.processes: list[FakeProcess] = []
+        #: Raised instead of starting one.
+        self.trouble: OSError | None = None
+
+    def callWhenRunning(self, function: Callable[[], object]) -> None:
+        """Call it: this reactor always runs."""
+        function()
+
+    def spawnProcess(
+        self,
+        protocol: Any,
+        executable: str,
+        arguments: list[str],
+        environment: Mapping[str, str],
+        childFDs: Mapping[int, str],
+    ) -> FakeProcess:
+        """Start one."""
+        if self.trouble is not None:
+            raise self.trouble
+        process = FakeProcess(protocol, arguments, childFDs)
+        self.processes.append(process)
+        protocol.makeConnection(process)
+        return process
