@@ -123,8 +123,8 @@ def _uni_grpc(config: Config) -> Iterator[Finding]:
         return
     if find_spec("grpc") is None:
         yield "uni_grpc.enabled", "needs grpcio: pip install centrifugo-tx[grpc]"
-    if not 0 <= options.port < 65536:
-        yield "uni_grpc.port", f"{options.port} must be between 0 and 65535"
+    if not 0 < options.port < 65536:
+        yield "uni_grpc.port", f"{options.port} must be between 1 and 65535"
     if options.tls.enabled and not (options.tls.cert_pem and options.tls.key_pem):
         yield "uni_grpc.tls", "needs cert_pem and key_pem"
 

@@ -40,7 +40,7 @@ class UniGRPCOptions(msgspec.Struct, frozen=True, kw_only=True):
     address: str = ""
     """Address to bind; empty: all."""
     port: int = 11000
-    """Port to bind; 0: any."""
+    """Port to bind."""
     max_receive_message_size: int = 0
     """Largest request in bytes; 0: 4 MiB."""
     tls: TLSOptions = TLSOptions()

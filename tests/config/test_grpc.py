@@ -29,8 +29,8 @@ class UniGRPCTests(SynchronousTestCase):
         self.assertEqual(self.found(installed=False, enabled=False), [])
 
     def test_port(self) -> None:
-        """The port is one, or 0 for any."""
-        for port, wrong in ((0, False), (11000, False), (-1, True), (65536, True)):
+        """The port is one."""
+        for port, wrong in ((11000, False), (-1, True), (65536, True)):
             found = self.found(port=port)
             self.assertEqual(bool(found), wrong, port)
             self.assertTrue(all("uni_grpc.port" in line for line in found))
