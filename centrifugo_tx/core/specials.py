@@ -154,9 +154,10 @@ def _joined(
     alike: dict[tuple[Wire, Form], list[Lane]] = {}
     for lanes, form in groups:
         for wire, lane in lanes.items():
-            if form == edition.whole and wire.protocol != "json":
-                form = edition.plain  # nothing to quote: the same bytes
-            alike.setdefault((wire, form), []).append(lane)
+            # Where nothing has to be quoted, whole ones are the same bytes.
+            same = form == edition.whole and wire.protocol != "json"
+            key = wire, edition.plain if same else form
+            alike.setdefault(key, []).append(lane)
     return [(_one(lanes), form) for (_, form), lanes in alike.items()]
 
 
