@@ -49,6 +49,7 @@ __all__ = [
     "IClient",
     "IControlEventHandler",
     "IController",
+    "IEmulatedTransport",
     "IMapBroker",
     "IMapEventHandler",
     "IPolicy",
@@ -80,6 +81,14 @@ class ITransport(Interface):
 
     def resume() -> None:
         """Read again; no error if it was not paused."""
+
+
+class IEmulatedTransport(ITransport):
+    """The way of a client whose commands come by other requests than its frames go."""
+
+    busy: "Deferred[None] | None" = Attribute(
+        "Between `pause` and `resume`, or the end: what those requests wait for."
+    )
 
 
 class IBrokerEventHandler(Interface):

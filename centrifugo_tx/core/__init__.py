@@ -2,8 +2,9 @@
 
 from .client import Client
 from .driver import drive
+from .emulation import UnknownNode
 from .node import Node
 from .peers import NodeInfo, SurveyFailed
 from .policy import Policy
 
-__all__ = ["Client", "Node", "NodeInfo", "Policy", "SurveyFailed", "drive"]
+__all__ = ["Client", "Node", "NodeInfo", "Policy", "SurveyFailed", "UnknownNode", "drive"]

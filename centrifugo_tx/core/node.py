@@ -54,6 +54,7 @@ from . import server_side
 from .client import Client
 from .counts import Counts
 from .driver import drive
+from .emulation import Emulation
 from .hub import Hub
 from .lanes import FanOut
 from .listening import Listening
@@ -94,6 +95,7 @@ class Node:
     positions: Positions = field(init=False)
     maps: Maps | None = field(default=None, init=False)
     peers: Peers = field(init=False)
+    emulation: Emulation = field(init=False)
     _gone: "Deferred[None] | None" = field(default=None, init=False)
     _log = Logger()
 
@@ -110,6 +112,7 @@ class Node:
         if self.engine.maps is not None:
             self.maps = Maps(self, self.engine.maps)
         self.peers = Peers(self)
+        self.emulation = Emulation(self)
 
     # --- Life ------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ __all__ = [
     "decode_connect",
     "decode_emulation",
     "encode_bare_push",
+    "encode_emulation",
     "encode_push",
     "encode_reply",
     "parts",
@@ -79,6 +80,11 @@ def decode_emulation(data: bytes) -> EmulationRequest:
     :raises DecodeError: it is none.
     """
     return _emulations.decode(data)
+
+
+def encode_emulation(request: EmulationRequest) -> bytes:
+    """Encode an emulated command, as nodes send it to each other (engines, C.6)."""
+    return _emulations.encode(request)
 
 
 def encode_reply(reply: Reply) -> bytes:

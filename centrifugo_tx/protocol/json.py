@@ -11,6 +11,7 @@ from .messages import (
     ClientInfo,
     Command,
     ConnectRequest,
+    EmulationRequest,
     Publication,
     Push,
     Raw,
@@ -21,15 +22,19 @@ from .messages import (
 __all__ = [
     "decode_commands",
     "decode_connect",
+    "decode_emulation",
     "encode_bare_push",
     "encode_push",
     "encode_reply",
     "is_json",
     "quote",
+    "unquote",
 ]
 
 _decode = msgspec.json.Decoder(Command).decode
 _decode_connect = msgspec.json.Decoder(ConnectRequest).decode
+_decode_emulation = msgspec.json.Decoder(EmulationRequest).decode
+_decode_text = msgspec.json.Decoder(str | None).decode
 _validate = msgspec.json.Decoder(Raw).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -118,6 +123,23 @@ def decode_connect(data: bytes) -> ConnectRequest:
     return request
 
 
+def decode_emulation(data: bytes) -> EmulationRequest:
+    """Decode the body of an emulated command (1.4).
+
+    :raises DecodeError: it is none; ``null`` is an empty one.
+    """
+    if data.strip() == b"null":
+        return EmulationRequest()
+    try:
+        _check(data)
+        try:
+            return _decode_emulation(data)
+        except (ValueError, RecursionError):
+            return _decode_emulation(as_read(data, EmulationRequest))
+    except (ValueError, RecursionError) as error:
+        raise DecodeError(f"malformed emulation request: {error}") from None
+
+
 def is_json(payload: bytes) -> bool:
     """Whether *payload* is JSON that any client can be sent."""
     try:
@@ -136,6 +158,21 @@ def quote(payload: bytes) -> Raw:
         return Raw(_encode(payload.decode()))
     except UnicodeDecodeError:
         raise EncodeError("a payload is no UTF-8") from None
+
+
+def unquote(text: bytes) -> bytes:
+    """Return what a JSON string says, which is how commands are emulated (1.4).
+
+    :raises DecodeError: it is none; ``null`` says nothing.
+    """
+    try:
+        try:
+            said = _decode_text(text)
+        except ValueError:
+            said = _decode_text(mended(text))
+    except ValueError as error:
+        raise DecodeError(f"no JSON string: {error}") from None
+    return (said or "").encode()
 
 
 def _is_utf8(text: bytes) -> bool:

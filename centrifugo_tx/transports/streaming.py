@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from ..core import Client, Node
-from ..interfaces import ITransport
+from ..interfaces import IEmulatedTransport
 from ..options import Answer, TransportInfo
 from ..protocol.codes import SLOW, WRITE_ERROR, Disconnect
 from ..protocol.messages import Push
@@ -38,7 +38,7 @@ UNCACHED: Headers = (
 )
 
 
-@implementer(ITransport)
+@implementer(IEmulatedTransport)
 @define(eq=False)
 class StreamTransport(FrameStream):
     """One client's response.

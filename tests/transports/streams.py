@@ -64,7 +64,7 @@ class Answered:
         first, *lines = head.decode().split("\r\n")
         headers = dict(line.split(": ", 1) for line in lines)
         assert len(headers) == len(lines), lines
-        headers.pop("Date")
+        headers.pop("Date", None)
         return cls(int(first.split(" ")[1]), headers, rest)
 
 
