@@ -36,9 +36,6 @@ IGNORED = frozenset(
         *(f"{path}.{name}" for path in _SOCKETS for name in _BUFFERS),
         "node.info_metrics_aggregate_interval",
         "enable_unreleased_features",
-        *(f"{path}.allowed_delta_types" for path in _CHANNEL),
-        *(f"{path}.delta_publish" for path in _CHANNEL),
-        *(f"{path}.allow_tags_filter" for path in _CHANNEL),
     }
 )
 
