@@ -16,7 +16,8 @@ FLOORS = (
     {"core"},
     {"engines", "access", "proxies", "transports", "api", "consumers"},
     {"config", "web"},
-    {"service", "workers", "process", "logs", "garbage", "grpc_ports"},
+    {"service", "workers", "process", "logs", "garbage"}
+    | {"client_endpoints", "grpc_ports"},
     {"launch", "cli", "__main__", "__init__"},
 )
 
