@@ -28,6 +28,7 @@ __all__ = [
     "MapRules",
     "NodeOptions",
     "Pem",
+    "PresenceMaps",
     "PresenceStats",
     "PublishOptions",
     "Published",
@@ -123,6 +124,17 @@ class MapRules(Value, frozen=True):
         return min(max(size, self.min_page_size), self.max_page_size)
 
 
+class PresenceMaps(Value, frozen=True):
+    """The maps that mirror who is in a channel.
+
+    Their names are these prefixes and the channel's name; an empty one: no such map.
+    In ``clients`` the keys are client ids, in ``users`` user ids.
+    """
+
+    clients: str = ""
+    users: str = ""
+
+
 class ChannelOptions(Value, frozen=True):
     """What a channel's namespace says about the channel itself.
 
@@ -141,6 +153,7 @@ class ChannelOptions(Value, frozen=True):
     delta_publish: bool = False
     publication_data_format: str = ""
     map: MapRules | None = None
+    presence_maps: PresenceMaps | None = None
 
     @property
     def history(self) -> bool:
@@ -307,6 +320,7 @@ class SubscribeOptions(Value, frozen=True):
     tags_filter: bool = False
     server_side_refresh: bool = False
     source: int = Source.UNKNOWN
+    presence_maps: PresenceMaps | None = None
 
 
 class Admission(Value, frozen=True):

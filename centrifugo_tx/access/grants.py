@@ -108,6 +108,7 @@ def _forced(namespace: Namespace, source: int, given: SubOptions) -> SubscribeOp
         delta_types=options.allowed_delta_types,
         tags_filter=options.allow_tags_filter,
         source=source,
+        presence_maps=namespace.channel.presence_maps,
     )
     return _with_auto_recover(_with_override(base, given.override), options)
 

@@ -12,6 +12,7 @@ from ..options import (
     Duration,
     MapChange,
     MapRules,
+    PresenceMaps,
     PublishOptions,
     SubscribeOptions,
 )
@@ -79,6 +80,7 @@ class MapOptions(msgspec.Struct, frozen=True):
 #: The types of namespaces whose channels are maps.
 MAP_TYPES = frozenset({"map", "map_clients", "map_users"})
 
+
 def map_rules(options: MapOptions) -> MapRules:
     """Work out how a map is kept."""
     meta_ttl, most = options.meta_ttl, options.max_page_size or 1000
@@ -95,6 +97,7 @@ def map_rules(options: MapOptions) -> MapRules:
         max_page_size=most,
         live_limit=options.live_transition_max_publication_limit or most,
         catch_up=options.subscribe_catch_up_timeout or 5.0,
+        own_keys=options.remove_client_on_unsubscribe,
     )
 
 
@@ -210,6 +213,13 @@ class NamespaceOptions(msgspec.Struct, frozen=True):
     """Options of shared poll channels."""
 
 
+def presence_maps(options: NamespaceOptions) -> PresenceMaps | None:
+    """Return the maps that mirror presence, if there are any."""
+    clients = options.map_clients_presence_channel_prefix
+    users = options.map_users_presence_channel_prefix
+    return PresenceMaps(clients, users) if clients or users else None
+
+
 @frozen
 class ChannelRules:
     """How names of channels are read (auth and channels, 4.1)."""
@@ -267,6 +277,7 @@ class Namespace:
             publication_data_format=options.publication_data_format
             or self._rules.publication_data_format,
             map=rules,
+            presence_maps=presence_maps(options),
         )
         self.publication = PublishOptions(
             history_size=options.history_size,

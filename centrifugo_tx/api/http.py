@@ -157,8 +157,7 @@ _ELSEWHERE = frozenset(
         *("device_remove", "device_list", "device_topic_list"),
         *("device_topic_update", "user_topic_list", "user_topic_update"),
         *("send_push_notification", "update_push_status", "cancel_push"),
-        *("map_publish", "map_remove", "map_read_state", "map_read_stream"),
-        *("map_stats", "map_clear", "shared_poll_publish"),
+        "shared_poll_publish",
     )
 )
 

@@ -1,17 +1,21 @@
 """Requests and answers of the server API as JSON (server API, 1.3)."""
 
+from binascii import a2b_base64
 from collections.abc import Iterator
 from json import JSONDecoder
 from typing import Any, TypeVar
 
 import msgspec
 
+from ..errors import ReplyError
+from ..protocol.codes import BAD_REQUEST
 from ..protocol.errors import EncodeError
 from ..protocol.leniency import MAX_DEPTH, as_read, too_deep
-from ..protocol.messages import EMPTY, ClientInfo, Raw
+from ..protocol.messages import EMPTY, ClientInfo, Raw, raw
 from . import messages as m
+from .map_messages import MapReadStateResult, MapReadStreamResult
 
-__all__ = ["decode", "encode"]
+__all__ = ["decode", "encode", "payload"]
 
 _T = TypeVar("_T", bound=msgspec.Struct)
 
@@ -64,10 +68,10 @@ def encode(answer: object) -> bytes:
     :raises EncodeError: a payload is no JSON.
     """
     payloads = False
-    for payload in _payloads(answer):
-        if payload is not EMPTY:
+    for each in _payloads(answer):
+        if each is not EMPTY:
             payloads = True
-            _fit(payload)
+            _fit(each)
     body = _encode(answer)
     if payloads:
         body = msgspec.json.format(body, indent=-1)
@@ -101,6 +105,9 @@ def _payloads(answer: Any) -> Iterator[Raw]:
     elif isinstance(answer, m.PresenceResult):
         for info in answer.presence.values():
             yield from _of_info(info)
+    elif isinstance(answer, MapReadStateResult | MapReadStreamResult):
+        for entry in answer.entries:
+            yield entry.data
     elif isinstance(answer, m.RPCResult):
         yield answer.data
 
@@ -108,3 +115,16 @@ def _payloads(answer: Any) -> Iterator[Raw]:
 def _of_info(info: ClientInfo) -> Iterator[Raw]:
     yield info.conn_info
     yield info.chan_info
+
+
+def payload(plain: Raw, encoded: str) -> Raw:
+    """Return the payload of a pair ``x`` and ``b64x``; the latter wins (1.3)."""
+    if not encoded:
+        return plain.copy() if plain is not EMPTY else plain
+    encoded = encoded.replace("\r", "").replace("\n", "")
+    if len(encoded) % 4:
+        raise ReplyError(BAD_REQUEST)
+    try:
+        return raw(a2b_base64(encoded, strict_mode=True))
+    except ValueError:
+        raise ReplyError(BAD_REQUEST) from None

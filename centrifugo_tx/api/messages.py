@@ -11,7 +11,6 @@ import msgspec
 from ..protocol.messages import EMPTY, ClientInfo, Raw, StreamPosition
 
 __all__ = [
-    "BatchRequest",
     "BatchResult",
     "BoolValue",
     "BroadcastRequest",
@@ -19,7 +18,6 @@ __all__ = [
     "ChannelInfo",
     "ChannelsRequest",
     "ChannelsResult",
-    "Command",
     "DisconnectRequest",
     "Empty",
     "Error",
@@ -74,7 +72,7 @@ class Error(Result, frozen=True):
     message: str = ""
 
 
-def _fit(number: int) -> None:
+def fit(number: int) -> None:
     """Refuse a number of more than 64 bits, which msgspec cannot check."""
     if number >= 2**64:
         raise ValueError("a number is more than 64 bits")
@@ -84,7 +82,7 @@ class Position(StreamPosition, frozen=True):
     """A place in a channel's stream, as a backend says it."""
 
     def __post_init__(self) -> None:
-        _fit(self.offset)
+        fit(self.offset)
 
 
 class BoolValue(Request, frozen=True):
@@ -107,7 +105,7 @@ class PublishRequest(Request, frozen=True):
     version_epoch: str = ""
 
     def __post_init__(self) -> None:
-        _fit(self.version)
+        fit(self.version)
 
 
 class BroadcastRequest(Request, frozen=True):
@@ -124,7 +122,7 @@ class BroadcastRequest(Request, frozen=True):
     version_epoch: str = ""
 
     def __post_init__(self) -> None:
-        _fit(self.version)
+        fit(self.version)
 
 
 class SubscribeOptionOverride(Request, frozen=True):
@@ -232,31 +230,6 @@ class RPCRequest(Request, frozen=True):
 
     method: str = ""
     params: Raw = EMPTY
-
-
-class Command(Request, frozen=True):
-    """One command of a batch: its first member counts, in this order (6.14)."""
-
-    publish: PublishRequest | None = None
-    broadcast: BroadcastRequest | None = None
-    subscribe: SubscribeRequest | None = None
-    unsubscribe: UnsubscribeRequest | None = None
-    disconnect: DisconnectRequest | None = None
-    history: HistoryRequest | None = None
-    history_remove: HistoryRemoveRequest | None = None
-    presence: PresenceRequest | None = None
-    presence_stats: PresenceStatsRequest | None = None
-    info: InfoRequest | None = None
-    rpc: RPCRequest | None = None
-    refresh: RefreshRequest | None = None
-    channels: ChannelsRequest | None = None
-
-
-class BatchRequest(Request, frozen=True):
-    """Several commands."""
-
-    commands: list[Command | None] | None = None
-    parallel: bool = False
 
 
 class PublishResult(Result, frozen=True):

@@ -1,6 +1,5 @@
 """The methods of the server API: one table for HTTP, batches, and what may come."""
 
-from binascii import a2b_base64
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from time import perf_counter
@@ -29,8 +28,11 @@ from ..protocol.codes import (
     Disconnect,
     Error,
 )
-from ..protocol.messages import EMPTY, Raw, raw
+from ..protocol.messages import Raw
+from . import map_messages, maps
 from . import messages as m
+from .batches import BatchRequest, Command
+from .json import payload
 
 __all__ = ["METHODS", "NOT_FOUND", "Api", "Extension", "Method"]
 
@@ -120,7 +122,7 @@ class Api:
         """Publish into one channel (6.1)."""
         if not request.channel:
             raise ReplyError(BAD_REQUEST)
-        data = _payload(request.data, request.b64data)
+        data = payload(request.data, request.b64data)
         options = self.node.policy.channel(request.channel)
         if options.subscription_type not in ("", "stream"):
             raise ReplyError(BAD_REQUEST)
@@ -144,7 +146,7 @@ class Api:
         """Publish into several channels (6.5)."""
         if not request.channels:
             raise ReplyError(BAD_REQUEST)
-        data = _payload(request.data, request.b64data)
+        data = payload(request.data, request.b64data)
 
         async def one(channel: str) -> m.PublishResponse:
             try:
@@ -167,8 +169,8 @@ class Api:
         """Subscribe the connections of a user (6.6)."""
         if not request.channel:
             raise ReplyError(BAD_REQUEST)
-        info = _payload(request.info, request.b64info)
-        data = _payload(request.data, request.b64data)
+        info = payload(request.info, request.b64info)
+        data = payload(request.data, request.b64data)
         options = self.node.policy.channel(request.channel)
         await self.node.subscribe(
             request.channel,
@@ -308,7 +310,7 @@ class Api:
             raise ReplyError(Error(NOT_FOUND.code, NOT_FOUND.message))
         return m.RPCResult(await extension(request.params))
 
-    async def batch(self, request: m.BatchRequest) -> m.BatchResult:
+    async def batch(self, request: BatchRequest) -> m.BatchResult:
         """Run several commands, one after another or side by side (6.14)."""
         made = [partial(self._command, each) for each in request.commands or ()]
         if request.parallel:
@@ -319,7 +321,7 @@ class Api:
             replies.append(await reply if isinstance(reply, Deferred) else reply)
         return m.BatchResult(replies)
 
-    def _command(self, command: m.Command | None) -> "_Reply | Deferred[_Reply]":
+    def _command(self, command: Command | None) -> "_Reply | Deferred[_Reply]":
         """Run one command of a batch."""
         if command is None:
             return {"error": m.Error(BAD_REQUEST.code, BAD_REQUEST.message)}
@@ -373,19 +375,6 @@ async def in_parallel(makers: Sequence[Callable[[], Any]]) -> list[Any]:
     return results
 
 
-def _payload(plain: Raw, encoded: str) -> Raw:
-    """Return the payload of a pair ``x`` and ``b64x``; the latter wins (1.3)."""
-    if not encoded:
-        return plain.copy() if plain is not EMPTY else plain
-    encoded = encoded.replace("\r", "").replace("\n", "")
-    if len(encoded) % 4:
-        raise ReplyError(BAD_REQUEST)
-    try:
-        return raw(a2b_base64(encoded, strict_mode=True))
-    except ValueError:
-        raise ReplyError(BAD_REQUEST) from None
-
-
 def _publish_options(
     options: ChannelOptions, request: m.PublishRequest | m.BroadcastRequest
 ) -> PublishOptions:
@@ -424,6 +413,7 @@ def _subscribe_options(
         recoverable=choose(override.force_recovery, options.force_recovery),
         history_meta_ttl=options.history_meta_ttl,
         source=Source.SERVER_API,
+        presence_maps=options.presence_maps,
     )
 
 
@@ -441,8 +431,14 @@ _TABLE = (
     Method("rpc", m.RPCRequest, 10, Api.rpc),
     Method("refresh", m.RefreshRequest, 12, Api.refresh),
     Method("channels", m.ChannelsRequest, 8, Api.channels),
+    Method("map_publish", map_messages.MapPublishRequest, 33, maps.publish),
+    Method("map_remove", map_messages.MapRemoveRequest, 34, maps.remove),
+    Method("map_read_state", map_messages.MapReadStateRequest, 35, maps.read_state),
+    Method("map_read_stream", map_messages.MapReadStreamRequest, 36, maps.read_stream),
+    Method("map_stats", map_messages.MapStatsRequest, 37, maps.stats),
+    Method("map_clear", map_messages.MapClearRequest, 38, maps.clear),
 )
 
 #: In the order in which a batch looks for them (6.14).
 IN_BATCH = {method.name: method for method in _TABLE}
-METHODS = {**IN_BATCH, "batch": Method("batch", m.BatchRequest, None, Api.batch)}
+METHODS = {**IN_BATCH, "batch": Method("batch", BatchRequest, None, Api.batch)}

@@ -7,10 +7,10 @@ from attrs import define, field
 from ..errors import EncodeError
 from ..protocol.delta import make
 from ..protocol.json import is_json
-from ..protocol.messages import Publication, Push, Raw
+from ..protocol.messages import EMPTY, Publication, Push, Raw
 from ..protocol.wire import Wire
 
-__all__ = ["Edition", "linked"]
+__all__ = ["Edition", "linked", "whole"]
 
 
 @define(eq=False)
@@ -44,7 +44,7 @@ class Edition:
         if wire.protocol != "json":
             return self.plain(wire)
         if self._quoted is None:
-            self._quoted = self._push(_whole(self.publication, wire))
+            self._quoted = self._push(whole(self.publication, wire))
         return self._quoted
 
     def change(self, wire: Wire) -> Push:
@@ -77,18 +77,23 @@ class Edition:
 def linked(publications: Sequence[Publication], wire: Wire) -> list[Publication]:
     """Return the first in full, each of the others as a delta to the one before.
 
+    In a map that goes for each key; nothing is compared with a removal.
+
     :raises EncodeError: *wire* cannot say one of them.
     """
     given: list[Publication] = []
-    previous: Publication | None = None
+    newest: dict[str, Publication] = {}
     for publication in publications:
-        delta = None if previous is None else _difference(previous, publication)
+        previous = newest.get(publication.key)
+        delta = None
+        if previous is not None and not previous.removed:
+            delta = _difference(previous, publication)
         given.append(
-            _whole(publication, wire)
+            whole(publication, wire)
             if delta is None
             else _change(publication, delta, wire)
         )
-        previous = publication
+        newest[publication.key] = publication
     return given
 
 
@@ -99,8 +104,13 @@ def _difference(previous: Publication, publication: Publication) -> bytes | None
     return delta if len(delta) < len(target) else None
 
 
-def _whole(publication: Publication, wire: Wire) -> Publication:
-    if wire.protocol != "json":
+def whole(publication: Publication, wire: Wire) -> Publication:
+    """Return *publication* in full, for those who agreed on deltas.
+
+    :raises EncodeError: *wire* cannot say it.
+    """
+    holds_nothing = publication.key and publication.data is EMPTY
+    if wire.protocol != "json" or holds_nothing:
         return publication
     _check(publication)
     return _restated(publication, wire.quote(bytes(publication.data)))

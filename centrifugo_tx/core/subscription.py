@@ -30,6 +30,7 @@ from ..protocol.messages import (
 from .channel import Channel
 from .editions import Edition, linked
 from .lanes import Lane
+from .maps import presence
 from .recovery import Held, Recovery, fresh, recover_latest, recover_stream
 from .specials import Special, special
 
@@ -71,6 +72,7 @@ class Subscription:
     _told: bool = False
     _announced: bool = False
     _present: bool = False
+    _mirrored: bool = False
     _history: History | None = None
     _deciding: "list[Deferred[None]] | None" = None
     _log = Logger()
@@ -205,6 +207,9 @@ class Subscription:
         self._decide()
         for publication in late:
             self.give(Edition(self.name, publication))
+        if self.options.presence_maps is not None and not self.ended:
+            self._mirrored = True
+            presence.appear(self)
         if self.options.join_leave and not self.ended:
             assert self.info is not None
             self._announced = True
@@ -314,6 +319,8 @@ class Subscription:
         self.listening.vacate(self.channel)
         if self._present:
             node.remove_presence(self.name, self.info)
+        if self._mirrored:
+            presence.vanish(self)
         if self._announced:
             node.publish_leave(self.name, self.info)
 
@@ -329,3 +336,5 @@ class Subscription:
         if self._present and self.settled:
             assert self.info is not None
             self.client.node.add_presence(self.name, self.info)
+        if self._mirrored and self.settled:
+            presence.appear(self)

@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from centrifugo_tx.api import METHODS
 from centrifugo_tx.api import messages as m
+from centrifugo_tx.api.batches import Command
 from centrifugo_tx.api.methods import in_parallel
 from centrifugo_tx.errors import BrokerUnavailable, ReplyError
 from centrifugo_tx.protocol.codes import Error
@@ -357,7 +358,7 @@ class BatchTests(SynchronousTestCase):
     def test_table(self) -> None:
         """A command's members are the methods, in the order of the table."""
         names = [name for name in METHODS if name != "batch"]
-        self.assertEqual(list(m.Command.__struct_fields__), names)
+        self.assertEqual(list(Command.__struct_fields__), names)
 
 
 class ParallelTests(SynchronousTestCase):

@@ -61,7 +61,7 @@ async def subscribe(
         rules = node.policy.channel(name).map
         if rules is None or node.maps is None:
             raise ReplyError(NOT_AVAILABLE)
-        subscription.let_in(options, rules)
+        subscription.let_in(options, rules, request)
         return await subscription.proceed(request)
     except BaseException:
         client.forget(subscription)

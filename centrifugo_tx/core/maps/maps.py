@@ -121,14 +121,15 @@ class Maps:
         node.counts.received("publication")
         found = node.hub.maps.get(channel)
         if found is not None and found.subscribers:
-            node.lose(found.deliver(shown(publication), position))
+            node.lose(found.deliver(shown(publication), position, previous))
 
     def handle_clear(self, channel: str) -> None:
         """Have all subscribers here read the map again."""
         found = self._node.hub.maps.get(channel)
         if found is not None:
-            found.forget_position()
-            self._node.lose([each for each in found.subscribers if each.settled])
+            lost = found.forget_position()
+            lost += [each for each in found.subscribers if each.settled]
+            self._node.lose(lost)
 
 
 def _compare(epoch: str, position: StreamPosition) -> None:

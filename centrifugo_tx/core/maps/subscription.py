@@ -7,10 +7,11 @@ import msgspec
 from attrs import define
 from twisted.internet.defer import Deferred
 
-from ...errors import ReplyError
+from ...errors import DisconnectClient, EncodeError, ReplyError
 from ...options import History, HistoryQuery, MapQuery, MapRules, SubscribeOptions
 from ...protocol.codes import (
     BAD_REQUEST,
+    INAPPROPRIATE_PROTOCOL,
     PERMISSION_DENIED,
     UNRECOVERABLE_POSITION,
 )
@@ -21,9 +22,12 @@ from ...protocol.messages import (
     SubscribeResult,
 )
 from ..channel import Channel
+from ..editions import whole
 from ..recovery import Held, Recovery, recover_stream
+from ..specials import Special, special
 from ..subscription import Subscription
 from ..told import Told
+from . import presence
 from .maps import Maps, shown
 
 if TYPE_CHECKING:
@@ -63,6 +67,7 @@ class MapSubscription(Subscription):
     #: The top of the stream when the client began to read it.
     _goal: int | None = None
     _recovers: bool = False
+    _wish: Special | None = None
     _since: StreamPosition = _NOWHERE
     _entries: Sequence[Publication] = ()
 
@@ -86,10 +91,16 @@ class MapSubscription(Subscription):
     def _local(self) -> Channel:
         return self.client.node.hub.map(self.name)
 
-    def let_in(self, options: SubscribeOptions, rules: MapRules) -> None:
-        """Take note that the policy agreed; from now on there is a time limit."""
+    def let_in(
+        self, options: SubscribeOptions, rules: MapRules, request: SubscribeRequest
+    ) -> None:
+        """Take note that the policy agreed; from now on there is a time limit.
+
+        :raises ReplyError: 107, the filter asked for is not allowed, or none.
+        """
         streamed = rules.stream_size > 0
         self.rules = rules
+        self.special = self._wish = special(options, request)
         self.options = msgspec.structs.replace(
             options,
             positioned=streamed,
@@ -110,7 +121,15 @@ class MapSubscription(Subscription):
     def end(self) -> None:
         """Leave the channel, whatever was reached; tell the others."""
         self.client.node.wheel.forget(self)
+        owned = self.rules.own_keys and self.settled and not self.ended
         super().end()
+        if owned:
+            presence.remove(self.client.node, self.name, self.client.id)
+
+    async def begin(self, options: SubscribeOptions, request: SubscribeRequest) -> None:
+        """Do all that has to be waited for; what the first page asked for holds."""
+        await super().begin(options, request)
+        self.special = self._wish
 
     # --- Steps -----------------------------------------------------------------
 
@@ -143,9 +162,9 @@ class MapSubscription(Subscription):
         frozen = self._frozen
         if page.position.epoch != frozen.epoch:
             raise ReplyError(UNRECOVERABLE_POSITION)
-        entries = [
-            shown(entry) for entry in page.entries if entry.offset <= frozen.offset
-        ]
+        entries = self._wanted(
+            [entry for entry in page.entries if entry.offset <= frozen.offset]
+        )
         if not page.cursor and await self._is_close(frozen.offset + limit):
             return await self._go_live(request, frozen, entries)
         return SubscribeResult(
@@ -181,12 +200,12 @@ class MapSubscription(Subscription):
         history = await self.maps.stream(
             self.name, HistoryQuery(limit, since, meta_ttl=ttl)
         )
-        changes = [shown(change) for change in history.publications]
+        changes = history.publications
         if not changes or changes[0].offset != since.offset + 1:
             raise ReplyError(UNRECOVERABLE_POSITION)
         return SubscribeResult(
             epoch=history.position.epoch,
-            publications=changes,
+            publications=self._wanted(changes),
             offset=changes[-1].offset,
             type=MAP,
             phase=STREAM,
@@ -209,6 +228,19 @@ class MapSubscription(Subscription):
         self.client.node.wheel.forget(self)
         return Told(result, follow_up)
 
+    def _wanted(self, publications: Sequence[Publication]) -> list[Publication]:
+        """Return what the client wants to see of a page, in the form it wants."""
+        wish, wire = self.special, self.client.transport.wire
+        found = map(shown, publications)
+        if wish is None:
+            return list(found)
+        if wish.passes is not None:
+            return [each for each in found if wish.passes(each.tags)]
+        try:
+            return [whole(each, wire) for each in found]
+        except EncodeError:
+            raise DisconnectClient(INAPPROPRIATE_PROTOCOL) from None
+
     # --- What becomes of a subscription's own steps ----------------------------
 
     def _read(self, request: SubscribeRequest) -> "Deferred[History]":
@@ -226,12 +258,20 @@ class MapSubscription(Subscription):
             or len(history.publications) > self.rules.live_limit
         ):
             raise ReplyError(UNRECOVERABLE_POSITION)
-        recovery = recover_stream(since, history, held)
+        wish = self.special
+        passes = None if wish is None else wish.passes
+        recovery = recover_stream(since, history, held, passes)
         if request.recover:
             self.client.node.counts.recovery(recovery)
         if not recovery.recovered and not recovery.broken:
             raise ReplyError(UNRECOVERABLE_POSITION)
         return recovery
+
+    def _enter(self, recovery: Recovery | None) -> None:
+        if self.special is not None:
+            # It has what each key holds, so the next change may be a delta to that.
+            self.special.linked = recovery is not None
+        super()._enter(recovery)
 
     def _result(
         self, request: SubscribeRequest, recovery: Recovery | None
@@ -243,6 +283,7 @@ class MapSubscription(Subscription):
             ttl=self.client.ttl(self.expire_at) if expires else 0,
             epoch=self._since.epoch,
             data=self.options.data,
+            delta=self.special is not None and self.special.delta,
             type=MAP,
             state=entries,
         )
@@ -251,7 +292,7 @@ class MapSubscription(Subscription):
         return msgspec.structs.replace(
             result,
             recoverable=True,
-            publications=[shown(change) for change in recovery.publications],
+            publications=self._given([*map(shown, recovery.publications)]),
             recovered=request.recover,
             offset=recovery.upto,
             was_recovering=request.recover,

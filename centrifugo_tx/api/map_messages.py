@@ -1,0 +1,136 @@
+"""Requests and results of the server API's methods for maps (server API, 6.15)."""
+
+from ..protocol.messages import EMPTY, Raw, StreamPosition
+from .messages import Int32, Request, Result, UInt64, fit
+
+__all__ = [
+    "MapClearRequest",
+    "MapEntry",
+    "MapPublishRequest",
+    "MapReadStateRequest",
+    "MapReadStateResult",
+    "MapReadStreamRequest",
+    "MapReadStreamResult",
+    "MapRemoveRequest",
+    "MapResult",
+    "MapStatsRequest",
+    "MapStatsResult",
+]
+
+
+class MapPublishRequest(Request, frozen=True):
+    """Set a key; ``key_mode`` is ``if_new`` or ``if_exists``."""
+
+    channel: str = ""
+    key: str = ""
+    data: Raw = EMPTY
+    b64data: str = ""
+    tags: dict[str, str] | None = None
+    idempotency_key: str = ""
+    delta: bool = False
+    version: UInt64 = 0
+    version_epoch: str = ""
+    key_mode: str = ""
+
+    def __post_init__(self) -> None:
+        fit(self.version)
+
+
+class MapRemoveRequest(Request, frozen=True):
+    """Take a key out."""
+
+    channel: str = ""
+    key: str = ""
+    idempotency_key: str = ""
+
+
+class MapReadStateRequest(Request, frozen=True):
+    """Read entries.  ``limit`` 0: the position alone, -1: all; ``key``: one entry.
+
+    The revision is the position of a page before; only its epoch is compared.
+    """
+
+    channel: str = ""
+    cursor: str = ""
+    limit: Int32 = 0
+    key: str = ""
+    revision_offset: UInt64 = 0
+    revision_epoch: str = ""
+
+    def __post_init__(self) -> None:
+        fit(self.revision_offset)
+
+
+class MapReadStreamRequest(Request, frozen=True):
+    """Read changes.  ``limit`` 0: the position alone, -1: all."""
+
+    channel: str = ""
+    since_offset: UInt64 = 0
+    since_epoch: str = ""
+    limit: Int32 = 0
+    reverse: bool = False
+
+    def __post_init__(self) -> None:
+        fit(self.since_offset)
+
+    @property
+    def since(self) -> StreamPosition | None:
+        """Where to begin, if that is said."""
+        if not self.since_offset and not self.since_epoch:
+            return None
+        return StreamPosition(self.since_offset, self.since_epoch)
+
+
+class MapStatsRequest(Request, frozen=True):
+    """How many keys are there?"""
+
+    channel: str = ""
+
+
+class MapClearRequest(Request, frozen=True):
+    """Forget everything."""
+
+    channel: str = ""
+
+
+class MapResult(Result, frozen=True):
+    """Where the change stands; or the map's top, and why there was none."""
+
+    offset: int = 0
+    epoch: str = ""
+    suppressed: bool = False
+    suppress_reason: str = ""
+
+
+class MapEntry(Result, frozen=True):
+    """What a key holds, or a change of it; ``time`` is milliseconds since 1970."""
+
+    key: str = ""
+    data: Raw = EMPTY
+    tags: dict[str, str] | None = None
+    offset: int = 0
+    removed: bool = False
+    time: int = 0
+
+
+class MapReadStateResult(Result, frozen=True):
+    """Entries, the map's top, and where to go on."""
+
+    entries: tuple[MapEntry, ...] = ()
+    offset: int = 0
+    epoch: str = ""
+    cursor: str = ""
+
+
+class MapReadStreamResult(Result, frozen=True):
+    """Changes, and the map's top."""
+
+    entries: tuple[MapEntry, ...] = ()
+    offset: int = 0
+    epoch: str = ""
+
+
+class MapStatsResult(Result, frozen=True):
+    """How many keys there are."""
+
+    num_keys: int = 0

@@ -1,0 +1,113 @@
+"""The server API's methods for maps (server API, 6.15)."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal, cast
+
+from ..core.maps import Maps
+from ..errors import ReplyError
+from ..options import HistoryQuery, MapChange, MapChanged, MapQuery, MapRules
+from ..protocol.codes import BAD_REQUEST, INTERNAL
+from ..protocol.messages import Publication
+from . import map_messages as m
+from .json import payload
+from .messages import Empty
+
+if TYPE_CHECKING:
+    from .methods import Api
+
+__all__ = ["clear", "publish", "read_state", "read_stream", "remove", "stats"]
+
+_KEY_MODES = ("", "if_new", "if_exists")
+
+
+def _map(api: "Api", channel: str) -> tuple[Maps, MapRules]:
+    """Return the node's maps, and the rules of *channel*, which must be one."""
+    rules = api.node.policy.channel(channel).map if channel else None
+    if rules is None or api.node.maps is None:
+        raise ReplyError(BAD_REQUEST)
+    return api.node.maps, rules
+
+
+async def publish(api: "Api", request: m.MapPublishRequest) -> m.MapResult:
+    """Set a key."""
+    if not request.key:
+        raise ReplyError(BAD_REQUEST)
+    maps, rules = _map(api, request.channel)
+    data = payload(request.data, request.b64data)
+    if request.key_mode not in _KEY_MODES:
+        raise ReplyError(BAD_REQUEST)
+    if request.version and not rules.stream_size:
+        raise ReplyError(INTERNAL)  # what the reference says here
+    change = MapChange(
+        rules,
+        tags=request.tags or {},
+        idempotency_key=request.idempotency_key,
+        delta=request.delta or api.node.policy.channel(request.channel).delta_publish,
+        version=request.version,
+        version_epoch=request.version_epoch,
+        key_mode=cast('Literal["", "if_new", "if_exists"]', request.key_mode),
+    )
+    return _result(await maps.publish(request.channel, request.key, data, change))
+
+
+async def remove(api: "Api", request: m.MapRemoveRequest) -> m.MapResult:
+    """Take a key out."""
+    if not request.key:
+        raise ReplyError(BAD_REQUEST)
+    maps, rules = _map(api, request.channel)
+    change = MapChange(rules, idempotency_key=request.idempotency_key)
+    return _result(await maps.remove(request.channel, request.key, change))
+
+
+async def read_state(
+    api: "Api", request: m.MapReadStateRequest
+) -> m.MapReadStateResult:
+    """Read entries."""
+    maps, rules = _map(api, request.channel)
+    limit = max(-1, request.limit)
+    query = MapQuery(limit, request.cursor, request.key, rules.meta_ttl)
+    page = await maps.state(request.channel, query, request.revision_epoch)
+    position = page.position
+    return m.MapReadStateResult(
+        _entries(page.entries), position.offset, position.epoch, page.cursor
+    )
+
+
+async def read_stream(
+    api: "Api", request: m.MapReadStreamRequest
+) -> m.MapReadStreamResult:
+    """Read changes."""
+    maps, rules = _map(api, request.channel)
+    query = HistoryQuery(
+        max(-1, request.limit), request.since, request.reverse, rules.meta_ttl
+    )
+    history = await maps.stream(request.channel, query)
+    position = history.position
+    return m.MapReadStreamResult(
+        _entries(history.publications), position.offset, position.epoch
+    )
+
+
+async def stats(api: "Api", request: m.MapStatsRequest) -> m.MapStatsResult:
+    """Tell how many keys there are."""
+    maps, _ = _map(api, request.channel)
+    return m.MapStatsResult(await maps.size(request.channel))
+
+
+async def clear(api: "Api", request: m.MapClearRequest) -> Empty:
+    """Forget everything."""
+    maps, _ = _map(api, request.channel)
+    await maps.clear(request.channel)
+    return Empty()
+
+
+def _result(changed: MapChanged) -> m.MapResult:
+    reason, position = changed.suppressed, changed.position
+    return m.MapResult(position.offset, position.epoch, bool(reason), reason)
+
+
+def _entries(publications: Sequence[Publication]) -> tuple[m.MapEntry, ...]:
+    return tuple(
+        m.MapEntry(p.key, p.data, p.tags or None, p.offset, p.removed, p.time)
+        for p in publications
+    )
