@@ -1,0 +1,303 @@
+"""Several processes on one port, as an operator starts and ends them."""
+
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest import skipUnless
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from .redis_servers import shared, valkey
+from .server import Server
+from .websocket import WebSocket
+
+#: So many that each of two workers gets some: the odds against it are 2 to the 23rd.
+MANY = 24
+
+_OPTIONS: dict[str, Any] = {
+    "workers": 2,
+    "pid_file": "own.pid",
+    "client": {"allow_anonymous_connect_without_token": True},
+    "channel": {
+        "without_namespace": {
+            "allow_subscribe_for_client": True,
+            "allow_subscribe_for_anonymous": True,
+        }
+    },
+}
+
+
+def children(parent: int) -> dict[int, str]:
+    """Return the processes that a process has started, with their command lines."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            stat = (folder / "stat").read_text().rpartition(")")[2].split()
+            if int(stat[1]) == parent and stat[0] != "Z":
+                line = (folder / "cmdline").read_bytes().replace(b"\0", b" ")
+                found[int(folder.name)] = line.decode()
+        except OSError:
+            continue
+    return found
+
+
+def is_gone(pid: int) -> bool:
+    """Whether a process has ended."""
+    try:
+        return (
+            Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        )
+    except OSError:
+        return True
+
+
+@skipUnless(sys.platform == "linux", "reads /proc")
+class WorkersCase(SynchronousTestCase):
+    """Two workers, and clients of theirs."""
+
+    def serve(self, **options: Any) -> Server:
+        """Start a server, and wait until all its workers serve."""
+        server = Server(_OPTIONS | options).start()
+        self.addCleanup(server.close)
+        self.wait(lambda: "2 workers serve" in server.log())
+        return server
+
+    def workers(self, server: Server) -> list[int]:
+        """Return the ids of the workers' processes, in the order of their numbers."""
+        found = {
+            line.split()[-1]: pid
+            for pid, line in children(server.pid).items()
+            if "centrifugo_tx.workers" in line
+        }
+        return [found[number] for number in sorted(found)]
+
+    def wait(self, condition: Callable[[], Any], seconds: float = 20.0) -> None:
+        """Wait until something is so."""
+        end = time.monotonic() + seconds
+        while not condition():
+            self.assertLess(time.monotonic(), end, "waited in vain")
+            time.sleep(0.02)
+
+    def client(self, server: Server) -> WebSocket:
+        """Return a client that listens to the news."""
+        client = WebSocket(server.port)
+        self.addCleanup(client.close)
+        self.assertIn("connect", client.ask({"id": 1, "connect": {}}))
+        reply = client.ask({"id": 2, "subscribe": {"channel": "news"}})
+        self.assertIn("subscribe", reply)
+        return client
+
+    def crowd(self, server: Server) -> list[WebSocket]:
+        """Return clients of both workers."""
+        clients = [self.client(server) for _ in range(MANY)]
+        self.wait(lambda: self.is_spread(server))
+        return clients
+
+    def is_spread(self, server: Server) -> bool:
+        """Whether one worker knows that both have clients, and that all are there."""
+        counts = self.counts(server).values()
+        return sum(counts) == MANY and all(counts)
+
+    def counts(self, server: Server) -> dict[str, int]:
+        """Return how many clients each node has, by its name."""
+        nodes = server.api("info")["nodes"]
+        return {node["name"]: node.get("num_clients", 0) for node in nodes}
+
+    def assertReached(self, server: Server, clients: list[WebSocket]) -> None:
+        """Check that what comes in by any worker reaches the clients of all."""
+        for number in range(6):
+            server.api("publish", channel="news", data=number)
+        for client in clients:
+            got = [client.receive()["push"]["pub"]["data"] for _ in range(6)]
+            self.assertEqual(got, list(range(6)))
+
+
+class PrivateValkeyTests(WorkersCase):
+    """Nothing but the server is installed and run."""
+
+    def setUp(self) -> None:
+        valkey()  # or this is skipped
+
+    def test_one_server(self) -> None:
+        """All workers take clients; a publication reaches everybody; info has both."""
+        server = self.serve(node={"name": "n"})
+        clients = self.crowd(server)
+        self.assertEqual(set(self.counts(server)), {"n_1", "n_2"})
+        self.assertReached(server, clients)
+        self.assertEqual(server.complaints(), [])
+
+    def test_crash(self) -> None:
+        """A worker that is killed comes again; who was on the other notices nothing."""
+        server = self.serve()
+        clients = self.crowd(server)
+        before = self.workers(server)
+        os.kill(before[0], signal.SIGKILL)
+        self.wait(lambda: "worker 1 is ready again" in server.log())
+        after = self.workers(server)
+        self.assertEqual(after[1], before[1])
+        self.assertNotEqual(after[0], before[0])
+        lost = [client for client in clients if self.is_closed(client)]
+        self.assertTrue(0 < len(lost) < MANY, len(lost))
+        kept = [client for client in clients if client not in lost]
+        self.assertReached(server, kept + [self.client(server) for _ in lost])
+
+    def is_closed(self, client: WebSocket) -> bool:
+        """Whether the server has closed a connection on which it said nothing."""
+        raw: socket.socket = client._socket
+        raw.setblocking(False)
+        try:
+            return raw.recv(1) == b""
+        except BlockingIOError:
+            return False
+        except ConnectionResetError:
+            return True
+        finally:
+            raw.settimeout(20)
+
+    def test_stop(self) -> None:
+        """SIGTERM tells all clients, and leaves nothing: no process, file or folder."""
+        server = self.serve()
+        (folder,) = self.folders(server)
+        pid_file = server._path("own.pid")
+        self.assertEqual(pid_file.read_text(), f"{server.pid}\n")
+        clients, processes = self.crowd(server), children(server.pid)
+        self.assertEqual(len(processes), 3)
+        server.signal(signal.SIGTERM)
+        for client in clients:
+            self.assertEqual(client.closing(), (3001, "shutdown"))
+        self.assertEqual(server.wait(), 0)
+        self.assertTrue(all(is_gone(pid) for pid in processes))
+        self.assertFalse(pid_file.exists())
+        self.assertFalse(folder.exists())
+        self.assertEqual(server.complaints(), [])
+
+    def folders(self, server: Server) -> list[Path]:
+        """Return the folders of private Valkeys."""
+        return [
+            Path(line.split("unixsocket:")[1].strip()).parent
+            for line in children(server.pid).values()
+            if "unixsocket:" in line
+        ]
+
+    def test_parent_killed(self) -> None:
+        """Without the parent the workers tell their clients and end; so does Valkey."""
+        server = self.serve()
+        clients, processes = self.crowd(server), children(server.pid)
+        for folder in self.folders(server):
+            self.addCleanup(folder.rmdir)
+            self.addCleanup((folder / "valkey").unlink)
+        server.kill()
+        for client in clients:
+            self.assertEqual(client.closing(), (3001, "shutdown"))
+        self.wait(lambda: all(is_gone(pid) for pid in processes))
+
+    def test_valkey_dies(self) -> None:
+        """Valkey comes again, and everything works again; no worker has ended."""
+        server = self.serve()
+        clients, before = self.crowd(server), self.workers(server)
+        (dying,) = set(children(server.pid)) - set(before)
+        os.kill(dying, signal.SIGKILL)
+        self.wait(lambda: "the private Valkey is ready again" in server.log())
+        reached = dict.fromkeys(clients, False)
+
+        def all_reached() -> bool:
+            server.request(
+                "POST",
+                "/api/publish",
+                b'{"channel": "news", "data": {}}',
+                {"X-API-Key": "the-key-of-the-api"},
+            )
+            for client in clients:
+                client._socket.settimeout(0.01)
+                try:
+                    reached[client] |= "push" in client.receive()
+                except TimeoutError:
+                    continue
+            return all(reached.values())
+
+        self.wait(all_reached)
+        self.assertEqual(self.workers(server), before)
+
+    def test_reload(self) -> None:
+        """SIGHUP changes all workers, and those that are started later."""
+        server = self.serve()
+        path = server._path("config.json")
+        text = path.read_text().replace("allow_subscribe_for_anonymous", "presence")
+        path.write_text(text)
+        server.signal(signal.SIGHUP)
+        self.wait(lambda: "configuration reloaded" in server.log())
+        self.wait(lambda: self.refusals(server) == MANY)
+        os.kill(self.workers(server)[1], signal.SIGKILL)
+        self.wait(lambda: "worker 2 is ready again" in server.log())
+        self.assertEqual(self.refusals(server), MANY)
+
+    def refusals(self, server: Server) -> int:
+        """Return how many of many clients may not subscribe."""
+        refused = 0
+        for _ in range(MANY):
+            client = WebSocket(server.port)
+            client.ask({"id": 1, "connect": {}})
+            reply = client.ask({"id": 2, "subscribe": {"channel": "news"}})
+            refused += reply.get("error", {}).get("code") == 103
+            client.close()
+        return refused
+
+
+class RedisTests(WorkersCase):
+    """Workers that use a Redis that is there."""
+
+    def test_one_server(self) -> None:
+        """They start nothing, and are one server."""
+        redis = shared(valkey())
+        engine = {
+            "type": "redis",
+            "redis": {"address": redis.address, "prefix": "workers"},
+        }
+        server = self.serve(engine=engine)
+        self.assertEqual(set(children(server.pid)), set(self.workers(server)))
+        clients = self.crowd(server)
+        self.assertReached(server, clients)
+        for client in clients:
+            client.close()
+        self.assertEqual(server.stop(), 0)
+        self.assertEqual(server.complaints(), [])
+
+
+class RefusedStartTests(WorkersCase):
+    """A start that is impossible."""
+
+    def refused(self, **options: Any) -> str:
+        """Return how a server says that it cannot start."""
+        server = Server(_OPTIONS | options)
+        self.addCleanup(server.close)
+        with self.assertRaises(AssertionError) as caught:
+            server.start()
+        return str(caught.exception)
+
+    def test_port_taken(self) -> None:
+        """A port is taken also if another server with workers has it."""
+        valkey()
+        port = self.serve().port
+        server = Server(_OPTIONS)
+        self.addCleanup(server.close)
+        path = server._path("config.json")
+        path.write_text(path.read_text().replace(f": {server.port}", f": {port}"))
+        with self.assertRaises(AssertionError) as caught:
+            server.port = port + 1 if port < 65535 else 1  # nobody answers there
+            server.start()
+        self.assertIn("cannot start: Couldn't listen on", str(caught.exception))
+        self.assertNotIn("workers serve", str(caught.exception))
+
+    def test_worker_fails(self) -> None:
+        """When workers cannot start, one fatal line says why."""
+        engine = {"type": "redis", "redis": {"address": "redis://127.0.0.1:1/x"}}
+        text = self.refused(engine=engine)
+        fatal = [line for line in text.splitlines() if '"fatal"' in line]
+        self.assertEqual(len(fatal), 1, text)
+        self.assertIn("cannot start: worker ", fatal[0])
+        self.assertIn("must end in the number of a db", fatal[0])
