@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from centrifugo_tx.options import Admission, HistoryQuery, NodeOptions, SubscribeOptions
@@ -206,6 +207,24 @@ class CacheTests(FilterCase):
             self.publish(n, "blue", **HISTORY)
         self.assertEqual(self.recovered(1), (False, [], 3))
         self.assertEqual(self.recovered(3), (True, [], 3))
+
+    def test_while_reading(self) -> None:
+        """What comes while history is read is filtered, too."""
+        self.publish(1, "red", **HISTORY)
+        query = HistoryQuery(300, reverse=True)
+        read = self.successResultOf(self.world.node.history("c", query))
+        request = {"channel": "c", **equal("red"), **self.since(0)}
+        waiting = self.world.broker.answers["history"] = Deferred()
+        peer = self.world.connected()
+        self.assertEqual(peer.ask(subscribe=request), [])
+        for n, value in ((2, "red"), (3, "blue")):
+            self.publish(n, value, **HISTORY)
+        waiting.callback(read)
+        (reply,) = peer.take()
+        found = [p["data"] for p in reply["subscribe"]["publications"]]
+        self.assertEqual(found, [2])
+        self.publish(4, "red", **HISTORY)
+        self.assertEqual(data_of(peer.take()), [4])
 
     def test_far_back(self) -> None:
         """It is looked for among as many as a recovery reads."""
