@@ -1,5 +1,6 @@
 """The endpoints by which clients come, as configured."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from attrs import define, field
@@ -7,10 +8,17 @@ from attrs import define, field
 from .config.model import Config
 from .core import Node
 from .transports.admission import Gate
+from .transports.cors import CORS
+from .transports.emulation import EmulationEndpoint
+from .transports.http_stream import HTTPStream
 from .transports.origin import OriginRule
+from .transports.sse import SSE
 from .transports.stream import Turn
+from .transports.streaming import BODY_LIMIT, Streams
 from .transports.uni_websocket import UniWebSocketFactory
 from .transports.websocket import WebSocketFactory
+from .web.probes import init
+from .web.request import StreamHandler
 from .web.site import Endpoints
 
 __all__ = ["ClientEndpoints"]
@@ -25,7 +33,9 @@ class ClientEndpoints:
     _node: Node
     _gate: Gate = field(init=False)
     _origins: OriginRule = field(init=False)
+    _cors: CORS = field(init=False)
     _headers: frozenset[str] = field(init=False)
+    _streams: Streams = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         client, node = self._config.client, self._node
@@ -39,6 +49,35 @@ class ClientEndpoints:
         self._origins = OriginRule(client.allowed_origins)
         header = client.user_id_http_header.lower()
         self._headers = frozenset({header} if header else ())
+        self._cors = CORS(self._origins)
+        self._streams = Streams(
+            self._node,
+            Turn(self._reactor),
+            self._gate,
+            self._cors,
+            client.queue_max_size,
+            self._headers,
+        )
+
+    def placed(self) -> Iterator[tuple[str, Endpoints]]:
+        """Yield what is enabled, by name."""
+        config, streams = self._config, self._streams
+        if not config.websocket.disabled:
+            yield "websocket", self.websocket()
+        if config.http_stream.enabled:
+            limit = config.http_stream.max_request_body_size
+            handler: StreamHandler = HTTPStream(streams, limit)
+            yield "http_stream", streaming(config.http_stream, handler)
+        if config.sse.enabled:
+            handler = SSE(streams, config.sse.max_request_body_size)
+            yield "sse", streaming(config.sse, handler)
+        if config.http_stream.enabled or config.sse.enabled:
+            yield "emulation", self.emulation()
+        if config.uni_websocket.enabled:
+            yield "uni_websocket", self.uni_websocket()
+        if config.init.enabled:
+            handlers = {path_of(config.init): init(self._gate, self._cors)}
+            yield "init", Endpoints(handlers=handlers)
 
     def websocket(self) -> Endpoints:
         """Return the endpoint of bidirectional WebSockets."""
@@ -67,6 +106,21 @@ class ClientEndpoints:
             self._headers,
         )
         return Endpoints(sockets={path_of(options): factory})
+
+    def emulation(self) -> Endpoints:
+        """Return the endpoint of what clients of streams have to say."""
+        options = self._config.emulation
+        path, limit = path_of(options), options.max_request_body_size
+        return Endpoints(
+            handlers={path: EmulationEndpoint(self._node, self._cors, limit)},
+            body_limits={path: limit or BODY_LIMIT},
+        )
+
+
+def streaming(options: Any, handler: StreamHandler) -> Endpoints:
+    """Return the endpoint of a section whose *handler* opens streams."""
+    path, limit = path_of(options), options.max_request_body_size
+    return Endpoints(streams={path: handler}, body_limits={path: limit or BODY_LIMIT})
 
 
 def path_of(options: Any) -> bytes:

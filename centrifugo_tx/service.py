@@ -282,11 +282,8 @@ def endpoints(
         endpoints.merge(served)
         names.append(name)
 
-    clients = ClientEndpoints(reactor, config, node)
-    if not config.websocket.disabled:
-        place(outside, "websocket", clients.websocket())
-    if config.uni_websocket.enabled:
-        place(outside, "uni_websocket", clients.uni_websocket())
+    for name, served in ClientEndpoints(reactor, config, node).placed():
+        place(outside, name, served)
     if not config.http_api.disabled:
         handlers = http_handlers(Api(node), config.http_api)
         where = outside if config.http_api.external else inside

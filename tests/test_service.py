@@ -87,6 +87,32 @@ class PlacementTests(ServiceCase):
         )
         self.assertEqual(placed[("", 8000)], ["websocket", "uni_websocket"])
 
+    def test_streams(self) -> None:
+        """Who has a stream needs the endpoint for commands beside it."""
+        for asked in (["http_stream"], ["sse"], ["http_stream", "sse"]):
+            placed = self.placed(**{name: {"enabled": True} for name in asked})
+            self.assertEqual(placed[("", 8000)][1:-3], [*asked, "emulation"])
+        placed = self.placed(init={"enabled": True})
+        self.assertEqual(placed[("", 8000)][:2], ["websocket", "init"])
+
+    def test_body_limits(self) -> None:
+        """Streams and commands have limits of their own."""
+        config = config_of(
+            {
+                "http_stream": {"enabled": True, "max_request_body_size": 7},
+                "sse": {"enabled": True, "handler_prefix": "/s"},
+                "emulation": {"handler_prefix": "/e/", "max_request_body_size": 0},
+            }
+        )
+        node = build(self.reactor, config).node
+        ((served, _),) = endpoints(self.reactor, config, node).values()
+        self.assertEqual(set(served.streams), {b"/connection/http_stream", b"/s"})
+        self.assertIn(b"/e", served.handlers)
+        self.assertEqual(
+            served.body_limits,
+            {b"/connection/http_stream": 7, b"/s": 65536, b"/e": 65536},
+        )
+
     def test_nothing(self) -> None:
         """An address without endpoints is not opened."""
         placed = self.placed(

@@ -25,10 +25,10 @@ _BUFFERS = ("read_buffer_size", "write_buffer_size", "use_write_buffer_pool")
 IGNORED = frozenset(
     {
         *("http_server.h2c_external", "http_server.http3.enabled"),
-        *("sse.enabled", "http_stream.enabled", "webtransport.enabled"),
+        "webtransport.enabled",
         *("uni_sse.enabled", "uni_http_stream.enabled"),
         *("grpc_api.enabled", "consumers.*.enabled"),
-        *("admin.enabled", "swagger.enabled", "debug.enabled", "init.enabled"),
+        *("admin.enabled", "swagger.enabled", "debug.enabled"),
         *("opentelemetry.enabled", "graphite.enabled"),
         *("prometheus.instrument_http_handlers", "prometheus.native_histograms"),
         "prometheus.recovered_publications_histogram",

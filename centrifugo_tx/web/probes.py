@@ -4,9 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 from ..options import Answer
+from ..transports.admission import Gate
+from ..transports.cors import CORS
 from .exposition import CONTENT_TYPE
+from .request import Handler
 
-__all__ = ["health", "metrics"]
+__all__ = ["health", "init", "metrics"]
 
 _WELL = Answer(200, b"{}", "application/json")
 
@@ -23,5 +26,22 @@ def metrics(exposition: Callable[[], bytes]) -> Callable[[Any], Answer]:
         if request.method not in (b"GET", b"HEAD"):
             return Answer(405)
         return Answer(200, exposition(), CONTENT_TYPE)
+
+    return handler
+
+
+def init(gate: Gate, cors: CORS) -> Handler:
+    """Return a handler for clients that want to know whether they may connect.
+
+    They thereby also open an HTTP/2 connection, which the next request can use.
+    """
+
+    def handler(request: Any) -> Answer:
+        if request.method != b"GET":
+            return Answer(405)
+        if not gate.admits():
+            return Answer(503)
+        kind = "application/json; charset=utf-8"
+        return Answer(200, b"{}", kind, cors.headers(request))
 
     return handler

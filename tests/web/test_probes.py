@@ -1,0 +1,59 @@
+"""The endpoint for clients that want to know whether they may connect."""
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from centrifugo_tx.metrics import Counter
+from centrifugo_tx.transports.admission import Gate
+from centrifugo_tx.transports.cors import CORS
+from centrifugo_tx.transports.origin import OriginRule
+from centrifugo_tx.web.probes import init
+from centrifugo_tx.web.site import Endpoints, HTTPSite
+
+from ..transports.streams import GOOD, Answered, request
+from ..transports.support import Stream
+
+
+class InitTests(SynchronousTestCase):
+    """Asks a site that has it."""
+
+    def setUp(self) -> None:
+        clock = Clock()
+        self.clients = 0
+        gate = Gate(clock, lambda: self.clients, Counter(), limit=1)
+        endpoint = init(gate, CORS(OriginRule([GOOD])))
+        site = HTTPSite(clock, Endpoints(handlers={b"/": endpoint}))
+        self.stream = Stream()
+        self.protocol = site.buildProtocol(None)
+        self.protocol.makeConnection(self.stream)
+
+    def ask(self, method: str, **headers: str) -> Answered:
+        self.protocol.dataReceived(request(method, "/", b"", "1.1", **headers))
+        return Answered.of(self.stream.take())
+
+    def test_get(self) -> None:
+        """GET gets an empty object, which pages whose origin passes may read."""
+        found = self.ask("GET", Origin=GOOD)
+        self.assertEqual((found.status, found.rest), (200, b"{}"))
+        self.assertEqual(
+            found.headers,
+            {
+                "Content-Length": "2",
+                "Content-Type": "application/json; charset=utf-8",
+                "Access-Control-Allow-Origin": GOOD,
+                "Access-Control-Allow-Credentials": "true",
+            },
+        )
+        found = self.ask("GET", Origin="http://bad.example")
+        self.assertEqual(found.status, 200)
+        self.assertNotIn("Access-Control-Allow-Origin", found.headers)
+
+    def test_other_methods(self) -> None:
+        """Methods but GET get 405."""
+        for method in ("POST", "OPTIONS", "HEAD"):
+            self.assertEqual(self.ask(method, Origin=GOOD).status, 405)
+
+    def test_full_node(self) -> None:
+        """A node that takes no more clients answers 503."""
+        self.clients = 1
+        self.assertEqual(self.ask("GET").status, 503)
