@@ -111,6 +111,8 @@ class Client:
     expire_at: int = field(default=0, init=False)
     server_side_refresh: bool = field(default=False, init=False)
     state: State = field(default=State.NEW, init=False)
+    #: Why its connect was refused, if it was by an error.
+    refusal: Error | None = field(default=None, init=False)
     subscriptions: dict[str, Subscription] = field(factory=dict, init=False)
     deadlines: Deadlines = field(init=False)
     #: The last options to publish with, and what was made of them for this client.
@@ -312,7 +314,7 @@ class Client:
 
     def _refuse(self, error: Error, id: int) -> None:
         """Answer a failed connect; the connection is of no use any more (6.1)."""
-        self.state = State.REFUSED
+        self.state, self.refusal = State.REFUSED, error
         self._waiting = None
         if self.transport.info.unidirectional:
             special = self.node.options.disconnects.get(error.code)

@@ -155,11 +155,17 @@ class Streams:
         :param first: the first bytes of the body.
         """
         transport = self.transport(request, wire, info)
+        self.begin(transport, request, headers, first)
+        return transport.attach(self.node)
+
+    def begin(
+        self, transport: StreamTransport, request: Any, headers: Headers, first: bytes
+    ) -> None:
+        """Begin the response of a transport."""
         transport.begin((*self.cors.headers(request), *headers), first)
         slim = getattr(request, "slim", None)
         if slim is not None:
             slim()
-        return transport.attach(self.node)
 
     def info(self, request: Any, plain: TransportInfo) -> TransportInfo:
         """Return *plain* with those headers of *request* that are kept."""

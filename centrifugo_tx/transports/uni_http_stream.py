@@ -1,0 +1,60 @@
+"""Clients that only listen, over HTTP streaming (client protocol, 1.6)."""
+
+from typing import Any
+
+import msgspec
+from twisted.internet.defer import Deferred
+
+from ..options import Answer, TransportInfo
+from ..protocol.wire import uni_http_stream
+from .cors import Headers
+from .streaming import Streams, read_body
+from .uni_streaming import CodeToResponseTransforms, UniStream
+
+__all__ = ["UniHTTPStream", "UniHTTPStreamOptions"]
+
+
+class UniHTTPStreamOptions(msgspec.Struct, frozen=True):
+    """Streaming responses on which only the server speaks."""
+
+    enabled: bool = False
+    """Serve them."""
+    handler_prefix: str = "/connection/uni_http_stream"
+    """Their path."""
+    max_request_body_size: int = 65536
+    """Largest body of a request, in bytes; 0: 65536."""
+    connect_code_to_http_response: CodeToResponseTransforms = CodeToResponseTransforms()
+    """Connect errors as HTTP answers."""
+
+
+_DEFAULTS = UniHTTPStreamOptions()
+_INFO = TransportInfo(name="uni_http_stream", unidirectional=True)
+#: Said, so that no browser guesses and shows a payload as a page.
+_HEADERS: Headers = ((b"Content-Type", b"text/plain; charset=utf-8"),)
+
+
+class UniHTTPStream:
+    """Answers the requests to the endpoint."""
+
+    def __init__(
+        self, streams: Streams, options: UniHTTPStreamOptions = _DEFAULTS
+    ) -> None:
+        self._streams, self._limit = streams, options.max_request_body_size
+        refusals = options.connect_code_to_http_response
+        self._stream = UniStream(
+            streams, uni_http_stream(), _INFO, _HEADERS, refusals=refusals
+        )
+
+    def __call__(self, request: Any) -> "Answer | Deferred[Answer | None] | None":
+        """Open a stream for the connect request in the body, or say why not."""
+        streams = self._streams
+        if request.method == b"OPTIONS":
+            return streams.cors.preflight(request)
+        if not streams.gate.admits():
+            return Answer(503)
+        if request.method != b"POST":
+            return streams.refuse(request, 405)
+        connect = read_body(request, self._limit)
+        if connect is None:
+            return streams.refuse(request, 413)
+        return self._stream.open(request, connect)
