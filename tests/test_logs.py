@@ -8,7 +8,7 @@ from typing import Any
 from twisted.logger import LogEvent, Logger, LogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from centrifugo_tx.logs import observer, open_log
+from centrifugo_tx.logs import from_record, observer, open_log, to_record
 
 
 class LogCase(SynchronousTestCase):
@@ -142,3 +142,38 @@ class FileTests(SynchronousTestCase):
         event: LogEvent = {"log_time": 0.0, "log_format": "said", "log_namespace": "a"}
         write(event)
         self.assertTrue(stream.closed)
+
+
+class RecordTests(LogCase):
+    """Events that come from another process."""
+
+    def sent(self, colored: bool) -> None:
+        """Log a failure, by way of JSON, in another process than it happened in."""
+
+        def receive(event: LogEvent) -> None:
+            record = json.loads(json.dumps(to_record(event)))
+            observer("info", self.stream, colored)(from_record(record, worker=2))
+
+        log = Logger("a", observer=LogPublisher(receive))  # type: ignore[arg-type]
+        log.warn("{a} went", a="b", odd={1})
+        try:
+            raise ValueError("broken")
+        except ValueError:
+            log.failure("it went wrong")
+
+    def test_same(self) -> None:
+        """They look as if they were of this process, but for what is added."""
+        self.sent(colored=False)
+        warned, failed = self.lines()
+        self.assertEqual((warned["level"], warned["message"]), ("warn", "b went"))
+        self.assertEqual((warned["a"], warned["odd"]), ("b", "{1}"))
+        self.assertEqual((warned["worker"], failed["worker"]), (2, 2))
+        self.assertEqual(
+            (failed["level"], failed["message"]), ("fatal", "it went wrong")
+        )
+        self.assertIn("ValueError: broken", failed["error"])
+
+    def test_colored(self) -> None:
+        """On a terminal the traceback is there, too."""
+        self.sent(colored=True)
+        self.assertIn("ValueError: broken", self.stream.getvalue())

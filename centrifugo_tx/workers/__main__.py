@@ -6,6 +6,7 @@ The parent starts it; nobody else does.
 import os
 import signal
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from attrs import define, field
@@ -42,6 +43,7 @@ class Tether(Protocol):
     transport: Any = field(init=False)
 
     _reactor: Any
+    _begin_logging: Callable[..., object] = globalLogBeginner.beginLoggingTo
     code: int = field(default=0, init=False)
     _server: Server | None = field(default=None, init=False)
     _timeout: float = field(default=0.0, init=False)
@@ -62,7 +64,7 @@ class Tether(Protocol):
 
     def _start(self, config: Config) -> None:
         observer = filtered(config.log.level, self._tell)
-        globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
+        self._begin_logging([observer], redirectStandardIO=False)
         self._timeout = config.shutdown.timeout
         try:
             self._server = build(self._reactor, config, shared=True)

@@ -73,6 +73,13 @@ class AllTests(CheckCase):
 class ServerTests(CheckCase):
     """Addresses, engines, endpoints."""
 
+    def test_workers(self) -> None:
+        """Workers are a number that machines have cores, or ``auto``."""
+        for wrong in ("x", "-1", "257", "1.5", "\u0663"):
+            self.assertProblem({"workers": wrong}, "workers: '")
+        for right in (0, 1, "2", 256, "auto"):
+            self.assertFine({"workers": right})
+
     def test_ports(self) -> None:
         """A port is a number that a port can have."""
         self.assertProblem(nested("http_server.port", 70000), "http_server.port: 70000")

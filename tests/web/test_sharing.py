@@ -1,0 +1,104 @@
+"""One port for several sockets, on the loopback interface."""
+
+import socket
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.tcp import Port
+from twisted.trial.unittest import TestCase
+
+from centrifugo_tx.web.sharing import listen_shared, reserve
+from centrifugo_tx.web.site import Endpoints, listen
+
+HOST = "127.0.0.1"
+
+
+class SharingTests(TestCase):
+    """Who may listen where, and who may not."""
+
+    timeout = 10
+
+    def setUp(self) -> None:
+        with socket.socket() as probe:
+            probe.bind((HOST, 0))
+            self.port: int = probe.getsockname()[1]
+
+    def hold(self) -> socket.socket:
+        """Hold the address."""
+        held = reserve(self.port, HOST)
+        self.addCleanup(held.close)
+        return held
+
+    def serve(self, factory: Factory) -> Any:
+        """Listen together with others."""
+        port = listen_shared(reactor, self.port, HOST, factory, 50)
+        self.addCleanup(port.stopListening)
+        return port
+
+    def test_held(self) -> None:
+        """An address that is held answers nobody, and nobody else can hold it."""
+        self.hold()
+        with self.assertRaises(ConnectionRefusedError):
+            socket.create_connection((HOST, self.port))
+        with self.assertRaises(CannotListenError):
+            reserve(self.port, HOST)
+        with self.assertRaises(CannotListenError):
+            reactor.listenTCP(self.port, Factory(), interface=HOST)  # type: ignore[attr-defined]
+
+    def test_taken(self) -> None:
+        """Neither does holding work where somebody listens, sharing or not."""
+        alone: Any = reactor.listenTCP(0, Factory(), interface=HOST)  # type: ignore[attr-defined]
+        self.addCleanup(alone.stopListening)
+        with self.assertRaises(CannotListenError):
+            reserve(alone.getHost().port, HOST)
+        self.serve(Factory())
+        with self.assertRaises(CannotListenError):
+            reserve(self.port, HOST)
+
+    async def test_shared(self) -> None:
+        """Several listen at an address that is held; connections reach them all."""
+        self.hold()
+        met: list[str] = []
+        done: Deferred[None] = Deferred()
+        for name in ("one", "two"):
+            factory = Factory()
+            factory.buildProtocol = lambda _, name=name: self.meet(met, name, done)  # type: ignore[method-assign, misc]
+            self.serve(factory)
+        for _ in range(40):
+            connection = socket.create_connection((HOST, self.port))
+            self.addCleanup(connection.close)
+        await done
+        self.assertEqual(set(met), {"one", "two"})
+
+    def meet(
+        self, met: list[str], name: str, done: "Deferred[None]"
+    ) -> Protocol | None:
+        """Note who has accepted a connection, and refuse it."""
+        met.append(name)
+        if len(met) == 40:
+            done.callback(None)
+        return None
+
+    def test_again(self) -> None:
+        """Connections that have just ended keep nobody from coming back."""
+        held = self.hold()
+        with socket.socket() as worker:
+            for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+                worker.setsockopt(socket.SOL_SOCKET, option, 1)
+            worker.bind((HOST, self.port))
+            worker.listen()
+            with socket.create_connection((HOST, self.port)):
+                accepted, _ = worker.accept()
+                accepted.close()  # first, so that this end has to wait
+        held.close()
+        self.hold()
+
+    def test_as_alone(self) -> None:
+        """A shared port has its transports made by a guard, as any other has."""
+        port: Any = listen(reactor, self.port, HOST, Endpoints(), shared=True)
+        self.addCleanup(port.stopListening)
+        self.assertIsInstance(port, Port)
+        self.assertEqual(port.transport, port.factory.guard._accept)
