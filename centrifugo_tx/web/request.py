@@ -51,8 +51,11 @@ class QuickRequest(Request):  # type: ignore[misc]  # untyped
     def process(self) -> None:
         """Find the handler, and answer with what it says."""
         self.site = self.channel.site
-        if self._received > self.site.body_limit(self._path()):  # HTTP/2
-            self._answer(Answer(413))
+        if self._received > self.site.body_limit(self._path()):
+            if hasattr(self.channel, "refuse"):
+                self.channel.loseConnection()  # it has said so
+            else:  # HTTP/2
+                self._answer(Answer(413))
             return
         handler: StreamHandler | None = self.site.handlers.get(self.path)
         if handler is None:

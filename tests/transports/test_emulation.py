@@ -94,7 +94,8 @@ class StatusTests(EmulationTestCase):
         self.connect()
         chunked = b"c9\r\n%b\r\n0\r\n\r\n" % (b" " * 201)
         found = self.ask("POST", "/emulation", chunked, Transfer_Encoding="chunked")
-        self.assertEqual(found.status, 413)
+        self.assertEqual((found.status, found.rest), (413, b""))
+        self.assertTrue(self.stream.disconnecting)
 
     def test_methods(self) -> None:
         """Methods but POST get 405."""
