@@ -14,6 +14,7 @@ from typing import Any
 from centrifuge import (  # type: ignore[import-untyped]
     Client,
     ClientEventHandler,
+    DeltaType,
     StreamPosition,
     SubscriptionEventHandler,
 )
@@ -21,6 +22,7 @@ from centrifuge.exceptions import (  # type: ignore[import-untyped]
     CentrifugeError,
     ReplyError,
 )
+from centrifuge.filter import FilterNode  # type: ignore[import-untyped]
 
 Order = dict[str, Any]
 
@@ -205,6 +207,8 @@ class Session:
             positioned=order.get("positioned", False),
             recoverable=order.get("recoverable", False),
             join_leave=order.get("join_leave", False),
+            delta=DeltaType.FOSSIL if order.get("delta") else None,
+            tags_filter=FilterNode(order["filter"]) if "filter" in order else None,
         )
         await made.subscribe()
 
