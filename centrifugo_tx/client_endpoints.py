@@ -15,6 +15,8 @@ from .transports.origin import OriginRule
 from .transports.sse import SSE
 from .transports.stream import Turn
 from .transports.streaming import BODY_LIMIT, Streams
+from .transports.uni_http_stream import UniHTTPStream
+from .transports.uni_sse import UniSSE
 from .transports.uni_websocket import UniWebSocketFactory
 from .transports.websocket import WebSocketFactory
 from .web.probes import init
@@ -75,6 +77,12 @@ class ClientEndpoints:
             yield "emulation", self.emulation()
         if config.uni_websocket.enabled:
             yield "uni_websocket", self.uni_websocket()
+        if config.uni_sse.enabled:
+            handler = UniSSE(streams, config.uni_sse)
+            yield "uni_sse", streaming(config.uni_sse, handler)
+        if config.uni_http_stream.enabled:
+            handler = UniHTTPStream(streams, config.uni_http_stream)
+            yield "uni_http_stream", streaming(config.uni_http_stream, handler)
         if config.init.enabled:
             handlers = {path_of(config.init): init(self._gate, self._cors)}
             yield "init", Endpoints(handlers=handlers)

@@ -82,10 +82,12 @@ class PlacementTests(ServiceCase):
 
     def test_clients(self) -> None:
         """Transports that have to be asked for are outside."""
+        names = ["uni_websocket", "uni_sse", "uni_http_stream"]
         placed = self.placed(
-            http_server={"internal_port": "9000"}, uni_websocket={"enabled": True}
+            http_server={"internal_port": "9000"},
+            **{name: {"enabled": True} for name in names},
         )
-        self.assertEqual(placed[("", 8000)], ["websocket", "uni_websocket"])
+        self.assertEqual(placed[("", 8000)], ["websocket", *names])
 
     def test_streams(self) -> None:
         """Who has a stream needs the endpoint for commands beside it."""

@@ -17,8 +17,8 @@ from ..access.namespaces import NamespaceOptions
 from ..access.tokens import TokenOptions, static_keys
 from ..errors import ConfigError
 from ..globs import compile_glob
+from ..transports.uni_streaming import CodeToResponseTransforms
 from .check_channels import check_channel_options
-from .endpoints import CodeToResponseTransforms
 from .model import Config
 from .proxies import ProxyOptions, StatusTransform
 from .values import format_duration

@@ -6,15 +6,10 @@ from .servers import Section
 __all__ = [
     "CodeToDisconnect",
     "CodeToDisconnectTransforms",
-    "CodeToResponse",
-    "CodeToResponseTransforms",
     "DisconnectTarget",
     "EmulationOptions",
     "HTTPStreamOptions",
-    "ResponseTarget",
     "SSEOptions",
-    "UniHTTPStreamOptions",
-    "UniSSEOptions",
     "UniWebSocketSection",
     "WebTransportOptions",
 ]
@@ -44,33 +39,6 @@ class CodeToDisconnectTransforms(Section, frozen=True):
     enabled: bool = False
     """Use the list."""
     transforms: tuple[CodeToDisconnect, ...] = ()
-    """What becomes what."""
-
-
-class ResponseTarget(Section, frozen=True):
-    """The HTTP answer that a connect error becomes."""
-
-    status_code: int = 0
-    """Status of the answer."""
-    body: str = ""
-    """Body of the answer; empty: the text of the error."""
-
-
-class CodeToResponse(Section, frozen=True):
-    """One connect error or disconnect that becomes an HTTP answer."""
-
-    code: int = 0
-    """Code of the error or disconnect."""
-    to: ResponseTarget = ResponseTarget()
-    """What it becomes."""
-
-
-class CodeToResponseTransforms(Section, frozen=True):
-    """Connect errors as HTTP answers; what is not listed becomes status 500."""
-
-    enabled: bool = False
-    """Use the list."""
-    transforms: tuple[CodeToResponse, ...] = ()
     """What becomes what."""
 
 
@@ -125,29 +93,3 @@ class UniWebSocketSection(UniWebSocketOptions, frozen=True, kw_only=True):
     """Accepted for compatibility."""
     write_buffer_size: int = 0
     """Accepted for compatibility."""
-
-
-class UniSSEOptions(Section, frozen=True):
-    """Event streams on which only the server speaks."""
-
-    enabled: bool = False
-    """Serve them."""
-    handler_prefix: str = "/connection/uni_sse"
-    """Their path."""
-    max_request_body_size: int = 65536
-    """Largest body of a request, in bytes."""
-    connect_code_to_http_response: CodeToResponseTransforms = CodeToResponseTransforms()
-    """Connect errors as HTTP answers."""
-
-
-class UniHTTPStreamOptions(Section, frozen=True):
-    """Streaming responses on which only the server speaks."""
-
-    enabled: bool = False
-    """Serve them."""
-    handler_prefix: str = "/connection/uni_http_stream"
-    """Their path."""
-    max_request_body_size: int = 65536
-    """Largest body of a request, in bytes."""
-    connect_code_to_http_response: CodeToResponseTransforms = CodeToResponseTransforms()
-    """Connect errors as HTTP answers."""

@@ -11,6 +11,8 @@ from ..access.tokens import TokenOptions
 from ..api.http import HTTPAPIOptions
 from ..options import Duration
 from ..transports.uni_grpc import UniGRPCOptions
+from ..transports.uni_http_stream import UniHTTPStreamOptions
+from ..transports.uni_sse import UniSSEOptions
 from ..transports.websocket import WebSocketOptions
 from .backends import (
     BrokerOptions,
@@ -26,8 +28,6 @@ from .endpoints import (
     EmulationOptions,
     HTTPStreamOptions,
     SSEOptions,
-    UniHTTPStreamOptions,
-    UniSSEOptions,
     UniWebSocketSection,
     WebTransportOptions,
 )

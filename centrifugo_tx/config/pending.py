@@ -26,7 +26,6 @@ IGNORED = frozenset(
     {
         *("http_server.h2c_external", "http_server.http3.enabled"),
         "webtransport.enabled",
-        *("uni_sse.enabled", "uni_http_stream.enabled"),
         *("grpc_api.enabled", "consumers.*.enabled"),
         *("admin.enabled", "swagger.enabled", "debug.enabled"),
         *("opentelemetry.enabled", "graphite.enabled"),

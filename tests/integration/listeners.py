@@ -71,13 +71,19 @@ class LineStream:
 
     port: int
     request: Any
+    in_url: bool = False
     path = "/connection/uni_http_stream"
     _connection: HTTPConnection = field(init=False)
     response: HTTPResponse = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._connection = HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
-        self._connection.request("POST", self.path, json.dumps(self.request))
+        text = json.dumps(self.request)
+        if self.in_url:
+            path = f"{self.path}?cf_connect={quote(text)}"
+            self._connection.request("GET", path)
+        else:
+            self._connection.request("POST", self.path, text)
         self.response = self._connection.getresponse()
         assert self.response.status == 200, self.response.status
 

@@ -1,19 +1,29 @@
 """Clients that only listen, on every transport, with a server as they meet it."""
 
 import asyncio
+import json
 import re
 import signal
 import socket
+import subprocess
 import time
 from importlib.util import find_spec
 from pathlib import Path
+from shutil import which
 from typing import Any
 from unittest import skipUnless
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from . import server
-from .listeners import CONSUME, Listener, RemoteCall, UniWebSocket
+from .listeners import (
+    CONSUME,
+    EventStream,
+    LineStream,
+    Listener,
+    RemoteCall,
+    UniWebSocket,
+)
 from .server import Server, command, connection_token, shared_server
 
 GRPC = find_spec("grpc") is not None
@@ -42,6 +52,8 @@ _OPTIONS: dict[str, Any] = {
         ]
     },
     "uni_websocket": {"enabled": True},
+    "uni_sse": {"enabled": True},
+    "uni_http_stream": {"enabled": True},
 }
 
 
@@ -248,6 +260,63 @@ class UniWebSocketMessageTests(UniWebSocketTests):
     """Over WebSocket, with the request in the first message."""
 
     in_url = False
+
+
+class UniHTTPStreamTests(ListenerTests, SynchronousTestCase):
+    """Over HTTP streaming."""
+
+    def setUp(self) -> None:
+        self.test = self
+        ListenerTests.setUp(self)
+
+    def listen(self, **request: Any) -> Listener:
+        return LineStream(self.server.port, request)
+
+    def ends_with(self, listener: Listener) -> None:
+        self.assertEqual(listener.end(), b"")
+
+
+class UniSSETests(UniHTTPStreamTests):
+    """Over server-sent events."""
+
+    def listen(self, **request: Any) -> Listener:
+        return EventStream(self.server.port, request)
+
+
+class UniSSEInURLTests(UniHTTPStreamTests):
+    """Over server-sent events, with the request in the URL, as browsers do it."""
+
+    def listen(self, **request: Any) -> Listener:
+        return EventStream(self.server.port, request, in_url=True)
+
+
+@skipUnless(which("curl"), "curl is not installed")
+class CurlTests(SynchronousTestCase):
+    """What curl makes of the streams."""
+
+    def setUp(self) -> None:
+        self.server = started("uni")
+
+    def curl(self, *arguments: str) -> str:
+        """Return what curl prints in half a second of a stream."""
+        command = ["curl", "-sNi", "--max-time", "0.5", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        return done.stdout
+
+    def test_stream(self) -> None:
+        """Head and first push come at once."""
+        url = f"http://127.0.0.1:{self.server.port}/connection/uni_http_stream"
+        head, _, body = self.curl("-d", "{}", url).partition("\n\n")
+        self.assertIn("200 OK", head.split("\n")[0])
+        self.assertIn("connect", json.loads(body.splitlines()[0]))
+
+    def test_events(self) -> None:
+        """So they do as events."""
+        url = f"http://127.0.0.1:{self.server.port}/connection/uni_sse"
+        head, _, body = self.curl(url).partition("\n\n")
+        self.assertIn("text/event-stream", head)
+        event = body.strip().removeprefix("data: ")
+        self.assertIn("connect", json.loads(event))
 
 
 @skipUnless(GRPC, "grpcio is not installed")
