@@ -6,6 +6,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from twisted.web.http_headers import Headers
 from twisted.web.server import Request
 
 from ..options import Answer
@@ -18,6 +19,8 @@ Handler = Callable[[Any], "Answer | Deferred[Answer]"]
 #: Likewise; None: it answers by itself, bit by bit, with a request of Twisted Web.
 StreamHandler = Callable[[Any], "Answer | Deferred[Answer | None] | None"]
 
+_NO_HEADERS = Headers()
+_NO_COOKIES: dict[bytes, bytes] = {}
 _NOT_FOUND = Answer(404, b"404 page not found\n", "text/plain; charset=utf-8")
 FAILED = Answer(500, b"Internal Server Error\n", "text/plain; charset=utf-8")
 
@@ -30,6 +33,7 @@ class QuickRequest(Request):  # type: ignore[misc]  # untyped
     """
 
     startedWriting: Any
+    content: Any
     _log = Logger()
     _received = 0
 
@@ -73,6 +77,13 @@ class QuickRequest(Request):  # type: ignore[misc]  # untyped
                 answer.addCallback(self._answer).addErrback(self._fail)
             else:
                 self._answer(answer)
+
+    def slim(self) -> None:
+        """Drop what only the beginning of a long answer needs; nothing is logged."""
+        self.content.close()
+        self.content = self.args = None
+        self.requestHeaders = self.responseHeaders = _NO_HEADERS
+        self.received_cookies = _NO_COOKIES
 
     def _fail(self, failure: Failure) -> None:
         self._log.failure("{path} failed", failure, path=self._path())

@@ -4,6 +4,8 @@ import json
 from typing import Any
 
 from attrs import define
+from twisted.internet.error import ConnectionDone
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from centrifugo_tx.metrics import Counter
@@ -98,6 +100,7 @@ class StreamTestCase(SynchronousTestCase):
         self.stream = Stream()
         self.protocol = self.site.buildProtocol(None)
         self.protocol.makeConnection(self.stream)
+        self.addCleanup(self.protocol.connectionLost, Failure(ConnectionDone()))
 
     def ask(self, method: str, *arguments: Any, **headers: str) -> Answered:
         """Send a request; return what comes in this turn and the next."""

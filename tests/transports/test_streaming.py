@@ -108,6 +108,16 @@ class HeadTests(StreamingTestCase):
         self.assertEqual(found.status, 200)
         self.assertNotIn("Access-Control-Allow-Origin", found.headers)
 
+    def test_slim(self) -> None:
+        """What only the beginning needs is not kept until the end."""
+        self.begin(Cookie="a=b")
+        (asked,) = self.protocol.requests
+        self.assertIsNone(asked.content)
+        self.assertIsNone(asked.args)
+        for headers in (asked.requestHeaders, asked.responseHeaders):
+            self.assertEqual(list(headers.getAllRawHeaders()), [])
+        self.assertEqual(asked.received_cookies, {})
+
     def test_no_timeout(self) -> None:
         """The time for a request does not run while it is answered."""
         self.begin()
