@@ -1,6 +1,7 @@
 """The composition root: the only place that wires the floors together."""
 
 import socket
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
 
@@ -40,12 +41,17 @@ __all__ = ["Server", "build", "make_service", "token_verifier"]
 
 #: Host and port.
 Address = tuple[str, int]
+#: Writes down what was counted.
+Exposition = Callable[[], "bytes | Deferred[bytes]"]
+#: Returns what writes down what all processes have counted, by what does for this one.
+Gather = Callable[[Callable[[], bytes]], Exposition]
 
 
-def build(reactor: Any, config: Config, shared: bool = False) -> "Server":
+def build(reactor: Any, config: Config, gather: Gather | None = None) -> "Server":
     """Make the server that *config* describes; it runs when it is started.
 
-    :param shared: other processes listen on the same ports.
+    :param gather: other processes listen on the same ports; how to know what they
+        have counted.
     """
     counts = Metrics()
     node = Node(
@@ -55,7 +61,8 @@ def build(reactor: Any, config: Config, shared: bool = False) -> "Server":
         node_options(config),
         counts,
     )
-    server = Server(reactor, config, node, endpoints(reactor, config, node), shared)
+    placed = endpoints(reactor, config, node, gather)
+    server = Server(reactor, config, node, placed, gather is not None)
     freezer = Freezer(reactor, lambda: node.hub.num_clients)
     MultiService.addService(server, freezer)
     return server
@@ -271,7 +278,7 @@ def addresses(config: Config) -> tuple[Address, Address]:
 
 
 def endpoints(
-    reactor: Any, config: Config, node: Node
+    reactor: Any, config: Config, node: Node, gather: Gather | None = None
 ) -> "dict[Address, tuple[Endpoints, list[str]]]":
     """Return what is served where, with the names of it (configuration, 4.1)."""
     outside, inside = addresses(config)
@@ -290,7 +297,8 @@ def endpoints(
         place(where, "api", Endpoints(handlers=handlers))
     if config.prometheus.enabled:
         path = config.prometheus.handler_prefix.encode()
-        handler = metrics(exposition(node))
+        own = exposition(node)
+        handler = metrics(own if gather is None else gather(own))
         place(inside, "prometheus", Endpoints(handlers={path: handler}))
     if config.health.enabled:
         path = config.health.handler_prefix.encode()

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+from twisted.internet.defer import Deferred
+
 from ..options import Answer
 from ..transports.admission import Gate
 from ..transports.cors import CORS
@@ -19,13 +21,16 @@ def health(request: Any) -> Answer:
     return _WELL
 
 
-def metrics(exposition: Callable[[], bytes]) -> Callable[[Any], Answer]:
+def metrics(exposition: "Callable[[], bytes | Deferred[bytes]]") -> Handler:
     """Return a handler that shows what *exposition* writes down."""
 
-    def handler(request: Any) -> Answer:
+    def handler(request: Any) -> "Answer | Deferred[Answer]":
         if request.method not in (b"GET", b"HEAD"):
             return Answer(405)
-        return Answer(200, exposition(), CONTENT_TYPE)
+        text = exposition()
+        if isinstance(text, Deferred):
+            return text.addCallback(lambda whole: Answer(200, whole, CONTENT_TYPE))
+        return Answer(200, text, CONTENT_TYPE)
 
     return handler
 

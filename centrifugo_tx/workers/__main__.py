@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from attrs import define, field
-from twisted.internet.defer import maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Protocol
 from twisted.logger import LogEvent, Logger, globalLogBeginner
@@ -19,15 +19,20 @@ from zope.interface import implementer
 
 from ..config.model import Config
 from ..logs import filtered, to_record
-from ..service import Server, build
+from ..service import Exposition, Server, build
 from .messages import (
     REPORTS,
+    Collected,
     Failed,
+    Gathered,
     Line,
     Lines,
+    Order,
     Ready,
+    Reload,
     Report,
     Start,
+    Wanted,
     encode,
     order_of,
 )
@@ -49,6 +54,8 @@ class Tether(Protocol):
     _timeout: float = field(default=0.0, init=False)
     _ending: bool = field(default=False, init=False)
     _ended: bool = field(default=False, init=False)
+    _exposition: Callable[[], bytes] = field(default=bytes, init=False)
+    _waiting: "list[Deferred[bytes]]" = field(factory=list, init=False)
     _lost: bool = field(default=False, init=False)
     _lines: Lines = field(factory=Lines, init=False)
     _log = Logger()
@@ -56,23 +63,41 @@ class Tether(Protocol):
     def dataReceived(self, data: bytes) -> None:
         """Do what the parent wants."""
         for line in self._lines.feed(data):
-            order = order_of(line)
-            if isinstance(order, Start):
-                self._start(order.config)
-            else:
-                self._reload(order.config)
+            self._obey(order_of(line))
+
+    def _obey(self, order: Order) -> None:
+        if isinstance(order, Start):
+            self._start(order.config)
+        elif isinstance(order, Reload):
+            self._reload(order.config)
+        elif isinstance(order, Gathered):
+            waiting, self._waiting = self._waiting, []
+            for deferred in waiting:
+                deferred.callback(order.text.encode())
+        else:
+            self._report(Collected(self._exposition().decode()))
 
     def _start(self, config: Config) -> None:
         observer = filtered(config.log.level, self._tell)
         self._begin_logging([observer], redirectStandardIO=False)
         self._timeout = config.shutdown.timeout
         try:
-            self._server = build(self._reactor, config, shared=True)
+            self._server = build(self._reactor, config, self._gathering)
         except Exception:
             self._failed(Failure())
             return
         self._server.startService()
         self._server.started.addCallbacks(lambda _: self._report(Ready()), self._failed)
+
+    def _gathering(self, exposition: Callable[[], bytes]) -> Exposition:
+        self._exposition = exposition
+        return self._gather
+
+    def _gather(self) -> "Deferred[bytes]":
+        self._report(Wanted())
+        gathered: Deferred[bytes] = Deferred()
+        self._waiting.append(gathered)
+        return gathered
 
     def _failed(self, failure: Failure) -> None:
         self._report(Failed(failure.getErrorMessage()))

