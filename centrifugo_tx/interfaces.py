@@ -61,8 +61,8 @@ __all__ = [
 class ITransport(Interface):
     """Where a client's frames go."""
 
-    wire: Wire = Attribute("The bytes this connection speaks; fixed once it opened.")
-    info: TransportInfo = Attribute("How the client came.")
+    wire: Wire = Attribute("The bytes this connection speaks; fixed once it spoke.")
+    info: TransportInfo = Attribute("How the client came; fixed with the wire.")
 
     def write(frame: bytes) -> None:
         """Send one prebuilt frame, at the latest when the reactor's turn ends.

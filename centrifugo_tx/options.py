@@ -77,7 +77,8 @@ class TransportInfo(Value, frozen=True):
     ``name`` is the field's name for it (``websocket``, ``uni_sse``, …), ``headers``
     those request headers that somebody asked to keep, lower-case.  ``emulated``:
     commands arrive by other requests, so the client needs a session.  ``pings``:
-    the protocol's own pings are wanted.
+    the protocol's own pings are wanted.  ``version``: that of the client protocol,
+    0 while it is not known.
     """
 
     name: str = "websocket"
@@ -86,6 +87,7 @@ class TransportInfo(Value, frozen=True):
     emulated: bool = False
     pings: bool = True
     headers: Mapping[str, tuple[str, ...]] = {}
+    version: int = 0
 
 
 class Answer(Value, frozen=True):

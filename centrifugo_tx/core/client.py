@@ -27,6 +27,7 @@ from ..protocol.codes import (
     INAPPROPRIATE_PROTOCOL,
     INTERNAL,
     MALFORMED,
+    METHOD_NOT_FOUND,
     SERVER_ERROR,
     Disconnect,
     Error,
@@ -135,6 +136,11 @@ class Client:
     def refused(self) -> bool:
         """Whether its connect failed."""
         return self.state is State.REFUSED
+
+    @property
+    def speaks_v1(self) -> bool:
+        """Whether it is of the first version of the protocol, which differs (v1, 5)."""
+        return self.transport.wire.version == 1
 
     # --- What a policy may ask -------------------------------------------------
 
@@ -245,6 +251,11 @@ class Client:
                     self._handle(command.id, name, handler, request, size)
                     return
                 break
+        else:
+            if self.speaks_v1 and self.state is State.CONNECTED:
+                self.node.counts.error("unknown", METHOD_NOT_FOUND)
+                self.reply(Reply(id=command.id, error=METHOD_NOT_FOUND), "unknown")
+                return
         self.close(MALFORMED)
 
     def _handle(

@@ -23,6 +23,7 @@ from ..protocol.codes import (
     INSUFFICIENT_STATE,
     LIMIT_EXCEEDED,
     MALFORMED,
+    NOT_SERVED,
     PERMISSION_DENIED,
 )
 from ..protocol.messages import (
@@ -32,6 +33,7 @@ from ..protocol.messages import (
     HistoryRequest,
     HistoryResult,
     PingRequest,
+    PingResult,
     PresenceRequest,
     PresenceResult,
     PresenceStatsRequest,
@@ -165,9 +167,11 @@ def _known(request: ConnectRequest, name: str) -> SubscribeRequest:
     )
 
 
-async def ping(client: "Client", request: PingRequest) -> None:
-    """Refuse: in protocol v2 it is the server that pings (3.1)."""
-    raise DisconnectClient(MALFORMED)
+async def ping(client: "Client", request: PingRequest) -> PingResult:
+    """Answer in protocol v1; in v2 it is the server that pings (3.1)."""
+    if not client.speaks_v1:
+        raise DisconnectClient(MALFORMED)
+    return PingResult()
 
 
 async def subscribe(
@@ -263,8 +267,15 @@ async def rpc(client: "Client", request: RPCRequest) -> RPCResult:
 
 
 async def send(client: "Client", request: SendRequest) -> None:
-    """Hand a message to the application."""
-    client.node.policy.message(client, request.data)
+    """Hand a message to the application.
+
+    In protocol v1 nobody is told when there is none (v1, 5).
+    """
+    try:
+        client.node.policy.message(client, request.data)
+    except DisconnectClient as error:
+        if not client.speaks_v1 or error.disconnect is not NOT_SERVED:
+            raise
 
 
 async def refresh(client: "Client", request: RefreshRequest) -> RefreshResult:

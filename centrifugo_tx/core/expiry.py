@@ -137,7 +137,8 @@ def _subscription_due(subscription: "Subscription") -> None:
 
 
 def _end(subscription: "Subscription") -> None:
-    if subscription.server_side:
-        subscription.client.close(SUBSCRIPTION_EXPIRED)
+    client = subscription.client
+    if subscription.server_side or client.speaks_v1:
+        client.close(SUBSCRIPTION_EXPIRED)
     else:
-        subscription.client.drop(subscription, SUBSCRIPTION_OVER)
+        client.drop(subscription, SUBSCRIPTION_OVER)

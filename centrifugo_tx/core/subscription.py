@@ -325,8 +325,8 @@ class Subscription:
             node.publish_leave(self.name, self.info)
 
     def lose_place(self) -> None:
-        """Tell the client that it missed something (7.4)."""
-        if self.server_side:
+        """Tell the client that it missed something (7.4; v1, 5)."""
+        if self.server_side or self.client.speaks_v1:
             self.client.close(INSUFFICIENT_STATE)
         else:
             self.client.drop(self, LOST_POSITION)

@@ -84,6 +84,19 @@ class Disconnect(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         """Whether an official SDK comes back after this (client protocol, 5.2)."""
         return not (3500 <= self.code <= 3999 or 4500 <= self.code <= 4999)
 
+    def in_v1(self, limit: int) -> str:
+        """Return the reason as protocol v1 wants it: JSON (v1, 6).
+
+        :param limit: bytes that it may have; a longer reason is cut.
+        """
+        said = msgspec.json.encode
+        reason = self.reason
+        while True:
+            form = said({"reason": reason, "reconnect": self.reconnect})
+            if len(form) <= limit or not reason:
+                return form.decode()
+            reason = reason[: -max(1, (len(form) - limit) // 6)]
+
 
 class Unsubscribe(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Why the server ends a subscription; also the push that says so."""

@@ -4,9 +4,11 @@ A delta is text as far as its target is: no insert begins or ends inside a chara
 of UTF-8.
 """
 
+import re
 from collections.abc import Iterator
 from itertools import islice
 from struct import unpack
+from typing import Literal
 
 from attrs import define, field
 
@@ -25,6 +27,10 @@ _NEAR, _REACH = 8, 32
 _BLOCK, _LONG = 16, 32
 #: How many common parts are looked for.
 _MOST = 400
+
+#: How much is compared at once, and the runs of zeros where it is alike.
+_WINDOW = 1024
+_ALIKE = re.compile(rb"\0{8,}")
 
 #: A part of the target that the base has, too: where in the target, where in the
 #: base, how long.
@@ -110,8 +116,9 @@ def _matches(base: bytes, target: bytes) -> Iterator[Match]:
 class _Search:
     """Finds common parts between the first and the last change.
 
-    What was changed in its place goes on near by, what was moved is found by an
-    index of the base.  Where nothing is found, the steps become longer.
+    What was changed in its place goes on beside it, at the same distance; what was
+    moved a little is found near by, what was moved far by an index of the base.
+    Where nothing is found, the steps become longer.
     """
 
     base: bytes
@@ -126,27 +133,59 @@ class _Search:
         self._hope = min(2 + len(self.target) // 512, _BLOCK)
 
     def matches(self, place: int) -> Iterator[Match]:
-        """Find common parts from *place* on."""
+        """Find common parts from *place* on, which is the same in both."""
+        at = place
+        while True:
+            for match in self._beside(place, at):
+                better = self._better(match, place)
+                yield better or match
+                place, at = _ends(better or match)
+                if better:
+                    break
+            else:
+                found = self._near(place, at)
+                if found is None:
+                    return
+                found = self._better(found, place) or found
+                yield found
+                place, at = _ends(found)
+
+    def _beside(self, place: int, at: int) -> Iterator[Match]:
+        """Find what is alike at the same distance, as long as the gaps are small."""
         base, target, stop = self.base, self.target, self.stop
-        near = floor = place
-        misses = 0
-        while place + _NEAR <= stop:
-            beside = near + place - floor
-            low, high = max(near, beside - _REACH), beside + _REACH
-            at = base.find(target[place : place + _NEAR], low, high)
-            if at < 0 and misses >= _BLOCK:
-                at = self._known().get(target[place : place + _BLOCK], -1)
-            if at < 0:
-                misses += 1
-                place += 1 + misses // _BLOCK
-                continue
-            match = self._extended(place, at, floor)
-            if match[2] < _LONG and self._hope > 0:
-                match = self._anywhere(place, floor) or match
-            yield match
-            place = floor = match[0] + match[2]
-            near = match[1] + match[2]
-            misses = 0
+        while True:
+            size = min(_WINDOW, stop - place, len(base) - at)
+            if size < _NEAR:
+                return
+            one = int.from_bytes(base[at : at + size], "little")
+            other = int.from_bytes(target[place : place + size], "little")
+            end = 0
+            for run in _ALIKE.finditer((one ^ other).to_bytes(size, "little")):
+                start, before, end = run.start(), end, run.end()
+                if start - before > _REACH:
+                    return
+                if end == size:
+                    limit = min(stop - place, len(base) - at) - end
+                    end += _alike(base, at + end, target, place + end, limit)
+                yield place + start, at + start, end - start
+            if not end:
+                return
+            place, at = place + end, at + end
+
+    def _near(self, place: int, at: int) -> Match | None:
+        """Find the next common part, wherever it begins."""
+        find, target, floor, misses = self.base.find, self.target, place, 0
+        while place + _NEAR <= self.stop:
+            beside = at + place - floor
+            low = beside - _REACH if place - floor > _REACH else at
+            found = find(target[place : place + _NEAR], low, beside + _REACH)
+            if found < 0 and misses >= _BLOCK:
+                found = self._known().get(target[place : place + _BLOCK], -1)
+            if found >= 0:
+                return self._extended(place, found, floor)
+            misses += 1
+            place += 1 + misses // _BLOCK
+        return None
 
     def _extended(self, place: int, at: int, floor: int) -> Match:
         """Return what is alike around *place* and *at*."""
@@ -156,15 +195,18 @@ class _Search:
         limit = min(len(base) - at, self.stop - place)
         return place, at, _alike(base, at, target, place, limit)
 
-    def _anywhere(self, place: int, floor: int) -> Match | None:
-        """Return what the index knows of the next bytes, if it is long."""
+    def _better(self, match: Match, floor: int) -> Match | None:
+        """Return what the index knows instead of a short match, if it is long."""
+        place, _, count = match
+        if count >= _LONG or self._hope <= 0:
+            return None
         known = self._known()
         for start in range(place, min(place + _LONG, self.stop - _BLOCK)):
             at = known.get(self.target[start : start + _BLOCK], -1)
             if at >= 0:
-                match = self._extended(start, at, floor)
-                if match[2] >= _LONG:
-                    return match
+                found = self._extended(start, at, floor)
+                if found[2] >= _LONG:
+                    return found
         self._hope -= 1
         return None
 
@@ -176,35 +218,41 @@ class _Search:
         return self._index
 
 
+def _ends(match: Match) -> tuple[int, int]:
+    """Return where *match* ends, in the target and in the base."""
+    return match[0] + match[2], match[1] + match[2]
+
+
 def _alike(base: bytes, at: int, target: bytes, place: int, limit: int) -> int:
     """Return how many bytes are the same from here on, at most *limit*."""
-    known, size = 0, 32
-    while size < limit and base[at : at + size] == target[place : place + size]:
-        known, size = size, size * 4
-    size = min(size, limit)
-    while known < size:
-        middle = (known + size + 1) // 2
-        if base[at + known : at + middle] == target[place + known : place + middle]:
-            known = middle
-        else:
-            size = middle - 1
+    known, size = 0, 64
+    while known < limit:
+        size = min(size, limit - known)
+        one = base[at + known : at + known + size]
+        other = target[place + known : place + known + size]
+        if one != other:
+            return known + _first_difference(one, other, "little")
+        known, size = known + size, size * 4
     return known
 
 
 def _alike_at_end(base: bytes, target: bytes, limit: int) -> int:
     """Return how many bytes are the same at the end, at most *limit*."""
-    known, size = 0, limit
-    base_end, end = len(base), len(target)
-    while known < size:
-        middle = (known + size + 1) // 2
-        if (
-            base[base_end - middle : base_end - known]
-            == target[end - middle : end - known]
-        ):
-            known = middle
-        else:
-            size = middle - 1
+    known, size = 0, 64
+    while known < limit:
+        size = min(size, limit - known)
+        one = base[len(base) - known - size : len(base) - known]
+        other = target[len(target) - known - size : len(target) - known]
+        if one != other:
+            return known + _first_difference(one, other, "big")
+        known, size = known + size, size * 4
     return known
+
+
+def _first_difference(one: bytes, other: bytes, order: Literal["little", "big"]) -> int:
+    """Return how many bytes before the first different one, seen from low to high."""
+    different = int.from_bytes(one, order) ^ int.from_bytes(other, order)
+    return (different & -different).bit_length() - 1 >> 3
 
 
 def _continuations(target: bytes) -> set[int]:
@@ -225,6 +273,8 @@ def _number(value: int) -> bytes:
     """Return *value* in base 64, without leading zeros."""
     if value < 64:
         return _DIGITS[value : value + 1]
+    if value < 4096:
+        return bytes((_DIGITS[value >> 6], _DIGITS[value & 63]))
     digits = bytearray()
     while value:
         digits.append(_DIGITS[value & 63])

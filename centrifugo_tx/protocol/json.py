@@ -1,32 +1,33 @@
 """Protocol v2 in JSON (client protocol, 2.1 and 2.2)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from .contents import payloads_of_push, payloads_of_reply
 from .errors import DecodeError, EncodeError
 from .leniency import MAX_DEPTH, as_read, mended, too_deep
 from .messages import (
     EMPTY,
-    ClientInfo,
     Command,
     ConnectRequest,
     EmulationRequest,
-    Publication,
     Push,
     Raw,
     Reply,
-    SubscribeResult,
 )
 
 __all__ = [
+    "check",
     "decode_commands",
     "decode_connect",
     "decode_emulation",
+    "encode",
     "encode_bare_push",
     "encode_push",
     "encode_reply",
     "is_json",
+    "oversized",
     "quote",
     "unquote",
 ]
@@ -64,27 +65,30 @@ def _command(line: bytes, before: Sequence[Command]) -> Command:
     if line == b"{}":
         return _PONG
     try:
-        _check(line)
+        check(line)
         try:
             command = _decode(line)
         except (ValueError, RecursionError):
             command = _decode(as_read(line))
-        if _oversized(command):
+        if oversized(command):
             raise ValueError("a position is more than 64 bits")
     except (ValueError, RecursionError) as error:
         raise DecodeError(f"malformed command: {error}", tuple(before)) from None
     return command
 
 
-def _check(text: bytes) -> None:
-    """Look for what the decoder does not see in payloads."""
+def check(text: bytes) -> None:
+    """Look for what the decoder does not see in payloads.
+
+    :raises ValueError: that is there.
+    """
     if not text.isascii():
         text.decode()
     if len(text) > MAX_DEPTH and too_deep(text):
         raise ValueError(f"nests more than {MAX_DEPTH} deep")
 
 
-def _oversized(command: Command) -> bool:
+def oversized(command: Command) -> bool:
     """Whether a number in *command* does not fit an uint64."""
     if command.subscribe is not None:
         return command.subscribe.offset > _MAX_UINT64
@@ -111,7 +115,7 @@ def decode_connect(data: bytes) -> ConnectRequest:
     if data.strip() == b"null":
         return ConnectRequest()
     try:
-        _check(data)
+        check(data)
         try:
             request = _decode_connect(data)
         except (ValueError, RecursionError):
@@ -131,7 +135,7 @@ def decode_emulation(data: bytes) -> EmulationRequest:
     if data.strip() == b"null":
         return EmulationRequest()
     try:
-        _check(data)
+        check(data)
         try:
             return _decode_emulation(data)
         except (ValueError, RecursionError):
@@ -188,9 +192,7 @@ def encode_reply(reply: Reply) -> bytes:
 
     :raises EncodeError: a payload is no JSON.
     """
-    for payload in _payloads_of_reply(reply):
-        _fit(payload)
-    return _one_line(_encode(reply))
+    return encode(reply, payloads_of_reply(reply))
 
 
 def encode_push(push: Push) -> bytes:
@@ -198,9 +200,7 @@ def encode_push(push: Push) -> bytes:
 
     :raises EncodeError: a payload is no JSON.
     """
-    for payload in _payloads_of_push(push):
-        _fit(payload)
-    return _one_line(_encode(Reply(push=push)))
+    return encode(Reply(push=push), payloads_of_push(push))
 
 
 def encode_bare_push(push: Push) -> bytes:
@@ -208,9 +208,18 @@ def encode_bare_push(push: Push) -> bytes:
 
     :raises EncodeError: a payload is no JSON.
     """
-    for payload in _payloads_of_push(push):
+    return encode(push, payloads_of_push(push))
+
+
+def encode(message: msgspec.Struct, payloads: Iterable[Raw]) -> bytes:
+    """Encode *message* as one line.
+
+    :param payloads: those in it.
+    :raises EncodeError: one of them is no JSON.
+    """
+    for payload in payloads:
         _fit(payload)
-    return _one_line(_encode(push))
+    return _one_line(_encode(message))
 
 
 def _fit(payload: bytes | Raw) -> None:
@@ -231,56 +240,3 @@ def _one_line(encoded: bytes) -> bytes:
     if not (encoded.isascii() or _is_utf8(encoded)):
         raise EncodeError("a payload is no UTF-8")
     return encoded.replace(b"\n", b"") if b"\n" in encoded else encoded
-
-
-def _payloads_of_push(push: Push) -> Iterator[Raw]:
-    if push.pub is not None:
-        yield from _payloads_of_publication(push.pub)
-    elif push.join is not None:
-        yield from _payloads_of_info(push.join.info)
-    elif push.leave is not None:
-        yield from _payloads_of_info(push.leave.info)
-    elif push.message is not None:
-        yield push.message.data
-    elif push.subscribe is not None:
-        yield push.subscribe.data
-    elif push.connect is not None:
-        yield push.connect.data
-        for result in push.connect.subs.values():
-            yield from _payloads_of_subscribe(result)
-
-
-def _payloads_of_reply(reply: Reply) -> Iterator[Raw]:
-    if reply.push is not None:
-        yield from _payloads_of_push(reply.push)
-    elif reply.connect is not None:
-        yield reply.connect.data
-        for result in reply.connect.subs.values():
-            yield from _payloads_of_subscribe(result)
-    elif reply.subscribe is not None:
-        yield from _payloads_of_subscribe(reply.subscribe)
-    elif reply.presence is not None:
-        for info in reply.presence.presence.values():
-            yield from _payloads_of_info(info)
-    elif reply.history is not None:
-        for publication in reply.history.publications:
-            yield from _payloads_of_publication(publication)
-    elif reply.rpc is not None:
-        yield reply.rpc.data
-
-
-def _payloads_of_subscribe(result: SubscribeResult) -> Iterator[Raw]:
-    yield result.data
-    for publication in (*result.publications, *result.state):
-        yield from _payloads_of_publication(publication)
-
-
-def _payloads_of_publication(publication: Publication) -> Iterator[Raw]:
-    yield publication.data
-    if publication.info is not None:
-        yield from _payloads_of_info(publication.info)
-
-
-def _payloads_of_info(info: ClientInfo) -> Iterator[Raw]:
-    yield info.conn_info
-    yield info.chan_info

@@ -6,7 +6,7 @@ from typing import Any
 
 from attrs import define
 
-from . import binary, json
+from . import binary, json, v1
 from .frames import (
     Deflate,
     Frame,
@@ -30,7 +30,9 @@ __all__ = [
     "uni_websocket",
     "uni_websocket_lines",
     "websocket_json",
+    "websocket_json_v1",
     "websocket_protobuf",
+    "websocket_protobuf_v1",
 ]
 
 
@@ -188,5 +190,59 @@ def uni_grpc() -> Wire:
         reply=_never,
         push=binary.encode_bare_push,
         ping=b"",
+        quote=Raw,
+    )
+
+
+@cache
+def websocket_json_v1(
+    deflate_level: int = 0,
+    deflate_min_size: int = 0,
+    window_bits: int = 12,
+    seqgen: bool = False,
+    whole_history: bool = False,
+) -> Wire:
+    """Return the wire of a JSON WebSocket in protocol v1.
+
+    :param seqgen: positions are ``seq`` and ``gen`` (client protocol v1, 4).
+    :param whole_history: what is asked without limit is all there is (5).
+    """
+    deflate = deflate_level, deflate_min_size, window_bits
+    frame, dialect = _frame(text_frame, deflate), v1.Dialect(seqgen)
+    return Wire(
+        transport="websocket",
+        protocol="json",
+        version=1,
+        commands=lambda data: v1.json.decode_commands(data, whole_history),
+        reply=lambda reply: frame(v1.json.encode_reply(reply, dialect)),
+        push=lambda push: frame(v1.json.encode_push(push, dialect)),
+        ping=b"",  # frames of the WebSocket are its pings
+        quote=json.quote,
+    )
+
+
+@cache
+def websocket_protobuf_v1(
+    deflate_level: int = 0,
+    deflate_min_size: int = 0,
+    window_bits: int = 12,
+    seqgen: bool = False,
+    whole_history: bool = False,
+) -> Wire:
+    """Return the wire of a Protobuf WebSocket in protocol v1.
+
+    :param seqgen: positions are ``seq`` and ``gen`` (client protocol v1, 4).
+    :param whole_history: what is asked without limit is all there is (5).
+    """
+    deflate = deflate_level, deflate_min_size, window_bits
+    frame, dialect = _frame(binary_frame, deflate), v1.Dialect(seqgen)
+    return Wire(
+        transport="websocket",
+        protocol="protobuf",
+        version=1,
+        commands=lambda data: v1.binary.decode_commands(data, whole_history),
+        reply=lambda reply: frame(delimited(v1.binary.encode_reply(reply, dialect))),
+        push=lambda push: frame(delimited(v1.binary.encode_push(push, dialect))),
+        ping=b"",  # frames of the WebSocket are its pings
         quote=Raw,
     )

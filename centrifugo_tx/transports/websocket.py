@@ -10,10 +10,18 @@ from autobahn.websocket.types import ConnectionDeny
 from zope.interface import implementer
 
 from ..core import Client, Node
+from ..core.client import State
 from ..interfaces import ITransport
 from ..options import Duration, TransportInfo
 from ..protocol.codes import CONNECTION_CLOSED, SLOW, WRITE_ERROR, Disconnect
-from ..protocol.wire import Wire, websocket_json, websocket_protobuf
+from ..protocol.v1 import version_of
+from ..protocol.wire import (
+    Wire,
+    websocket_json,
+    websocket_json_v1,
+    websocket_protobuf,
+    websocket_protobuf_v1,
+)
 from .admission import Gate
 from .compression import accept, usable
 from .frame_pings import FramePings
@@ -40,6 +48,13 @@ WIRES: dict[Encoding, Callable[..., Wire]] = {
     "json": websocket_json,
     "protobuf": websocket_protobuf,
 }
+OLD_WIRES: dict[Encoding, Callable[..., Wire]] = {
+    "json": websocket_json_v1,
+    "protobuf": websocket_protobuf_v1,
+}
+
+#: How a request says which version of the protocol it is for (client protocol v1, 8).
+VERSIONS = {"v1": 1, "v2": 2}
 
 
 class WebSocketOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +76,12 @@ class WebSocketOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of the largest message a client may send."""
     decompressed_message_size_limit: int = 0
     """The same after decompression; 0: ten times ``message_size_limit``."""
+    v1_positions: Literal["offset", "seqgen"] = "offset"
+    """How clients of protocol v1 are told positions: ``seqgen`` is what centrifuge-js
+    before 2.6 understands, ``offset`` what all others expect."""
+    v1_whole_history: bool = False
+    """Answer a history request of protocol v1 without ``limit`` and ``since`` with all
+    publications, as Centrifugo v2 did."""
 
 
 #: Nobody would read a close frame, or a push, with these codes.
@@ -148,12 +169,29 @@ class ClientProtocol(LeanProtocol):
         stream.open()
         self.client = factory.node.connect(stream)
         if not info.pings:
-            self._pings = FramePings(factory.node, self)
-            self._pings.start()
+            self._ping_by_frames()
+
+    def _ping_by_frames(self) -> None:
+        self._pings = FramePings(self.factory.node, self)
+        self._pings.start()
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         """Hand a message to the client."""
-        self.client.receive(payload)
+        client = self.client
+        if client.state is State.NEW:
+            self._choose_version(client, payload)
+        client.receive(payload)
+
+    def _choose_version(self, client: Client, payload: bytes) -> None:
+        """Speak as the client does, which shows in its first message."""
+        stream: WebSocketTransport = client.transport  # type: ignore[assignment]
+        info = stream.info
+        if (info.version or version_of(payload, info.protocol)) == 1:
+            stream.wire = self.factory.old_wire(self, info)
+            # Application pings would be pushes to these clients.
+            stream.info = msgspec.structs.replace(info, version=1, pings=False)
+            if self._pings is None:
+                self._ping_by_frames()
 
     def onPong(self, payload: bytes) -> None:
         """Take note of it, if somebody waits."""
@@ -176,7 +214,11 @@ class ClientProtocol(LeanProtocol):
     def leave(self, disconnect: Disconnect) -> None:
         """Close with a code and a reason."""
         self.transport.resumeProducing()  # to see the answer
-        reason = encode_truncate(disconnect.reason, REASON_LIMIT)
+        client = self.__dict__.get("client")
+        if client is not None and client.speaks_v1:
+            reason = disconnect.in_v1(REASON_LIMIT).encode()
+        else:
+            reason = encode_truncate(disconnect.reason, REASON_LIMIT)
         self.sendCloseFrame(disconnect.code & 0xFFFF, reason)
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
@@ -232,12 +274,20 @@ class WebSocketFactory(LeanFactory):
         encoding: Encoding = SUBPROTOCOLS.get(subprotocol or "", "json")
         if "protobuf" in asked:
             encoding = "protobuf"
+        versions = params.get("cf_protocol_version", ())
+        version = VERSIONS.get(versions[0]) if versions else 0
+        if version is None:
+            raise ConnectionDeny(400, "no such version of the protocol")
         own_pings = "true" in params.get("cf_ws_frame_ping_pong", ())
         headers = self.headers_of(request)
-        if encoding == "json" and not own_pings and not headers:
+        if encoding == "json" and not (own_pings or headers or version):
             return _PLAIN
         return TransportInfo(
-            name="websocket", protocol=encoding, pings=not own_pings, headers=headers
+            name="websocket",
+            protocol=encoding,
+            pings=not own_pings,
+            headers=headers,
+            version=version,
         )
 
     def headers_of(self, request: Any) -> dict[str, tuple[str, ...]]:
@@ -254,6 +304,15 @@ class WebSocketFactory(LeanFactory):
         wire = WIRES[info.protocol](*self.deflate_of(protocol))
         return WebSocketTransport(
             protocol.transport, self.turn, self.queue_max_size, wire, info, protocol
+        )
+
+    def old_wire(self, protocol: ClientProtocol, info: TransportInfo) -> Wire:
+        """Return the wire of a client that speaks protocol v1."""
+        options = self.options
+        return OLD_WIRES[info.protocol](
+            *self.deflate_of(protocol),
+            seqgen=options.v1_positions == "seqgen",
+            whole_history=options.v1_whole_history,
         )
 
     def deflate_of(self, protocol: ClientProtocol) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from attrs import define, field
 
-__all__ = ["CLOSE", "PING", "PONG", "TEXT", "Refused", "WebSocket", "frame"]
+__all__ = ["BINARY", "CLOSE", "PING", "PONG", "TEXT", "Refused", "WebSocket", "frame"]
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 #: Seconds that a peer has to answer.

@@ -1,0 +1,53 @@
+"""Which version of the protocol a client speaks (client protocol v1, 8)."""
+
+import msgspec
+from google.protobuf.message import DecodeError
+
+from ..binary import parts
+from ..json import check
+from ..leniency import as_read
+from ..messages import Command, Raw
+from ..proto import client_pb2, client_v1_pb2
+from .json import OldCommand
+
+__all__ = ["version_of"]
+
+
+#: The names of requests, which only version 2 has.
+_REQUESTS = frozenset(Command.__struct_fields__) - {"id"}
+_members = msgspec.json.Decoder(dict[str, Raw]).decode
+_old = msgspec.json.Decoder(OldCommand).decode
+
+
+def version_of(message: bytes, protocol: str) -> int:
+    """Return 1 or 2, by the first command in the first message of a client.
+
+    What is neither is 2, which refuses it.
+
+    :param protocol: ``json`` or ``protobuf``.
+    """
+    try:
+        is_old = _is_old_json if protocol == "json" else _is_old_protobuf
+        return 1 if is_old(message) else 2
+    except (ValueError, RecursionError, DecodeError):
+        return 2
+
+
+def _is_old_json(message: bytes) -> bool:
+    line = message.partition(b"\n")[0]
+    check(line)
+    members = _members(line)
+    if any(members.get(name, b"null") != b"null" for name in _REQUESTS):
+        return False
+    old = _old(as_read(line, OldCommand))
+    object_or_absent = bytes(old.params).lstrip()[:1] in (b"", b"{")
+    return bool(old.id) and old.number == 0 and object_or_absent
+
+
+def _is_old_protobuf(message: bytes) -> bool:
+    first = next(parts(message), b"")
+    new = client_pb2.Command.FromString(first)
+    if any(field.name != "id" for field, _ in new.ListFields()):
+        return False
+    old = client_v1_pb2.Command.FromString(first)
+    return bool(old.id) and old.method == 0

@@ -1,0 +1,97 @@
+"""Protocol v1 in JSON (client protocol v1, 2)."""
+
+import msgspec
+
+from ..contents import payloads_of_push, payloads_of_reply
+from ..errors import DecodeError
+from ..json import check, encode, oversized
+from ..leniency import as_read
+from ..messages import EMPTY, Asked, Command, Push, Raw, Reply, UInt32
+from .forms import METHODS, Dialect, OldReply, command
+
+__all__ = ["OldCommand", "decode_commands", "encode_push", "encode_reply", "read"]
+
+
+class OldCommand(Asked, frozen=True):
+    """One command; ``method`` is a number, or a name in any case."""
+
+    id: UInt32 = 0
+    method: int | str = 0
+    params: Raw = EMPTY
+
+    @property
+    def number(self) -> int:
+        """Return the number of the method, -1 if there is none of that name."""
+        if isinstance(self.method, int):
+            return self.method
+        return _NUMBERS.get(self.method.lower(), -1)
+
+
+_NUMBERS = {name: number for number, (name, _) in enumerate(METHODS)}
+_decode = msgspec.json.Decoder(OldCommand).decode
+_requests = [msgspec.json.Decoder(form).decode for _, form in METHODS]
+
+
+def decode_commands(data: bytes, whole_history: bool = False) -> list[Command]:
+    """Decode a message: one command a line, at most one newline after the last.
+
+    :param whole_history: what is asked without limit and position is all there is.
+    :raises DecodeError: with the commands before the malformed one.
+    """
+    commands: list[Command] = []
+    lines = data.split(b"\n")
+    if not lines[-1] and len(lines) > 1:
+        del lines[-1]
+    for line in lines:
+        try:
+            commands.append(_command(line, whole_history))
+        except (ValueError, RecursionError) as error:
+            raise DecodeError(f"malformed command: {error}", tuple(commands)) from None
+    return commands
+
+
+def _command(line: bytes, whole_history: bool) -> Command:
+    asked = read(line)
+    number = asked.number
+    if not 0 <= number < len(METHODS):
+        return command(asked.id, number, None, whole_history)
+    params = bytes(asked.params)
+    if params in (b"", b"null"):
+        params = b"{}"
+    try:
+        request = _requests[number](params)
+    except (ValueError, RecursionError):
+        request = _requests[number](as_read(params, METHODS[number][1]))
+    made = command(asked.id, number, request, whole_history)
+    if oversized(made):
+        raise ValueError("a position is more than 64 bits")
+    return made
+
+
+def read(line: bytes) -> OldCommand:
+    """Return what a line is, as far as its params are not looked at.
+
+    :raises ValueError: it is no command.
+    :raises RecursionError: it nests too deep.
+    """
+    check(line)
+    try:
+        return _decode(line)
+    except (ValueError, RecursionError):
+        return _decode(as_read(line, OldCommand))
+
+
+def encode_reply(reply: Reply, dialect: Dialect) -> bytes:
+    """Encode a reply; the payloads in it pass as they are.
+
+    :raises EncodeError: a payload is no JSON.
+    """
+    return encode(dialect.reply(reply), payloads_of_reply(reply))
+
+
+def encode_push(push: Push, dialect: Dialect) -> bytes:
+    """Encode a push: a reply without an id.
+
+    :raises EncodeError: a payload is no JSON.
+    """
+    return encode(OldReply(result=dialect.push(push)), payloads_of_push(push))
