@@ -130,13 +130,14 @@ class Node:
         :return: fires when the connections are closed, 6 seconds later at most.
         """
         self.stopping = True
-        self.peers.stop()
+        told = self.peers.stop()
         for client in list(self.hub.open):
             client.close(SHUTDOWN)
         gone: Deferred[None] = succeed(None)
         if self.hub.open:
             gone = self._gone = Deferred()
             gone.addTimeout(FAREWELL, self.clock, lambda _, __: None)
+        gone.addCallback(lambda _: told)
         return gone.addCallback(lambda _: self._leave())
 
     def _leave(self) -> "Deferred[None]":

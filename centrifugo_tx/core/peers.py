@@ -97,12 +97,12 @@ class Peers:
         self._announce()
         self._calls["sweep"] = self._node.clock.callLater(SWEEP, self._sweep)
 
-    def stop(self) -> None:
-        """Tell the others, and leave nothing behind in the reactor."""
+    def stop(self) -> "Deferred[None]":
+        """Leave nothing behind in the reactor; fires when the others were told."""
         for call in self._calls.values():
             call.cancel()
         self._calls.clear()
-        self._send(control.ControlCommand(shutdown=control.Shutdown()))
+        return self._send(control.ControlCommand(shutdown=control.Shutdown()))
 
     def _announce(self) -> None:
         clock = self._node.clock
@@ -258,10 +258,14 @@ class Peers:
         self._node.counts.sent("control")
         return self._node.engine.controller.publish(control.encode(command), node)
 
-    def _send(self, command: control.ControlCommand, node: str = "") -> None:
-        """Tell what nobody waits for."""
+    def _send(
+        self, command: control.ControlCommand, node: str = ""
+    ) -> "Deferred[None]":
+        """Tell what need not be waited for."""
         told = self._tell(command, node)
-        told.addErrback(self._node.log_failure, "control message", node or "all nodes")
+        return told.addErrback(
+            self._node.log_failure, "control message", node or "all nodes"
+        )
 
     # --- What the others say ---------------------------------------------------
 

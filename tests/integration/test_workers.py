@@ -266,6 +266,7 @@ class RedisTests(WorkersCase):
             client.close()
         self.assertEqual(server.stop(), 0)
         self.assertEqual(server.complaints(), [])
+        self.assertNotIn("control message failed", server.log())
 
 
 class RefusedStartTests(WorkersCase):
