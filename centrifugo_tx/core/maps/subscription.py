@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 from attrs import define
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 
 from ...errors import DisconnectClient, EncodeError, ReplyError
 from ...options import History, HistoryQuery, MapQuery, MapRules, SubscribeOptions
@@ -131,6 +131,12 @@ class MapSubscription(Subscription):
         await super().begin(options, request)
         self.special = self._wish
 
+    def decided(self) -> "Deferred[None]":
+        """Return a Deferred that fires when no page is on its way."""
+        if self.loading and not self.busy:
+            return succeed(None)
+        return super().decided()
+
     # --- Steps -----------------------------------------------------------------
 
     async def proceed(self, request: SubscribeRequest) -> Told | SubscribeResult:
@@ -150,6 +156,8 @@ class MapSubscription(Subscription):
             raise ReplyError(BAD_REQUEST)
         finally:
             self.busy = False
+            if self.loading:
+                self._decide()
 
     async def _read_state(self, request: SubscribeRequest) -> Told | SubscribeResult:
         limit = self.rules.page(request.limit)

@@ -1,0 +1,76 @@
+"""Clients that change maps (10.1)."""
+
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from centrifugo_tx.errors import ReplyError
+from centrifugo_tx.options import MapChange
+from centrifugo_tx.protocol.codes import PERMISSION_DENIED
+from centrifugo_tx.protocol.messages import ClientInfo
+
+from .support import SMALL, MapWorld, Reader
+
+
+class PublishTests(SynchronousTestCase):
+    """The publish command with type 1."""
+
+    def setUp(self) -> None:
+        self.world = MapWorld()
+        self.peer = self.world.connected("ada")
+        self.reader = Reader(self.world.connected(), "m:a")
+        self.reader.read()
+
+    def grant(self, key: str, change: MapChange | None = None) -> None:
+        """Let clients change the map under *key*."""
+        self.world.policy.change = key, change or MapChange(SMALL)
+
+    def publish(self, **request: Any) -> Any:
+        """Publish; return the only answer."""
+        defaults = {"channel": "m:a", "type": 1, "key": "wish"}
+        return self.peer.one(publish={**defaults, **request})
+
+    def test_publish(self) -> None:
+        """The key is the policy's, the publisher is told, the reply is empty."""
+        self.grant("k")
+        self.assertEqual(self.publish(data={"n": 1})["publish"], {})
+        [push] = self.reader.peer.take()
+        publication = push["push"]["pub"]
+        self.assertEqual((publication["key"], publication["data"]), ("k", {"n": 1}))
+        info = {"user": "ada", "client": self.peer.client.id}
+        self.assertEqual(publication["info"], info)
+
+    def test_other_publisher(self) -> None:
+        """The policy may say who the publisher is."""
+        self.grant("k", MapChange(SMALL, info=ClientInfo("eve", "x")))
+        self.publish(data=1)
+        [push] = self.reader.peer.take()
+        self.assertEqual(push["push"]["pub"]["info"]["user"], "eve")
+
+    def test_remove(self) -> None:
+        """A removal takes the key out; one that takes nothing out is no error."""
+        self.grant("k")
+        self.world.put("m:a", "k", 1)
+        self.assertEqual(self.publish(removed=True)["publish"], {})
+        self.assertEqual(self.publish(removed=True)["publish"], {})
+        self.reader.see()
+        self.assertEqual((self.reader.held, self.reader.offsets), ({}, [1, 2]))
+
+    def test_refused(self) -> None:
+        """The policy refuses, and there must be a key, a channel and maps."""
+        self.grant("")
+        self.assertEqual(self.publish(data=1)["error"]["code"], 107)
+        self.world.policy.change = ReplyError(PERMISSION_DENIED)
+        self.assertEqual(self.publish(data=1)["error"]["code"], 103)
+        self.grant("k")
+        self.world.node.maps = None
+        self.assertEqual(self.publish(data=1)["error"]["code"], 108)
+        self.peer.send({"id": 9, "publish": {"type": 1, "key": "k", "data": 1}})
+        self.assertEqual(self.peer.closed, 3501)
+
+    def test_nobody_by_default(self) -> None:
+        """A policy that says nothing of maps lets no client change one."""
+        from centrifugo_tx.core import Policy
+
+        self.world.node.policy = Policy()
+        self.assertEqual(self.publish(data=1)["error"]["code"], 103)
