@@ -26,6 +26,7 @@ class GRPCPorts:
     _reactor: Any
     _config: Config
     _node: Node
+    _shared: bool
     _crossing: Crossing = field(init=False)
     _servers: list[Any] = field(factory=list, init=False)
     _log = Logger()
@@ -55,6 +56,7 @@ class GRPCPorts:
             port=options.port,
             streams=consumers.streams,
             limit=options.max_receive_message_size,
+            shared=self._shared,
             **_security(options.tls),
         )
         port = await server.start()

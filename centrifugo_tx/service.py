@@ -88,7 +88,7 @@ class Server(MultiService):
 
     def __attrs_post_init__(self) -> None:
         MultiService.__init__(self)
-        self._grpc = GRPCPorts(self._reactor, self._config, self.node)
+        self._grpc = GRPCPorts(self._reactor, self._config, self.node, self._shared)
 
     def startService(self) -> None:
         """Start the node, and then listen."""

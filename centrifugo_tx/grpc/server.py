@@ -39,7 +39,8 @@ class GRPCServer:
     take a message's bytes and a context, and write messages' bytes to the latter.
     ``certificate`` (with its chain) and ``key``, both PEM, turn TLS on, ``authorities``
     are those that must have signed the peers' certificates.  ``limit`` is the largest
-    message that comes, in bytes; 0: gRPC's default, 4 MiB.
+    message that comes, in bytes; 0: gRPC's default, 4 MiB.  ``shared`` lets other
+    processes listen there, too.
     """
 
     _crossing: Crossing
@@ -50,6 +51,7 @@ class GRPCServer:
     key: bytes = b""
     authorities: bytes = b""
     limit: int = 0
+    shared: bool = False
     _server: Any = field(default=None, init=False)
 
     def start(self) -> "Deferred[int]":
@@ -64,8 +66,8 @@ class GRPCServer:
         return self._crossing.run(self._stop, grace)
 
     async def _start(self) -> int:
-        # Another process on the same port shall be an error.
-        options = [*_KEEPALIVE, ("grpc.so_reuseport", 0)]
+        # Another process on the same port shall be an error, unless it is a sibling.
+        options = [*_KEEPALIVE, ("grpc.so_reuseport", int(self.shared))]
         if self.limit:
             options.append(("grpc.max_receive_message_length", self.limit))
         server = grpc.aio.server(options=options)
@@ -83,7 +85,8 @@ class GRPCServer:
 
     def _bind(self, server: Any) -> int:
         host, credentials = self.interface, None
-        _try(host, self.port)
+        if not self.shared:
+            _try(host, self.port)
         address = f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
         if self.certificate:
             credentials = grpc.ssl_server_credentials(

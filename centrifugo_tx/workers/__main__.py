@@ -1,12 +1,13 @@
-"""The process entry of a worker: ``python -m centrifugo_tx.workers NUMBER``.
+"""The process entry of a worker: ``python -m centrifugo_tx.workers NUMBER REACTOR``.
 
-The parent starts it; nobody else does.
+The parent starts it, nobody else does; ``REACTOR`` is the module of its reactor.
 """
 
 import os
 import signal
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 from attrs import define, field
@@ -159,6 +160,7 @@ class Tether(Protocol):
 
 def main() -> int:
     """Be a worker; return the exit code."""
+    import_module(sys.argv[2]).install()
     from twisted.internet import reactor, stdio
 
     # A terminal tells all its processes; what is to be done the parent says.

@@ -124,7 +124,7 @@ class Supervisor(Service):
         """Hold the ports, and start the workers as soon as the reactor runs."""
         Service.startService(self)
         try:
-            for host, port in dict.fromkeys(addresses(self._config)):
+            for host, port in _addresses(self._config):
                 self._held.append(reserve(port, interface_of(host)))
         except CannotListenError:
             self.started.errback()
@@ -170,7 +170,7 @@ class Supervisor(Service):
         self._reactor.spawnProcess(
             worker,
             sys.executable,
-            [sys.executable, "-m", __package__, str(number)],
+            [sys.executable, "-m", __package__, str(number), self._reactor_module],
             os.environ,
             childFDs=_FDS,
         )
@@ -182,6 +182,10 @@ class Supervisor(Service):
     def _config_of(self, number: int, config: Config) -> Config:
         path = self._valkey.socket if self._valkey is not None else ""
         return worker_config(config, number, str(path))
+
+    @property
+    def _reactor_module(self) -> str:
+        return type(self._reactor).__module__
 
     def _serving(self) -> "dict[int, Worker]":
         return {
@@ -223,6 +227,14 @@ class Supervisor(Service):
             held.close()
         self._held.clear()
         return self._valkey.stop() if self._valkey is not None else succeed(None)
+
+
+def _addresses(config: Config) -> list[tuple[str, int]]:
+    """Return where the workers will listen, each address once."""
+    found = dict.fromkeys(addresses(config))
+    if config.uni_grpc.enabled:
+        found[config.uni_grpc.address, config.uni_grpc.port] = None
+    return list(found)
 
 
 def _first(failure: Failure) -> Failure:

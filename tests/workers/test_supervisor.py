@@ -173,13 +173,12 @@ class StartTests(SupervisorCase):
         self.successResultOf(self.supervisor.started)
 
     def test_told(self) -> None:
-        """Workers are this interpreter; what they are to be comes by a pipe."""
+        """Workers are this interpreter with this reactor; the rest comes by a pipe."""
         one, two = self.start()
         for number, process in ((1, one), (2, two)):
-            self.assertEqual(
-                process.arguments,
-                [sys.executable, "-m", "centrifugo_tx.workers", str(number)],
-            )
+            program = [sys.executable, "-m", "centrifugo_tx.workers"]
+            reactor = FakeReactor.__module__
+            self.assertEqual(process.arguments, [*program, str(number), reactor])
             self.assertEqual(process.descriptors, {0: "w", 1: "r", 2: "r", 3: "r"})
             told = worker_config(self.config, number, "")
             self.assertEqual(process.orders(), [Start(told)])
@@ -187,10 +186,12 @@ class StartTests(SupervisorCase):
     def test_addresses(self) -> None:
         """The parent holds all addresses, each once."""
         http = HTTPServerOptions(address="127.0.0.1", port=1, internal_port="2")
-        config = msgspec.structs.replace(REDIS, http_server=http)
+        grpc = {"enabled": True, "address": "127.0.0.1", "port": 3}
+        uni_grpc = config_of({"uni_grpc": grpc}).uni_grpc
+        config = msgspec.structs.replace(REDIS, http_server=http, uni_grpc=uni_grpc)
         self.supervisor = Supervisor(self.reactor, config)
         self.start()
-        self.assertEqual(set(self.held), {("127.0.0.1", 1), ("127.0.0.1", 2)})
+        self.assertEqual(set(self.held), {("127.0.0.1", port) for port in (1, 2, 3)})
 
     def test_address_taken(self) -> None:
         """When an address is taken no worker is started at all."""
