@@ -10,7 +10,7 @@ from twisted.web.http_headers import Headers
 
 from centrifugo_tx.api import Api, HTTPAPIOptions, http_handlers
 from centrifugo_tx.errors import ReplyError
-from centrifugo_tx.options import Answer, ChannelOptions
+from centrifugo_tx.options import Answer, ChannelOptions, MapRules
 from centrifugo_tx.protocol.codes import UNKNOWN_CHANNEL
 from tests.support import Permissive, World
 
@@ -27,7 +27,9 @@ NAMESPACES = {
     "bb": ChannelOptions(
         publication_data_format="binary", history_size=5, history_ttl=60.0
     ),
-    "mm": ChannelOptions(subscription_type="map"),
+    "mm": ChannelOptions(subscription_type="map", map=MapRules()),
+    "ee": ChannelOptions(subscription_type="map", map=MapRules(stream_size=0)),
+    "dd": ChannelOptions(subscription_type="map", map=MapRules(), delta_publish=True),
 }
 
 

@@ -7,7 +7,6 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from centrifugo_tx.api import METHODS
-from centrifugo_tx.api import messages as m
 from centrifugo_tx.api.batches import Command
 from centrifugo_tx.api.methods import in_parallel
 from centrifugo_tx.errors import BrokerUnavailable, ReplyError
