@@ -43,14 +43,10 @@ def make(base: bytes, target: bytes) -> bytes:
     The time it takes grows with the lengths, not with their product.
     """
     parts = [_number(len(target)), b"\n"]
-    inside = _continuations(target)
+    characters = not target.isascii() and _is_text(target)
     written = 0
-    for start, at, count in _matches(base, target):
-        if inside:
-            while count and start in inside:
-                start, at, count = start + 1, at + 1, count - 1
-            while count and start + count in inside:
-                count -= 1
+    for match in _matches(base, target):
+        start, at, count = _whole(match, target) if characters else match
         copy = b"%b@%b," % (_number(count), _number(at))
         if count <= len(copy) + 1:
             continue
@@ -137,18 +133,22 @@ class _Search:
         at = place
         while True:
             for match in self._beside(place, at):
-                better = self._better(match, place)
-                yield better or match
-                place, at = _ends(better or match)
+                better = None
+                if match[2] < _LONG and self._hope > 0:
+                    better = self._better(match, place)
+                match = better or match
+                yield match
+                place, at = match[0] + match[2], match[1] + match[2]
                 if better:
                     break
             else:
                 found = self._near(place, at)
                 if found is None:
                     return
-                found = self._better(found, place) or found
+                if found[2] < _LONG and self._hope > 0:
+                    found = self._better(found, place) or found
                 yield found
-                place, at = _ends(found)
+                place, at = found[0] + found[2], found[1] + found[2]
 
     def _beside(self, place: int, at: int) -> Iterator[Match]:
         """Find what is alike at the same distance, as long as the gaps are small."""
@@ -197,9 +197,7 @@ class _Search:
 
     def _better(self, match: Match, floor: int) -> Match | None:
         """Return what the index knows instead of a short match, if it is long."""
-        place, _, count = match
-        if count >= _LONG or self._hope <= 0:
-            return None
+        place = match[0]
         known = self._known()
         for start in range(place, min(place + _LONG, self.stop - _BLOCK)):
             at = known.get(self.target[start : start + _BLOCK], -1)
@@ -216,11 +214,6 @@ class _Search:
             places = range(0, len(base) - _BLOCK + 1, _BLOCK)
             self._index = {base[place : place + _BLOCK]: place for place in places}
         return self._index
-
-
-def _ends(match: Match) -> tuple[int, int]:
-    """Return where *match* ends, in the target and in the base."""
-    return match[0] + match[2], match[1] + match[2]
 
 
 def _alike(base: bytes, at: int, target: bytes, place: int, limit: int) -> int:
@@ -255,15 +248,24 @@ def _first_difference(one: bytes, other: bytes, order: Literal["little", "big"])
     return (different & -different).bit_length() - 1 >> 3
 
 
-def _continuations(target: bytes) -> set[int]:
-    """Return the places inside characters, none if *target* is no text."""
-    if target.isascii():
-        return set()
+def _is_text(target: bytes) -> bool:
     try:
         target.decode()
     except UnicodeDecodeError:
-        return set()
-    return {place for place, byte in enumerate(target) if byte & 0xC0 == 0x80}
+        return False
+    return True
+
+
+def _whole(match: Match, target: bytes) -> Match:
+    """Return *match* without the parts of characters at its ends."""
+    start, at, count = match
+    while count and target[start] & 0xC0 == 0x80:
+        start, at, count = start + 1, at + 1, count - 1
+    end = start + count
+    if end < len(target):
+        while count and target[start + count] & 0xC0 == 0x80:
+            count -= 1
+    return start, at, count
 
 
 # --- Numbers --------------------------------------------------------------------
