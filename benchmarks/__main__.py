@@ -7,28 +7,31 @@ from argparse import ArgumentParser
 from importlib.metadata import version
 from pathlib import Path
 
+from .delta import deltas
 from .measures import MEASURES, Bench, Comparison, Figure
 from .processes import Tools
 
 __all__ = ["main"]
+
+_ALL = {**MEASURES, "delta": deltas}
 
 
 def main() -> None:
     """Measure what is asked for."""
     parser = ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
-        "measures", nargs="*", metavar="MEASURE", help=f"one of {', '.join(MEASURES)}"
+        "measures", nargs="*", metavar="MEASURE", help=f"one of {', '.join(_ALL)}"
     )
     parser.add_argument("--rounds", type=int, default=7, help="default: 7")
     asked = parser.parse_args()
-    names = asked.measures or list(MEASURES)
-    if unknown := set(names) - set(MEASURES):
+    names = asked.measures or list(_ALL)
+    if unknown := set(names) - set(_ALL):
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
     print(_machine())
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder), Tools(Path(folder)), asked.rounds)
         for name in names:
-            for figure in MEASURES[name](bench):
+            for figure in _ALL[name](bench):
                 print(f"\n{shown(figure)}", flush=True)
 
 
