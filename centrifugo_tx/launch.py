@@ -32,6 +32,7 @@ from .process import (
     Signals,
     exit_with,
     raise_descriptor_limit,
+    tell_systemd,
 )
 from .service import Server, build
 from .workers import Supervisor, check_workers, worker_count
@@ -199,7 +200,8 @@ class Launch(MultiService):
         say("open files allow for {clients} clients", clients=clients, files=files)
 
     def _started(self, _: object) -> None:
-        """Warn of what was set and is unsafe, unknown, old, or without effect."""
+        """Tell systemd, and warn of what is unsafe, unknown, old, or without effect."""
+        tell_systemd("READY=1")
         loaded = self._loaded
         for key in loaded.unknown_keys:
             self._log.warn("unknown key in configuration file", key=key)
@@ -233,6 +235,7 @@ class Launch(MultiService):
         if not self._ended:
             self._ended = True
             self._log.info("shutting down")
+            tell_systemd("STOPPING=1")
             self._reactor.stop()
 
     def stopService(self) -> "Deferred[None]":

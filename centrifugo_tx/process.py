@@ -4,6 +4,7 @@ import atexit
 import os
 import resource
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from types import FrameType
@@ -14,7 +15,13 @@ from twisted.logger import Logger
 
 from .errors import ConfigError
 
-__all__ = ["PIDFile", "Signals", "exit_with", "raise_descriptor_limit"]
+__all__ = [
+    "PIDFile",
+    "Signals",
+    "exit_with",
+    "raise_descriptor_limit",
+    "tell_systemd",
+]
 
 #: Descriptors that are not clients: listeners, log, engine, the odd API call.
 RESERVED = 64
@@ -94,6 +101,20 @@ class Signals:
             self._reactor.callFromThread(function)
 
         return handle
+
+
+def tell_systemd(state: str) -> None:
+    """Tell systemd how things are, if it wants to know (``sd_notify(3)``)."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address.startswith(("/", "@")):
+        return
+    if address.startswith("@"):
+        address = "\0" + address[1:]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as teller:
+        try:
+            teller.sendto(state.encode(), address)
+        except OSError as error:
+            Logger().warn("cannot tell systemd: {reason}", reason=str(error))
 
 
 def exit_with(code: int) -> None:

@@ -3,19 +3,28 @@
 import gc
 import os
 import resource
+import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.task import Clock
+from twisted.logger import LogEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from centrifugo_tx import garbage
 from centrifugo_tx.errors import ConfigError
-from centrifugo_tx.process import PIDFile, Signals, raise_descriptor_limit
+from centrifugo_tx.process import (
+    PIDFile,
+    Signals,
+    raise_descriptor_limit,
+    tell_systemd,
+)
 
 
 class PIDFileTests(SynchronousTestCase):
@@ -87,6 +96,40 @@ class SignalTests(SynchronousTestCase):
         for function in waiting:
             function()
         self.assertEqual(sorted(called), ["reload", "stop", "stop"])
+
+
+class SystemdTests(SynchronousTestCase):
+    """What systemd is told."""
+
+    def listen(self, address: str) -> socket.socket:
+        """Be systemd."""
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(listening.close)
+        listening.bind(address.replace("@", "\0"))
+        self.patch(os, "environ", {"NOTIFY_SOCKET": address})
+        return listening
+
+    def test_addresses(self) -> None:
+        """It may listen on a path, or on an abstract address."""
+        folder = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, folder)
+        for address in f"{folder}/notify", f"@centrifugo-test-{os.getpid()}":
+            listening = self.listen(address)
+            tell_systemd("READY=1")
+            self.assertEqual(listening.recv(100), b"READY=1")
+
+    def test_nobody(self) -> None:
+        """Without systemd nothing happens; when it is gone, a warning."""
+        logged: list[LogEvent] = []
+        globalLogPublisher.addObserver(logged.append)
+        self.addCleanup(globalLogPublisher.removeObserver, logged.append)
+        for environment in {}, {"NOTIFY_SOCKET": ""}, {"NOTIFY_SOCKET": "odd"}:
+            self.patch(os, "environ", environment)
+            tell_systemd("READY=1")
+        self.assertEqual(logged, [])
+        self.patch(os, "environ", {"NOTIFY_SOCKET": "/none/notify"})
+        tell_systemd("READY=1")
+        self.assertEqual(len(logged), 1)
 
 
 class ExitTests(SynchronousTestCase):
