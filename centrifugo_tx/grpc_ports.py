@@ -15,8 +15,8 @@ from .transports.uni_grpc import UniGRPC
 
 __all__ = ["GRPCPorts"]
 
-#: Seconds that calls have to end when the server stops.
-GRACE = 6.0
+#: Seconds that calls have to end when the server stops; by then there are no clients.
+GRACE = 1.0
 
 
 @define(eq=False)

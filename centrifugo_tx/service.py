@@ -124,10 +124,15 @@ class Server(MultiService):
             maybeDeferred(port.stopListening) for port in self.ports
         ]
         self.ports.clear()
-        ending.append(self.node.stop())
-        ending.append(Deferred.fromCoroutine(self._grpc.stop()))
+        ending.append(Deferred.fromCoroutine(self._send_away()))
         stopped = gatherResults(ending)
         return stopped.addCallback(lambda _: MultiService.stopService(self))
+
+    async def _send_away(self) -> None:
+        try:
+            await self.node.stop()
+        finally:
+            await self._grpc.stop()
 
     def reload(self, config: Config) -> None:
         """Take over what is looked at per operation (configuration, 2).
