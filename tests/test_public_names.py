@@ -48,8 +48,15 @@ class PublicNameTests(SynchronousTestCase):
 
     def test_transports(self) -> None:
         """A node can be put under a path of any Twisted Web application."""
-        self.assertIn("websocket_resource", transports.__all__)
-        self.assertTrue(callable(transports.websocket_resource))
+        names = [
+            "uni_http_stream_resource",
+            "uni_sse_resource",
+            "uni_websocket_resource",
+            "websocket_resource",
+        ]
+        self.assertEqual(sorted(transports.__all__), names)
+        for name in names:
+            self.assertTrue(callable(getattr(transports, name)), name)
 
     def test_service(self) -> None:
         """The whole server can be made of a configuration."""

@@ -1,20 +1,37 @@
 """Clients of a node in any Twisted Web application."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from ..core import Node
 from ..metrics import Counter
+from ..options import Answer
 from .admission import Gate
+from .cors import CORS
 from .handover import take_over
 from .origin import OriginRule
 from .stream import Turn
+from .streaming import Streams
+from .uni_http_stream import UniHTTPStream, UniHTTPStreamOptions
+from .uni_sse import UniSSE, UniSSEOptions
+from .uni_websocket import UniWebSocketFactory, UniWebSocketOptions
 from .websocket import WebSocketFactory, WebSocketOptions
 
-__all__ = ["WebSocketResource", "websocket_resource"]
+__all__ = [
+    "StreamResource",
+    "WebSocketResource",
+    "uni_http_stream_resource",
+    "uni_sse_resource",
+    "uni_websocket_resource",
+    "websocket_resource",
+]
+
+#: Answers a request, now or later; None: by a stream.
+Endpoint = Callable[[Any], "Answer | Deferred[Answer | None] | None"]
 
 
 class WebSocketResource(Resource):  # type: ignore[misc]  # untyped
@@ -40,6 +57,40 @@ class WebSocketResource(Resource):  # type: ignore[misc]  # untyped
         return NOT_DONE_YET
 
 
+class StreamResource(Resource):  # type: ignore[misc]  # untyped
+    """Lets an endpoint of streams answer requests; works with a stock ``Site``."""
+
+    isLeaf = True
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        super().__init__()
+        self._endpoint = endpoint
+
+    def render(self, request: Any) -> Any:
+        """Open a stream, or answer that there will be none."""
+        found = self._endpoint(request)
+        if isinstance(found, Answer):
+            _answer(found, request)
+        elif found is not None:
+            found.addCallback(_answer, request).addErrback(request.processingFailed)
+        return NOT_DONE_YET
+
+
+def _answer(answer: Answer | None, request: Any) -> None:
+    if answer is None or request._disconnected:
+        return
+    request.setResponseCode(answer.status)
+    request.defaultContentType = None
+    for name, value in answer.headers:
+        request.setHeader(name, value)
+    if answer.content_type:
+        request.setHeader(b"content-type", answer.content_type.encode())
+    if answer.status != 204:
+        request.setHeader(b"content-length", b"%d" % len(answer.body))
+    request.write(b"" if request.method == b"HEAD" else answer.body)
+    request.finish()
+
+
 def websocket_resource(
     node: Node,
     allowed_origins: Sequence[str] = (),
@@ -51,12 +102,54 @@ def websocket_resource(
         clients that are no browsers may.
     :raises ValueError: one of them is no glob.
     """
-    clock = node.clock
-    gate = Gate(clock, lambda: node.hub.num_clients, Counter())
-    factory = WebSocketFactory(
-        node, Turn(clock), gate, OriginRule(allowed_origins), options or _DEFAULTS
+    options = options or WebSocketOptions()
+    turn, origins = Turn(node.clock, options.write_timeout), OriginRule(allowed_origins)
+    return WebSocketResource(
+        WebSocketFactory(node, turn, _open_gate(node), origins, options)
     )
-    return WebSocketResource(factory)
 
 
-_DEFAULTS = WebSocketOptions()
+def uni_websocket_resource(
+    node: Node,
+    allowed_origins: Sequence[str] = (),
+    options: UniWebSocketOptions | None = None,
+) -> WebSocketResource:
+    """Return the same for clients that only listen."""
+    options = options or UniWebSocketOptions()
+    turn, origins = Turn(node.clock, options.write_timeout), OriginRule(allowed_origins)
+    return WebSocketResource(
+        UniWebSocketFactory(node, turn, _open_gate(node), origins, options)
+    )
+
+
+def uni_sse_resource(
+    node: Node,
+    allowed_origins: Sequence[str] = (),
+    options: UniSSEOptions | None = None,
+) -> StreamResource:
+    """Return a resource that sends clients of *node* events, and never reads them.
+
+    :param allowed_origins: globs of the pages that may read the answers.
+    :raises ValueError: one of them is no glob.
+    """
+    endpoint = UniSSE(_streams(node, allowed_origins), options or UniSSEOptions())
+    return StreamResource(endpoint)
+
+
+def uni_http_stream_resource(
+    node: Node,
+    allowed_origins: Sequence[str] = (),
+    options: UniHTTPStreamOptions | None = None,
+) -> StreamResource:
+    """Return the same with lines for events."""
+    streams = _streams(node, allowed_origins)
+    return StreamResource(UniHTTPStream(streams, options or UniHTTPStreamOptions()))
+
+
+def _streams(node: Node, allowed_origins: Sequence[str]) -> Streams:
+    cors = CORS(OriginRule(allowed_origins))
+    return Streams(node, Turn(node.clock), _open_gate(node), cors)
+
+
+def _open_gate(node: Node) -> Gate:
+    return Gate(node.clock, lambda: node.hub.num_clients, Counter())
