@@ -1,5 +1,6 @@
 """Official clients in a process of their own, led by a test."""
 
+import atexit
 import json
 import subprocess
 import time
@@ -10,7 +11,7 @@ from typing import Any
 
 from attrs import define, field
 
-__all__ = ["SDK", "Event"]
+__all__ = ["SDK", "Event", "shared_sdk"]
 
 Event = dict[str, Any]
 #: Seconds that something expected may take.
@@ -55,6 +56,16 @@ class SDK:
             self._reader.join()
             self._process.stdout.close()
 
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self._process.poll() is None
+
+    def reset(self) -> None:
+        """Let go of all clients; nothing that they still do is told."""
+        self.ask("reset")
+        self._events.clear()
+
     def order(self, do: str, **fields: Any) -> int:
         """Give an order; return the number of its answer."""
         self._calls += 1
@@ -98,3 +109,15 @@ class SDK:
             pass
         wanted = {"event": event, **fields}
         return [each for each in self._events if wanted.items() <= each.items()]
+
+
+_shared: dict[tuple[str, ...], SDK] = {}
+
+
+def shared_sdk(command: Sequence[str]) -> SDK:
+    """Return a running process that all tests of this command use in turn."""
+    key = tuple(command)
+    if key not in _shared or not _shared[key].alive:
+        _shared[key] = SDK(command)
+        atexit.register(_shared[key].close)
+    return _shared[key]

@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 from .cable import Cable
-from .sdk import SDK, Event
+from .sdk import Event, shared_sdk
 from .server import connection_token, shared_server, subscription_token
 from .websocket import WebSocket
 
@@ -20,6 +20,8 @@ _PERMISSIONS = {
 
 #: Quick deadlines, so that tests of expiry take seconds.
 OPTIONS: dict[str, Any] = {
+    "http_stream": {"enabled": True},
+    "sse": {"enabled": True},
     "client": {
         "expired_close_delay": "1s",
         "expired_sub_close_delay": "1s",
@@ -77,8 +79,8 @@ class SDKCase:
         """Start the client; the server stands already."""
         command = self.sdk_command()
         self.server = shared_server("sdk", OPTIONS)
-        self.sdk = SDK(command)
-        self.addCleanup(self.sdk.close)  # type: ignore[attr-defined]  # a TestCase
+        self.sdk = shared_sdk(command)
+        self.addCleanup(self.sdk.reset)  # type: ignore[attr-defined]  # a TestCase
         name = self.id().rpartition(".")[2]  # type: ignore[attr-defined]
         self.name = f"{name}-{time.monotonic_ns()}"
 

@@ -67,3 +67,21 @@ class WebSocketProtobufTests(JavaScriptContract, SynchronousTestCase):
     """centrifuge-js over WebSocket, in Protobuf."""
 
     encoding = "protobuf"
+
+
+class HTTPStreamTests(JavaScriptContract, SynchronousTestCase):
+    """centrifuge-js over HTTP streaming, in JSON."""
+
+    transport = "http_stream"
+
+
+class HTTPStreamProtobufTests(JavaScriptContract, SynchronousTestCase):
+    """centrifuge-js over HTTP streaming, in Protobuf."""
+
+    transport, encoding = "http_stream", "protobuf"
+
+
+class SSETests(JavaScriptContract, SynchronousTestCase):
+    """centrifuge-js over server-sent events."""
+
+    transport = "sse"

@@ -30,8 +30,7 @@ class MatrixCase(SynchronousTestCase):
     """One cell is one test; what it does is said by the operations below."""
 
     def setUp(self) -> None:
-        options = {**OPTIONS, **{n: {"enabled": True} for n in ("sse", "http_stream")}}
-        self.server = shared_server("matrix", options)
+        self.server = shared_server("sdk", OPTIONS)
         self.name = f"{self.id().rpartition('.')[2]}-{time.monotonic_ns()}"
 
     def client(self, cell: tuple[str, str, str], connected: bool = True) -> Client:

@@ -84,10 +84,11 @@ class Connection(ClientEventHandler):  # type: ignore[misc]  # untyped
     """Tells of one client."""
 
     def __init__(self, name: str) -> None:
-        self.name = name
+        self.name, self._generation = name, Session.generation
 
     def _tell(self, event: str, **fields: Any) -> None:
-        tell(event, client=self.name, **fields)
+        if self._generation == Session.generation:
+            tell(event, client=self.name, **fields)
 
     async def on_connecting(self, ctx: Any) -> None:
         self._tell("connecting", code=ctx.code, reason=ctx.reason)
@@ -122,9 +123,11 @@ class Subscriber(SubscriptionEventHandler):  # type: ignore[misc]  # untyped
 
     def __init__(self, name: str, channel: str) -> None:
         self.name, self.channel = name, channel
+        self._generation = Session.generation
 
     def _tell(self, event: str, **fields: Any) -> None:
-        tell(event, client=self.name, **{"channel": self.channel, **fields})
+        if self._generation == Session.generation:
+            tell(event, client=self.name, **{"channel": self.channel, **fields})
 
     async def on_subscribing(self, ctx: Any) -> None:
         self._tell("subscribing", code=ctx.code, reason=ctx.reason)
@@ -150,6 +153,9 @@ class Subscriber(SubscriptionEventHandler):  # type: ignore[misc]  # untyped
 
 class Session:
     """The clients of one process, by the names that orders give them."""
+
+    #: Counts the tests: what clients of earlier ones still do is not told.
+    generation = 0
 
     def __init__(self) -> None:
         self.clients: dict[str, Client] = {}
@@ -187,6 +193,13 @@ class Session:
         )
         self.clients[name] = client
         await client.connect()
+
+    async def reset(self, order: Order) -> None:
+        """Let go of all clients."""
+        Session.generation += 1
+        clients, self.clients = self.clients, {}
+        for client in clients.values():
+            await client.disconnect()
 
     async def disconnect(self, order: Order) -> None:
         """Disconnect a client."""

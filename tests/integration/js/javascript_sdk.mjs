@@ -15,6 +15,8 @@ const [transport = 'websocket', encoding = 'json'] = process.argv.slice(2);
 const protobuf = encoding === 'protobuf';
 const Centrifuge = protobuf ? ProtobufCentrifuge : JSONCentrifuge;
 const clients = new Map();
+// Counts the tests: what clients of earlier ones still do is not told.
+let generation = 0;
 
 function inward(payload) {
   if (!protobuf || payload == null) return payload ?? null;
@@ -36,6 +38,14 @@ function endpoints(url) {
 
 function tell(event, fields) {
   process.stdout.write(JSON.stringify({ event, ...fields }) + '\n');
+}
+
+// Returns what tells of a client as long as its test runs.
+function teller(always) {
+  const began = generation;
+  return (event, fields) => {
+    if (began === generation) tell(event, { ...always, ...fields });
+  };
 }
 
 function person(info) {
@@ -83,7 +93,7 @@ function tokens(order, event) {
 }
 
 function tellOfClient(client, name) {
-  const say = (event, fields) => tell(event, { client: name, ...fields });
+  const say = teller({ client: name });
   const info = (ctx) => ({ channel: ctx.channel, info: person(ctx.info) });
   client
     .on('connecting', (ctx) => say('connecting', { code: ctx.code, reason: ctx.reason }))
@@ -99,7 +109,7 @@ function tellOfClient(client, name) {
 }
 
 function tellOfSubscription(sub, name) {
-  const say = (event, fields) => tell(event, { client: name, channel: sub.channel, ...fields });
+  const say = teller({ client: name, channel: sub.channel });
   sub
     .on('subscribing', (ctx) => say('subscribing', { code: ctx.code, reason: ctx.reason }))
     .on('subscribed', (ctx) => say('subscribed', subscription(ctx)))
@@ -111,6 +121,11 @@ function tellOfSubscription(sub, name) {
 }
 
 const orders = {
+  reset() {
+    generation += 1;
+    for (const client of clients.values()) client.disconnect();
+    clients.clear();
+  },
   connect(order) {
     const [endpoint, more] = endpoints(order.url);
     const client = new Centrifuge(endpoint, {

@@ -12,6 +12,8 @@ const protobuf = encoding === 'protobuf';
 const require = createRequire(import.meta.url);
 const Centrifuge = require(`centrifuge-2/dist/centrifuge${protobuf ? '.protobuf' : ''}.js`);
 const clients = new Map();
+// Counts the tests: what clients of earlier ones still do is not told.
+let generation = 0;
 
 function tell(event, fields) {
   process.stdout.write(JSON.stringify({ event, ...fields }) + '\n');
@@ -24,6 +26,14 @@ function inward(payload) {
 
 function outward(data) {
   return protobuf ? new TextEncoder().encode(JSON.stringify(data)) : data;
+}
+
+// Returns what tells of a client as long as its test runs.
+function teller(always) {
+  const began = generation;
+  return (event, fields) => {
+    if (began === generation) tell(event, { ...always, ...fields });
+  };
 }
 
 function person(info) {
@@ -47,9 +57,14 @@ function message(pub) {
 }
 
 const orders = {
+  reset() {
+    generation += 1;
+    for (const client of clients.values()) client.disconnect();
+    clients.clear();
+  },
   connect(order) {
     const name = order.client;
-    const say = (event, fields) => tell(event, { client: name, ...fields });
+    const say = teller({ client: name });
     const client = new Centrifuge(order.url, {
       websocket: WebSocket,
       protocol: protobuf ? 'protobuf' : 'json',
@@ -88,7 +103,7 @@ const orders = {
   subscribe(order) {
     const { client: name, channel, token } = order;
     const client = clients.get(name);
-    const say = (event, fields) => tell(event, { client: name, channel, ...fields });
+    const say = teller({ client: name, channel });
     client.tokens.set(channel, token);
     client.subscribe(channel, {
       publish: (ctx) => say('publication', message(ctx)),
