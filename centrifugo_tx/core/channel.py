@@ -10,7 +10,8 @@ from attrs import define, field
 from ..errors import EncodeError
 from ..protocol.codes import INAPPROPRIATE_PROTOCOL
 from ..protocol.messages import Publication, Push, StreamPosition
-from .editions import Edition
+from ..protocol.wire import Wire
+from .editions import Edition, linked
 from .lanes import Cast, FanOut, Lane, Lanes, enter
 from .recovery import Held, Recovery
 from .specials import Specials
@@ -166,10 +167,15 @@ class Channel:
             for held in self._arriving.values():
                 held.append((publication, position))
         edition = None
+        if self._specials is not None or self._ahead is not None:
+            base = previous if offset else None
+            edition = Edition(
+                self.name, publication, base, self._fan_out.deltas.between
+            )
         if not offset:
-            edition = self._cast(publication, None, placed=False)
+            self._cast(publication, edition, placed=False)
             for subscription in list(self._ahead or ()):
-                edition = edition or Edition(self.name, publication)
+                assert edition is not None
                 subscription.give(edition)
             return []
         lost: list[Subscription] = []
@@ -185,11 +191,19 @@ class Channel:
         if not passed:
             self.known, self.offset, self.epoch = True, offset, position.epoch
             self.confirmed = self._fan_out.clock.seconds()
-            edition = self._cast(publication, previous, placed=True)
-        if self._ahead is not None:
-            edition = edition or Edition(self.name, publication, previous)
+            self._cast(publication, edition, placed=True)
+        if edition is not None and self._ahead is not None:
             lost += self._catch_up(edition, position)
         return lost
+
+    def recovered(
+        self, publications: Sequence[Publication], wire: Wire
+    ) -> list[Publication]:
+        """Return a part of the stream as one who agreed on deltas gets it.
+
+        :raises EncodeError: *wire* cannot say it.
+        """
+        return linked(publications, wire, self._fan_out.deltas.as_work_allows())
 
     def _catch_up(
         self, edition: Edition, position: StreamPosition
@@ -259,21 +273,15 @@ class Channel:
     # --- Fan-out ---------------------------------------------------------------
 
     def _cast(
-        self, publication: Publication, previous: Publication | None, placed: bool
-    ) -> Edition | None:
-        """Send to the lanes; return the edition, if one had to be made."""
-        if self._specials is not None:
-            return self._cast_specially(publication, previous, placed)
-        if self.lanes:
-            push = Push(channel=self.name, pub=publication)
-            self._cast_push(push, self.lanes, "push_publication")
-        return None
-
-    def _cast_specially(
-        self, publication: Publication, previous: Publication | None, placed: bool
-    ) -> Edition:
-        assert self._specials is not None
-        edition = Edition(self.name, publication, previous)
+        self, publication: Publication, edition: Edition | None, placed: bool
+    ) -> None:
+        """Send to the lanes; there is an edition if any of them are special."""
+        if self._specials is None:
+            if self.lanes:
+                push = Push(channel=self.name, pub=publication)
+                self._cast_push(push, self.lanes, "push_publication")
+            return
+        assert edition is not None
         room, unwanted = self._room(), self._fan_out.unwanted
         for lane, form in self._specials.deal(edition, self.lanes, unwanted):
             try:
@@ -284,7 +292,6 @@ class Channel:
                 room = self._cast_to(lane, push, "push_publication", room)
         if self._specials is not None:
             self._specials.sent(placed)
-        return edition
 
     def _cast_push(self, push: Push, lanes: Lanes, kind: str) -> None:
         """Send *push*: at once to a slice, in later turns to the rest."""

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from attrs import define, field
 
 from ..errors import EncodeError
-from ..protocol.delta import make
 from ..protocol.json import is_json
 from ..protocol.messages import EMPTY, Publication, Push, Raw
 from ..protocol.wire import Wire
+from .deltas import Between, difference
 
 __all__ = ["Edition", "linked", "whole"]
 
@@ -18,12 +18,14 @@ class Edition:
     """One publication into one channel, in every form in which it is sent.
 
     Each form is made when somebody needs it, and once; the delta is one for all
-    wires.  ``previous`` is the predecessor in the stream, if there may be deltas.
+    wires.  ``previous`` is the predecessor in the stream, if there may be deltas,
+    ``between`` makes them.
     """
 
     channel: str
     publication: Publication
     previous: Publication | None = None
+    between: Between = difference
     _delta: bytes | None = field(default=None, init=False)
     _compared: bool = field(default=False, init=False)
     _plain: Push | None = field(default=None, init=False)
@@ -67,14 +69,16 @@ class Edition:
         if not self._compared:
             self._compared = True
             if self.previous is not None:
-                self._delta = _difference(self.previous, self.publication)
+                self._delta = self.between(self.previous, self.publication)
         return self._delta is not None
 
     def _push(self, publication: Publication) -> Push:
         return Push(channel=self.channel, pub=publication)
 
 
-def linked(publications: Sequence[Publication], wire: Wire) -> list[Publication]:
+def linked(
+    publications: Sequence[Publication], wire: Wire, between: Between = difference
+) -> list[Publication]:
     """Return the first in full, each of the others as a delta to the one before.
 
     In a map that goes for each key; nothing is compared with a removal.
@@ -87,7 +91,7 @@ def linked(publications: Sequence[Publication], wire: Wire) -> list[Publication]
         previous = newest.get(publication.key)
         delta = None
         if previous is not None and not previous.removed:
-            delta = _difference(previous, publication)
+            delta = between(previous, publication)
         given.append(
             whole(publication, wire)
             if delta is None
@@ -95,13 +99,6 @@ def linked(publications: Sequence[Publication], wire: Wire) -> list[Publication]
         )
         newest[publication.key] = publication
     return given
-
-
-def _difference(previous: Publication, publication: Publication) -> bytes | None:
-    """Return the delta between payloads if it is shorter than the newer one."""
-    target = bytes(publication.data)
-    delta = make(bytes(previous.data), target)
-    return delta if len(delta) < len(target) else None
 
 
 def whole(publication: Publication, wire: Wire) -> Publication:

@@ -9,6 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 from ..interfaces import ITransport
 from ..metrics import Counter
 from ..protocol.wire import Wire
+from .deltas import Deltas
 from .traffic import Traffic
 
 if TYPE_CHECKING:
@@ -62,3 +63,4 @@ class FanOut:
     limit: int
     traffic: Traffic
     unwanted: Counter
+    deltas: Deltas = field(factory=Deltas)

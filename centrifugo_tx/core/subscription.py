@@ -28,7 +28,7 @@ from ..protocol.messages import (
     SubscribeResult,
 )
 from .channel import Channel
-from .editions import Edition, linked
+from .editions import Edition
 from .lanes import Lane
 from .maps import presence
 from .recovery import Held, Recovery, fresh, recover_latest, recover_stream
@@ -299,8 +299,9 @@ class Subscription:
         """Return *publications* in the forms in which this client is given them."""
         if self.special is None or not self.special.delta:
             return list(publications)
+        assert self.channel is not None
         try:
-            return linked(publications, self.client.transport.wire)
+            return self.channel.recovered(publications, self.client.transport.wire)
         except EncodeError:
             raise DisconnectClient(INAPPROPRIATE_PROTOCOL) from None
 

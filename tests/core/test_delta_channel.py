@@ -5,8 +5,9 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from centrifugo_tx.core import editions
+from centrifugo_tx.core import deltas as core_deltas
 from centrifugo_tx.options import (
+    NOWHERE,
     Admission,
     HistoryQuery,
     NodeOptions,
@@ -14,6 +15,7 @@ from centrifugo_tx.options import (
     SubscribeOptions,
 )
 from centrifugo_tx.protocol.delta import make
+from centrifugo_tx.protocol.messages import Publication, Raw
 
 from ..support import World, unframed
 from .delta_client import WIRES, DeltaClient, payload, publications_in
@@ -217,6 +219,17 @@ class LiveTests(SynchronousTestCase):
             found = client.accept_all(client.take())
             self.assertEqual(found, [(0, payload(0, "loose"), False)])
             self.check(client, False, True)
+
+    def test_predecessor_without_place(self) -> None:
+        """What a broker says came before counts only within a stream."""
+        client = self.deltas.client()
+        subscribe(client)
+        self.check(client, False, True)
+        loose = Publication(data=Raw(payload(0, "loose")))
+        before = Publication(data=Raw(payload(1, "loose")))
+        self.deltas.node.handle_publication("c", loose, NOWHERE, True, before)
+        found = client.accept_all(client.take())
+        self.assertEqual(found, [(0, payload(0, "loose"), False)])
 
     def test_not_positioned(self) -> None:
         """Without a place in the stream everything is whole, and quoted."""
@@ -452,7 +465,7 @@ class CostTests(SynchronousTestCase):
             made.append(target)
             return make(base, target)
 
-        self.patch(editions, "make", counted)
+        self.patch(core_deltas, "make", counted)
         encoded: list[tuple[str, bool]] = []
         names = ("http_stream_protobuf", "json", "protobuf", "sse")
         tf = {"tf": {"key": "k", "cmp": "ex"}}
@@ -494,7 +507,7 @@ class CostTests(SynchronousTestCase):
     def test_not_for_nothing(self) -> None:
         """Nobody with deltas, no delta is made."""
         deltas = Deltas()
-        self.patch(editions, "make", None)
+        self.patch(core_deltas, "make", None)
         client = deltas.client()
         client.ask(subscribe={"channel": "c"})
         fresh = deltas.client()
