@@ -10,10 +10,11 @@ from pathlib import Path
 from .delta import deltas
 from .measures import MEASURES, Bench, Comparison, Figure
 from .processes import Tools
+from .workers import workers
 
 __all__ = ["main"]
 
-_ALL = {**MEASURES, "delta": deltas}
+_ALL = {**MEASURES, "delta": deltas, "workers": workers}
 
 
 def main() -> None:

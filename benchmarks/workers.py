@@ -1,0 +1,186 @@
+"""What a second core brings: one process on one core, two workers on two.
+
+The load client needs a core as well.  So each figure comes twice: by the clock, on the
+whole machine, where the load client takes from the workers what it needs; and by the
+CPU time of the busiest worker, which is what bounds the rate when the load comes from
+elsewhere.
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from attrs import define, field
+
+from .measures import Bench, Comparison, Figure, Rounds
+from .processes import PATIENCE, Load, Program, free_port, server_command
+
+__all__ = ["workers"]
+
+ONE, TWO = "one process", "two workers"
+
+#: Subscribers, and publications to them in a round.
+COUNT, TIMES = 5_000, 4
+#: Connections in a round.
+CONNECTIONS = 2_000
+#: Clients that publish, and how often in a round.
+CLIENTS, COMMANDS = 1_000, 10
+_CONNECT = '{"id":1,"connect":{}}'
+_ENTER = '{"id":1,"connect":{"subs":{"news":{}}}}'
+_PUBLISH = '{"id":2,"publish":{"channel":"nobody","data":{"a":1}}}'
+_PUBLICATION = (
+    '{"channel":"news","data":{"user":"alice",'
+    '"text":"hello world, this is a message","ts":1700000000000}}'
+)
+
+
+@define(eq=False)
+class Spread(Program):
+    """Our server, each of its serving processes on a core of its own."""
+
+    cores: list[int] = field(kw_only=True)
+    #: The processes that serve.
+    serving: list[int] = field(factory=list, init=False)
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        try:
+            self._wait_for_all()
+            self._pin()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def _wait_for_all(self) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while self._count_nodes() < len(self.cores):
+            if time.monotonic() > deadline:
+                raise RuntimeError("not all workers have started")
+            time.sleep(0.1)
+
+    def _count_nodes(self) -> int:
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        try:
+            connection.request("POST", "/api/info", b"{}", {"X-API-Key": "key"})
+            return len(json.loads(connection.getresponse().read())["result"]["nodes"])
+        except (OSError, HTTPException):
+            return 0
+        finally:
+            connection.close()
+
+    def _pin(self) -> None:
+        """Give each worker a core, and what stands beside them all cores."""
+        cores = iter(self.cores)
+        for pid in (self.process.pid, *_children(self.process.pid)):
+            line = Path(f"/proc/{pid}/cmdline").read_bytes()
+            if len(self.cores) == 1 or b"centrifugo_tx.workers" in line:
+                self.serving.append(pid)
+                os.sched_setaffinity(pid, {next(cores)})
+            else:
+                os.sched_setaffinity(pid, self.cores)
+
+    def cpu_seconds(self) -> list[float]:
+        """Return what each of the serving processes has used."""
+        return [
+            int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
+            for pid in self.serving
+        ]
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.process.terminate()
+        self.process.wait()
+
+
+def _children(parent: int) -> Iterator[int]:
+    for folder in sorted(Path("/proc").glob("[0-9]*")):
+        try:
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == parent:
+            yield int(folder.name)
+
+
+def _measure(
+    bench: Bench,
+    title: str,
+    amount: int,
+    prepare: Callable[[Load], object],
+    work: Callable[[Load], float],
+) -> Iterator[Figure]:
+    """Measure both again and again; the first round does not count.
+
+    ``work`` does *amount* of things, and returns how many seconds that took.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        raise RuntimeError("two cores are needed")
+    own = {ONE: cores[:1], TWO: [cores[0], cores[-1]]}
+    by_clock: Rounds = {name: [] for name in own}
+    by_cpu: Rounds = {name: [] for name in own}
+    with ExitStack() as stack:
+        servers, loads = {}, {}
+        for name in own:
+            servers[name] = stack.enter_context(_server(bench, name, own[name]))
+            load = loads[name] = Load(bench.tools, servers[name])
+            stack.callback(load.close)
+            others = set(cores) - set(own[name]) or set(cores)
+            os.sched_setaffinity(load._process.pid, others)
+            prepare(load)
+        for turn in range(bench.rounds + 1):
+            for name in own:
+                before = servers[name].cpu_seconds()
+                seconds = work(loads[name])
+                after = servers[name].cpu_seconds()
+                busiest = max(b - a for a, b in zip(before, after, strict=True))
+                if turn:
+                    by_clock[name].append(amount / seconds)
+                    by_cpu[name].append(amount / busiest)
+    ratio = [Comparison(TWO, ONE)]
+    yield Figure(title, "per second", by_clock, ratio)
+    yield Figure(title, "per CPU second of the busiest worker", by_cpu, ratio)
+
+
+def _server(bench: Bench, name: str, cores: list[int]) -> Spread:
+    port = free_port()
+    flags = ["--workers", str(len(cores)), "--log.level", "error"]
+    command = [*server_command(bench.folder, port), *flags]
+    return Spread(name, command, port, cores=cores)
+
+
+def workers(bench: Bench) -> Iterator[Figure]:
+    """One process, and two workers, at what fills a core."""
+    publish = f"fanout http /api/publish {_PUBLICATION}"
+    yield from _measure(
+        bench,
+        f"Deliveries to {COUNT:,} subscribers",
+        COUNT * TIMES,
+        lambda load: load.run(f"open {COUNT} 1 {_ENTER}"),
+        lambda load: sum(load.run(publish)["seconds"] for _ in range(TIMES)),
+    )
+    yield from _measure(
+        bench,
+        "Handshakes, each with a connect command",
+        CONNECTIONS,
+        lambda load: None,
+        lambda load: load.run(f"connect {CONNECTIONS} 1 {_CONNECT}")["seconds"],
+    )
+    yield from _measure(
+        bench,
+        "Publish commands of clients (two workers: by way of the private Valkey)",
+        CLIENTS * COMMANDS,
+        lambda load: load.run(f"open {CLIENTS} 1 {_CONNECT}"),
+        lambda load: load.run(f"inbound {COMMANDS} {_PUBLISH}")["seconds"],
+    )
