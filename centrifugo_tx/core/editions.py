@@ -77,7 +77,7 @@ class Edition:
 
 
 def linked(
-    publications: Sequence[Publication], wire: Wire, between: Between = difference
+    publications: Sequence[Publication], wire: Wire, between: Between
 ) -> list[Publication]:
     """Return the first in full, each of the others as a delta to the one before.
 

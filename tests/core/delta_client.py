@@ -65,9 +65,16 @@ class DeltaClient:
 
     def connect(self, **request: Any) -> list[Any]:
         """Open a new connection; return what came."""
-        info = TransportInfo(protocol=self.wire.protocol)  # type: ignore[arg-type]
+        alone = self.wire.unidirectional
+        info = TransportInfo(
+            protocol=self.wire.protocol,  # type: ignore[arg-type]
+            unidirectional=alone,
+        )
         self.transport = MemoryTransport(self.wire, info)
         self.client = self.node.connect(self.transport)
+        if alone:
+            self.client.receive(json.dumps(request).encode())
+            return self.take()
         return self.ask(connect=request)
 
     def ask(self, **request: Any) -> list[Any]:

@@ -123,6 +123,18 @@ class NegotiationTests(SynchronousTestCase):
         deltas.publish(3)
         self.assertEqual(client.accept_all(client.take()), [(3, payload(3), True)])
 
+    def test_unidirectional(self) -> None:
+        """Who only listens may ask for deltas as well."""
+        deltas = Deltas()
+        deltas.publish(1)
+        deltas.world.policy.admission = Admission(subs={"c": RECOVERABLE})
+        client = deltas.client("uni_sse")
+        (told,) = client.connect(subs={"c": {"recover": True, **DELTA}})
+        self.assertTrue(told["connect"]["subs"]["c"]["delta"])
+        self.assertEqual(client.accept_all([told]), [(1, payload(1), False)])
+        deltas.publish(2)
+        self.assertEqual(client.accept_all(client.take()), [(2, payload(2), True)])
+
 
 class LiveTests(SynchronousTestCase):
     """What is sent as it is published."""
