@@ -15,7 +15,6 @@ from centrifugo_tx.transports.cors import CORS
 from centrifugo_tx.transports.origin import OriginRule
 from centrifugo_tx.transports.stream import Turn
 from centrifugo_tx.transports.streaming import Streams
-from centrifugo_tx.web.request import QuickRequest
 from centrifugo_tx.web.site import Endpoints, HTTPSite
 
 from ..support import World
@@ -33,7 +32,7 @@ class HTTP2TestCase(SynchronousTestCase):
         try:
             from h2.connection import H2Connection as Peer
 
-            from centrifugo_tx.web.http2 import HTTP2Connection
+            from centrifugo_tx.web.http2 import HTTP2Factory
         except ImportError:
             raise SkipTest("h2 is not installed") from None
         options = NodeOptions(ping_interval=-1, stale_close_delay=1000)
@@ -44,13 +43,9 @@ class HTTP2TestCase(SynchronousTestCase):
         self.streams = Streams(node, turn, gate, CORS(OriginRule()), limit=1000)
         self.clients: list[Client] = []
         site = HTTPSite(self.clock, Endpoints(streams={b"/": self.opened}))
-        self.server = HTTP2Connection(self.clock)
-        self.server.requestFactory, self.server.site = QuickRequest, site
-        self.server.factory, self.server.callLater = site, self.clock.callLater
-        self.server.timeOut = 30
+        self.server: Any = HTTP2Factory(site).buildProtocol(None)
         self.network = Stream()
         self.server.makeConnection(self.network)
-        self.network.registerProducer(self.server, True)
         self.peer = Peer()
         self.peer.initiate_connection()
         self.settle()

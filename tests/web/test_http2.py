@@ -1,12 +1,12 @@
 """HTTP/2 connections whose peer gives them no window."""
 
+from typing import Any
 from unittest import SkipTest
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from centrifugo_tx.options import Answer
-from centrifugo_tx.web.request import QuickRequest
 from centrifugo_tx.web.site import Endpoints, HTTPSite
 
 from ..transports.support import Stream
@@ -23,16 +23,13 @@ class WindowTests(SynchronousTestCase):
             from h2.connection import H2Connection as Peer
             from h2.settings import SettingCodes
 
-            from centrifugo_tx.web.http2 import HTTP2Connection
+            from centrifugo_tx.web.http2 import HTTP2Factory
         except ImportError:
             raise SkipTest("h2 is not installed") from None
         self.clock, self.network = Clock(), Stream()
         endpoints = Endpoints(handlers={b"/": lambda request: Answer(200, BODY)})
         site = HTTPSite(self.clock, endpoints)
-        self.server = HTTP2Connection(self.clock)
-        self.server.requestFactory, self.server.site = QuickRequest, site
-        self.server.factory, self.server.callLater = site, self.clock.callLater
-        self.server.timeOut = 30
+        self.server: Any = HTTP2Factory(site).buildProtocol(None)
         self.server.makeConnection(self.network)
         self.addCleanup(lambda: self.network.lose(self.server))
         self.peer = Peer()
@@ -116,6 +113,14 @@ class WindowTests(SynchronousTestCase):
         self.assertTrue(self.network.disconnecting)
         self.clock.advance(15)
         self.assertTrue(self.network.aborted)
+
+    def test_goodbye(self) -> None:
+        """A client that says goodbye is let go, with what it waited for."""
+        self.ask()
+        self.peer.close_connection()
+        self.settle()
+        self.assertTrue(self.network.disconnecting)
+        self.assertEqual(self.server.streams, {})
 
     def test_private_names(self) -> None:
         """A Twisted that lacks a name that is leant on fails here."""
