@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from centrifugo_tx.cli import main
 from centrifugo_tx.config.load import load
+from centrifugo_tx.workers import supervisor
 
 SECRET = "a secret of a test that is long enough"
 
@@ -186,6 +187,16 @@ class FileTests(CommandCase):
         self.assertTrue(said.startswith("error getting config: http_server: 5"), said)
         said = self.command("checkconfig", "-c", "/nowhere/c.json", code=1)
         self.assertEqual(said, "config file not found\n")
+
+    def test_checkconfig_workers(self) -> None:
+        """Workers that cannot share what is in memory are a problem."""
+        path = self.write({"workers": 2})
+        for installed in "/valkey", None:
+            self.patch(supervisor, "program", lambda found=installed: found)
+            said = self.command("checkconfig", "-c", path, code=int(not installed))
+        self.assertIn("workers: '2' cannot share engine.type", said)
+        wrong = self.write({"workers": "x"})
+        self.assertIn("workers: 'x'", self.command("checkconfig", "-c", wrong, code=1))
 
     def test_checkconfig_pending(self) -> None:
         """What could not start is an error, what has no effect a warning."""

