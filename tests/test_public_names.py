@@ -49,6 +49,9 @@ class PublicNameTests(SynchronousTestCase):
     def test_transports(self) -> None:
         """A node can be put under a path of any Twisted Web application."""
         names = [
+            "emulation_resource",
+            "http_stream_resource",
+            "sse_resource",
             "uni_http_stream_resource",
             "uni_sse_resource",
             "uni_websocket_resource",

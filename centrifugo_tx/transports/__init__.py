@@ -1,6 +1,9 @@
 """The ways by which clients come."""
 
 from .resource import (
+    emulation_resource,
+    http_stream_resource,
+    sse_resource,
     uni_http_stream_resource,
     uni_sse_resource,
     uni_websocket_resource,
@@ -8,6 +11,9 @@ from .resource import (
 )
 
 __all__ = [
+    "emulation_resource",
+    "http_stream_resource",
+    "sse_resource",
     "uni_http_stream_resource",
     "uni_sse_resource",
     "uni_websocket_resource",

@@ -12,10 +12,13 @@ from ..metrics import Counter
 from ..options import Answer
 from .admission import Gate
 from .cors import CORS
+from .emulation import EmulationEndpoint
 from .handover import take_over
+from .http_stream import HTTPStream
 from .origin import OriginRule
+from .sse import SSE
 from .stream import Turn
-from .streaming import Streams
+from .streaming import BODY_LIMIT, Streams
 from .uni_http_stream import UniHTTPStream, UniHTTPStreamOptions
 from .uni_sse import UniSSE, UniSSEOptions
 from .uni_websocket import UniWebSocketFactory, UniWebSocketOptions
@@ -24,6 +27,9 @@ from .websocket import WebSocketFactory, WebSocketOptions
 __all__ = [
     "StreamResource",
     "WebSocketResource",
+    "emulation_resource",
+    "http_stream_resource",
+    "sse_resource",
     "uni_http_stream_resource",
     "uni_sse_resource",
     "uni_websocket_resource",
@@ -31,7 +37,7 @@ __all__ = [
 ]
 
 #: Answers a request, now or later; None: by a stream.
-Endpoint = Callable[[Any], "Answer | Deferred[Answer | None] | None"]
+Endpoint = Callable[[Any], "Answer | Deferred[Answer] | Deferred[Answer | None] | None"]
 
 
 class WebSocketResource(Resource):  # type: ignore[misc]  # untyped
@@ -68,7 +74,7 @@ class StreamResource(Resource):  # type: ignore[misc]  # untyped
 
     def render(self, request: Any) -> Any:
         """Open a stream, or answer that there will be none."""
-        found = self._endpoint(request)
+        found: Any = self._endpoint(request)
         if isinstance(found, Answer):
             _answer(found, request)
         elif found is not None:
@@ -107,6 +113,33 @@ def websocket_resource(
     return WebSocketResource(
         WebSocketFactory(node, turn, _open_gate(node), origins, options)
     )
+
+
+def http_stream_resource(
+    node: Node, allowed_origins: Sequence[str] = (), body_limit: int = BODY_LIMIT
+) -> StreamResource:
+    """Return a resource that streams lines; commands go to `emulation_resource`.
+
+    :param allowed_origins: globs of the pages that may read the answers.
+    :param body_limit: bytes that the body of a request may have.
+    :raises ValueError: an origin is no glob.
+    """
+    return StreamResource(HTTPStream(_streams(node, allowed_origins), body_limit))
+
+
+def sse_resource(
+    node: Node, allowed_origins: Sequence[str] = (), body_limit: int = BODY_LIMIT
+) -> StreamResource:
+    """Return the same with events for lines."""
+    return StreamResource(SSE(_streams(node, allowed_origins), body_limit))
+
+
+def emulation_resource(
+    node: Node, allowed_origins: Sequence[str] = (), body_limit: int = BODY_LIMIT
+) -> StreamResource:
+    """Return a resource for the commands of clients on streams, of all nodes."""
+    cors = CORS(OriginRule(allowed_origins))
+    return StreamResource(EmulationEndpoint(node, cors, body_limit))
 
 
 def uni_websocket_resource(

@@ -11,6 +11,9 @@ from centrifugo_tx.errors import ReplyError
 from centrifugo_tx.options import Admission, SubscribeOptions
 from centrifugo_tx.protocol.codes import FORCE_DISCONNECT, TOKEN_EXPIRED
 from centrifugo_tx.transports import (
+    emulation_resource,
+    http_stream_resource,
+    sse_resource,
     uni_http_stream_resource,
     uni_sse_resource,
     uni_websocket_resource,
@@ -120,6 +123,28 @@ class StreamResourceTests(ResourceTestCase):
         self.assertIn(b'{"connect":', chunks(found.rest)[0])
         self.stream.lose(self.stream.protocol)
         self.assertEqual(len(self.world.node.hub.open), 0)
+
+    def test_both_directions(self) -> None:
+        """Clients that have more to say do so beside their stream."""
+        for resource in (http_stream_resource, sse_resource):
+            self.serve(resource(self.world.node))
+            found = self.answered("POST", b'{"id":1,"connect":{}}')
+            self.assertIn(b'{"id":1,"connect":', chunks(found.rest)[-1])
+            down, (client,) = self.stream, list(self.world.node.hub.open)
+            self.serve(emulation_resource(self.world.node, [GOOD]))
+            asked = {"session": client.session, "node": self.world.node.id}
+            body = json.dumps({**asked, "data": '{"id":2,"rpc":{}}'}).encode()
+            found = self.answered("POST", body, Origin=GOOD)
+            self.assertEqual((found.status, found.rest), (204, b""))
+            self.assertEqual(found.headers["Access-Control-Allow-Origin"], GOOD)
+            self.assertIn(b'"id":2', down.take())
+            client.close(FORCE_DISCONNECT)
+
+    def test_body_limit(self) -> None:
+        """A body of more bytes than allowed gets 413."""
+        for resource in (http_stream_resource, sse_resource, emulation_resource):
+            self.serve(resource(self.world.node, (), 10))
+            self.assertEqual(self.answered("POST", b"x" * 11).status, 413)
 
     def test_statuses(self) -> None:
         """What opens no stream is answered."""
