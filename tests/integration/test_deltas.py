@@ -5,8 +5,9 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from .redis_servers import shared, valkey
 from .sdk_contract import SDKCase
-from .server import shared_server
+from .server import Server, shared_server
 from .test_python_sdk import PYTHON_SDK
 
 _NAMESPACE = {
@@ -52,7 +53,11 @@ class DeltaContract(SDKCase):
     def setUp(self) -> None:
         """Start the client; the server stands already."""
         super().setUp()
-        self.server = shared_server("deltas", OPTIONS)
+        self.server = self.started()
+
+    def started(self) -> Server:
+        """Return a running server."""
+        return shared_server("deltas", OPTIONS)
 
     def publish(self, channel: str, numbers: range, **more: Any) -> None:
         """Publish through the server API."""
@@ -214,3 +219,28 @@ class PythonProtobufDeltaTests(DeltaContract, SynchronousTestCase):
 
     def sdk_command(self) -> list[str]:
         return [*PYTHON_SDK, "protobuf"]
+
+
+class RedisDeltaTests(DeltaContract, SynchronousTestCase):
+    """The same through Redis, which hands over what came before."""
+
+    lists = False
+
+    def sdk_command(self) -> list[str]:
+        return PYTHON_SDK
+
+    def started(self) -> Server:
+        name = f"deltas-redis-{self.lists}"
+        redis = {
+            "address": [shared(valkey()).address],
+            "prefix": name,
+            "history_use_lists": self.lists,
+        }
+        engine = {"engine": {"type": "redis", "redis": redis}}
+        return shared_server(name, {**OPTIONS, **engine})
+
+
+class RedisListDeltaTests(RedisDeltaTests):
+    """The same with histories in lists."""
+
+    lists = True
