@@ -20,6 +20,7 @@ from .options import (
     MapChanged,
     MapPage,
     MapQuery,
+    Polled,
     PresenceStats,
     Published,
     PublishOptions,
@@ -31,6 +32,7 @@ from .protocol.messages import (
     ClientInfo,
     ConnectRequest,
     HistoryRequest,
+    KeyedItem,
     Publication,
     PublishRequest,
     Raw,
@@ -324,6 +326,15 @@ class IPolicy(Interface):
         client: IClient, request: PublishRequest
     ) -> "Deferred[tuple[str, MapChange]]":
         """Decide on a change of a map: under which key, and how."""
+
+    def track(client: IClient, request: SubRefreshRequest) -> "Deferred[list[int]]":
+        """Decide on the keys a client wants to track: all of them, or none.
+
+        :return: until when it may, for each batch; 0: for good.
+        """
+
+    def poll(channel: str, items: Sequence[KeyedItem]) -> "Deferred[Polled]":
+        """Ask the application for what is newer than *items* say."""
 
     def presence(client: IClient, channel: str) -> "Deferred[None]":
         """Decide whether the client may see who is in *channel*."""

@@ -28,6 +28,8 @@ __all__ = [
     "MapRules",
     "NodeOptions",
     "Pem",
+    "PollRules",
+    "Polled",
     "PresenceMaps",
     "PresenceStats",
     "PublishOptions",
@@ -126,6 +128,35 @@ class MapRules(Value, frozen=True):
         return min(max(size, self.min_page_size), self.max_page_size)
 
 
+class PollRules(Value, frozen=True):
+    """How a channel's keys are polled (client protocol, 10.2).
+
+    ``interval`` is the time between two polls of a key, ``batch`` how many keys one
+    poll asks for, ``max_keys`` how many one client may track.  ``versioned``: the
+    application says versions.  The channel lives ``linger`` seconds longer than its
+    last subscriber, a key's signature ``grace`` seconds longer than it says.
+    ``publish``: the server API may set keys.
+    """
+
+    interval: float = 10.0
+    batch: int = 1000
+    max_keys: int = 5000
+    versioned: bool = False
+    linger: float = 1.0
+    grace: float = 25.0
+    publish: bool = False
+
+
+class Polled(Value, frozen=True):
+    """What an application answered to a poll: keys with data and version, or removed.
+
+    Keys of which nothing new is known may be left out.
+    """
+
+    items: list[Publication] = []
+    epoch: str = ""
+
+
 class PresenceMaps(Value, frozen=True):
     """The maps that mirror who is in a channel.
 
@@ -140,7 +171,7 @@ class PresenceMaps(Value, frozen=True):
 class ChannelOptions(Value, frozen=True):
     """What a channel's namespace says about the channel itself.
 
-    ``map`` is there if the channel is a map.
+    ``map`` is there if the channel is a map, ``poll`` if its keys are polled.
     """
 
     subscription_type: str = ""
@@ -155,6 +186,7 @@ class ChannelOptions(Value, frozen=True):
     delta_publish: bool = False
     publication_data_format: str = ""
     map: MapRules | None = None
+    poll: PollRules | None = None
     presence_maps: PresenceMaps | None = None
 
     @property

@@ -1,13 +1,18 @@
 """The composition root: the only place that wires the floors together."""
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from typing import Any
 
 from attrs import define, field
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
+from twisted.internet.defer import (
+    Deferred,
+    DeferredSemaphore,
+    gatherResults,
+    maybeDeferred,
+)
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 
@@ -21,6 +26,8 @@ from .access import (
     static_keys,
 )
 from .access.jwks import KeySet, fetcher
+from .access.policy import AskKeys
+from .access.signatures import TrackingKeys
 from .access.tokens import KeySource
 from .api import Api, http_handlers
 from .client_endpoints import ClientEndpoints
@@ -33,6 +40,7 @@ from .interfaces import Engine
 from .metrics import Metrics
 from .options import NodeOptions
 from .protocol.codes import Disconnect
+from .proxies import HTTPBackend, Polling
 from .web.exposition import exposition
 from .web.probes import health, metrics
 from .web.site import Endpoints, listen
@@ -141,7 +149,9 @@ class Server(MultiService):
         was at the start.
         """
         separate = self._config.client.subscription_token.enabled
-        self.node.policy = access_policy(self._reactor, config, separate)
+        policy = self.node.policy
+        polling = policy.polling if isinstance(policy, AccessPolicy) else None
+        self.node.policy = access_policy(self._reactor, config, separate, polling)
 
 
 def engine(reactor: Any, config: Config, metrics: Metrics) -> Engine:
@@ -214,12 +224,16 @@ def connect_disconnects(config: Config) -> dict[int, Disconnect]:
 
 
 def access_policy(
-    reactor: Any, config: Config, separate: bool | None = None
+    reactor: Any,
+    config: Config,
+    separate: bool | None = None,
+    polling: Mapping[str, AskKeys] | None = None,
 ) -> AccessPolicy:
     """Return who may do what, by configuration.
 
     :param separate: whether subscription tokens have a verifier of their own, when
         the configuration does not decide on it.
+    :param polling: who is asked about polled keys, likewise.
     """
     client, channel = config.client, config.channel
     personal, ping = client.subscribe_to_user_personal_channel, config.rpc.ping
@@ -253,7 +267,39 @@ def access_policy(
     connections = subscriptions = token_verifier(reactor, client.token, skip)
     if client.subscription_token.enabled if separate is None else separate:
         subscriptions = token_verifier(reactor, client.subscription_token, skip)
-    return AccessPolicy(reactor, options, namespaces, connections, subscriptions)
+    return AccessPolicy(
+        reactor,
+        options,
+        namespaces,
+        connections,
+        subscriptions,
+        TrackingKeys(
+            config.shared_poll.hmac_secret_key,
+            config.shared_poll.hmac_previous_secret_key,
+            config.shared_poll.hmac_previous_secret_key_valid_until,
+        ),
+        pollings(reactor, config) if polling is None else polling,
+    )
+
+
+def pollings(reactor: Any, config: Config) -> dict[str, Polling]:
+    """Return who is asked about polled keys, by the name that namespaces say."""
+    channel = config.channel
+    names = {
+        options.shared_poll.proxy_name or "default"
+        for options in (channel.without_namespace, *channel.namespaces)
+        if options.subscription_type == "shared_poll"
+    }
+    named = {proxy.name: proxy for proxy in config.proxies}
+    turns = DeferredSemaphore(config.shared_poll.concurrency_limit or 64)
+    found = {}
+    for name in names:
+        proxy = channel.proxy.shared_poll_refresh if name == "default" else named[name]
+        backend = HTTPBackend(
+            reactor, proxy.endpoint, proxy.timeout, proxy.http.static_headers
+        )
+        found[name] = Polling(backend, turns)
+    return found
 
 
 def token_verifier(

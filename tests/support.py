@@ -1,6 +1,7 @@
 """What tests of several rooms need."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from attrs import define, evolve, field
@@ -21,6 +22,7 @@ from centrifugo_tx.options import (
     HistoryQuery,
     MapChange,
     NodeOptions,
+    Polled,
     PublishOptions,
     SubscribeOptions,
     TransportInfo,
@@ -29,6 +31,7 @@ from centrifugo_tx.protocol.codes import Disconnect
 from centrifugo_tx.protocol.messages import (
     ConnectRequest,
     HistoryRequest,
+    KeyedItem,
     PublishRequest,
     Raw,
     RefreshRequest,
@@ -95,6 +98,8 @@ class Permissive(Policy):
     subscription: Any = SubscribeOptions()
     publication: Any = PublishOptions()
     change: Any = ("", None)
+    tracking: Any = None
+    polled: Any = Polled()
     expiry: Any = Expiry()
     sub_expiry: Any = Expiry()
     answer: Any = Raw(b'{"pong":1}')
@@ -139,6 +144,15 @@ class Permissive(Policy):
         self, client: IClient, request: PublishRequest
     ) -> "Deferred[tuple[str, MapChange]]":
         return self._say("change_map", request, self.change)
+
+    def track(
+        self, client: IClient, request: SubRefreshRequest
+    ) -> "Deferred[list[int]]":
+        expiries = [0] * len(request.track)
+        return self._say("track", request, self.tracking or expiries)
+
+    def poll(self, channel: str, items: Sequence[KeyedItem]) -> "Deferred[Polled]":
+        return self._say("poll", (channel, list(items)), self.polled)
 
     def presence(self, client: IClient, channel: str) -> "Deferred[None]":
         return self._say("presence", channel, None)

@@ -12,6 +12,7 @@ from ..options import (
     Duration,
     MapChange,
     MapRules,
+    PollRules,
     PresenceMaps,
     PublishOptions,
     SubscribeOptions,
@@ -220,6 +221,22 @@ def presence_maps(options: NamespaceOptions) -> PresenceMaps | None:
     return PresenceMaps(clients, users) if clients or users else None
 
 
+def poll_rules(options: NamespaceOptions) -> PollRules | None:
+    """Work out how keys are polled, if they are."""
+    own = options.shared_poll
+    if options.subscription_type != "shared_poll":
+        return None
+    return PollRules(
+        interval=own.refresh_interval or 10.0,
+        batch=own.refresh_batch_size or 1000,
+        max_keys=own.max_keys_per_connection or 5000,
+        versioned=own.mode == "versioned",
+        linger=own.channel_shutdown_delay or 1.0,
+        grace=own.track_expired_extra_delay or 25.0,
+        publish=own.publish_enabled,
+    )
+
+
 @frozen
 class ChannelRules:
     """How names of channels are read (auth and channels, 4.1)."""
@@ -277,6 +294,7 @@ class Namespace:
             publication_data_format=options.publication_data_format
             or self._rules.publication_data_format,
             map=rules,
+            poll=poll_rules(options),
             presence_maps=presence_maps(options),
         )
         self.publication = PublishOptions(

@@ -1,5 +1,6 @@
 """The policy of the standalone server: namespaces and tokens (auth and channels)."""
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from attrs import define, field
@@ -16,6 +17,7 @@ from ..options import (
     Expiry,
     HistoryQuery,
     MapChange,
+    Polled,
     PublishOptions,
     SubscribeOptions,
 )
@@ -31,6 +33,7 @@ from ..protocol.messages import (
     EMPTY,
     ConnectRequest,
     HistoryRequest,
+    KeyedItem,
     PublishRequest,
     Raw,
     RefreshRequest,
@@ -47,10 +50,15 @@ from .grants import (
     own_key,
 )
 from .namespaces import Namespace, Namespaces
+from .signatures import TrackingKeys
 from .subscriptions import Usher
 from .tokens import TokenVerifier
 
-__all__ = ["AccessPolicy"]
+__all__ = ["AccessPolicy", "AskKeys"]
+
+
+#: Asks a backend for what is newer than the items say, in a channel.
+AskKeys = Callable[[str, Sequence[KeyedItem]], "Deferred[Polled]"]
 
 
 @implementer(IPolicy)
@@ -67,6 +75,9 @@ class AccessPolicy:
     namespaces: Namespaces
     verifier: TokenVerifier
     subscription_verifier: TokenVerifier
+    tracking: TrackingKeys = field(factory=TrackingKeys)
+    #: Who is asked about polled keys, by the name that namespaces say.
+    polling: Mapping[str, AskKeys] = field(factory=dict)
     _doorkeeper: Doorkeeper = field(init=False)
     _usher: Usher = field(init=False)
 
@@ -140,6 +151,30 @@ class AccessPolicy:
         if change is None or nobody or not (allowed or self.options.insecure):
             return fail(ReplyError(PERMISSION_DENIED))
         return succeed((key, change))
+
+    def track(
+        self, client: IClient, request: SubRefreshRequest
+    ) -> "Deferred[list[int]]":
+        """Verify the signature of each batch of keys."""
+        now, channel = self._clock.seconds(), request.channel
+        verify = self.tracking.expiry
+        try:
+            return succeed(
+                [verify(channel, client.user, batch, now) for batch in request.track]
+            )
+        except ReplyError as error:
+            return fail(error)
+
+    def poll(self, channel: str, items: Sequence[KeyedItem]) -> "Deferred[Polled]":
+        """Ask the backend of the channel's namespace."""
+        try:
+            options = self.namespaces.find(channel).options.shared_poll
+        except ReplyError as error:
+            return fail(error)
+        polling = self.polling.get(options.proxy_name or "default")
+        if polling is None:
+            return fail(ReplyError(NOT_AVAILABLE))
+        return polling(channel, items)
 
     def presence(self, client: IClient, channel: str) -> "Deferred[None]":
         """Decide whether the client may see who is in *channel* (7)."""

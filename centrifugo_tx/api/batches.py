@@ -7,6 +7,7 @@ from .map_messages import (
     MapReadStreamRequest,
     MapRemoveRequest,
     MapStatsRequest,
+    SharedPollPublishRequest,
 )
 from .messages import (
     BroadcastRequest,
@@ -50,6 +51,7 @@ class Command(Request, frozen=True):
     map_read_stream: MapReadStreamRequest | None = None
     map_stats: MapStatsRequest | None = None
     map_clear: MapClearRequest | None = None
+    shared_poll_publish: SharedPollPublishRequest | None = None
 
 
 class BatchRequest(Request, frozen=True):

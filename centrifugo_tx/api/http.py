@@ -157,7 +157,6 @@ _ELSEWHERE = frozenset(
         *("device_remove", "device_list", "device_topic_list"),
         *("device_topic_update", "user_topic_list", "user_topic_update"),
         *("send_push_notification", "update_push_status", "cancel_push"),
-        "shared_poll_publish",
     )
 )
 

@@ -1,4 +1,4 @@
-"""Requests and results of the server API's methods for maps (server API, 6.15)."""
+"""Requests and results of the server API's methods for keys (server API, 6.15)."""
 
 from ..protocol.messages import EMPTY, Raw, StreamPosition
 from .messages import Int32, Request, Result, UInt64, fit
@@ -15,6 +15,7 @@ __all__ = [
     "MapResult",
     "MapStatsRequest",
     "MapStatsResult",
+    "SharedPollPublishRequest",
 ]
 
 
@@ -91,6 +92,20 @@ class MapClearRequest(Request, frozen=True):
     """Forget everything."""
 
     channel: str = ""
+
+
+class SharedPollPublishRequest(Request, frozen=True):
+    """Set a polled key to a newer version."""
+
+    channel: str = ""
+    key: str = ""
+    data: Raw = EMPTY
+    b64data: str = ""
+    version: UInt64 = 0
+    epoch: str = ""
+
+    def __post_init__(self) -> None:
+        fit(self.version)
 
 
 class MapResult(Result, frozen=True):

@@ -1,4 +1,4 @@
-"""The server API's methods for maps (server API, 6.15)."""
+"""The server API's methods for keys: of maps, and polled ones (server API, 6.15)."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, cast
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal, cast
 from ..core.maps import Maps
 from ..errors import ReplyError
 from ..options import HistoryQuery, MapChange, MapChanged, MapQuery, MapRules
-from ..protocol.codes import BAD_REQUEST, INTERNAL
+from ..protocol.codes import BAD_REQUEST, INTERNAL, NOT_AVAILABLE
 from ..protocol.messages import Publication
 from . import map_messages as m
 from .json import payload
@@ -15,7 +15,15 @@ from .messages import Empty
 if TYPE_CHECKING:
     from .methods import Api
 
-__all__ = ["clear", "publish", "read_state", "read_stream", "remove", "stats"]
+__all__ = [
+    "clear",
+    "publish",
+    "publish_polled",
+    "read_state",
+    "read_stream",
+    "remove",
+    "stats",
+]
 
 _KEY_MODES = ("", "if_new", "if_exists")
 
@@ -98,6 +106,22 @@ async def clear(api: "Api", request: m.MapClearRequest) -> Empty:
     """Forget everything."""
     maps, _ = _map(api, request.channel)
     await maps.clear(request.channel)
+    return Empty()
+
+
+async def publish_polled(api: "Api", request: m.SharedPollPublishRequest) -> Empty:
+    """Set a polled key."""
+    if not (request.channel and request.key and request.version):
+        raise ReplyError(BAD_REQUEST)
+    rules = api.node.policy.channel(request.channel).poll
+    if rules is None:
+        raise ReplyError(BAD_REQUEST)
+    if not rules.publish:
+        raise ReplyError(NOT_AVAILABLE)
+    data = payload(request.data, request.b64data)
+    api.node.polls.publish(
+        request.channel, request.key, data, request.version, request.epoch
+    )
     return Empty()
 
 

@@ -437,6 +437,12 @@ _TABLE = (
     Method("map_read_stream", map_messages.MapReadStreamRequest, 36, maps.read_stream),
     Method("map_stats", map_messages.MapStatsRequest, 37, maps.stats),
     Method("map_clear", map_messages.MapClearRequest, 38, maps.clear),
+    Method(
+        "shared_poll_publish",
+        map_messages.SharedPollPublishRequest,
+        39,
+        maps.publish_polled,
+    ),
 )
 
 #: In the order in which a batch looks for them (6.14).

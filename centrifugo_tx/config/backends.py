@@ -311,4 +311,4 @@ class SharedPollOptions(Section, frozen=True):
     hmac_previous_secret_key_valid_until: int = 0
     """Unix time until which it is; 0: always."""
     concurrency_limit: int = 0
-    """Calls to the backend at a time; 0: no limit."""
+    """Calls to the backend at a time; 0: 64."""

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from ..access.namespaces import NamespaceOptions
 from .model import Config
+from .proxies import ProxyOptions
 from .values import format_duration
 
 __all__ = ["check_channel_options"]
@@ -100,6 +101,11 @@ def _shared_poll(options: NamespaceOptions, config: Config) -> Iterator[Finding]
         yield "shared_poll.proxy_name", f"{poll.proxy_name!r} does not exist"
     if poll.mode not in ("", "versionless", "versioned"):
         yield "shared_poll.mode", f"{poll.mode!r} must be versionless or versioned"
+    yield from _polled_backend(poll.proxy_name or "default", config)
+    if poll.publish_enabled:
+        yield from _in_one_process(
+            config, "shared_poll.publish_enabled", "published keys stay in one process"
+        )
     if poll.publish_enabled and poll.mode != "versioned":
         yield "shared_poll.publish_enabled", "needs the mode versioned"
 
@@ -130,17 +136,35 @@ def _map(options: NamespaceOptions) -> Iterator[Finding]:
         yield "map.client_key", "does not go with the proxies of maps"
 
 
+def _polled_backend(name: str, config: Config) -> Iterator[Finding]:
+    proxy: ProxyOptions | None = config.channel.proxy.shared_poll_refresh
+    path = "channel.proxy.shared_poll_refresh"
+    if name != "default":
+        named = (item for item in config.proxies if item.name == name)
+        proxy, path = next(named, None), f"proxy {name}"
+    if proxy is None:
+        return
+    if not proxy.endpoint.startswith(("http://", "https://")):
+        yield "shared_poll.proxy_name", f"{path} must have an HTTP endpoint"
+    if proxy.http.tls.enabled:
+        yield "shared_poll.proxy_name", f"{path}: http.tls is not implemented yet"
+
+
 def _map_engine(config: Config) -> Iterator[Finding]:
+    yield from _in_one_process(config, "subscription_type", "maps are kept in memory")
+    kind = config.map_broker.type
+    if kind != "memory":
+        yield (
+            "subscription_type",
+            f"maps are kept in memory, map_broker.type must not be {kind!r}",
+        )
+
+
+def _in_one_process(config: Config, option: str, reason: str) -> Iterator[Finding]:
+    where = "broker.type" if config.broker.enabled else "engine.type"
     broker = config.broker if config.broker.enabled else config.engine
-    for where, kind in (
-        ("broker.type" if config.broker.enabled else "engine.type", broker.type),
-        ("map_broker.type", config.map_broker.type),
-    ):
-        if kind != "memory":
-            yield (
-                "subscription_type",
-                f"maps are kept in memory only, {where} must not be {kind!r}",
-            )
+    if broker.type != "memory":
+        yield option, f"{reason}, {where} must not be {broker.type!r}"
 
 
 def _map_pages(options: NamespaceOptions) -> Iterator[Finding]:

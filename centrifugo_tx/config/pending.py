@@ -72,24 +72,11 @@ def refused(config: Config) -> list[str]:
         path = f"{user}.type"
         if getattr(config, user).type in _BACKENDS and path not in found:
             found.append(path)
-    found += _polled(config)
     return [
         f"{path}: is not implemented yet, and the server would not do without it what"
         " was asked of it"
         for path in found
     ]
-
-
-def _polled(config: Config) -> Iterator[str]:
-    """Yield the types of namespaces that are to come."""
-    channel = config.channel
-    named = enumerate(channel.namespaces)
-    for path, options in (
-        ("channel.without_namespace", channel.without_namespace),
-        *((f"channel.namespaces.[{index}]", each) for index, each in named),
-    ):
-        if options.subscription_type == "shared_poll":
-            yield f"{path}.subscription_type"
 
 
 def _changed(

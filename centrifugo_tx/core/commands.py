@@ -55,6 +55,8 @@ from ..protocol.messages import (
 from . import expiry
 from .driver import drive
 from .maps import commands as maps
+from .polls import commands as polls
+from .polls.subscription import PollSubscription
 from .subscription import Subscription
 from .told import Told, still_there
 
@@ -179,6 +181,8 @@ async def subscribe(
 ) -> Told | SubscribeResult:
     """Subscribe the client to a channel (6.2)."""
     if request.type:
+        if request.type == polls.SHARED_POLL:
+            return await polls.subscribe(client, request)
         return await maps.subscribe(client, request)
     node, name = client.node, request.channel
     if not name or request.delta not in ("", "fossil"):
@@ -312,6 +316,13 @@ async def sub_refresh(client: "Client", request: SubRefreshRequest) -> SubRefres
     centrifuge-python leaves the channel out; then the token names it.
     """
     name = request.channel
+    if request.type and name:
+        known = client.subscriptions.get(name)
+        if isinstance(known, PollSubscription) and known.settled:
+            if request.type == polls.TRACK:
+                return await polls.track(known, request)
+            if request.type == polls.UNTRACK:
+                return polls.untrack(known, request)
     if name:
         _refreshable(client, name)
     if not request.token:

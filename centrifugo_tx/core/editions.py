@@ -126,7 +126,10 @@ def _check(publication: Publication) -> None:
 
 
 def _restated(publication: Publication, data: Raw, delta: bool = False) -> Publication:
-    """Return *publication* with other data; epoch, version and time stay behind."""
+    """Return *publication* with other data; epoch and time stay behind.
+
+    So does the version, but for a polled key, which it belongs to.
+    """
     return Publication(
         data=data,
         info=publication.info,
@@ -136,4 +139,5 @@ def _restated(publication: Publication, data: Raw, delta: bool = False) -> Publi
         channel=publication.channel,
         key=publication.key,
         score=publication.score,
+        version=publication.version if publication.key else 0,
     )

@@ -60,6 +60,7 @@ from .lanes import FanOut
 from .listening import Listening
 from .maps import Maps
 from .peers import NodeInfo, Peers
+from .polls import Polls
 from .positions import Positions
 from .timers import TimerWheel
 
@@ -94,6 +95,7 @@ class Node:
     listening: Listening = field(init=False)
     positions: Positions = field(init=False)
     maps: Maps | None = field(default=None, init=False)
+    polls: Polls = field(init=False)
     peers: Peers = field(init=False)
     emulation: Emulation = field(init=False)
     _gone: "Deferred[None] | None" = field(default=None, init=False)
@@ -111,6 +113,7 @@ class Node:
         )
         if self.engine.maps is not None:
             self.maps = Maps(self, self.engine.maps)
+        self.polls = Polls(self)
         self.peers = Peers(self)
         self.emulation = Emulation(self)
 
@@ -145,6 +148,7 @@ class Node:
         self.listening.stop()
         if self.maps is not None:
             self.maps.stop()
+        self.polls.stop()
         self.wheel.stop()
         return self.engine.stop()
 

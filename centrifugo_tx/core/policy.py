@@ -1,5 +1,7 @@
 """A policy for embedders to start from."""
 
+from collections.abc import Sequence
+
 from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
@@ -11,6 +13,7 @@ from ..options import (
     Expiry,
     HistoryQuery,
     MapChange,
+    Polled,
     PublishOptions,
     SubscribeOptions,
 )
@@ -23,6 +26,7 @@ from ..protocol.codes import (
 from ..protocol.messages import (
     ConnectRequest,
     HistoryRequest,
+    KeyedItem,
     PublishRequest,
     Raw,
     RefreshRequest,
@@ -80,6 +84,16 @@ class Policy:
     ) -> "Deferred[tuple[str, MapChange]]":
         """Let no client change a map."""
         return fail(ReplyError(PERMISSION_DENIED))
+
+    def track(
+        self, client: IClient, request: SubRefreshRequest
+    ) -> "Deferred[list[int]]":
+        """Let no client track keys."""
+        return fail(ReplyError(PERMISSION_DENIED))
+
+    def poll(self, channel: str, items: Sequence[KeyedItem]) -> "Deferred[Polled]":
+        """Know nothing."""
+        return succeed(Polled())
 
     def presence(self, client: IClient, channel: str) -> "Deferred[None]":
         """Show nobody to anybody."""

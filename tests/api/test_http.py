@@ -260,12 +260,12 @@ class OldStyleTests(SynchronousTestCase):
             ('{"params":{"channel":"a","data":1}}', done),
             *(
                 (f'{{"method":{number}}}', error(104, "not found"))
-                for number in (13, 14, 39, 99, -1)
+                for number in (13, 14, 40, 99, -1)
             ),
             ('{"method":"connections"}', error(104, "not found")),
             ('{"method":"map_publish"}', error(107, "bad request")),
             ('{"method":33}', error(107, "bad request")),
-            ('{"method":"shared_poll_publish"}', error(104, "not found")),
+            ('{"method":39}', error(107, "bad request")),
             *(
                 (f'{{"method":{method}}}', BAD)
                 for method in ('"nope"', '"batch"', '"0"', "null", "1.0", "{}")

@@ -357,8 +357,36 @@ class ChannelTests(CheckCase):
         )
 
     def test_shared_poll(self) -> None:
-        """Shared poll needs its key."""
-        self.problem("subscription_type", subscription_type="shared_poll")
+        """Shared poll needs its key, and a backend that is asked over HTTP."""
+        tree = channel(subscription_type="shared_poll")
+        backend: dict[str, Any] = {"endpoint": "http://a/poll"}
+        keys = {"shared_poll": {"hmac_secret_key": "k"}}
+        tree["channel"]["proxy"] = {"shared_poll_refresh": backend}
+        path = "channel.without_namespace"
+        self.assertProblem(tree, f"{path}.subscription_type: shared_poll needs")
+        self.assertFine({**tree, **keys})
+        for wrong in (
+            {"endpoint": "grpc://a"},
+            {"endpoint": ""},
+            {"http": {"tls": {"enabled": True}}},
+        ):
+            tree["channel"]["proxy"] = {"shared_poll_refresh": {**backend, **wrong}}
+            self.assertProblem({**tree, **keys}, f"{path}.shared_poll.proxy_name")
+
+    def test_shared_poll_publish(self) -> None:
+        """Keys are published within one process, with versions."""
+        poll = {"publish_enabled": True, "mode": "versioned", "proxy_name": "own"}
+        keys = {
+            "shared_poll": {"hmac_secret_key": "k"},
+            "proxies": [{"name": "own", "endpoint": "http://a"}],
+        }
+        options = channel(subscription_type="shared_poll", shared_poll=poll)
+        path = "channel.without_namespace.shared_poll.publish_enabled"
+        self.assertFine({**options, **keys})
+        redis = {"engine": {"type": "redis"}}
+        self.assertProblem({**options, **keys, **redis}, path)
+        del poll["mode"]
+        self.assertProblem({**options, **keys}, path)
 
 
 class ProxyTests(CheckCase):

@@ -1,0 +1,109 @@
+"""A backend that is asked over HTTP (proxies, 3)."""
+
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from attrs import define, field
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IConsumer
+from twisted.python.failure import Failure
+from twisted.web.client import Agent, HTTPConnectionPool, readBody
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IBodyProducer
+from zope.interface import implementer
+
+from ..errors import CentrifugoError
+
+__all__ = ["BackendFailed", "HTTPBackend"]
+
+#: Idle connections that are kept.
+IDLE = 255
+
+
+class BackendFailed(CentrifugoError):
+    """The backend gave no answer, or one that is none."""
+
+
+@define(eq=False)
+class HTTPBackend:
+    """Posts JSON to one URL, over connections that are kept.
+
+    Only status 200 is an answer; nothing is tried twice.
+    """
+
+    _reactor: Any
+    endpoint: str
+    timeout: float = 1.0
+    headers: Mapping[str, str] = field(factory=dict)
+    _pool: HTTPConnectionPool = field(init=False)
+    _agent: Agent = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._pool = HTTPConnectionPool(self._reactor)
+        self._pool.maxPersistentPerHost = IDLE
+        self._pool.retryAutomatically = False
+        self._agent = Agent(self._reactor, connectTimeout=self.timeout, pool=self._pool)
+
+    def post(self, body: bytes) -> "Deferred[bytes]":
+        """Return the body of the answer.
+
+        It fails with `BackendFailed` for any reason, also when the whole takes too
+        long.
+        """
+        headers = Headers({name: [value] for name, value in self.headers.items()})
+        headers.setRawHeaders("content-type", ["application/json"])
+        asked: Deferred[Any] = self._agent.request(
+            b"POST",
+            self.endpoint.encode(),
+            headers,
+            _Body(body),
+        )
+        asked.addCallback(_read)
+        asked.addTimeout(self.timeout, self._reactor)
+        return asked.addErrback(self._failed)
+
+    def stop(self) -> "Deferred[None]":
+        """Close the connections that are kept."""
+        closed: Deferred[None] = self._pool.closeCachedConnections()
+        return closed
+
+    def _failed(self, failure: Failure) -> NoReturn:
+        raise BackendFailed(f"{self.endpoint}: {failure.getErrorMessage()}")
+
+
+def _read(response: Any) -> "Deferred[bytes]":
+    body: Deferred[bytes] = readBody(response)
+    if response.code == 200:
+        return body
+
+    def refuse(_: object) -> NoReturn:
+        raise BackendFailed(f"status {response.code}")
+
+    return body.addCallback(refuse)
+
+
+@implementer(IBodyProducer)
+@define(eq=False)
+class _Body:
+    """A body that is in memory."""
+
+    _body: bytes
+
+    @property
+    def length(self) -> int:
+        """How many bytes it is."""
+        return len(self._body)
+
+    def startProducing(self, consumer: IConsumer) -> "Deferred[None]":
+        """Write all of it."""
+        consumer.write(self._body)
+        return succeed(None)
+
+    def pauseProducing(self) -> None:
+        """Do nothing: all is written."""
+
+    def resumeProducing(self) -> None:
+        """Do nothing."""
+
+    def stopProducing(self) -> None:
+        """Do nothing."""

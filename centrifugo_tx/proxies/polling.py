@@ -1,0 +1,98 @@
+"""Asking a backend about polled keys (proxies, 5, shared_poll_refresh)."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+from attrs import define, field
+from twisted.internet.defer import Deferred, DeferredSemaphore
+
+from ..options import Polled
+from ..protocol.leniency import as_read
+from ..protocol.messages import EMPTY, KeyedItem, Publication, Raw
+from .http import BackendFailed
+
+__all__ = ["Polling"]
+
+
+class _Request(msgspec.Struct, frozen=True):
+    channel: str
+    items: Sequence[KeyedItem]
+
+
+class _Said(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A part of an answer; other names are worth another look, and then ignored."""
+
+
+class _Item(_Said, frozen=True):
+    key: str = ""
+    data: Raw = EMPTY
+    version: int = 0
+    removed: bool = False
+    prev_data: Raw = EMPTY
+
+
+class _Result(_Said, frozen=True):
+    items: list[_Item] = []
+    epoch: str = ""
+
+
+class _Error(_Said, frozen=True):
+    code: int = 0
+    message: str = ""
+
+
+class _Response(_Said, frozen=True):
+    result: _Result | None = None
+    error: _Error | None = None
+
+
+class Backend(Protocol):
+    """Takes a request, and gives the answer to it."""
+
+    def post(self, body: bytes) -> "Deferred[bytes]":
+        """Return the body of the answer; fails with `BackendFailed`."""
+
+
+@define(eq=False)
+class Polling:
+    """Asks one backend, with at most so many calls under way as ``turns`` has.
+
+    Several backends may share their turns.
+    """
+
+    _backend: Backend
+    _turns: DeferredSemaphore = field(factory=lambda: DeferredSemaphore(64))
+
+    def __call__(self, channel: str, items: Sequence[KeyedItem]) -> "Deferred[Polled]":
+        """Return what the backend knows.  Fails with `BackendFailed`."""
+        body = msgspec.json.encode(_Request(channel, items))
+        answered: Deferred[bytes] = self._turns.run(self._backend.post, body)
+        return answered.addCallback(_polled)
+
+
+def _polled(body: bytes) -> Polled:
+    """Return what an answer says; one without result says nothing.
+
+    :raises BackendFailed: it says an error, or is none.
+    """
+    try:
+        try:
+            response = msgspec.json.decode(body, type=_Response)
+        except msgspec.DecodeError:
+            response = msgspec.json.decode(as_read(body, _Response), type=_Response)
+    except ValueError as reason:
+        raise BackendFailed(f"an answer cannot be read: {reason}") from None
+    if response.error is not None:
+        raise BackendFailed(f"error {response.error.code}: {response.error.message}")
+    result = response.result or _Result()
+    items = [
+        Publication(
+            data=each.data.copy() if each.data is not EMPTY else EMPTY,
+            key=each.key,
+            version=each.version,
+            removed=each.removed,
+        )
+        for each in result.items
+    ]
+    return Polled(items, result.epoch)
