@@ -1,6 +1,7 @@
 """Several processes on one port, as an operator starts and ends them."""
 
 import os
+import re
 import signal
 import socket
 import sys
@@ -12,6 +13,7 @@ from unittest import skipUnless
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from .raw_clients import open_client
 from .redis_servers import shared, valkey
 from .server import Server
 from .websocket import WebSocket
@@ -22,6 +24,7 @@ MANY = 24
 _OPTIONS: dict[str, Any] = {
     "workers": 2,
     "pid_file": "own.pid",
+    "prometheus": {"enabled": True},
     "client": {"allow_anonymous_connect_without_token": True},
     "channel": {
         "without_namespace": {
@@ -95,18 +98,17 @@ class WorkersCase(SynchronousTestCase):
     def crowd(self, server: Server) -> list[WebSocket]:
         """Return clients of both workers."""
         clients = [self.client(server) for _ in range(MANY)]
-        self.wait(lambda: self.is_spread(server))
+        one, two = self.counts(server)
+        self.assertEqual(one + two, MANY)
+        self.assertTrue(one and two, (one, two))
         return clients
 
-    def is_spread(self, server: Server) -> bool:
-        """Whether one worker knows that both have clients, and that all are there."""
-        counts = self.counts(server).values()
-        return sum(counts) == MANY and all(counts)
-
-    def counts(self, server: Server) -> dict[str, int]:
-        """Return how many clients each node has, by its name."""
-        nodes = server.api("info")["nodes"]
-        return {node["name"]: node.get("num_clients", 0) for node in nodes}
+    def counts(self, server: Server) -> list[int]:
+        """Return how many clients each worker has, as any of them tells Prometheus."""
+        status, body = server.request("GET", "/metrics")
+        self.assertEqual(status, 200)
+        name = rb'centrifugo_node_num_clients{worker="[12]"} (\d+)'
+        return [int(count) for count in re.findall(name, body)]
 
     def assertReached(self, server: Server, clients: list[WebSocket]) -> None:
         """Check that what comes in by any worker reaches the clients of all."""
@@ -127,8 +129,24 @@ class PrivateValkeyTests(WorkersCase):
         """All workers take clients; a publication reaches everybody; info has both."""
         server = self.serve(node={"name": "n"})
         clients = self.crowd(server)
-        self.assertEqual(set(self.counts(server)), {"n_1", "n_2"})
+        self.assertEqual(self.nodes(server), {"n_1", "n_2"})
         self.assertReached(server, clients)
+        self.assertEqual(server.complaints(), [])
+
+    def nodes(self, server: Server) -> set[str]:
+        """Return the names of all nodes, as one of them knows them."""
+        return {node["name"] for node in server.api("info")["nodes"]}
+
+    def test_emulation(self) -> None:
+        """Commands beside a stream may come to another worker than the stream did."""
+        server = self.serve(http_stream={"enabled": True}, sse={"enabled": True})
+        for transport in "http_stream", "sse":
+            client = open_client(server.port, transport, "json", "v2")
+            self.addCleanup(client.close)
+            self.assertIn("session", client.ask("connect"))
+            for number in range(MANY):
+                result = client.ask("subscribe", channel=f"{transport}{number}")
+                self.assertNotIn("error", result)
         self.assertEqual(server.complaints(), [])
 
     def test_crash(self) -> None:
