@@ -117,6 +117,7 @@ class TetherCase(SynchronousTestCase):
 
     def finish(self) -> None:
         """Have everything go out, and the pipes close."""
+        self.reactor.advance(0)
         self.assertTrue(self.pipes.disconnecting)
         self.assertEqual(self.reactor.stopped, 0)
         self.tether.connectionLost()
@@ -172,6 +173,7 @@ class LifeTests(TetherCase):
         self.assertEqual([each.code for each in transport.closed], [3001])
         self.assertEqual(self.reactor.stopped, 0)
         client.transport_lost()
+        self.reactor.advance(0)
         self.assertEqual(self.reactor.stopped, 1)
         self.assertEqual(self.pipes.value(), b"")
 
