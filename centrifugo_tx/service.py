@@ -14,6 +14,8 @@ from twisted.internet.defer import (
     maybeDeferred,
 )
 from twisted.internet.interfaces import IListeningPort
+from twisted.internet.ssl import CertificateOptions
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from .access import (
@@ -41,6 +43,7 @@ from .metrics import Metrics
 from .options import NodeOptions
 from .protocol.codes import Disconnect
 from .proxies import HTTPBackend, Polling
+from .tls import server_context
 from .web.exposition import exposition
 from .web.probes import health, metrics
 from .web.site import Endpoints, listen
@@ -117,7 +120,9 @@ class Server(MultiService):
             paused = self.node.metrics.counter("node_accept_paused_total")
             listening = listen(
                 *(self._reactor, port, interface, served, paused),
+                tls=port_tls(self._config, (host, port)),
                 shared=self._shared,
+                http2=not self._config.http_server.http2_disabled,
             )
             self.ports.append(listening)
             where = f"{host}:{port}"
@@ -139,6 +144,8 @@ class Server(MultiService):
     async def _send_away(self) -> None:
         try:
             await self.node.stop()
+            # TLS gathers what is written within a turn.
+            await deferLater(self._reactor, 0)
         finally:
             await self._grpc.stop()
 
@@ -314,6 +321,18 @@ def token_verifier(
     if url:
         source = KeySet(url, fetcher(reactor), reactor)
     return TokenVerifier(reactor, options, source, skip_signature)
+
+
+def port_tls(config: Config, address: Address) -> CertificateOptions | None:
+    """Return what encrypts a port, if anything does (configuration, 4.1)."""
+    http = config.http_server
+    options = http.tls
+    if address != addresses(config)[0]:
+        if http.internal_tls.enabled:
+            options = http.internal_tls
+        elif http.tls_external:
+            return None
+    return server_context(options) if options.enabled else None
 
 
 def interface_of(host: str) -> str:

@@ -171,7 +171,9 @@ class LifeTests(ServiceCase):
         """Nothing listens, and nothing is left in the reactor."""
         server = self.build({})
         server.startService()
-        self.successResultOf(server.stopService())
+        stopped = server.stopService()
+        self.reactor.advance(0)
+        self.successResultOf(stopped)
         self.assertTrue(server.node.stopping)
         self.assertEqual(server.ports, [])
         self.assertEqual(self.reactor.getDelayedCalls(), [])

@@ -17,6 +17,8 @@ from ..access.namespaces import NamespaceOptions
 from ..access.tokens import TokenOptions, static_keys
 from ..errors import ConfigError
 from ..globs import compile_glob
+from ..options import TLSOptions
+from ..tls import server_context
 from ..transports.uni_streaming import CodeToResponseTransforms
 from .check_channels import check_channel_options
 from .model import Config
@@ -109,12 +111,25 @@ def _http(config: Config) -> Iterator[Finding]:
         )
     for name in ("tls", "internal_tls"):
         tls = getattr(http, name)
-        if tls.enabled and not (tls.cert_pem and tls.key_pem):
-            yield f"http_server.{name}", "needs cert_pem and key_pem"
+        yield from _tls(f"http_server.{name}", tls)
     if http.http3.enabled and not http.tls.enabled:
         yield "http_server.http3.enabled", "needs http_server.tls"
     if config.webtransport.enabled and not http.http3.enabled:
         yield "webtransport.enabled", "needs http_server.http3"
+
+
+def _tls(path: str, options: TLSOptions) -> Iterator[Finding]:
+    """Check the encryption of one of our own ports."""
+    if not options.enabled:
+        return
+    if not (options.cert_pem and options.key_pem):
+        yield path, "needs cert_pem and key_pem"
+        return
+    try:
+        server_context(options)
+    except ValueError as error:
+        option, said = error.args
+        yield f"{path}.{option}", said
 
 
 def _uni_grpc(config: Config) -> Iterator[Finding]:
@@ -125,8 +140,7 @@ def _uni_grpc(config: Config) -> Iterator[Finding]:
         yield "uni_grpc.enabled", "needs grpcio: pip install centrifugo-tx[grpc]"
     if not 0 < options.port < 65536:
         yield "uni_grpc.port", f"{options.port} must be between 1 and 65535"
-    if options.tls.enabled and not (options.tls.cert_pem and options.tls.key_pem):
-        yield "uni_grpc.tls", "needs cert_pem and key_pem"
+    yield from _tls("uni_grpc.tls", options.tls)
 
 
 def _workers(config: Config) -> Iterator[Finding]:

@@ -42,7 +42,6 @@ IGNORED = frozenset(
 #: something unsafe: it does not start.
 REFUSED = frozenset(
     {
-        *("http_server.tls.enabled", "http_server.internal_tls.enabled"),
         "http_server.tls_autocert.enabled",
         "controller.enabled",
         *("client.proxy.connect.enabled", "client.proxy.refresh.enabled"),

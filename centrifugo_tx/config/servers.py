@@ -78,6 +78,8 @@ class HTTPServerOptions(Section, frozen=True):
     """Certificates fetched by ACME."""
     http3: HTTP3Options = HTTP3Options()
     """HTTP/3."""
+    http2_disabled: bool = False
+    """Do not offer HTTP/2 over TLS."""
     h2c_external: bool = False
     """Serve HTTP/2 in clear text on the external port."""
 

@@ -428,8 +428,8 @@ class Client:
         self.subscriptions = {}
 
     def ttl(self, expire_at: int) -> int:
-        """Return the whole seconds until *expire_at*, at least 1 (4.2)."""
-        return max(1, int(expire_at - self.node.clock.seconds()))
+        """Return the seconds until *expire_at*, begun ones too, at least 1 (4.2)."""
+        return max(1, expire_at - int(self.node.clock.seconds()))
 
 
 def _answer(id: int, name: str, result: Result) -> Reply:

@@ -124,7 +124,10 @@ class HTTP2Body(Body):
                 connection.setTimeout(seconds)
             return result
 
-        return Body.closed(self).addBoth(over)
+        # Not when the body is finished, but when the last of it was sent.
+        waiting = connection._streamCleanupCallbacks
+        sent: Deferred[None] = waiting[self._request.channel.streamID]
+        return sent.addBoth(over)
 
     def write(self, data: bytes) -> None:
         """Send *data*, and pause the producer if the connection is stuck."""

@@ -16,6 +16,7 @@ from ..options import Answer
 from .accepting import AcceptGuard
 from .channel import Channel
 from .front import PortFactory
+from .http2 import HTTP2Factory
 from .request import Handler, QuickRequest, StreamHandler
 from .sharing import listen_shared
 
@@ -98,10 +99,20 @@ def _ask_for_upgrade(request: Any, answer: Answer) -> Answer:
     return answer
 
 
-def port_factory(reactor: Any, endpoints: Endpoints) -> PortFactory:
-    """Return the factory for a port that serves *endpoints*."""
+def port_factory(
+    reactor: Any, endpoints: Endpoints, http2: bool = False
+) -> PortFactory:
+    """Return the factory for a port that serves *endpoints*.
+
+    :param http2: offer HTTP/2 on encrypted connections.
+    """
     site = HTTPSite(reactor, endpoints)
-    return PortFactory(clock=reactor, http=site, sockets=endpoints.sockets)
+    return PortFactory(
+        clock=reactor,
+        http=site,
+        sockets=endpoints.sockets,
+        http2=HTTP2Factory(site) if http2 else None,
+    )
 
 
 def listen(
@@ -112,15 +123,17 @@ def listen(
     paused: Counter | None = None,
     tls: Any = None,
     shared: bool = False,
+    http2: bool = False,
 ) -> IListeningPort:
     """Listen on a TCP port.
 
     :param paused: counts how often accepting paused for want of open files.
     :param tls: a context factory, to serve TLS.
+    :param http2: offer HTTP/2, too, over TLS.
     :param shared: other processes of ours listen there, too.
     :raises CannotListenError: somebody else does.
     """
-    factory = port_factory(reactor, endpoints)
+    factory = port_factory(reactor, endpoints, http2 and tls is not None)
     served: Any = factory
     if tls is not None:
         served = TLSMemoryBIOFactory(tls, False, factory, reactor)

@@ -4,11 +4,12 @@ import atexit
 import json
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
 import time
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,8 @@ class Server:
     """
 
     options: dict[str, Any] = field(factory=dict)
+    #: How requests are encrypted, if they are.
+    context: ssl.SSLContext | None = None
     port: int = field(init=False)
     _process: "subprocess.Popen[bytes] | None" = field(default=None, init=False)
     _directory: "tempfile.TemporaryDirectory[str]" = field(init=False)
@@ -107,6 +110,19 @@ class Server:
                 raise AssertionError(f"the server did not start:\n{log_text}")
             time.sleep(0.02)
         return self
+
+    def refusal(self) -> str:
+        """Start, and return what is said when that fails."""
+        done = subprocess.run(
+            command(self._path("config.json")),
+            cwd=self._directory.name,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+        assert done.returncode, "it has started, and ended"
+        return done.stdout + done.stderr
 
     def _is_healthy(self) -> bool:
         try:
@@ -166,6 +182,10 @@ class Server:
     ) -> tuple[int, bytes]:
         """Send one HTTP request; return status and body."""
         connection = HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        if self.context is not None:
+            connection = HTTPSConnection(
+                "127.0.0.1", self.port, timeout=PATIENCE, context=self.context
+            )
         try:
             connection.request(method, path, body, headers or {})
             response = connection.getresponse()

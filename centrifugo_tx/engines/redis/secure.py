@@ -17,6 +17,7 @@ from zope.interface import implementer
 
 from ...errors import ConfigError
 from ...options import TLSOptions
+from ...tls import certificates
 
 __all__ = ["client_connections"]
 
@@ -37,7 +38,7 @@ def client_connections(
             return _Unverified(own, name)
         trusted = None
         if options.server_ca_pem:
-            trusted = trustRootFromCertificates(_certificates(options.server_ca_pem))
+            trusted = trustRootFromCertificates(certificates(options.server_ca_pem))
     except SSLError as error:
         raise ConfigError(f"tls: a certificate or key is malformed: {error}") from None
     creator: IOpenSSLClientConnectionCreator = optionsForClientTLS(
@@ -57,14 +58,7 @@ def _own(options: TLSOptions) -> tuple[PrivateCertificate | None, list[Certifica
     if not options.cert_pem:
         return None, []
     pem = f"{options.cert_pem}\n{options.key_pem}".encode()
-    return PrivateCertificate.loadPEM(pem), _certificates(options.cert_pem)[1:]
-
-
-def _certificates(text: str) -> list[Certificate]:
-    """Return all certificates in PEM *text*."""
-    end = "-----END CERTIFICATE-----"
-    blocks = text.split(end)[:-1]
-    return [Certificate.loadPEM((block + end).encode()) for block in blocks]
+    return PrivateCertificate.loadPEM(pem), certificates(options.cert_pem)[1:]
 
 
 @implementer(IOpenSSLClientConnectionCreator)

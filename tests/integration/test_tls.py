@@ -1,0 +1,251 @@
+"""Encrypted ports of the real server, over HTTP/1.1, HTTP/2 and WebSocket."""
+
+import json
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+from unittest import SkipTest
+
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.events import DataReceived, ResponseReceived, StreamEnded, StreamReset
+from twisted.trial.unittest import SynchronousTestCase
+
+from .certificates import Authority
+from .sdk import SDK
+from .server import API_KEY, Server
+from .test_python_sdk import PYTHON_SDK
+
+PATIENCE = 20.0
+
+_OPEN = {
+    "allow_subscribe_for_client": True,
+    "allow_subscribe_for_anonymous": True,
+}
+
+
+class TLSCase(SynchronousTestCase):
+    """A server with certificates of its own."""
+
+    def setUp(self) -> None:
+        self.authority = Authority()
+        self.folder = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, self.folder)
+        paths = self.authority.files(self.folder, "127.0.0.1", "localhost")
+        self.cert, self.key, self.ca = map(str, paths)
+        self.context = self.trusting()
+
+    def trusting(self) -> ssl.SSLContext:
+        """Return a client's context."""
+        return ssl.create_default_context(cafile=self.ca)
+
+    def start(self, **http: Any) -> Server:
+        """Start a server; return it when it answers over TLS."""
+        tls = {"enabled": True, "cert_pem": self.cert, "key_pem": self.key}
+        options = {
+            "http_server": {"tls": {**tls, **http.pop("tls", {})}, **http},
+            "client": {"allow_anonymous_connect_without_token": True},
+            "channel": {"without_namespace": _OPEN},
+            "http_stream": {"enabled": True},
+            "uni_sse": {"enabled": True},
+            "emulation": {"max_request_body_size": 100},
+        }
+        server = Server(options, self.context)
+        self.addCleanup(server.close)
+        return server.start()
+
+    def dial(self, port: int, *offers: str) -> ssl.SSLSocket:
+        """Return a connection for which these protocols were offered."""
+        self.context.set_alpn_protocols(list(offers))
+        plain = socket.create_connection(("127.0.0.1", port), PATIENCE)
+        dialled = self.context.wrap_socket(plain, server_hostname="127.0.0.1")
+        self.addCleanup(dialled.close)
+        return dialled
+
+
+class HTTP2:
+    """A client of HTTP/2."""
+
+    def __init__(self, dialled: ssl.SSLSocket) -> None:
+        self._socket = dialled
+        self._h2 = H2Connection(H2Configuration(header_encoding="utf-8"))
+        self._h2.initiate_connection()
+        self.status: dict[int, int] = {}
+        self.headers: dict[int, dict[str, str]] = {}
+        self.bodies: dict[int, bytes] = {}
+        self.ended: set[int] = set()
+        self._flush()
+
+    def _flush(self) -> None:
+        self._socket.sendall(self._h2.data_to_send())
+
+    def request(self, method: str, path: str, body: bytes = b"", **headers: str) -> int:
+        """Send a request; return the number of its stream."""
+        stream: int = self._h2.get_next_available_stream_id()
+        head = [
+            (":method", method),
+            (":path", path),
+            (":scheme", "https"),
+            (":authority", "127.0.0.1"),
+            *((name.replace("_", "-"), value) for name, value in headers.items()),
+        ]
+        self._h2.send_headers(stream, head, end_stream=not body)
+        if body:
+            self._h2.send_data(stream, body, end_stream=True)
+        self.bodies[stream] = b""
+        self._flush()
+        return stream
+
+    def read(self) -> None:
+        """Take what comes next."""
+        data = self._socket.recv(65536)
+        if not data:
+            raise EOFError
+        for event in self._h2.receive_data(data):
+            if isinstance(event, ResponseReceived):
+                headers = dict(event.headers)
+                self.status[event.stream_id] = int(headers[":status"])
+                self.headers[event.stream_id] = headers
+            elif isinstance(event, DataReceived):
+                self.bodies[event.stream_id] += event.data
+                self._h2.acknowledge_received_data(
+                    event.flow_controlled_length, event.stream_id
+                )
+            elif isinstance(event, StreamEnded | StreamReset):
+                self.ended.add(event.stream_id)
+        self._flush()
+
+    def answer(self, method: str, path: str, body: bytes = b"", **headers: str) -> Any:
+        """Return status and body of a request."""
+        stream = self.request(method, path, body, **headers)
+        while stream not in self.ended:
+            self.read()
+        return self.status[stream], self.bodies[stream]
+
+    def until(self, stream: int, text: bytes) -> None:
+        """Read until the body of *stream* has *text*."""
+        while text not in self.bodies[stream]:
+            assert stream not in self.ended, self.bodies[stream]
+            self.read()
+
+
+class HTTP2Tests(TLSCase):
+    """API and streams over HTTP/2, as the handshake chooses it."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.server = self.start()
+
+    def client(self) -> HTTP2:
+        dialled = self.dial(self.server.port, "h2", "http/1.1")
+        self.assertEqual(dialled.selected_alpn_protocol(), "h2")
+        return HTTP2(dialled)
+
+    def test_api(self) -> None:
+        """Calls are answered, each on its stream; so are mistakes."""
+        client = self.client()
+        body = json.dumps({"channel": "news", "data": {}}).encode()
+        status, answer = client.answer("POST", "/api/publish", body, x_api_key=API_KEY)
+        self.assertEqual((status, json.loads(answer)), (200, {"result": {}}))
+        self.assertEqual(client.answer("POST", "/api/publish", body)[0], 401)
+        self.assertEqual(client.answer("GET", "/nowhere")[0], 404)
+        self.assertEqual(client.answer("GET", "/health"), (200, b"{}"))
+        streams = [
+            client.request("POST", "/api/info", b"{}", x_api_key=API_KEY)
+            for _ in range(20)
+        ]
+        while not client.ended.issuperset(streams):
+            client.read()
+        self.assertEqual({client.status[each] for each in streams}, {200})
+
+    def test_large_body(self) -> None:
+        """A body over the limit is 413; the connection goes on."""
+        client = self.client()
+        self.assertEqual(client.answer("POST", "/emulation", b"x" * 101)[0], 413)
+        self.assertEqual(client.answer("GET", "/health")[0], 200)
+
+    def test_streams(self) -> None:
+        """Many streams on one connection each get each publication at once."""
+        client = self.client()
+        asked = {"id": 1, "connect": {"subs": {"news": {}}}}
+        body = json.dumps(asked).encode()
+        streams = [
+            client.request("POST", "/connection/http_stream", body) for _ in range(5)
+        ]
+        for stream in streams:
+            client.until(stream, b'"connect"')
+            self.assertEqual(client.status[stream], 200)
+            self.assertEqual(client.headers[stream]["x-accel-buffering"], "no")
+        for number in range(3):
+            body = json.dumps({"channel": "news", "data": {"n": number}}).encode()
+            client.answer("POST", "/api/publish", body, x_api_key=API_KEY)
+            for stream in streams:
+                client.until(stream, b'{"n": %d}' % number)
+        self.server.signal(signal.SIGTERM)
+        for stream in streams:
+            client.until(stream, b'"code":3001')
+        self.assertEqual(self.server.wait(), 0)
+
+    def test_websocket(self) -> None:
+        """Who offers HTTP/1.1 alone has it, and so WebSockets as ever."""
+        dialled = self.dial(self.server.port, "http/1.1")
+        self.assertEqual(dialled.selected_alpn_protocol(), "http/1.1")
+        sdk = SDK(["env", f"SSL_CERT_FILE={self.ca}", *PYTHON_SDK])
+        self.addCleanup(sdk.close)
+        url = f"wss://127.0.0.1:{self.server.port}/connection/websocket"
+        sdk.order("connect", client="a", url=url)
+        sdk.expect("connected", client="a")
+
+    def test_curl(self) -> None:
+        """curl speaks HTTP/2 with it."""
+        curl = shutil.which("curl")
+        if curl is None:
+            raise SkipTest("curl is not installed")
+        url = f"https://127.0.0.1:{self.server.port}/health"
+        form = "%{http_version} %{http_code}"
+        command = [curl, "-sS", "--http2", "--cacert", self.ca, "-w", form, url]
+        said = subprocess.run(command, capture_output=True, text=True, check=True)
+        self.assertEqual(said.stdout, "{}2 200")
+
+
+class OptionTests(TLSCase):
+    """What the options do."""
+
+    def test_http2_disabled(self) -> None:
+        """HTTP/2 can be turned off."""
+        server = self.start(http2_disabled=True)
+        dialled = self.dial(server.port, "h2", "http/1.1")
+        self.assertEqual(dialled.selected_alpn_protocol(), "http/1.1")
+        dialled.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        self.assertTrue(dialled.recv(65536).startswith(b"HTTP/1.1 200"))
+
+    def test_client_certificates(self) -> None:
+        """Without a certificate of the right authority nobody comes in."""
+        without, self.context = self.context, self.trusting()
+        self.context.load_cert_chain(self.cert, self.key)
+        server = self.start(tls={"client_ca_pem": self.ca})
+        self.context, known = without, self.context
+        dialled = self.dial(server.port, "http/1.1")
+        with self.assertRaises(OSError):
+            dialled.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+            if not dialled.recv(65536):
+                raise OSError
+        self.context = known
+        dialled = self.dial(server.port, "http/1.1")
+        dialled.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        self.assertTrue(dialled.recv(65536).startswith(b"HTTP/1.1 200"))
+
+    def test_mistakes(self) -> None:
+        """A mistake stops the start, with one line that names the option."""
+        for option, path in (("key_pem", self.ca), ("cert_pem", self.key)):
+            tls = {"enabled": True, "cert_pem": self.cert, "key_pem": self.key}
+            server = Server({"http_server": {"tls": {**tls, option: path}}})
+            self.addCleanup(server.close)
+            said = server.refusal()
+            self.assertIn(f"http_server.tls.{option}: must be", said)
+            self.assertNotIn("Traceback", said)
