@@ -28,6 +28,21 @@ _PUBLICATION = (
     '"text":"hello world, this is a message","ts":1700000000000}}'
 )
 
+#: A connect command that subscribes, too.
+_ENTER = '{"id":1,"connect":{"subs":{"news":{}}}}'
+_PROTOBUF = "Protobuf"
+#: How clients come, by the name of the transport, and what they say then.
+TRANSPORTS = {
+    OURS: ("websocket /connection/websocket", _ENTER),
+    _PROTOBUF: (
+        "websocket /connection/websocket?cf_protocol=protobuf",
+        r"\x0c\x08\x01\x22\x08\x1a\x06\x0a\x04news",
+    ),
+    "HTTP streaming": ("stream /connection/http_stream", _ENTER),
+    "SSE": ("stream /connection/sse", _ENTER),
+}
+MIXED = "all four in turn"
+
 #: Value of each server in each round.
 Rounds = dict[str, list[float]]
 
@@ -82,7 +97,7 @@ class Bench:
             WEB: lambda: _module("web_server", port),
             C_LOOP: lambda: [self.tools.sendloop, str(port)],
         }
-        return Program(name, commands[name](), port)
+        return Program(name, commands[_server_of(name)](), port)
 
     def take_turns(
         self,
@@ -105,6 +120,11 @@ class Bench:
                     if turn:
                         values[name].append(value)
         return values
+
+
+def _server_of(name: str) -> str:
+    """Return the server of that name; ours is measured under several."""
+    return OURS if name in TRANSPORTS or name == MIXED else name
 
 
 def _module(name: str, port: int) -> list[str]:
@@ -143,6 +163,46 @@ def fan_out(bench: Bench) -> Iterator[Figure]:
             bench.take_turns([OURS, C_LOOP, AUTOBAHN], prepare, measure),
             [Comparison(OURS, C_LOOP, 1.5, True), Comparison(AUTOBAHN, OURS, 3.0)],
         )
+
+
+def wires(bench: Bench) -> Iterator[Figure]:
+    """One publication to subscribers of each transport and encoding."""
+    count = 2_000
+    publish = f"fanout http /api/publish {_PUBLICATION % 'news'}"
+
+    def enter(name: str, load: Load, clients: int = count) -> None:
+        transport, said = TRANSPORTS[name]
+        load.run(f"transport {transport}")
+        load.run(f"open {clients} 1 {said}")
+
+    def measure(name: str, load: Load) -> float:
+        return load.run(publish)["cpu"] / count * 1e6
+
+    rounds = bench.take_turns(list(TRANSPORTS), enter, measure)
+    yield Figure(
+        f"Fan-out to {count:,} subscribers by transport",
+        "µs CPU per subscriber",
+        rounds,
+        [Comparison(name, OURS) for name in TRANSPORTS if name != OURS],
+    )
+    rates = {name: [1e6 / value for value in rounds[name]] for name in rounds}
+    yield Figure("The same as deliveries of one core", "per second", rates)
+    part = count // len(TRANSPORTS)
+    with bench.program(MIXED) as server, ExitStack() as stack:
+        loads = {name: Load(bench.tools, server) for name in TRANSPORTS}
+        for name, load in loads.items():
+            stack.callback(load.close)
+            enter(name, load, part)
+        mixed = [measure(MIXED, loads[OURS]) for _ in range(bench.rounds + 1)][1:]
+    alone = [
+        sum(values) / len(TRANSPORTS) for values in zip(*rounds.values(), strict=True)
+    ]
+    yield Figure(
+        f"Fan-out to {count:,} subscribers of all four, a quarter each",
+        "µs CPU per subscriber",
+        {MIXED: mixed, "mean of each alone": alone},
+        [Comparison(MIXED, "mean of each alone")],
+    )
 
 
 def inbound(bench: Bench) -> Iterator[Figure]:
@@ -234,6 +294,7 @@ def http(bench: Bench) -> Iterator[Figure]:
 
 MEASURES: dict[str, Callable[[Bench], Iterator[Figure]]] = {
     "fanout": fan_out,
+    "wires": wires,
     "inbound": inbound,
     "connects": connects,
     "memory": memory,

@@ -42,6 +42,8 @@ def server_command(folder: Path, port: int) -> Command:
     config = {
         "http_server": {"address": "127.0.0.1", "port": port},
         "http_api": {"key": "key"},
+        "http_stream": {"enabled": True},
+        "sse": {"enabled": True},
         "client": {
             "allow_anonymous_connect_without_token": True,
             "allowed_origins": ["*"],

@@ -1,8 +1,11 @@
 /* A load client: load PORT PID
  *
  * It obeys one command a line on standard input, and answers each with one line of
- * JSON. In a text, \n stands for a newline and %d for the number of the client.
+ * JSON. In a text, \n stands for a newline, \xHH for a byte (not 0) and %d for the
+ * number of the client.
  *
+ *   transport KIND PATH          how the clients come that are opened from now on: by
+ *                                "websocket", or by "stream", as whose body TEXT goes
  *   open COUNT REPLIES TEXT      keep so many clients; each sends TEXT (unless it is -)
  *                                and waits for so many messages
  *   close                        end them
@@ -75,7 +78,7 @@ static void settle(struct client *client)
 
 static void greet(struct client *client)
 {
-    if (strcmp(text, "-"))
+    if (strcmp(text, "-") && client->kind == WEBSOCKET)
         say(client, 1);
     if (!replies)
         settle(client);
@@ -201,6 +204,11 @@ static void keep_text(const char *given)
         if (given[0] == '\\' && given[1] == 'n') {
             *out++ = '\n';
             given++;
+        } else if (given[0] == '\\' && given[1] == 'x') {
+            unsigned int byte = 0;
+            sscanf(given + 2, "%2x", &byte);
+            *out++ = (char)byte;
+            given += 3;
         } else {
             *out++ = *given;
         }
@@ -208,10 +216,23 @@ static void keep_text(const char *given)
     *out = 0;
 }
 
+static void choose_transport(const char *kind, const char *path)
+{
+    static char kept[256];
+    client_kind = strcmp(kind, "stream") ? WEBSOCKET : STREAM;
+    client_body = text;
+    snprintf(kept, sizeof kept, "%s", path);
+    client_path = kept;
+    puts("{}");
+}
+
 static void obey(char *line)
 {
+    char kind[16], path[200];
     int number = 0, second = 0, at = 0;
-    if (sscanf(line, "open %d %d %n", &number, &second, &at) == 2) {
+    if (sscanf(line, "transport %15s %199s", kind, path) == 2) {
+        choose_transport(kind, path);
+    } else if (sscanf(line, "open %d %d %n", &number, &second, &at) == 2) {
         count = number, replies = second;
         keep_text(line + at);
         open_clients();

@@ -18,7 +18,9 @@
 
 struct tally tally;
 int server_port;
-const char *websocket_path = "/connection/websocket";
+enum kind client_kind = WEBSOCKET;
+const char *client_path = "/connection/websocket";
+const char *client_body = "";
 void (*on_open)(struct client *client);
 void (*on_message)(struct client *client);
 
@@ -51,6 +53,7 @@ void client_start(struct client *client, int index)
     if (poller < 0 && (poller = epoll_create1(0)) < 0)
         die("epoll_create1");
     memset(client, 0, sizeof *client);
+    client->kind = client_kind;
     client->index = index;
     client->fd = connecting_socket();
     watch(client, EPOLL_CTL_ADD, EPOLLOUT);
@@ -96,18 +99,33 @@ void client_reset(struct client *client)
 
 static void shake_hands(struct client *client)
 {
-    char request[512];
-    int size = snprintf(request, sizeof request,
+    char request[1024];
+    int size;
+    if (client->kind == STREAM)
+        size = snprintf(request, sizeof request,
+                        "POST %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n"
+                        "Content-Length: %zu\r\n\r\n%s",
+                        client_path, server_port, strlen(client_body), client_body);
+    else
+        size = snprintf(request, sizeof request,
                         "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n"
                         "Upgrade: websocket\r\nConnection: Upgrade\r\n"
                         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
                         "Sec-WebSocket-Version: 13\r\nUser-Agent: load\r\n"
                         "Origin: http://127.0.0.1:%d\r\n\r\n",
-                        websocket_path, server_port, server_port);
+                        client_path, server_port, server_port);
     if (send(client->fd, request, size, MSG_NOSIGNAL) != size)
         die("send");
     client->state = SHAKING_HANDS;
     watch(client, EPOLL_CTL_MOD, EPOLLIN);
+}
+
+static void count_message(struct client *client)
+{
+    tally.messages++;
+    client->messages++;
+    if (on_message)
+        on_message(client);
 }
 
 static void message_received(struct client *client)
@@ -116,11 +134,20 @@ static void message_received(struct client *client)
         client_send(client, "{}", 2, 1); /* ping and pong of the client protocol */
         return;
     }
-    tally.messages++;
     tally.bytes += client->size;
-    client->messages++;
-    if (on_message)
-        on_message(client);
+    count_message(client);
+}
+
+/* Count the lines that end objects, but not pings, which are empty objects. */
+static void read_lines(struct client *client, const char *data, size_t length)
+{
+    tally.bytes += length;
+    for (size_t i = 0; i < length && client->state == OPEN; i++) {
+        if (data[i] == '\n' && client->start[1] == '}' && client->start[0] != '{')
+            count_message(client);
+        client->start[0] = client->start[1];
+        client->start[1] = data[i];
+    }
 }
 
 /* Return the bytes of the head that begins as `client->head` does. */
@@ -169,6 +196,14 @@ static void read_frames(struct client *client, const char *data, size_t length)
     }
 }
 
+static void read_on(struct client *client, const char *data, size_t length)
+{
+    if (client->kind == STREAM)
+        read_lines(client, data, length);
+    else
+        read_frames(client, data, length);
+}
+
 static void readable(struct client *client)
 {
     static char data[1 << 18];
@@ -181,12 +216,13 @@ static void readable(struct client *client)
         return;
     }
     if (client->state == OPEN) {
-        read_frames(client, data, length);
+        read_on(client, data, length);
         return;
     }
     data[length] = 0;
     char *end = strstr(data, "\r\n\r\n");
-    if (!end || strncmp(data, "HTTP/1.1 101", 12)) {
+    const char *status = client->kind == STREAM ? "HTTP/1.1 200" : "HTTP/1.1 101";
+    if (!end || strncmp(data, status, 12)) {
         fprintf(stderr, "no handshake: %.80s\n", data);
         exit(1);
     }
@@ -195,7 +231,7 @@ static void readable(struct client *client)
     if (on_open)
         on_open(client);
     end += 4;
-    read_frames(client, end, data + length - end);
+    read_on(client, end, data + length - end);
 }
 
 void pump(int milliseconds)

@@ -1,4 +1,4 @@
-/* Many WebSocket clients in one epoll loop. */
+/* Many clients in one epoll loop, over WebSocket or over streamed answers. */
 
 #ifndef WEBSOCKET_H
 #define WEBSOCKET_H
@@ -6,7 +6,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* A stream is a POST request whose answer brings a line of JSON per message. */
+enum kind { WEBSOCKET, STREAM };
+
 struct client {
+    enum kind kind;
     int fd;
     int index;
     enum { CONNECTING, SHAKING_HANDS, OPEN, CLOSED } state;
@@ -14,7 +18,7 @@ struct client {
     int head_length;
     uint64_t size;    /* bytes of its payload */
     uint64_t missing; /* those not yet read */
-    char start[2];    /* of the payload */
+    char start[2];    /* of the payload; of a stream: the last bytes read */
     int messages;     /* received so far */
 };
 
@@ -27,9 +31,12 @@ struct tally {
 
 extern struct tally tally;
 
-/* The server: a port of this machine, and the path of a WebSocket. */
+/* The server: a port of this machine; and how clients come: over what, on which path,
+ * and with which body if it is a stream. */
 extern int server_port;
-extern const char *websocket_path;
+extern enum kind client_kind;
+extern const char *client_path;
+extern const char *client_body;
 
 /* What follows when a client has opened, and when it got a message. */
 extern void (*on_open)(struct client *client);
