@@ -13,6 +13,9 @@ from .eager import taken_from
 
 __all__ = ["Body", "body_of"]
 
+#: Seconds in which the peer of an ended body must take something.
+LINGER = 15
+
 
 @define(eq=False)
 class Body:
@@ -104,8 +107,7 @@ class HTTP2Body(Body):
         request = self._request
         if request._disconnected:
             return 0
-        queue = self._connection._outboundStreamQueues[request.channel.streamID]
-        return -sum(len(each) for each in queue if isinstance(each, bytes))
+        return -_waiting(self._connection, request.channel.streamID)
 
     def _own_headers(self) -> Headers:
         return ()
@@ -157,12 +159,43 @@ class HTTP2Body(Body):
         self._producer = None
         Body.unregisterProducer(self)
 
+    def finish(self) -> None:
+        """End the body; a peer that takes nothing of what waits is given up."""
+        request = self._request
+        if not request._disconnected:
+            connection, id = self._connection, request.channel.streamID
+            request.finish()
+            _give_up_later(connection, id)
+
     def abort(self) -> None:
         """Reset the stream; the others on the connection go on."""
         request = self._request
         if not request._disconnected:
             request.channel.abortConnection()
             request.connectionLost(Failure(ConnectionAborted()))
+
+
+def _waiting(connection: Any, id: int) -> int:
+    """Return how many bytes a connection has still to send of one stream."""
+    queue = connection._outboundStreamQueues.get(id, ())
+    return sum(len(each) for each in queue if isinstance(each, bytes))
+
+
+def _give_up_later(connection: Any, id: int) -> None:
+    """Reset a stream at whose end the peer takes nothing any more."""
+    left = _waiting(connection, id)
+
+    def look() -> None:
+        now = _waiting(connection, id)
+        if not now:
+            return
+        if now == left:
+            connection.abortRequest(id)
+        else:
+            _give_up_later(connection, id)
+
+    if left:
+        connection.callLater(LINGER, look)
 
 
 def body_of(request: Any) -> Body:

@@ -10,6 +10,7 @@ from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 
 from ..options import Answer
+from ..transports.eager import taken_from
 from ..transports.handover import take_over
 from .heads import head_of
 from .posts import Post, read_post
@@ -111,6 +112,22 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # untyped
                 self.dataReceived(held)
 
         answer.addErrback(self._failed).addCallback(done)
+
+    def loseConnection(self) -> None:
+        """Close when all is sent, or when the client takes nothing any more."""
+        super().loseConnection()
+        if self._abortingCall is None and not self._disconnected:
+            self._wait_for_client()
+
+    def _wait_for_client(self) -> None:
+        taken = taken_from(self.transport)
+        self._abortingCall = self.callLater(self.abortTimeout, self._look, taken)
+
+    def _look(self, before: int) -> None:
+        if taken_from(self.transport) == before:
+            self.forceAbortClient()
+        else:
+            self._wait_for_client()
 
     def timeoutConnection(self) -> None:
         """Close what is idle or slow, without a line in the log."""

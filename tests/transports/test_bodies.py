@@ -218,6 +218,21 @@ class SlowTests(HTTP2TestCase):
             self.settle()
         self.assertFalse(self.client.closed)
 
+    def test_end(self) -> None:
+        """A stream whose end nobody takes is reset after 15 s without progress."""
+        self.fill()
+        self.write(b"one\n")
+        self.client.close(FORCE_DISCONNECT)
+        self.settle()
+        self.peer.increment_flow_control_window(1, stream_id=1)
+        self.peer.increment_flow_control_window(1)
+        self.settle()
+        self.clock.advance(15)
+        self.assertEqual(self.named("StreamReset"), [])
+        self.clock.advance(15)
+        self.assertEqual(len(self.named("StreamReset")), 1)
+        self.assertEqual(self.server.streams, {})
+
     def test_full_connection(self) -> None:
         """Frames wait also while the connection itself takes nothing."""
         self.server.pauseProducing()

@@ -232,6 +232,19 @@ class CloseTests(StreamingTestCase):
         self.assertTrue(chunk.startswith(b'one\n{"push":{"disconnect":'))
         self.assertEqual(end, b"")
 
+    def test_never_reads(self) -> None:
+        """A connection that ends waits 15 s for a peer that takes nothing."""
+        self.connect()
+        self.begin(version="1.0")
+        self.client.close(FORCE_DISCONNECT)
+        self.assertTrue(self.stream.disconnecting)
+        self.clock.advance(14)
+        self.stream.taken = 5
+        self.clock.advance(1)
+        self.assertFalse(self.stream.aborted)
+        self.clock.advance(15)
+        self.assertTrue(self.stream.aborted)
+
     def test_shutdown(self) -> None:
         """A node that stops tells its clients, and those who come too late."""
         stopped = self.node.stop()
