@@ -6,8 +6,10 @@ from typing import Any, NoReturn
 from attrs import define, field
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IConsumer
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.web.client import Agent, HTTPConnectionPool, readBody
+from twisted.web.client import Agent, HTTPConnectionPool, ResponseDone
+from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
@@ -72,14 +74,38 @@ class HTTPBackend:
 
 
 def _read(response: Any) -> "Deferred[bytes]":
-    body: Deferred[bytes] = readBody(response)
-    if response.code == 200:
-        return body
+    """Read an answer, also one that is not wanted, so that its connection is free."""
+    answer = _Answer(response.code)
+    response.deliverBody(answer)
+    return answer.done
 
-    def refuse(_: object) -> NoReturn:
-        raise BackendFailed(f"status {response.code}")
 
-    return body.addCallback(refuse)
+class _Answer(Protocol):
+    """Collects an answer."""
+
+    def __init__(self, status: int) -> None:
+        self.done: Deferred[bytes] = Deferred(self._cancel)
+        self._status = status
+        self._parts: list[bytes] = []
+
+    def _cancel(self, done: "Deferred[bytes]") -> None:
+        if self.transport is not None:
+            self.transport.loseConnection()
+
+    def dataReceived(self, data: bytes) -> None:
+        """Take a part."""
+        self._parts.append(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Hand over what came, if it is all."""
+        if self.done.called:
+            return
+        if not reason.check(ResponseDone, PotentialDataLoss):
+            self.done.errback(reason)
+        elif self._status != 200:
+            self.done.errback(BackendFailed(f"status {self._status}"))
+        else:
+            self.done.callback(b"".join(self._parts))
 
 
 @implementer(IBodyProducer)

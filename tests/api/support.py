@@ -10,7 +10,7 @@ from twisted.web.http_headers import Headers
 
 from centrifugo_tx.api import Api, HTTPAPIOptions, http_handlers
 from centrifugo_tx.errors import ReplyError
-from centrifugo_tx.options import Answer, ChannelOptions, MapRules
+from centrifugo_tx.options import Answer, ChannelOptions, MapRules, PollRules
 from centrifugo_tx.protocol.codes import UNKNOWN_CHANNEL
 from tests.support import Permissive, World
 
@@ -29,6 +29,8 @@ NAMESPACES = {
     ),
     "mm": ChannelOptions(subscription_type="map", map=MapRules()),
     "ee": ChannelOptions(subscription_type="map", map=MapRules(stream_size=0)),
+    "pp": ChannelOptions(poll=PollRules(versioned=True, publish=True)),
+    "qq": ChannelOptions(poll=PollRules()),
     "dd": ChannelOptions(subscription_type="map", map=MapRules(), delta_publish=True),
 }
 

@@ -186,3 +186,42 @@ class MapTests(SynchronousTestCase):
         deltas = [change[3] for change in told]
         self.assertEqual(deltas, [False, True, True])
         self.assertEqual(bytes(told[1][4].data), b"1")
+
+
+class SharedPollTests(SynchronousTestCase):
+    """``pp:`` is polled, and published into; ``qq:`` is polled alone."""
+
+    def test_published(self) -> None:
+        """A newer version reaches who tracks the key."""
+        backend = Backend()
+        peer = backend.world.subscribed("pp:a", type=4)
+        items = [{"key": "k"}]
+        track = [{"signature": "s", "items": items}]
+        peer.ask(sub_refresh={"channel": "pp:a", "type": 1, "track": track})
+        request = {"channel": "pp:a", "key": "k", "version": 2}
+        result = backend.result("shared_poll_publish", data={"n": 1}, **request)
+        self.assertEqual(result, {})
+        [push] = peer.take()
+        expected = {"key": "k", "data": {"n": 1}, "version": 2}
+        self.assertEqual(push["push"]["pub"], expected)
+        request["version"] = 3
+        backend.result("shared_poll_publish", b64data="Mw==", **request)
+        [push] = peer.take()
+        self.assertEqual(push["push"]["pub"]["data"], 3)
+
+    def test_refused(self) -> None:
+        """Each rule has its error."""
+        backend = Backend()
+        good = {"channel": "pp:a", "key": "k", "version": 1, "data": 1}
+        for code, change in (
+            (0, {}),
+            (107, {"channel": ""}),
+            (107, {"key": ""}),
+            (107, {"version": 0}),
+            (107, {"channel": "mm:a"}),
+            (102, {"channel": "no:a"}),
+            (108, {"channel": "qq:a"}),
+            (107, {"b64data": "!"}),
+        ):
+            found = backend.code("shared_poll_publish", **{**good, **change})
+            self.assertEqual(found, code, change)
