@@ -237,8 +237,9 @@ class Supervisor(Service):
 def _addresses(config: Config) -> list[tuple[str, int]]:
     """Return where the workers will listen, each address once."""
     found = dict.fromkeys(addresses(config))
-    if config.uni_grpc.enabled:
-        found[config.uni_grpc.address, config.uni_grpc.port] = None
+    for section in (config.uni_grpc, config.grpc_api):
+        if section.enabled:
+            found[section.address, section.port] = None
     return list(found)
 
 

@@ -186,12 +186,16 @@ class StartTests(SupervisorCase):
     def test_addresses(self) -> None:
         """The parent holds all addresses, each once."""
         http = HTTPServerOptions(address="127.0.0.1", port=1, internal_port="2")
-        grpc = {"enabled": True, "address": "127.0.0.1", "port": 3}
-        uni_grpc = config_of({"uni_grpc": grpc}).uni_grpc
-        config = msgspec.structs.replace(REDIS, http_server=http, uni_grpc=uni_grpc)
+        grpc = {
+            name: {"enabled": True, "address": "127.0.0.1", "port": port}
+            for name, port in (("uni_grpc", 3), ("grpc_api", 4))
+        }
+        config = msgspec.structs.replace(
+            config_of(grpc), engine=REDIS.engine, workers="2", http_server=http
+        )
         self.supervisor = Supervisor(self.reactor, config)
         self.start()
-        self.assertEqual(set(self.held), {("127.0.0.1", port) for port in (1, 2, 3)})
+        self.assertEqual(set(self.held), {("127.0.0.1", port) for port in range(1, 5)})
 
     def test_address_taken(self) -> None:
         """When an address is taken no worker is started at all."""
