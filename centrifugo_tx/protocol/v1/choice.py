@@ -36,8 +36,7 @@ def version_of(message: bytes, protocol: str) -> int:
 def _is_old_json(message: bytes) -> bool:
     line = message.partition(b"\n")[0]
     check(line)
-    members = _members(line)
-    if any(members.get(name, b"null") != b"null" for name in _REQUESTS):
+    if _REQUESTS & _members(line).keys():
         return False
     old = _old(as_read(line, OldCommand))
     object_or_absent = bytes(old.params).lstrip()[:1] in (b"", b"{")
