@@ -1,4 +1,4 @@
-// centrifuge-js and its maps, led by JSON lines as javascript_sdk.mjs is.
+// centrifuge-js with maps and polled keys, led by JSON lines as javascript_sdk.mjs is.
 //
 // The argument is the encoding (json or protobuf); in Protobuf payloads are JSON as
 // bytes.
@@ -69,6 +69,26 @@ const orders = {
       .on('update', (ctx) => tell('update', { client, channel, ...entry(ctx) }))
       .on('subscribed', (ctx) => tell('subscribed', { client, channel, recovered: ctx.recovered }));
     sub.subscribe();
+  },
+  poll(order) {
+    const { client, channel, signature } = order;
+    const options = {
+      getSignature: async () => signature,
+      minResubscribeDelay: 50,
+      maxResubscribeDelay: 300,
+      ...(order.delta ? { delta: 'fossil' } : {}),
+    };
+    const sub = clients.get(client).newSharedPollSubscription(channel, options);
+    sub
+      .on('update', (ctx) => tell('update', { client, channel, ...entry(ctx), version: ctx.version ?? 0 }))
+      .on('subscribed', () => tell('subscribed', { client, channel }))
+      .on('subscribing', (ctx) => tell('subscribing', { client, channel, code: ctx.code }))
+      .on('error', (ctx) => tell('poll_error', { client, channel, code: ctx.error?.code ?? 0 }));
+    sub.subscribe();
+    sub.track(signature.keys);
+  },
+  untrack(order) {
+    clients.get(order.client).getSharedPollSubscription(order.channel).untrack(order.keys);
   },
   unsubscribe(order) {
     clients.get(order.client).getMapSubscription(order.channel).unsubscribe();
