@@ -66,9 +66,15 @@ class WorkersCase(SynchronousTestCase):
     def serve(self, **options: Any) -> Server:
         """Start a server, and wait until all its workers serve."""
         server = Server(_OPTIONS | options).start()
-        self.addCleanup(server.close)
+        self.addCleanup(self.end, server)
         self.wait(lambda: "2 workers serve" in server.log())
         return server
+
+    def end(self, server: Server) -> None:
+        """End a server in an orderly way, if it runs: a killed one leaves a folder."""
+        if server._process is not None:
+            server.stop()
+        server.close()
 
     def workers(self, server: Server) -> list[int]:
         """Return the ids of the workers' processes, in the order of their numbers."""
