@@ -86,6 +86,8 @@ def _gauges(node: Node) -> Iterator[tuple[str, int]]:
     yield "node_num_subscriptions", hub.num_subscriptions
     yield "node_num_channels", hub.num_channels
     yield "node_num_nodes", len(node.peers.info())
+    yield "shared_poll_num_channels", len(node.polls.channels)
+    yield "shared_poll_num_keys", node.polls.num_keys
 
 
 def _type(name: str, kind: str) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """A backend that is asked over HTTP, and a real server."""
 
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
@@ -12,7 +12,7 @@ from centrifugo_tx.proxies import HTTPBackend
 from centrifugo_tx.proxies.http import BackendFailed
 
 
-class Answers(Resource):
+class Answers(Resource):  # type: ignore[misc]  # untyped
     """Answers with what it was sent, by the status that the path says."""
 
     isLeaf = True
@@ -38,10 +38,11 @@ class HTTPBackendTests(TestCase):
     def setUp(self) -> None:
         self.answers = Answers()
         site = Site(self.answers)
-        self.port = reactor.listenTCP(0, site, interface="127.0.0.1")  # type: ignore[attr-defined]
+        self.port: Any = cast("Any", reactor).listenTCP(0, site, 5, "127.0.0.1")
 
-    async def tearDown(self) -> None:
-        await self.port.stopListening()
+    def tearDown(self) -> Any:
+        """Let go of the port."""
+        return self.port.stopListening()
 
     def backend(self, path: str, **options: Any) -> HTTPBackend:
         """Return a backend that asks under *path*."""
