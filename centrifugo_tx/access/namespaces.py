@@ -11,116 +11,23 @@ from ..options import (
     ChannelOptions,
     Duration,
     MapChange,
-    MapRules,
-    PollRules,
     PresenceMaps,
     PublishOptions,
     SubscribeOptions,
 )
 from ..protocol.codes import UNKNOWN_CHANNEL
+from .keyed import MapOptions, SharedPollOptions
 
 __all__ = [
     "ChannelRules",
-    "MapOptions",
     "Namespace",
     "NamespaceOptions",
     "Namespaces",
-    "SharedPollOptions",
 ]
-
-
-class MapOptions(msgspec.Struct, frozen=True):
-    """Options of channels that hold a map."""
-
-    mode: str = ""
-    """``ephemeral``, ``recoverable`` or ``persistent``."""
-    key_ttl: Duration = 0.0
-    """How long a key stays without being published again."""
-    stream_size: int = 0
-    """Changes that are kept."""
-    stream_ttl: Duration = 0.0
-    """How long changes are kept."""
-    meta_ttl: Duration = 0.0
-    """How long the position is kept."""
-    remove_client_on_unsubscribe: bool = False
-    """Take a client's key out when it leaves."""
-    client_key: str = ""
-    """``client_id`` or ``user_id``: the only key that a client may publish."""
-    allow_publish_for_client: bool = False
-    """Every client may publish keys."""
-    allow_publish_for_subscriber: bool = False
-    """Subscribers may publish keys."""
-    allow_publish_for_anonymous: bool = False
-    """The permissions to publish hold for anonymous users, too."""
-    allow_remove_for_client: bool = False
-    """Every client may remove keys."""
-    allow_remove_for_subscriber: bool = False
-    """Subscribers may remove keys."""
-    allow_remove_for_anonymous: bool = False
-    """The permissions to remove hold for anonymous users, too."""
-    publish_proxy_enabled: bool = False
-    """Ask the backend about each publication of a key."""
-    publish_proxy_name: str = "default"
-    """The backend to ask."""
-    remove_proxy_enabled: bool = False
-    """Ask the backend about each removal of a key."""
-    remove_proxy_name: str = "default"
-    """The backend to ask."""
-    default_page_size: int = 0
-    """Entries of a page when the client does not say."""
-    min_page_size: int = 0
-    """Entries of the smallest page."""
-    max_page_size: int = 0
-    """Entries of the largest page."""
-    live_transition_max_publication_limit: int = 0
-    """Changes that may be caught up at once."""
-    subscribe_catch_up_timeout: Duration = 0.0
-    """How long catching up may take."""
 
 
 #: The types of namespaces whose channels are maps.
 MAP_TYPES = frozenset({"map", "map_clients", "map_users"})
-
-
-def map_rules(options: MapOptions) -> MapRules:
-    """Work out how a map is kept."""
-    meta_ttl, most = options.meta_ttl, options.max_page_size or 1000
-    stream_ttl = options.stream_ttl or 60.0
-    if not meta_ttl and options.mode != "persistent":
-        meta_ttl = max(10 * stream_ttl, options.key_ttl)
-    return MapRules(
-        stream_size=0 if options.mode == "ephemeral" else options.stream_size or 100,
-        stream_ttl=stream_ttl,
-        meta_ttl=meta_ttl,
-        key_ttl=options.key_ttl,
-        page_size=options.default_page_size or 100,
-        min_page_size=options.min_page_size or 100,
-        max_page_size=most,
-        live_limit=options.live_transition_max_publication_limit or most,
-        catch_up=options.subscribe_catch_up_timeout or 5.0,
-        own_keys=options.remove_client_on_unsubscribe,
-    )
-
-
-class SharedPollOptions(msgspec.Struct, frozen=True):
-    """Options of channels whose keys are polled from the backend."""
-
-    proxy_name: str = ""
-    """The backend to poll."""
-    refresh_interval: Duration = 0.0
-    """Time between two polls."""
-    refresh_batch_size: int = 0
-    """Keys of one poll."""
-    max_keys_per_connection: int = 0
-    """Keys that one client may track."""
-    mode: str = ""
-    """``versionless`` or ``versioned``."""
-    channel_shutdown_delay: Duration = 0.0
-    """How long polling goes on without subscribers."""
-    track_expired_extra_delay: Duration = 0.0
-    """How long an expired signature is still good."""
-    publish_enabled: bool = False
-    """Let the server API publish keys."""
 
 
 class NamespaceOptions(msgspec.Struct, frozen=True):
@@ -221,22 +128,6 @@ def presence_maps(options: NamespaceOptions) -> PresenceMaps | None:
     return PresenceMaps(clients, users) if clients or users else None
 
 
-def poll_rules(options: NamespaceOptions) -> PollRules | None:
-    """Work out how keys are polled, if they are."""
-    own = options.shared_poll
-    if options.subscription_type != "shared_poll":
-        return None
-    return PollRules(
-        interval=own.refresh_interval or 10.0,
-        batch=own.refresh_batch_size or 1000,
-        max_keys=own.max_keys_per_connection or 5000,
-        versioned=own.mode == "versioned",
-        linger=own.channel_shutdown_delay or 1.0,
-        grace=own.track_expired_extra_delay or 25.0,
-        publish=own.publish_enabled,
-    )
-
-
 @frozen
 class ChannelRules:
     """How names of channels are read (auth and channels, 4.1)."""
@@ -276,9 +167,11 @@ class Namespace:
 
     def __attrs_post_init__(self) -> None:
         options = self.options
-        rules = None
+        rules = polled = None
+        if options.subscription_type == "shared_poll":
+            polled = options.shared_poll.rules()
         if options.subscription_type in MAP_TYPES:
-            rules = map_rules(options.map)
+            rules = options.map.rules()
             self.change = MapChange(rules, delta=options.delta_publish)
         self.channel = ChannelOptions(
             subscription_type=options.subscription_type,
@@ -294,7 +187,7 @@ class Namespace:
             publication_data_format=options.publication_data_format
             or self._rules.publication_data_format,
             map=rules,
-            poll=poll_rules(options),
+            poll=polled,
             presence_maps=presence_maps(options),
         )
         self.publication = PublishOptions(

@@ -101,6 +101,9 @@ def _shared_poll(options: NamespaceOptions, config: Config) -> Iterator[Finding]
         yield "shared_poll.proxy_name", f"{poll.proxy_name!r} does not exist"
     if poll.mode not in ("", "versionless", "versioned"):
         yield "shared_poll.mode", f"{poll.mode!r} must be versionless or versioned"
+    for name in ("refresh_interval", "refresh_batch_size", "max_keys_per_connection"):
+        if getattr(poll, name) < 0:
+            yield f"shared_poll.{name}", "must not be negative"
     yield from _polled_backend(poll.proxy_name or "default", config)
     if poll.publish_enabled:
         yield from _in_one_process(

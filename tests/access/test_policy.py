@@ -3,7 +3,7 @@
 from typing import Any
 
 from centrifugo_tx.access import ChannelRules
-from centrifugo_tx.access.namespaces import MapOptions
+from centrifugo_tx.access.keyed import MapOptions
 from centrifugo_tx.errors import DisconnectClient, ReplyError
 from centrifugo_tx.options import HistoryQuery, MapRules, PublishOptions
 from centrifugo_tx.protocol.messages import (
@@ -215,6 +215,10 @@ class MapTests(PolicyTestCase):
             (
                 MapOptions(mode="recoverable", key_ttl=900.0, stream_ttl=5.0),
                 MapRules(stream_ttl=5.0, meta_ttl=900.0, key_ttl=900.0),
+            ),
+            (
+                MapOptions(mode="persistent", live_transition_max_publication_limit=-1),
+                MapRules(meta_ttl=0.0, live_limit=2**31),
             ),
             (
                 MapOptions(mode="ephemeral", key_ttl=30.0, max_page_size=200),

@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 
-from centrifugo_tx.access.namespaces import SharedPollOptions
+from centrifugo_tx.access.keyed import SharedPollOptions
 from centrifugo_tx.access.policy import AskKeys
 from centrifugo_tx.access.signatures import TrackingKeys, sign
 from centrifugo_tx.errors import ReplyError

@@ -365,6 +365,12 @@ class ChannelTests(CheckCase):
         path = "channel.without_namespace"
         self.assertProblem(tree, f"{path}.subscription_type: shared_poll needs")
         self.assertFine({**tree, **keys})
+        tree["channel"]["without_namespace"]["shared_poll"] = {
+            "refresh_interval": "-1s"
+        }
+        negative = f"{path}.shared_poll.refresh_interval"
+        self.assertProblem({**tree, **keys}, negative)
+        del tree["channel"]["without_namespace"]["shared_poll"]
         for wrong in (
             {"endpoint": "grpc://a"},
             {"endpoint": ""},

@@ -1,0 +1,113 @@
+"""Options of namespaces whose channels have keys: maps, and polled ones."""
+
+import msgspec
+
+from ..options import Duration, MapRules, PollRules
+
+__all__ = ["MapOptions", "SharedPollOptions"]
+
+
+#: What is never reached.
+NO_LIMIT = 2**31
+
+
+class MapOptions(msgspec.Struct, frozen=True):
+    """Options of channels that hold a map."""
+
+    mode: str = ""
+    """``ephemeral``, ``recoverable`` or ``persistent``."""
+    key_ttl: Duration = 0.0
+    """How long a key stays without being published again."""
+    stream_size: int = 0
+    """Changes that are kept."""
+    stream_ttl: Duration = 0.0
+    """How long changes are kept."""
+    meta_ttl: Duration = 0.0
+    """How long the position is kept."""
+    remove_client_on_unsubscribe: bool = False
+    """Take a client's key out when it leaves."""
+    client_key: str = ""
+    """``client_id`` or ``user_id``: the only key that a client may publish."""
+    allow_publish_for_client: bool = False
+    """Every client may publish keys."""
+    allow_publish_for_subscriber: bool = False
+    """Subscribers may publish keys."""
+    allow_publish_for_anonymous: bool = False
+    """The permissions to publish hold for anonymous users, too."""
+    allow_remove_for_client: bool = False
+    """Every client may remove keys."""
+    allow_remove_for_subscriber: bool = False
+    """Subscribers may remove keys."""
+    allow_remove_for_anonymous: bool = False
+    """The permissions to remove hold for anonymous users, too."""
+    publish_proxy_enabled: bool = False
+    """Ask the backend about each publication of a key."""
+    publish_proxy_name: str = "default"
+    """The backend to ask."""
+    remove_proxy_enabled: bool = False
+    """Ask the backend about each removal of a key."""
+    remove_proxy_name: str = "default"
+    """The backend to ask."""
+    default_page_size: int = 0
+    """Entries of a page when the client does not say."""
+    min_page_size: int = 0
+    """Entries of the smallest page."""
+    max_page_size: int = 0
+    """Entries of the largest page."""
+    live_transition_max_publication_limit: int = 0
+    """Changes that may be caught up at once; negative: any number."""
+    subscribe_catch_up_timeout: Duration = 0.0
+    """How long catching up may take; negative: any time."""
+
+    def rules(self) -> MapRules:
+        """Work out how a map is kept."""
+        meta_ttl, most = self.meta_ttl, self.max_page_size or 1000
+        stream_ttl = self.stream_ttl or 60.0
+        if not meta_ttl and self.mode != "persistent":
+            meta_ttl = max(10 * stream_ttl, self.key_ttl)
+        limit = self.live_transition_max_publication_limit or most
+        return MapRules(
+            stream_size=0 if self.mode == "ephemeral" else self.stream_size or 100,
+            stream_ttl=stream_ttl,
+            meta_ttl=meta_ttl,
+            key_ttl=self.key_ttl,
+            page_size=self.default_page_size or 100,
+            min_page_size=self.min_page_size or 100,
+            max_page_size=most,
+            live_limit=limit if limit >= 0 else NO_LIMIT,
+            catch_up=self.subscribe_catch_up_timeout or 5.0,
+            own_keys=self.remove_client_on_unsubscribe,
+        )
+
+
+class SharedPollOptions(msgspec.Struct, frozen=True):
+    """Options of channels whose keys are polled from the backend."""
+
+    proxy_name: str = ""
+    """The backend to poll."""
+    refresh_interval: Duration = 0.0
+    """Time between two polls."""
+    refresh_batch_size: int = 0
+    """Keys of one poll."""
+    max_keys_per_connection: int = 0
+    """Keys that one client may track."""
+    mode: str = ""
+    """``versionless`` or ``versioned``."""
+    channel_shutdown_delay: Duration = 0.0
+    """How long polling goes on without subscribers."""
+    track_expired_extra_delay: Duration = 0.0
+    """How long an expired signature is still good."""
+    publish_enabled: bool = False
+    """Let the server API publish keys."""
+
+    def rules(self) -> PollRules:
+        """Work out how keys are polled."""
+        return PollRules(
+            interval=self.refresh_interval or 10.0,
+            batch=self.refresh_batch_size or 1000,
+            max_keys=self.max_keys_per_connection or 5000,
+            versioned=self.mode == "versioned",
+            linger=self.channel_shutdown_delay or 1.0,
+            grace=self.track_expired_extra_delay or 25.0,
+            publish=self.publish_enabled,
+        )
