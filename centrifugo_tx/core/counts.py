@@ -44,6 +44,13 @@ class Counts:
             "node_action_count", action=action, channel_namespace=""
         ).value += 1
 
+    def surveyed(self, op: str, seconds: float) -> None:
+        """Count a question to other nodes, and how long the answer took."""
+        self.action("survey")
+        self._metrics.histogram(
+            "node_survey_duration_seconds_histogram", op=op
+        ).observe(seconds)
+
     def sent(self, type: str) -> None:
         """Count a message to the broker."""
         self._metrics.counter(
@@ -107,7 +114,7 @@ class Counts:
         self._metrics.counter(
             "client_connections_accepted",
             transport=info.name,
-            accept_protocol="h1",
+            accept_protocol=info.accept_protocol,
             client_name="unregistered" if name else "unnamed",
             client_version="unregistered" if version else "unversioned",
         ).value += 1

@@ -46,7 +46,7 @@ class Emulation:
         node = self._node
         done: Deferred[Any]
         if request.node == node.id:
-            done = self._deliver(request)
+            done = node.peers.timed(OP, self._deliver(request))
             if not done.called:
                 done.addTimeout(SURVEY, node.clock, _late)
         elif node.peers.knows(request.node):

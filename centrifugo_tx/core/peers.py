@@ -355,7 +355,22 @@ class Peers:
         self, op: str, data: bytes, node: str = ""
     ) -> "Deferred[dict[str, tuple[int, bytes]]]":
         """Ask all nodes, or one; fails with `SurveyFailed` after 10 seconds."""
-        self._node.counts.action("survey")
+        return self.timed(op, self._survey(op, data, node))
+
+    def timed(self, op: str, asked: "Deferred[_T]") -> "Deferred[_T]":
+        """Count how long a question took, whether or not it was answered."""
+        clock = self._node.clock
+        began = clock.seconds()
+
+        def over(result: _T) -> _T:
+            self._node.counts.surveyed(op, clock.seconds() - began)
+            return result
+
+        return asked.addBoth(over)
+
+    def _survey(
+        self, op: str, data: bytes, node: str
+    ) -> "Deferred[dict[str, tuple[int, bytes]]]":
         own = self._node.id
         if node == own or (not node and not self._known):
             return self._handle(op, data).addCallback(lambda answer: {own: answer})

@@ -3,8 +3,9 @@
 What such a client wants to say comes by other requests (client protocol, 1.2 to 1.4).
 """
 
-from typing import Any
+from typing import Any, Literal
 
+import msgspec
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
@@ -174,15 +175,10 @@ class Streams:
             values = request.requestHeaders.getRawHeaders(name.encode())
             if values is not None:
                 headers[name] = tuple(each.decode(errors="replace") for each in values)
-        if not headers:
+        kind: Literal["h1", "h2"] = "h2" if request.clientproto == b"HTTP/2" else "h1"
+        if not headers and kind == plain.accept_protocol:
             return plain
-        return TransportInfo(
-            name=plain.name,
-            protocol=plain.protocol,
-            unidirectional=plain.unidirectional,
-            emulated=plain.emulated,
-            headers=headers,
-        )
+        return msgspec.structs.replace(plain, headers=headers, accept_protocol=kind)
 
     def refuse(self, request: Any, status: int) -> Answer:
         """Return an answer to a request that makes no client."""

@@ -159,6 +159,18 @@ class EmulationTests(SynchronousTestCase):
         answers = self.second.survey("centrifuge_emulation", b"\xff", self.first.id)
         self.assertEqual(self.successResultOf(answers), {self.first.id: (1, b"")})
 
+    def test_counted(self) -> None:
+        """Each request counts as a survey of its own, whoever holds the session."""
+        for node in (self.first, self.second):
+            self.send(node, self.quoted())
+            ((labels, histogram),) = (
+                (dict(labels), histogram)
+                for name, labels, histogram in node.metrics.histograms()
+                if name == "node_survey_duration_seconds_histogram"
+            )
+            self.assertEqual(labels, {"op": "centrifuge_emulation"})
+            self.assertEqual(sum(histogram.counts), 1)
+
     def test_silent_node(self) -> None:
         """A node that does not answer within 10 s is given up."""
         del self.bus.nodes[self.first.id]

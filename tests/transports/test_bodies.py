@@ -51,7 +51,8 @@ class HTTP2TestCase(SynchronousTestCase):
         self.settle()
 
     def opened(self, request: Any) -> None:
-        client = self.streams.open(request, http_stream_json(), INFO, (), b"hi\n")
+        info = self.streams.info(request, INFO)
+        client = self.streams.open(request, http_stream_json(), info, (), b"hi\n")
         self.clients.append(client)
 
     def settle(self) -> list[Any]:
@@ -98,6 +99,17 @@ class StreamTests(HTTP2TestCase):
         self.assertEqual(headers[b"x-accel-buffering"], b"no")
         self.assertEqual(set(headers) & {b"connection", b"transfer-encoding"}, set())
         self.assertEqual(body.data, b"hi\n")
+
+    def test_info(self) -> None:
+        """A client is known to have come by HTTP/2."""
+        self.client.receive(b'{"id":1,"connect":{}}')
+        self.assertEqual(self.client.transport.info.accept_protocol, "h2")
+        labels = [
+            dict(labels)
+            for name, labels, _ in self.world.node.metrics.counters()
+            if name == "client_connections_accepted"
+        ]
+        self.assertEqual([each["accept_protocol"] for each in labels], ["h2"])
 
     def test_one_frame(self) -> None:
         """Frames of one turn make one frame of data."""
