@@ -178,7 +178,7 @@ class IMapEventHandler(Interface):
         """
 
     def handle_clear(channel: str) -> None:
-        """Take note that the map begins anew: everybody must read it again."""
+        """Take note that somebody cleared the map: everybody must read it again."""
 
 
 class IMapBroker(Interface):

@@ -137,6 +137,7 @@ class MemoryMapBroker:
             self._wheel.forget(self._results.pop(key))
         if channel in self._maps:
             self._forget(channel)
+            self._turns.take(lambda: self._receiver.handle_clear(channel))
         return succeed(None)
 
     def stop(self) -> None:
@@ -155,7 +156,6 @@ class MemoryMapBroker:
     def _forget(self, channel: str) -> None:
         """Let the next map of this name have another epoch."""
         self._maps.pop(channel).end()
-        self._turns.take(lambda: self._receiver.handle_clear(channel))
 
     def _take(
         self, found: MemoryMap, rules: MapRules, key: str, tags: dict[str, str]

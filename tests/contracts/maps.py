@@ -344,6 +344,16 @@ class MapContract(Base):
         self.assertNotEqual(page.position.epoch, first.position.epoch)
         self.assertEqual((await self.put("a", 1, idempotency_key="i")).suppressed, "")
 
+    async def test_forgotten_in_silence(self) -> None:
+        """A map goes in silence when its time is over: it held nothing any more."""
+        await self.put("a", 1, STREAMLESS)
+        self.pass_time(612)
+        self.assertEqual(await self.broker.size("m"), 0)
+        self.assertEqual(self.receiver.cleared, [])
+        await self.put("a", 1, STREAMLESS)
+        await self.broker.clear("m")
+        self.assertEqual(self.receiver.cleared, ["m"])
+
     async def test_size(self) -> None:
         """The number of keys is known, also of a map that is none."""
         self.assertEqual(await self.broker.size("m"), 0)

@@ -2,11 +2,13 @@
 
 from typing import Any
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from twisted.internet.task import Clock
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from centrifugo_tx.engines.maps import MemoryMapBroker
-from centrifugo_tx.options import MapChange
+from centrifugo_tx.options import MapChange, MapPage, MapQuery
 
 from ..contracts.maps import FADING, KEPT, MapContract, MapReceiver, data
 
@@ -57,3 +59,40 @@ class MemoryMapContract(MapContract, TestCase):
         await broker.publish("m", "a", data(1), MapChange(KEPT))
         found = [each.publication.key for each in receiver.deliveries]
         self.assertEqual(found, ["a", "b"])
+
+
+class OrderTests(SynchronousTestCase):
+    """Keys come and go in any order."""
+
+    @settings(max_examples=100, deadline=None, derandomize=True)
+    @given(
+        changes=st.lists(
+            st.tuples(st.booleans(), st.text("abc\u00e4\U0001f600", max_size=3))
+        ),
+        size=st.integers(1, 4),
+    )
+    def test_pages(self, changes: list[tuple[bool, str]], size: int) -> None:
+        """Pages put together are all entries, sorted by key, each once."""
+        broker = MemoryMapBroker(Clock())
+        broker.listen(MapReceiver())
+        expected: dict[str, bytes] = {}
+        for number, (removed, key) in enumerate(changes):
+            if not key:
+                continue
+            if removed:
+                broker.remove("m", key, MapChange(KEPT))
+                expected.pop(key, None)
+            else:
+                broker.publish("m", key, data(number), MapChange(KEPT))
+                expected[key] = bytes(data(number))
+        found: list[tuple[str, bytes]] = []
+        cursor = ""
+        while True:
+            query = MapQuery(size, cursor)
+            page: MapPage = self.successResultOf(broker.state("m", query))
+            found += [(entry.key, bytes(entry.data)) for entry in page.entries]
+            cursor = page.cursor
+            if not cursor:
+                break
+        self.assertEqual(found, sorted(expected.items()))
+        self.assertEqual(self.successResultOf(broker.size("m")), len(expected))

@@ -49,9 +49,14 @@ class Maps:
     def __attrs_post_init__(self) -> None:
         node = self._node
         self.listening = Listening(self.broker, node.hub.maps, node.clock)
-        self.positions = Positions(
-            node, lambda name, query: self.broker.stream(name, query)
-        )
+        self.positions = Positions(node, self._top)
+
+    def _top(self, channel: str, query: HistoryQuery) -> "Deferred[History]":
+        """Read a map's position; while somebody asks for it the map stays."""
+        rules = self._node.policy.channel(channel).map
+        ttl = 0.0 if rules is None else rules.meta_ttl
+        query = msgspec.structs.replace(query, meta_ttl=ttl)
+        return self.broker.stream(channel, query)
 
     def start(self) -> None:
         """Hear what the broker has to say."""

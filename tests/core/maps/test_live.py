@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from centrifugo_tx.core.maps import Maps
 from centrifugo_tx.options import (
+    Expiry,
     History,
     HistoryQuery,
     MapChange,
@@ -128,6 +129,28 @@ class ChangeTests(LiveCase):
         reader.read()
         self.assertEqual(reader.held, {"k": 1, "l": 2})
         self.assertEqual(reader.offsets, [1, 2])
+
+    def test_kept_while_watched(self) -> None:
+        """A map that has subscribers is not forgotten, however quiet it is."""
+        self.world.node.options = replace(self.world.node.options, pong_timeout=-1.0)
+        self.world.policy.rules["m"] = replace(SMALL, meta_ttl=100.0, key_ttl=50.0)
+        self.world.policy.rules["e"] = replace(STREAMLESS, meta_ttl=60.0, key_ttl=50.0)
+        for channel in ("m:a", "e:a"):
+            reader = self.live(channel)
+            self.world.put(channel, "k", 1)
+            self.world.clock.pump([1.0] * 400)
+            reader.see()
+            self.assertTrue(reader.live)
+            self.assertEqual(reader.held, {})
+
+    def test_prolonged(self) -> None:
+        """A subscription of a map is prolonged like any."""
+        reader = self.live()
+        now = int(self.world.clock.seconds())
+        self.world.policy.sub_expiry = Expiry(expire_at=now + 60)
+        request = {"channel": "m:a", "token": "t"}
+        reply = reader.peer.one(sub_refresh=request)
+        self.assertEqual(reply["sub_refresh"], {"expires": True, "ttl": 60})
 
     def test_expiry(self) -> None:
         """The reply says when the subscription must be prolonged."""
