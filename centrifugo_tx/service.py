@@ -28,7 +28,6 @@ from .access import (
     static_keys,
 )
 from .access.jwks import KeySet, fetcher
-from .access.policy import AskKeys
 from .access.signatures import TrackingKeys
 from .access.tokens import KeySource
 from .api import Api, http_handlers
@@ -65,15 +64,16 @@ def build(reactor: Any, config: Config, gather: Gather | None = None) -> "Server
         have counted.
     """
     counts = Metrics()
+    polling = pollings(reactor, config)
     node = Node(
         engine(reactor, config, counts),
-        access_policy(reactor, config),
+        access_policy(reactor, config, polling=polling),
         reactor,
         node_options(config),
         counts,
     )
     placed = endpoints(reactor, config, node, gather)
-    server = Server(reactor, config, node, placed, gather is not None)
+    server = Server(reactor, config, node, placed, gather is not None, polling)
     freezer = Freezer(reactor, lambda: node.hub.num_clients)
     MultiService.addService(server, freezer)
     return server
@@ -91,6 +91,7 @@ class Server(MultiService):
     node: Node
     _endpoints: "dict[Address, tuple[Endpoints, list[str]]]"
     _shared: bool = False
+    _polling: Mapping[str, Polling] = field(factory=dict)
     #: Fires when the server serves, fails when it cannot.
     started: "Deferred[None]" = field(factory=Deferred, init=False)
     ports: list[IListeningPort] = field(factory=list, init=False)
@@ -148,6 +149,8 @@ class Server(MultiService):
             await deferLater(self._reactor, 0)
         finally:
             await self._grpc.stop()
+            for polling in self._polling.values():
+                await polling.stop()
 
     def reload(self, config: Config) -> None:
         """Take over what is looked at per operation (configuration, 2).
@@ -156,9 +159,7 @@ class Server(MultiService):
         was at the start.
         """
         separate = self._config.client.subscription_token.enabled
-        policy = self.node.policy
-        polling = policy.polling if isinstance(policy, AccessPolicy) else None
-        self.node.policy = access_policy(self._reactor, config, separate, polling)
+        self.node.policy = access_policy(self._reactor, config, separate, self._polling)
 
 
 def engine(reactor: Any, config: Config, metrics: Metrics) -> Engine:
@@ -234,13 +235,13 @@ def access_policy(
     reactor: Any,
     config: Config,
     separate: bool | None = None,
-    polling: Mapping[str, AskKeys] | None = None,
+    polling: Mapping[str, Polling] | None = None,
 ) -> AccessPolicy:
     """Return who may do what, by configuration.
 
     :param separate: whether subscription tokens have a verifier of their own, when
         the configuration does not decide on it.
-    :param polling: who is asked about polled keys, likewise.
+    :param polling: who is asked about polled keys.
     """
     client, channel = config.client, config.channel
     personal, ping = client.subscribe_to_user_personal_channel, config.rpc.ping
@@ -285,7 +286,7 @@ def access_policy(
             config.shared_poll.hmac_previous_secret_key,
             config.shared_poll.hmac_previous_secret_key_valid_until,
         ),
-        pollings(reactor, config) if polling is None else polling,
+        polling or {},
     )
 
 

@@ -53,6 +53,9 @@ class Backend(Protocol):
     def post(self, body: bytes) -> "Deferred[bytes]":
         """Return the body of the answer; fails with `BackendFailed`."""
 
+    def stop(self) -> "Deferred[None]":
+        """Leave nothing behind in the reactor."""
+
 
 @define(eq=False)
 class Polling:
@@ -69,6 +72,10 @@ class Polling:
         body = msgspec.json.encode(_Request(channel, items))
         answered: Deferred[bytes] = self._turns.run(self._backend.post, body)
         return answered.addCallback(_polled)
+
+    def stop(self) -> "Deferred[None]":
+        """Ask no more."""
+        return self._backend.stop()
 
 
 def _polled(body: bytes) -> Polled:

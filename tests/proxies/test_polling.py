@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.internet.defer import Deferred, DeferredSemaphore, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from centrifugo_tx.options import Polled
@@ -24,6 +24,11 @@ class Backend:
         self.asked.append(json.loads(body))
         self.waiting.append(Deferred())
         return self.waiting[-1]
+
+    def stop(self) -> "Deferred[None]":
+        """Note it."""
+        self.asked.append("stop")
+        return succeed(None)
 
 
 class PollingTests(SynchronousTestCase):
@@ -79,6 +84,11 @@ class PollingTests(SynchronousTestCase):
             polled = self.polling("a", [KeyedItem("k")])
             self.backend.waiting.pop().callback(answer.encode())
             self.failureResultOf(polled, BackendFailed)
+
+    def test_stop(self) -> None:
+        """The backend is told that this is the end."""
+        self.successResultOf(self.polling.stop())
+        self.assertEqual(self.backend.asked, ["stop"])
 
     def test_turns(self) -> None:
         """Only so many questions are under way; the others wait."""

@@ -106,6 +106,19 @@ class ConfigTests(SynchronousTestCase):
         self.assertIn("workers: '2'", line)
         self.assertIn('channel.without_namespace.subscription_type "map"', line)
 
+    def test_polled_keys(self) -> None:
+        """Each worker polls for its clients; published keys would reach one alone."""
+        for publish in (False, True):
+            polled = {
+                "subscription_type": "shared_poll",
+                "shared_poll": {"publish_enabled": publish},
+            }
+            alone = config_of({"channel": {"without_namespace": polled}})
+            config = msgspec.structs.replace(alone, workers="2", engine=REDIS.engine)
+            lines = check_workers(config)
+            self.assertEqual(len(lines), int(publish))
+        self.assertIn("channel.without_namespace.shared_poll.publish_enabled", lines[0])
+
     def test_without_valkey(self) -> None:
         """Without Valkey only one process can use memory; the line says what helps."""
         self.patch(supervisor, "program", lambda: None)
