@@ -103,7 +103,11 @@ class MemoryMapBroker:
         known = self._known(channel, change)
         if known is not None:
             return succeed(known)
-        found = self._map(channel)
+        found = self._maps.get(channel)
+        if found is None:
+            wrong = change.expected is not None
+            why: Suppression = "position_mismatch" if wrong else "key_not_found"
+            return succeed(MapChanged(suppressed=why))
         entry = found.entries.get(key)
         reason = found.mismatches(entry, change)
         if reason or entry is None:

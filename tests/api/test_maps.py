@@ -114,6 +114,23 @@ class MapTests(SynchronousTestCase):
         request = {"channel": "mm:a", "since_epoch": "other"}
         self.assertEqual(self.backend.code("map_read_stream", **request), 112)
 
+    def test_read_what_is_gone(self) -> None:
+        """Who asks for what follows a change that is not kept is told so."""
+        for number in range(103):
+            self.put("k", number)
+        request = {"channel": "mm:a", "limit": 5}
+        for code, since, reverse in (
+            (112, 1, False),
+            (112, 2, False),
+            (0, 3, False),
+            (0, 0, False),
+            (0, 2, True),
+        ):
+            found = self.backend.code(
+                "map_read_stream", since_offset=since, reverse=reverse, **request
+            )
+            self.assertEqual(found, code, since)
+
     def test_stats_and_clear(self) -> None:
         """The number of keys is told; clearing leaves none."""
         self.put("k")

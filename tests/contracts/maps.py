@@ -159,6 +159,13 @@ class MapContract(Base):
         self.assertEqual(changed, MapChanged(top, "key_not_found"))
         self.assertEqual(len(self.receiver.deliveries), 1)
 
+    async def test_remove_from_nothing(self) -> None:
+        """Removing a key of a map that is none makes no map."""
+        self.assertEqual(await self.drop("a"), MapChanged(suppressed="key_not_found"))
+        expected = StreamPosition(1, "e")
+        changed = await self.drop("a", expected=expected)
+        self.assertEqual(changed, MapChanged(suppressed="position_mismatch"))
+
     async def test_previous(self) -> None:
         """With a delta asked for, what the same key held is delivered as well."""
         await self.put("a", 1)

@@ -10,6 +10,7 @@ from zope.interface import implementer
 from ...errors import ReplyError
 from ...interfaces import IMapBroker, IMapEventHandler
 from ...options import (
+    NOWHERE,
     History,
     HistoryQuery,
     MapChange,
@@ -94,11 +95,18 @@ class Maps:
         return self.broker.state(channel, query).addCallback(compare)
 
     def stream(self, channel: str, query: HistoryQuery) -> "Deferred[History]":
-        """Read changes.  Fails with `ReplyError` 112 as `state` does."""
-        epoch = "" if query.since is None else query.since.epoch
+        """Read changes.
+
+        Fails with `ReplyError` 112, too, if the next change is not kept any more.
+        """
+        since = query.since or NOWHERE
 
         def compare(history: History) -> History:
-            _compare(epoch, history.position)
+            _compare(since.epoch, history.position)
+            changes = history.publications
+            followed = bool(changes and since.offset and not query.reverse)
+            if followed and changes[0].offset > since.offset + 1:
+                raise ReplyError(UNRECOVERABLE_POSITION)
             return history
 
         return self.broker.stream(channel, query).addCallback(compare)
