@@ -7,4 +7,12 @@ from .node import Node
 from .peers import NodeInfo, SurveyFailed
 from .policy import Policy
 
-__all__ = ["Client", "Node", "NodeInfo", "Policy", "SurveyFailed", "UnknownNode", "drive"]
+__all__ = [
+    "Client",
+    "Node",
+    "NodeInfo",
+    "Policy",
+    "SurveyFailed",
+    "UnknownNode",
+    "drive",
+]
