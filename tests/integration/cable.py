@@ -1,7 +1,9 @@
-"""A wire between client and server that can be cut."""
+"""A wire between clients and servers that can be cut."""
 
+import itertools
 import selectors
 import socket
+from collections.abc import Iterator
 from threading import Thread
 
 from attrs import define, field
@@ -11,12 +13,13 @@ __all__ = ["Cable"]
 
 @define(eq=False)
 class Cable:
-    """Forwards a port of the loopback interface to a server, until it is cut.
+    """Forwards a port of the loopback interface to servers, until it is cut.
 
-    While it is cut, connections are accepted and closed at once.
+    Connections go to the ports in turn.  While it is cut, they are accepted and closed
+    at once.
     """
 
-    _server_port: int
+    _ports: "Iterator[int]" = field(converter=itertools.cycle)
     port: int = field(init=False)
     _listener: socket.socket = field(init=False)
     _selector: selectors.DefaultSelector = field(
@@ -94,7 +97,7 @@ class Cable:
             near.close()
             return
         try:
-            far = socket.create_connection(("127.0.0.1", self._server_port))
+            far = socket.create_connection(("127.0.0.1", next(self._ports)))
         except OSError:
             near.close()
             return

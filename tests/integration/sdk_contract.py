@@ -4,8 +4,9 @@ import time
 from typing import Any
 
 from .cable import Cable
+from .pair import Pair
 from .sdk import Event, shared_sdk
-from .server import connection_token, shared_server, subscription_token
+from .server import Server, connection_token, shared_server, subscription_token
 from .websocket import WebSocket
 
 __all__ = ["OPTIONS", "SDKCase", "SDKContract"]
@@ -75,10 +76,14 @@ class SDKCase:
         """Return the command that starts the client."""
         raise AssertionError("a test case says")
 
+    def serving(self) -> Server | Pair:
+        """Return what the clients connect to."""
+        return shared_server("sdk", OPTIONS)
+
     def setUp(self) -> None:
         """Start the client; the server stands already."""
         command = self.sdk_command()
-        self.server = shared_server("sdk", OPTIONS)
+        self.server = self.serving()
         self.sdk = shared_sdk(command)
         self.addCleanup(self.sdk.reset)  # type: ignore[attr-defined]  # a TestCase
         name = self.id().rpartition(".")[2]  # type: ignore[attr-defined]
@@ -90,7 +95,7 @@ class SDKCase:
 
     def cable(self) -> Cable:
         """Return a connection to the server that can be cut."""
-        cable = Cable(self.server.port)
+        cable = Cable(self.server.ports)
         self.addCleanup(cable.close)  # type: ignore[attr-defined]
         return cable
 

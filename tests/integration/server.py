@@ -82,6 +82,11 @@ class Server:
         return Path(self._directory.name, name)
 
     @property
+    def ports(self) -> list[int]:
+        """Return where it listens."""
+        return [self.port]
+
+    @property
     def url(self) -> str:
         """Return where clients connect to."""
         return f"ws://127.0.0.1:{self.port}/connection/websocket"
