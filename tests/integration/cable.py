@@ -16,7 +16,7 @@ class Cable:
     """Forwards a port of the loopback interface to servers, until it is cut.
 
     Connections go to the ports in turn.  While it is cut, they are accepted and closed
-    at once.
+    at once; while it is held, nothing moves, as if every packet were lost.
     """
 
     _ports: "Iterator[int]" = field(converter=itertools.cycle)
@@ -49,8 +49,12 @@ class Cable:
         """End all connections, and let no new one through."""
         self._order(b"c")
 
+    def hold(self) -> None:
+        """Keep all connections, and let nothing through."""
+        self._order(b"h")
+
     def mend(self) -> None:
-        """Let connections through again."""
+        """Let connections through again, with what was held back."""
         self._order(b"m")
 
     def close(self) -> None:
@@ -82,7 +86,8 @@ class Cable:
         theirs = self._orders[1]
         order = theirs.recv(1)
         self._whole = order == b"m"
-        if order != b"m":
+        self._watch(order != b"h")
+        if order in (b"c", b"q"):
             for source in list(self._ends):
                 self._drop(source)
         if order == b"q":
@@ -90,6 +95,14 @@ class Cable:
             self._listener.close()
         theirs.sendall(order)
         return order
+
+    def _watch(self, watched: bool) -> None:
+        """Read from everybody, or from nobody but who gives the orders."""
+        for each in (self._listener, *self._ends):
+            if not watched:
+                self._selector.unregister(each)
+            elif each not in self._selector.get_map():
+                self._selector.register(each, selectors.EVENT_READ)
 
     def _accept(self) -> None:
         near, _ = self._listener.accept()

@@ -1,6 +1,7 @@
 """Whether clients got what was published: nothing lost, nothing twice, all in order."""
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from attrs import define, field
@@ -85,7 +86,7 @@ class Account:
         It does if it was given a place behind it, or in another epoch while it had
         not come as far as *sent*.
         """
-        for before, after in zip(self._spans, self._spans[1:], strict=False):
+        for before, after in pairwise(self._spans):
             if after.epoch == sent.epoch and sent.offset <= after.start:
                 return True
             if before.epoch == sent.epoch != after.epoch and sent.offset > before.upto:
@@ -126,7 +127,7 @@ def judge(accounts: Iterable[Account], sent: Sequence[Sent]) -> Verdict:
 def out_of_order(sent: Sequence[Sent]) -> list[str]:
     """Return where the server numbered differently from who sent, one by one."""
     faults = []
-    for before, after in zip(sent, sent[1:], strict=False):
+    for before, after in pairwise(sent):
         if before.epoch == after.epoch and before.offset >= after.offset:
             faults.append(f"{before} and then {after}")
     return faults
