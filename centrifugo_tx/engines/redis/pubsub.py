@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 
 from ...errors import BrokerUnavailable
 from ...metrics import Counter
-from .connection import PubSubProtocol, Reply, forget
+from .connection import PubSubProtocol, Refused, Reply, forget
 from .inbox import Inbox, Message
 from .link import Link
 
@@ -120,11 +120,21 @@ class Subscriber:
         if protocol is None:
             return succeed(None)
         left = protocol.unsubscribe([name])
-        return left.addCallback(lambda _: self._forget(name))
+        return left.addCallbacks(
+            self._left, self._stayed, callbackArgs=(name,), errbackArgs=(name,)
+        )
 
-    def _forget(self, name: bytes) -> None:
+    def _left(self, _: None, name: bytes) -> None:
         # Once more, since a subscribe may have been under way.
         self._names.pop(name, None)
+
+    def _stayed(self, failure: Failure, name: bytes) -> Failure | None:
+        """Go on with what Redis refused to end; a lost connection ends it, too."""
+        if failure.check(Refused):
+            self._names[name] = None
+            return failure
+        self._left(None, name)
+        return None
 
     def _subscribe(self) -> None:
         """Send the subscribes of this turn."""

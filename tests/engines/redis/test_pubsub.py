@@ -184,6 +184,29 @@ class Subscribing(SubscriberCase):
         self.peer.flow()
         self.assertEqual(self.subscribes(), [(b"service",), (b"b",)])
 
+    def test_lost_while_unsubscribing(self) -> None:
+        """A connection that is lost has unsubscribed, whether acknowledged or not."""
+        self.start()
+        self.subscribe(b"a", b"b")
+        self.peer.answers = {b"UNSUBSCRIBE": b""}
+        done = self.subscriber.unsubscribe(b"a")
+        self.peer.last.lose()
+        self.successResultOf(done)
+        self.clock.advance(3)
+        self.peer.flow()
+        self.assertEqual(self.subscribes(), [(b"service",), (b"b",)])
+
+    def test_unsubscribe_refused(self) -> None:
+        """What Redis refuses to unsubscribe is restored like all else."""
+        self.start()
+        self.subscribe(b"a")
+        self.peer.answers = {b"UNSUBSCRIBE": b"-NOPERM no\r\n"}
+        done = self.subscriber.unsubscribe(b"a")
+        self.peer.flow()
+        self.failureResultOf(done, BrokerUnavailable)
+        self.reconnect()
+        self.assertEqual(self.subscribes(), [(b"service",), (b"a",)])
+
     def test_messages(self) -> None:
         """Messages are delivered in their order; those to the service are not."""
         self.start()
