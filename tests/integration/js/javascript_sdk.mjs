@@ -8,7 +8,7 @@
 import { createInterface } from 'node:readline';
 import { Centrifuge as JSONCentrifuge } from 'centrifuge';
 import { Centrifuge as ProtobufCentrifuge } from 'centrifuge/build/protobuf';
-import { EventSource } from 'eventsource';
+import EventSource from 'eventsource';
 import WebSocket from 'ws';
 
 const [transport = 'websocket', encoding = 'json'] = process.argv.slice(2);
@@ -27,13 +27,17 @@ function outward(data) {
   return protobuf ? new TextEncoder().encode(JSON.stringify(data)) : data;
 }
 
-// Returns where to connect, given the URL of the WebSocket endpoint.
-function endpoints(url) {
-  if (transport === 'websocket') return [url, {}];
+// Returns where to connect, given the URL of the WebSocket endpoint, and the transports
+// to try one after the other, if there are several.
+function endpoints(url, transports = [transport]) {
+  if (transports.join() === 'websocket') return [url, {}];
   const { host } = new URL(url);
-  const endpoint = `http://${host}/connection/${transport}`;
+  const endpoint = (name) => {
+    const scheme = name === 'websocket' ? 'ws' : 'http';
+    return { transport: name, endpoint: `${scheme}://${host}/connection/${name}` };
+  };
   const more = { emulationEndpoint: `http://${host}/emulation`, eventsource: EventSource };
-  return [[{ transport, endpoint }], more];
+  return [transports.map(endpoint), more];
 }
 
 function tell(event, fields) {
@@ -97,7 +101,9 @@ function tellOfClient(client, name) {
   const info = (ctx) => ({ channel: ctx.channel, info: person(ctx.info) });
   client
     .on('connecting', (ctx) => say('connecting', { code: ctx.code, reason: ctx.reason }))
-    .on('connected', (ctx) => say('connected', { id: ctx.client, data: inward(ctx.data) }))
+    .on('connected', (ctx) => {
+      say('connected', { id: ctx.client, data: inward(ctx.data), transport: ctx.transport });
+    })
     .on('disconnected', (ctx) => say('disconnected', { code: ctx.code, reason: ctx.reason }))
     .on('error', (ctx) => say('error', { code: ctx.error.code }))
     .on('message', (ctx) => say('message', { data: inward(ctx.data) }))
@@ -127,7 +133,7 @@ const orders = {
     clients.clear();
   },
   connect(order) {
-    const [endpoint, more] = endpoints(order.url);
+    const [endpoint, more] = endpoints(order.url, order.transports);
     const client = new Centrifuge(endpoint, {
       websocket: WebSocket,
       ...more,
