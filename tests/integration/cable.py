@@ -3,12 +3,16 @@
 import itertools
 import selectors
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from threading import Thread
 
 from attrs import define, field
 
 __all__ = ["Cable"]
+
+
+def _in_turn(ports: Sequence[int]) -> Iterator[int]:
+    return itertools.cycle(ports)
 
 
 @define(eq=False)
@@ -19,7 +23,7 @@ class Cable:
     at once; while it is held, nothing moves, as if every packet were lost.
     """
 
-    _ports: "Iterator[int]" = field(converter=itertools.cycle)
+    _ports: Iterator[int] = field(converter=_in_turn)
     port: int = field(init=False)
     _listener: socket.socket = field(init=False)
     _selector: selectors.DefaultSelector = field(

@@ -304,6 +304,38 @@ class ClusterOfSix:
                 return found
         raise RuntimeError(f"nobody serves {slot}")
 
+    def ends(self, slot: int) -> tuple[Server, Server]:
+        """Return the node that serves *slot*, and another master."""
+        source = self.master_of(slot)
+        return source, next(each for each in self.masters() if each is not source)
+
+    def masters(self) -> list[Server]:
+        """Return the nodes that take part in writing."""
+        ports = {master[1] for _, _, master, *_ in self.slots()}
+        return [each for each in self.nodes if each.port in ports]
+
+    def announce(self, slot: int, source: Server, target: Server) -> None:
+        """Begin to move a slot."""
+        target.call("CLUSTER", "SETSLOT", slot, "IMPORTING", self._identity(source))
+        source.call("CLUSTER", "SETSLOT", slot, "MIGRATING", self._identity(target))
+
+    def migrate(self, slot: int, source: Server, target: Server) -> None:
+        """Move the slot's keys."""
+        self.announce(slot, source, target)
+        for key in source.call("CLUSTER", "GETKEYSINSLOT", slot, 100):
+            source.call("MIGRATE", "127.0.0.1", target.port, key, 0, 1000)
+
+    def finish(self, slot: int, source: Server, target: Server) -> None:
+        """Tell all that the slot has moved."""
+        identity = self._identity(target)
+        for each in (target, source, *self.masters()):
+            each.call("CLUSTER", "SETSLOT", slot, "NODE", identity)
+
+    @staticmethod
+    def _identity(node: Server) -> str:
+        name: bytes = node.call("CLUSTER", "MYID")
+        return name.decode()
+
     def stop(self) -> None:
         """End all of them."""
         for each in self.nodes:

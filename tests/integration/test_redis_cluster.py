@@ -50,11 +50,6 @@ class ClusterCase(RedisCase):
         nodes = ",".join(each.address for each in self.cluster.nodes)
         return super().options(**{"cluster_address": [nodes], **changes})
 
-    def all_nodes(self) -> list[Server]:
-        """Return the nodes that take part in writing."""
-        ports = {master[1] for _, _, master, *_ in self.cluster.slots()}
-        return [each for each in self.cluster.nodes if each.port in ports]
-
 
 class BrokerOnCluster(ClusterCase, StreamContract):
     """The broker with streams."""
@@ -115,7 +110,7 @@ class Names(ClusterCase):
         await receiver.grown(receiver.deliveries, 30)
         sizes = [
             len(node.call("KEYS", f"{self.prefix}.stream.meta.*"))
-            for node in self.all_nodes()
+            for node in self.cluster.masters()
         ]
         self.assertEqual(sum(sizes), 30)
         self.assertTrue(all(sizes), sizes)
@@ -143,34 +138,34 @@ class Moving(ClusterCase):
     async def test_moved(self) -> None:
         """A slot that has moved is followed."""
         engine, slot = await self.begin()
-        source, target = self.ends(slot)
-        self.migrate(slot, source, target)
-        self.finish(slot, source, target)
+        source, target = self.cluster.ends(slot)
+        self.cluster.migrate(slot, source, target)
+        self.cluster.finish(slot, source, target)
         published = await engine.broker.publish("room:7", data(2), HISTORY)
         self.assertEqual(published.position.offset, 2)
 
     async def test_moving(self) -> None:
         """While a slot moves, commands go where the keys are."""
         engine, slot = await self.begin()
-        source, target = self.ends(slot)
-        self.announce(slot, source, target)
+        source, target = self.cluster.ends(slot)
+        self.cluster.announce(slot, source, target)
         published = await engine.broker.publish("room:7", data(2), HISTORY)
         self.assertEqual(published.position.offset, 2)
-        self.migrate(slot, source, target)
+        self.cluster.migrate(slot, source, target)
         # Half of the keys here and half of them there, and then all of them there.
         published = await engine.broker.publish("room:7", data(3), HISTORY)
         self.assertEqual(published.position.offset, 3)
         history = await engine.broker.history("room:7", HistoryQuery(-1))
         self.assertEqual([each.offset for each in history.publications], [1, 2, 3])
-        self.finish(slot, source, target)
+        self.cluster.finish(slot, source, target)
         published = await engine.broker.publish("room:7", data(4), HISTORY)
         self.assertEqual(published.position.offset, 4)
 
     async def test_half_moved(self) -> None:
         """A command that needs keys from both sides waits until they are together."""
         engine, slot = await self.begin()
-        source, target = self.ends(slot)
-        self.announce(slot, source, target)
+        source, target = self.cluster.ends(slot)
+        self.cluster.announce(slot, source, target)
         [first, second] = source.call("CLUSTER", "GETKEYSINSLOT", slot, 100)
         source.call("MIGRATE", "127.0.0.1", target.port, first, 0, 1000)
         waiting = engine.broker.publish("room:7", data(2), HISTORY)
@@ -178,7 +173,7 @@ class Moving(ClusterCase):
         self.assertNoResult(waiting)
         source.call("MIGRATE", "127.0.0.1", target.port, second, 0, 1000)
         self.assertEqual((await waiting).position.offset, 2)
-        self.finish(slot, source, target)
+        self.cluster.finish(slot, source, target)
 
     tries = 0
 
@@ -198,34 +193,6 @@ class Moving(ClusterCase):
         engine = await self.make_engine()
         await engine.broker.publish("room:7", data(1), HISTORY)
         return engine, slot
-
-    def ends(self, slot: int) -> tuple[Server, Server]:
-        """Return the node that serves *slot*, and another one."""
-        source = self.cluster.master_of(slot)
-        return source, next(each for each in self.all_nodes() if each is not source)
-
-    def announce(self, slot: int, source: Server, target: Server) -> None:
-        """Begin to move a slot."""
-        target.call("CLUSTER", "SETSLOT", slot, "IMPORTING", self.identity(source))
-        source.call("CLUSTER", "SETSLOT", slot, "MIGRATING", self.identity(target))
-
-    def migrate(self, slot: int, source: Server, target: Server) -> None:
-        """Move the slot's keys."""
-        self.announce(slot, source, target)
-        for key in source.call("CLUSTER", "GETKEYSINSLOT", slot, 100):
-            source.call("MIGRATE", "127.0.0.1", target.port, key, 0, 1000)
-
-    def finish(self, slot: int, source: Server, target: Server) -> None:
-        """Tell all that the slot has moved."""
-        identity = self.identity(target)
-        for each in (target, source, *self.all_nodes()):
-            each.call("CLUSTER", "SETSLOT", slot, "NODE", identity)
-
-    @staticmethod
-    def identity(node: Server) -> str:
-        """Return a node's own name of itself."""
-        name: bytes = node.call("CLUSTER", "MYID")
-        return name.decode()
 
 
 class MasterLoss(ClusterCase):

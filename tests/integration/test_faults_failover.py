@@ -1,0 +1,116 @@
+"""A master fails under clients with recovery, and another takes over."""
+
+from centrifugo_tx.engines.redis.cluster import key_slot
+
+from .checker import Sent
+from .fault_case import CHANNELS, FaultCase, nodes, wait
+from .publisher import Publisher
+from .redis_servers import ClusterOfSix, Watched
+
+
+class FailoverCase(FaultCase):
+    """Replicas copy a moment later, so a new master may lack what was acknowledged."""
+
+    def kept(self, publisher: Publisher) -> dict[str, list[Sent]]:
+        """Return what storage still has of what was acknowledged."""
+        return {
+            channel: self._stored(channel, sent)
+            for channel, sent in publisher.sent.items()
+        }
+
+    def _stored(self, channel: str, sent: list[Sent]) -> list[Sent]:
+        history = self.nodes[0].api("history", channel=channel, limit=-1)
+        stored = {
+            Sent(each["data"]["n"], history["epoch"], each["offset"])
+            for each in history["publications"]
+        }
+        return [each for each in sent if each in stored]
+
+
+class SentinelTests(FailoverCase):
+    """A master, two replicas, and three Sentinels."""
+
+    watched: Watched
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        """Start all of them."""
+        cls.watched = Watched()
+        cls.addClassCleanup(cls.watched.stop)
+        cls.nodes = nodes([{"address": [cls.watched.address]}] * 2)
+        for node in cls.nodes:
+            cls.addClassCleanup(node.close)
+
+    def test_master_killed(self) -> None:
+        """Clients go on with the next master, and are told of what it lacks."""
+        old = self.watched.master
+
+        def take_over() -> None:
+            old.kill()
+            wait(lambda: self.watched.master is not old, "there is a new master")
+
+        self.ordeal(take_over, old.start, data_stays=False)
+
+    def test_ordered(self) -> None:
+        """Nor does one that was ordered keep from them what it lacks."""
+        old = self.watched.master
+
+        def order() -> None:
+            wait(self._ordered, "the Sentinels are ready")
+            wait(lambda: self.watched.master is not old, "there is a new master")
+
+        self.ordeal(order, data_stays=False)
+
+    def _ordered(self) -> bool:
+        try:
+            self.watched.sentinels[0].call("SENTINEL", "FAILOVER", "m")
+        except Exception:
+            return False
+        return True
+
+
+class ClusterTests(FailoverCase):
+    """Three masters and their replicas."""
+
+    cluster: ClusterOfSix
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        """Start all of them."""
+        cls.cluster = ClusterOfSix()
+        cls.addClassCleanup(cls.cluster.stop)
+        addresses = ",".join(each.address for each in cls.cluster.nodes)
+        cls.nodes = nodes([{"cluster_address": [addresses]}] * 2)
+        for node in cls.nodes:
+            cls.addClassCleanup(node.close)
+
+    def slot(self) -> int:
+        """Return the slot of a channel that takes part."""
+        return key_slot(f"{self.id().rpartition('.')[2]}0".encode())
+
+    def test_master_killed(self) -> None:
+        """Clients go on with the replica, and are told of what it lacks."""
+        slot = self.slot()
+        old = self.cluster.master_of(slot)
+
+        def take_over() -> None:
+            old.kill()
+            wait(
+                lambda: self.cluster.master_of(slot) is not old,
+                "a replica has taken over",
+            )
+
+        self.ordeal(take_over, old.start, data_stays=False)
+
+    def test_slot_moved(self) -> None:
+        """Slots that move cost nothing but time."""
+        name = self.id().rpartition(".")[2]
+        slots = {key_slot(f"{name}{n}".encode()) for n in range(CHANNELS)}
+
+        def move() -> None:
+            for slot in slots:
+                source, target = self.cluster.ends(slot)
+                self.cluster.migrate(slot, source, target)
+                self.cluster.finish(slot, source, target)
+
+        self.ordeal(move)
