@@ -10,11 +10,11 @@ from pathlib import Path
 from .delta import deltas
 from .measures import MEASURES, Bench, Comparison, Figure
 from .processes import Tools
-from .workers import workers
+from .workers import nodes, workers
 
 __all__ = ["main"]
 
-_ALL = {**MEASURES, "delta": deltas, "workers": workers}
+_ALL = {**MEASURES, "delta": deltas, "workers": workers, "nodes": nodes}
 
 
 def main() -> None:

