@@ -3,11 +3,13 @@
 from collections.abc import Iterator
 
 from .errors import DecodeError, EncodeError
-from .messages import Command, ConnectRequest, EmulationRequest, Push, Reply
+from .messages import Command, ConnectRequest, EmulationRequest, Push, Raw, Reply
 from .proto import client_pb2
 from .protobuf import Bridge, bridge
 
 __all__ = [
+    "NAME",
+    "PING",
     "decode_commands",
     "decode_connect",
     "decode_emulation",
@@ -16,6 +18,7 @@ __all__ = [
     "encode_push",
     "encode_reply",
     "parts",
+    "quote",
 ]
 
 _commands = bridge(Command, client_pb2.Command)
@@ -23,6 +26,10 @@ _connects = bridge(ConnectRequest, client_pb2.ConnectRequest)
 _emulations = bridge(EmulationRequest, client_pb2.EmulationRequest)
 _replies = bridge(Reply, client_pb2.Reply)
 _pushes = bridge(Push, client_pb2.Push)
+
+NAME = "protobuf"
+#: An empty reply, which is the server's ping.
+PING = b""
 
 _PONG = Command()
 
@@ -109,6 +116,11 @@ def encode_bare_push(push: Push) -> bytes:
     :raises EncodeError: a number does not fit its field.
     """
     return _encode(_pushes, push)
+
+
+def quote(payload: bytes) -> Raw:
+    """Return *payload* as it travels beside deltas: as it is."""
+    return Raw(payload)
 
 
 def _encode(form: "Bridge[Reply] | Bridge[Push]", message: Reply | Push) -> bytes:

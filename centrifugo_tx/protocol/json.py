@@ -18,6 +18,8 @@ from .messages import (
 )
 
 __all__ = [
+    "NAME",
+    "PING",
     "check",
     "decode_commands",
     "decode_connect",
@@ -38,6 +40,10 @@ _decode_emulation = msgspec.json.Decoder(EmulationRequest).decode
 _decode_text = msgspec.json.Decoder(str | None).decode
 _validate = msgspec.json.Decoder(Raw).decode
 _encode = msgspec.json.Encoder().encode
+
+NAME = "json"
+#: An empty reply, which is the server's ping.
+PING = b"{}"
 
 _PONG = Command()
 

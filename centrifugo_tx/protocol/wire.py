@@ -62,47 +62,55 @@ class Wire:
     quote: Callable[[bytes], Raw]
 
 
-def _json(transport: str, frame: Frame, **more: Any) -> Wire:
+def _two_way(transport: str, codec: Any, frame: Frame) -> Wire:
     return Wire(
         transport=transport,
-        protocol="json",
-        commands=json.decode_commands,
-        reply=lambda reply: frame(json.encode_reply(reply)),
-        push=lambda push: frame(json.encode_push(push)),
-        ping=frame(b"{}"),
-        quote=json.quote,
-        **more,
+        protocol=codec.NAME,
+        commands=codec.decode_commands,
+        reply=lambda reply: frame(codec.encode_reply(reply)),
+        push=lambda push: frame(codec.encode_push(push)),
+        ping=frame(codec.PING),
+        quote=codec.quote,
     )
 
 
-def _protobuf(transport: str, frame: Frame) -> Wire:
-    return Wire(
-        transport=transport,
-        protocol="protobuf",
-        commands=binary.decode_commands,
-        reply=lambda reply: frame(delimited(binary.encode_reply(reply))),
-        push=lambda push: frame(delimited(binary.encode_push(push))),
-        ping=frame(delimited(b"")),
-        quote=Raw,
-    )
-
-
-def _unidirectional(transport: str, frame: Frame) -> Wire:
+def _one_way(transport: str, codec: Any, frame: Frame) -> Wire:
     """Return a wire on which the client says one thing: its connect request."""
     return Wire(
         transport=transport,
-        protocol="json",
+        protocol=codec.NAME,
         unidirectional=True,
-        commands=lambda data: [Command(id=1, connect=json.decode_connect(data))],
+        commands=lambda data: [Command(id=1, connect=codec.decode_connect(data))],
         reply=_never,
-        push=lambda push: frame(json.encode_bare_push(push)),
-        ping=frame(b"{}"),
-        quote=json.quote,
+        push=lambda push: frame(codec.encode_bare_push(push)),
+        ping=frame(codec.PING),
+        quote=codec.quote,
     )
 
 
 def _never(reply: Reply) -> bytes:
     raise AssertionError("a unidirectional client gets no replies")
+
+
+def _version_1(
+    codec: Any, old: Any, frame: Frame, seqgen: bool, whole_history: bool
+) -> Wire:
+    dialect = v1.Dialect(seqgen)
+    return Wire(
+        transport="websocket",
+        protocol=codec.NAME,
+        version=1,
+        commands=lambda data: old.decode_commands(data, whole_history),
+        reply=lambda reply: frame(old.encode_reply(reply, dialect)),
+        push=lambda push: frame(old.encode_push(push, dialect)),
+        ping=b"",  # frames of the WebSocket are its pings
+        quote=codec.quote,
+    )
+
+
+def _sized(frame: Frame) -> Frame:
+    """Return what puts the length before a message, and it into a frame."""
+    return lambda message: frame(delimited(message))
 
 
 def _frame(plain: Frame, deflate: tuple[int, int, int]) -> Frame:
@@ -119,7 +127,7 @@ def websocket_json(
 ) -> Wire:
     """Return the wire of a JSON WebSocket; level 0 compresses nothing."""
     deflate = deflate_level, deflate_min_size, window_bits
-    return _json("websocket", _frame(text_frame, deflate))
+    return _two_way("websocket", json, _frame(text_frame, deflate))
 
 
 @cache
@@ -128,25 +136,25 @@ def websocket_protobuf(
 ) -> Wire:
     """Return the wire of a Protobuf WebSocket; level 0 compresses nothing."""
     deflate = deflate_level, deflate_min_size, window_bits
-    return _protobuf("websocket", _frame(binary_frame, deflate))
+    return _two_way("websocket", binary, _sized(_frame(binary_frame, deflate)))
 
 
 @cache
 def http_stream_json() -> Wire:
     """Return the wire of HTTP streaming in JSON: a line per reply (1.2)."""
-    return _json("http_stream", line)
+    return _two_way("http_stream", json, line)
 
 
 @cache
 def http_stream_protobuf() -> Wire:
     """Return the wire of HTTP streaming in Protobuf, each reply with its length."""
-    return _protobuf("http_stream", as_is)
+    return _two_way("http_stream", binary, delimited)
 
 
 @cache
 def sse_json() -> Wire:
     """Return the wire of server-sent events: an event per reply (1.3)."""
-    return _json("sse", event)
+    return _two_way("sse", json, event)
 
 
 @cache
@@ -155,25 +163,25 @@ def uni_websocket(
 ) -> Wire:
     """Return the wire of a unidirectional WebSocket (1.6)."""
     deflate = deflate_level, deflate_min_size, window_bits
-    return _unidirectional("uni_websocket", _frame(text_frame, deflate))
+    return _one_way("uni_websocket", json, _frame(text_frame, deflate))
 
 
 @cache
 def uni_websocket_lines() -> Wire:
     """Return the same as lines, to be put into WebSocket frames later."""
-    return _unidirectional("uni_websocket", line)
+    return _one_way("uni_websocket", json, line)
 
 
 @cache
 def uni_sse() -> Wire:
     """Return the wire of unidirectional server-sent events (1.6)."""
-    return _unidirectional("uni_sse", event)
+    return _one_way("uni_sse", json, event)
 
 
 @cache
 def uni_http_stream() -> Wire:
     """Return the wire of unidirectional HTTP streaming (1.6)."""
-    return _unidirectional("uni_http_stream", line)
+    return _one_way("uni_http_stream", json, line)
 
 
 @cache
@@ -182,16 +190,7 @@ def uni_grpc() -> Wire:
 
     Its client's request is a serialized ``ConnectRequest``.
     """
-    return Wire(
-        transport="uni_grpc",
-        protocol="protobuf",
-        unidirectional=True,
-        commands=lambda data: [Command(id=1, connect=binary.decode_connect(data))],
-        reply=_never,
-        push=binary.encode_bare_push,
-        ping=b"",
-        quote=Raw,
-    )
+    return _one_way("uni_grpc", binary, as_is)
 
 
 @cache
@@ -208,17 +207,8 @@ def websocket_json_v1(
     :param whole_history: what is asked without limit is all there is (5).
     """
     deflate = deflate_level, deflate_min_size, window_bits
-    frame, dialect = _frame(text_frame, deflate), v1.Dialect(seqgen)
-    return Wire(
-        transport="websocket",
-        protocol="json",
-        version=1,
-        commands=lambda data: v1.json.decode_commands(data, whole_history),
-        reply=lambda reply: frame(v1.json.encode_reply(reply, dialect)),
-        push=lambda push: frame(v1.json.encode_push(push, dialect)),
-        ping=b"",  # frames of the WebSocket are its pings
-        quote=json.quote,
-    )
+    frame = _frame(text_frame, deflate)
+    return _version_1(json, v1.json, frame, seqgen, whole_history)
 
 
 @cache
@@ -235,14 +225,5 @@ def websocket_protobuf_v1(
     :param whole_history: what is asked without limit is all there is (5).
     """
     deflate = deflate_level, deflate_min_size, window_bits
-    frame, dialect = _frame(binary_frame, deflate), v1.Dialect(seqgen)
-    return Wire(
-        transport="websocket",
-        protocol="protobuf",
-        version=1,
-        commands=lambda data: v1.binary.decode_commands(data, whole_history),
-        reply=lambda reply: frame(delimited(v1.binary.encode_reply(reply, dialect))),
-        push=lambda push: frame(delimited(v1.binary.encode_push(push, dialect))),
-        ping=b"",  # frames of the WebSocket are its pings
-        quote=Raw,
-    )
+    frame = _sized(_frame(binary_frame, deflate))
+    return _version_1(binary, v1.binary, frame, seqgen, whole_history)
