@@ -259,6 +259,10 @@ class Channel:
         here = not self.known or (self.offset, self.epoch) == (top.offset, top.epoch)
         return here and all(place == top for place in (self._ahead or {}).values())
 
+    def has_passed(self, top: StreamPosition) -> bool:
+        """Whether deliveries have come without a hole as far as *top*."""
+        return self.known and self.epoch == top.epoch and self.offset >= top.offset
+
     @property
     def has_positioned(self) -> bool:
         """Whether anybody here relies on the position."""

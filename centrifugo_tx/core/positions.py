@@ -15,6 +15,23 @@ if TYPE_CHECKING:
 
 __all__ = ["Positions"]
 
+#: Seconds before a question without an answer is asked again, at first and at most.
+SOON, LATER = 1.0, 30.0
+
+
+@define(eq=False)
+class _Doubt:
+    """A channel that may not stand where its stream does, until that is known."""
+
+    channel: "Channel"
+    _ask: "Callable[[_Doubt], None]"
+    delay: float = SOON
+    tick: int = 0
+
+    def wake(self, now: float) -> None:
+        """Ask again."""
+        self._ask(self)
+
 
 @define(eq=False)
 class Positions:
@@ -22,36 +39,54 @@ class Positions:
 
     _node: "Node"
     _read: "Callable[[str, HistoryQuery], Deferred[History]]"
-    _asked: "set[Channel]" = field(factory=set, init=False)
+    _doubts: "dict[Channel, _Doubt]" = field(factory=dict, init=False)
 
     def check_if_silent(self, channel: "Channel") -> None:
         """Check *channel* if nothing confirmed its position for a while."""
         node = self._node
         delay = node.options.position_check_delay
-        if delay >= 0 and node.clock.seconds() - channel.confirmed > (delay or 40.0):
+        silent = node.clock.seconds() - channel.confirmed
+        if delay >= 0 and silent > (delay or 40.0) and channel not in self._doubts:
             self.check(channel)
 
     def check(self, channel: "Channel") -> None:
         """Check *channel* now; those who are not at the top lose their place."""
-        if channel not in self._asked and channel.has_positioned:
-            self._asked.add(channel)
-            self._ask(channel, again=True)
+        doubt = self._doubts.get(channel)
+        if doubt is not None:
+            if not doubt.tick:
+                return  # it is being asked
+            self._node.wheel.forget(doubt)
+        self._doubts[channel] = _Doubt(channel, self._ask)
+        self._ask(self._doubts[channel])
 
-    def _ask(self, channel: "Channel", again: bool) -> None:
+    def _ask(self, doubt: _Doubt, again: bool = True) -> None:
         """Read the top; if it differs read *again*, as a delivery may be under way."""
+        channel = doubt.channel
+        if not channel.has_positioned:
+            del self._doubts[channel]
+            return
         confirmed = channel.confirmed
         asked = self._read(channel.name, HistoryQuery())
 
         def answered(history: History) -> None:
+            top = history.position
             if channel.confirmed != confirmed:
-                self._asked.discard(channel)  # something came meanwhile
-            elif again and not channel.stands_at(history.position):
-                self._ask(channel, again=False)
+                # What came meanwhile may have been under way since long before.
+                if channel.has_passed(top):
+                    del self._doubts[channel]
+                else:
+                    self._later(doubt)
+            elif again and not channel.stands_at(top):
+                self._ask(doubt, again=False)
             else:
-                self._asked.discard(channel)
-                self._node.lose(channel.compare(history.position))
+                del self._doubts[channel]
+                self._node.lose(channel.compare(top))
 
         def failed(failure: Failure) -> None:
-            self._asked.discard(channel)  # it counts as valid; the next tick asks
+            self._later(doubt)  # meanwhile it counts as valid
 
         asked.addCallbacks(answered, failed)
+
+    def _later(self, doubt: _Doubt) -> None:
+        self._node.wheel.set(doubt, self._node.clock.seconds() + doubt.delay)
+        doubt.delay = min(LATER, doubt.delay * 2)
