@@ -1,12 +1,11 @@
 """Certificates, and the encryption of our own ports (configuration, 4.1)."""
 
-from OpenSSL.crypto import FILETYPE_PEM
+from OpenSSL.crypto import FILETYPE_PEM, load_privatekey
 from OpenSSL.crypto import Error as PEMError
 from OpenSSL.SSL import Error as SSLError
 from twisted.internet.ssl import (
     Certificate,
     CertificateOptions,
-    KeyPair,
     TLSVersion,
     trustRootFromCertificates,
 )
@@ -41,9 +40,11 @@ def server_context(options: TLSOptions) -> CertificateOptions:
         authorities = _found(options.client_ca_pem, "client_ca_pem")
         trusted = trustRootFromCertificates(authorities)
     try:
-        key = KeyPair.load(options.key_pem.encode(), format=FILETYPE_PEM).original
+        # Without a passphrase OpenSSL would ask the terminal for one.
+        key = load_privatekey(FILETYPE_PEM, options.key_pem.encode(), b"")
     except (PEMError, ValueError, TypeError):
-        raise ValueError("key_pem", "must be a private key in PEM") from None
+        said = "must be a private key in PEM, without a passphrase"
+        raise ValueError("key_pem", said) from None
     context = CertificateOptions(
         privateKey=key,
         certificate=own.original,
