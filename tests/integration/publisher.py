@@ -65,7 +65,12 @@ class Publisher:
         return sum(map(len, self.sent.values()))
 
     def finish(self) -> None:
-        """Publish once more to every channel, until that is acknowledged."""
+        """Publish once more to every channel, until that is acknowledged.
+
+        That ends it; a second call does nothing.
+        """
+        if self._end.is_set():
+            return
         self._end.set()
         self._thread.join()
         until = time.monotonic() + PATIENCE

@@ -58,6 +58,15 @@ class OneServer(FaultCase):
 
         self.ordeal(kill)
 
+    def test_silence_after_messages_cut_off(self) -> None:
+        """What nobody heard is recovered though nothing more is published."""
+
+        def kill() -> None:
+            self.storage.call("CLIENT", "KILL", "TYPE", "pubsub")
+            self.publisher.finish()
+
+        self.ordeal(kill)
+
     # --- The network -----------------------------------------------------------
 
     def outage(self, seconds: float, *cables: Cable, held: bool = False) -> None:
@@ -84,6 +93,17 @@ class OneServer(FaultCase):
         """What the other node publishes meanwhile is recovered."""
         self.outage(1.0, self.cables[0])
 
+    def test_silence_after_cut(self) -> None:
+        """What one node did not hear is recovered though nothing more is published."""
+
+        def cut() -> None:
+            self.cables[0].cut()
+            self.publisher.finish()
+            rest()
+            self.cables[0].mend()
+
+        self.ordeal(cut)
+
     def test_one_node_held(self) -> None:
         """Packets that are late are no loss."""
         self.outage(1.0, self.cables[0], held=True)
@@ -107,3 +127,15 @@ class OneServer(FaultCase):
     def test_node_killed(self) -> None:
         """The clients of a node that dies go on at the other one."""
         self.ordeal(self.nodes[0].kill, rest, self.nodes[0].start)
+
+    def test_node_killed_during_cut(self) -> None:
+        """Clients that come to a node without Redis are served when it is back."""
+
+        def cut() -> None:
+            self.cables[1].cut()
+            self.nodes[0].kill()
+            rest()
+            self.cables[1].mend()
+            rest()
+
+        self.ordeal(cut, self.nodes[0].start)
