@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from .redis_servers import shared, valkey
 from .sdk_contract import SDKCase
 from .server import Server, shared_server
+from .test_javascript_sdk import node_command
 from .test_python_sdk import PYTHON_SDK
 
 _NAMESPACE = {
@@ -19,6 +20,8 @@ _NAMESPACE = {
     "allow_tags_filter": True,
 }
 OPTIONS: dict[str, Any] = {
+    "http_stream": {"enabled": True},
+    "sse": {"enabled": True},
     "prometheus": {"enabled": True},
     "channel": {
         "namespaces": [
@@ -50,12 +53,7 @@ def quote(number: int) -> dict[str, Any]:
 class DeltaContract(SDKCase):
     """Mixin: a test case with `sdk_command` becomes a test of that client."""
 
-    def setUp(self) -> None:
-        """Start the client; the server stands already."""
-        super().setUp()
-        self.server = self.started()
-
-    def started(self) -> Server:
+    def serving(self) -> Server:
         """Return a running server."""
         return shared_server("deltas", OPTIONS)
 
@@ -221,6 +219,33 @@ class PythonProtobufDeltaTests(DeltaContract, SynchronousTestCase):
         return [*PYTHON_SDK, "protobuf"]
 
 
+class JavaScriptDeltaTests(DeltaContract, SynchronousTestCase):
+    """centrifuge-js in JSON."""
+
+    arguments = ("websocket", "json")
+
+    def sdk_command(self) -> list[str]:
+        return node_command("javascript_sdk.mjs", *self.arguments)
+
+
+class JavaScriptProtobufDeltaTests(JavaScriptDeltaTests):
+    """centrifuge-js in Protobuf."""
+
+    arguments = ("websocket", "protobuf")
+
+
+class StreamDeltaTests(JavaScriptDeltaTests):
+    """centrifuge-js over HTTP streaming, in Protobuf."""
+
+    arguments = ("http_stream", "protobuf")
+
+
+class EventDeltaTests(JavaScriptDeltaTests):
+    """centrifuge-js over server-sent events."""
+
+    arguments = ("sse", "json")
+
+
 class RedisDeltaTests(DeltaContract, SynchronousTestCase):
     """The same through Redis, which hands over what came before."""
 
@@ -229,7 +254,7 @@ class RedisDeltaTests(DeltaContract, SynchronousTestCase):
     def sdk_command(self) -> list[str]:
         return PYTHON_SDK
 
-    def started(self) -> Server:
+    def serving(self) -> Server:
         name = f"deltas-redis-{self.lists}"
         redis = {
             "address": [shared(valkey()).address],

@@ -157,6 +157,8 @@ const orders = {
       positioned: order.positioned ?? false,
       recoverable: order.recoverable ?? false,
       joinLeave: order.join_leave ?? false,
+      delta: order.delta ? 'fossil' : undefined,
+      tagsFilter: order.filter ?? null,
       ...tokens(order, 'subscription_token'),
     });
     tellOfSubscription(sub, order.client);
