@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from typing import Any
 
+import msgspec
 from attrs import define, field
 from twisted.application.service import MultiService
 from twisted.internet.defer import (
@@ -182,11 +183,10 @@ def _engine_of(reactor: Any, section: Any, ttl: float, metrics: Metrics) -> Engi
         return memory_engine(reactor, ttl)
     # Imported late, since txredisapi imports the global reactor.
     from .engines.redis.engine import redis_engine
-    from .engines.redis.options import RedisOptions
+    from .engines.redis.options import EngineRedisOptions
 
-    given = section.redis
-    names = [name for name in RedisOptions.__struct_fields__ if hasattr(given, name)]
-    options = RedisOptions(**{name: getattr(given, name) for name in names})
+    given = msgspec.structs.asdict(section.redis)
+    options = EngineRedisOptions(**given)
     return redis_engine(reactor, options, ttl, metrics)
 
 

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
 from centrifugo_tx.engines.redis.engine import redis_engine
-from centrifugo_tx.engines.redis.options import RedisOptions
+from centrifugo_tx.engines.redis.options import EngineRedisOptions
 from centrifugo_tx.interfaces import Engine
 
 from ..contracts.doubles import Mailbox, Receiver
@@ -76,10 +76,10 @@ class RedisCase(TestCase):
         """Return the server to use."""
         return shared(valkey())
 
-    def options(self, **changes: Any) -> RedisOptions:
+    def options(self, **changes: Any) -> EngineRedisOptions:
         """Return options that lead to the server."""
         given = {"address": [self.server.address], "prefix": self.prefix, **changes}
-        return RedisOptions(**given)
+        return EngineRedisOptions(**given)
 
     async def make_engine(
         self,

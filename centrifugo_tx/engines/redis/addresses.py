@@ -8,7 +8,7 @@ import msgspec
 
 from ...errors import ConfigError
 from ...options import TLSOptions
-from .options import RedisOptions
+from .options import RedisConnectionOptions
 
 __all__ = ["Login", "ShardAddress", "TCPAddress", "UnixAddress", "shard_addresses"]
 
@@ -86,7 +86,7 @@ _UNITS = {
 _DURATION = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|ms|s|m|h)")
 
 
-def shard_addresses(options: RedisOptions) -> list[ShardAddress]:
+def shard_addresses(options: RedisConnectionOptions) -> list[ShardAddress]:
     """Return the shards that *options* name, in their order.
 
     :raises ConfigError: an address is malformed.
@@ -95,10 +95,10 @@ def shard_addresses(options: RedisOptions) -> list[ShardAddress]:
         return [_cluster(options, each) for each in options.cluster_address]
     if options.sentinel_address:
         return [_sentinel(options, each) for each in options.sentinel_address]
-    return [_single(options, each) for each in options.address or ["127.0.0.1:6379"]]
+    return [_single(options, each) for each in options.address or ("127.0.0.1:6379",)]
 
 
-def _login(options: RedisOptions) -> Login:
+def _login(options: RedisConnectionOptions) -> Login:
     return Login(
         options.user,
         options.password,
@@ -108,7 +108,7 @@ def _login(options: RedisOptions) -> Login:
     )
 
 
-def _sentinel_login(options: RedisOptions) -> Login:
+def _sentinel_login(options: RedisConnectionOptions) -> Login:
     return Login(
         options.sentinel_user,
         options.sentinel_password,
@@ -118,7 +118,7 @@ def _sentinel_login(options: RedisOptions) -> Login:
     )
 
 
-def _cluster(options: RedisOptions, text: str) -> ShardAddress:
+def _cluster(options: RedisConnectionOptions, text: str) -> ShardAddress:
     return ShardAddress(
         kind="cluster",
         nodes=_nodes(text, "cluster_address"),
@@ -128,7 +128,7 @@ def _cluster(options: RedisOptions, text: str) -> ShardAddress:
     )
 
 
-def _sentinel(options: RedisOptions, text: str) -> ShardAddress:
+def _sentinel(options: RedisConnectionOptions, text: str) -> ShardAddress:
     if not options.sentinel_master_name:
         raise ConfigError("sentinel_address needs sentinel_master_name")
     return ShardAddress(
@@ -142,7 +142,7 @@ def _sentinel(options: RedisOptions, text: str) -> ShardAddress:
     )
 
 
-def _single(options: RedisOptions, text: str) -> ShardAddress:
+def _single(options: RedisConnectionOptions, text: str) -> ShardAddress:
     if text.partition("://")[0] in _SCHEMES and "://" in text:
         return _URL(options, text).shard()
     return ShardAddress(
@@ -176,7 +176,7 @@ def _is_port(text: str) -> bool:
 class _URL:
     """One address in the form of a URL; its parts win over the options."""
 
-    def __init__(self, options: RedisOptions, text: str) -> None:
+    def __init__(self, options: RedisConnectionOptions, text: str) -> None:
         self.options = options
         try:
             self.parts: SplitResult = urlsplit(text)

@@ -12,7 +12,7 @@ from .broker import RedisBroker
 from .controller import RedisController
 from .endpoints import IRedisReactor
 from .layout import Layout
-from .options import RedisOptions
+from .options import EngineRedisOptions
 from .presence import RedisPresenceManager
 from .sharding import Shards
 from .topology import Shard
@@ -22,7 +22,7 @@ __all__ = ["combine", "redis_engine"]
 
 def redis_engine(
     reactor: IReactorTime,
-    options: RedisOptions,
+    options: EngineRedisOptions,
     history_meta_ttl: float = 2592000.0,
     metrics: Metrics | None = None,
 ) -> Engine:

@@ -4,7 +4,14 @@ import msgspec
 
 from ...options import Duration, TLSOptions
 
-__all__ = ["RedisOptions", "ReplicaClientOptions"]
+__all__ = [
+    "BrokerRedisOptions",
+    "EngineRedisOptions",
+    "PresenceRedisOptions",
+    "RedisConnectionOptions",
+    "RedisOptions",
+    "ReplicaClientOptions",
+]
 
 
 class ReplicaClientOptions(msgspec.Struct, frozen=True):
@@ -14,15 +21,11 @@ class ReplicaClientOptions(msgspec.Struct, frozen=True):
     """Accepted for compatibility; everything is read from masters."""
 
 
-class RedisOptions(msgspec.Struct, frozen=True):
-    """How Redis is reached, and under which names it is used."""
+class RedisConnectionOptions(msgspec.Struct, frozen=True):
+    """How Redis is reached."""
 
-    address: list[str] = msgspec.field(
-        default_factory=lambda: ["redis://127.0.0.1:6379"]
-    )
+    address: tuple[str, ...] = ("redis://127.0.0.1:6379",)
     """``host:port`` or URL; several share the channels among them, in this order."""
-    prefix: str = "centrifugo"
-    """First part of every key and PUB/SUB channel."""
     connect_timeout: Duration = 1.0
     """How long connecting may take."""
     io_timeout: Duration = 4.0
@@ -37,11 +40,11 @@ class RedisOptions(msgspec.Struct, frozen=True):
     """Name of the connections, as Redis lists them."""
     force_resp2: bool = False
     """Accepted for compatibility; version 2 of the protocol is always spoken."""
-    cluster_address: list[str] = []
+    cluster_address: tuple[str, ...] = ()
     """Addresses of Redis Cluster, separated by commas; one entry per cluster."""
     tls: TLSOptions = TLSOptions()
     """Encryption."""
-    sentinel_address: list[str] = []
+    sentinel_address: tuple[str, ...] = ()
     """Addresses of Sentinel, separated by commas; one entry per master."""
     sentinel_user: str = ""
     """User name at Sentinel."""
@@ -55,11 +58,35 @@ class RedisOptions(msgspec.Struct, frozen=True):
     """Encryption of the connections to Sentinel."""
     replica_client: ReplicaClientOptions = ReplicaClientOptions()
     """Reading from replicas."""
+
+
+class RedisOptions(RedisConnectionOptions, frozen=True):
+    """How Redis is reached, and under which names it is used."""
+
+    prefix: str = "centrifugo"
+    """First part of every key and PUB/SUB channel."""
+
+
+class BrokerRedisOptions(RedisOptions, frozen=True):
+    """Redis as the broker."""
+
     history_use_lists: bool = False
     """Keep history in lists, not in streams."""
+
+
+class PresenceRedisOptions(RedisOptions, frozen=True):
+    """Redis as the presence manager."""
+
     presence_ttl: Duration = 60.0
-    """How long a presence entry stays without renewal, in whole seconds."""
+    """How long an entry stays without renewal, in whole seconds."""
     presence_hash_field_ttl: bool = False
-    """Let Redis expire presence entries (7.4 and newer)."""
+    """Let Redis expire the entries (7.4 and newer)."""
     presence_user_mapping: bool = False
-    """Count the users of a channel on the side of Redis."""
+    """Count users on the side of Redis."""
+
+
+class EngineRedisOptions(PresenceRedisOptions, frozen=True):
+    """Redis as the whole engine."""
+
+    history_use_lists: bool = False
+    """Keep history in lists, not in streams."""

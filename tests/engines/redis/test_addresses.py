@@ -18,7 +18,7 @@ TLS = TLSOptions(enabled=True)
 
 def one(address: str, **changes: object) -> ShardAddress:
     """Return the shard of one address."""
-    [found] = shard_addresses(RedisOptions(address=[address], **changes))  # type: ignore[arg-type]
+    [found] = shard_addresses(RedisOptions(address=(address,), **changes))  # type: ignore[arg-type]
     return found
 
 
@@ -42,7 +42,7 @@ class Forms(SynchronousTestCase):
     def test_empty_list(self) -> None:
         """An empty list of addresses means the same."""
         self.assertEqual(
-            shard_addresses(RedisOptions(address=[])),
+            shard_addresses(RedisOptions(address=())),
             [one("127.0.0.1:6379")],
         )
 
@@ -126,25 +126,25 @@ class Forms(SynchronousTestCase):
 
     def test_several(self) -> None:
         """Several addresses are several shards, in their order."""
-        found = shard_addresses(RedisOptions(address=["a:1", "redis://b:2"]))
+        found = shard_addresses(RedisOptions(address=("a:1", "redis://b:2")))
         self.assertEqual([str(each) for each in found], ["a:1", "b:2"])
 
     def test_precedence(self) -> None:
         """Cluster addresses win over Sentinel addresses, these over addresses."""
         options = RedisOptions(
-            address=["a:1"],
-            sentinel_address=["s:1,s:2", "t:1"],
+            address=("a:1",),
+            sentinel_address=("s:1,s:2", "t:1"),
             sentinel_master_name="m",
             sentinel_user="su",
             sentinel_client_name="sn",
-            cluster_address=["c:1,c:2", "d:1"],
+            cluster_address=("c:1,c:2", "d:1"),
         )
         clusters = shard_addresses(options)
         self.assertEqual([str(each) for each in clusters], ["c:1, c:2", "d:1"])
         self.assertEqual({each.kind for each in clusters}, {"cluster"})
         options = RedisOptions(
-            address=["a:1"],
-            sentinel_address=["s:1,s:2", "t:1"],
+            address=("a:1",),
+            sentinel_address=("s:1,s:2", "t:1"),
             sentinel_master_name="m",
             sentinel_user="su",
             sentinel_client_name="sn",
@@ -190,8 +190,8 @@ class Mistakes(SynchronousTestCase):
         """Elements of Cluster and Sentinel addresses are hosts and ports."""
         for text in ["redis://h:1", "h:1, i:2", "h"]:
             for options in (
-                RedisOptions(cluster_address=[text]),
-                RedisOptions(sentinel_address=[text], sentinel_master_name="m"),
+                RedisOptions(cluster_address=(text,)),
+                RedisOptions(sentinel_address=(text,), sentinel_master_name="m"),
             ):
                 with self.assertRaises(ConfigError, msg=text):
                     shard_addresses(options)
@@ -199,7 +199,7 @@ class Mistakes(SynchronousTestCase):
     def test_master_name(self) -> None:
         """Sentinel addresses need the name of a master."""
         with self.assertRaises(ConfigError):
-            shard_addresses(RedisOptions(sentinel_address=["h:1"]))
+            shard_addresses(RedisOptions(sentinel_address=("h:1",)))
 
     def test_secrets(self) -> None:
         """What is said about a malformed address does not give secrets away."""
