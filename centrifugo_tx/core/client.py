@@ -332,7 +332,8 @@ class Client:
             self.close(special or as_disconnect(error))
             return
         self.reply(Reply(id=id, error=error), "connect")
-        if self.state is State.REFUSED:
+        if self.state is State.REFUSED and not self.speaks_v1:
+            # Clients of v1 end it themselves, and wait for the answer to that (v1, 5).
             self.transport.pause()
             self.deadlines.refused()
 

@@ -81,7 +81,8 @@ class WebSocketOptions(msgspec.Struct, frozen=True, kw_only=True):
     before 2.6 understands, ``offset`` what all others expect."""
     v1_whole_history: bool = False
     """Answer a history request of protocol v1 without ``limit`` and ``since`` with all
-    publications, as Centrifugo v2 did."""
+    publications, as Centrifugo v2 did; ``client.history_max_publication_limit``
+    bounds it."""
 
 
 #: Nobody would read a close frame, or a push, with these codes.
@@ -168,7 +169,9 @@ class ClientProtocol(LeanProtocol):
         stream = factory.attach(self, info)
         stream.open()
         self.client = factory.node.connect(stream)
-        if not info.pings:
+        if info.version == 1:
+            self._speak_v1(stream)
+        elif not info.pings:
             self._ping_by_frames()
 
     def _ping_by_frames(self) -> None:
@@ -179,19 +182,20 @@ class ClientProtocol(LeanProtocol):
         """Hand a message to the client."""
         client = self.client
         if client.state is State.NEW:
-            self._choose_version(client, payload)
+            # Speak as the client does, which shows in its first message.
+            stream: WebSocketTransport = client.transport  # type: ignore[assignment]
+            info = stream.info
+            if not info.version and version_of(payload, info.protocol) == 1:
+                self._speak_v1(stream)
         client.receive(payload)
 
-    def _choose_version(self, client: Client, payload: bytes) -> None:
-        """Speak as the client does, which shows in its first message."""
-        stream: WebSocketTransport = client.transport  # type: ignore[assignment]
+    def _speak_v1(self, stream: WebSocketTransport) -> None:
         info = stream.info
-        if (info.version or version_of(payload, info.protocol)) == 1:
-            stream.wire = self.factory.old_wire(self, info)
-            # Application pings would be pushes to these clients.
-            stream.info = msgspec.structs.replace(info, version=1, pings=False)
-            if self._pings is None:
-                self._ping_by_frames()
+        stream.wire = self.factory.old_wire(self, info)
+        # Application pings would be pushes to these clients.
+        stream.info = msgspec.structs.replace(info, version=1, pings=False)
+        if self._pings is None:
+            self._ping_by_frames()
 
     def onPong(self, payload: bytes) -> None:
         """Take note of it, if somebody waits."""

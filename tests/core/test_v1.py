@@ -5,7 +5,9 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from centrifugo_tx.errors import ReplyError
 from centrifugo_tx.options import SubscribeOptions, TransportInfo
+from centrifugo_tx.protocol.codes import TOKEN_EXPIRED
 from centrifugo_tx.protocol.wire import websocket_json_v1
 
 from ..support import MemoryTransport, Peer, World
@@ -33,6 +35,15 @@ class OldClientTests(SynchronousTestCase):
     def test_before_connect(self) -> None:
         """Anything but a connect, a ping too, is a bad request."""
         self.assertEqual(self.ask(7), [])
+        self.assertEqual(self.peer.closed, 3501)
+
+    def test_refused(self) -> None:
+        """Whose connect failed is read on, so that it can say goodbye."""
+        self.world.policy.admission = ReplyError(TOKEN_EXPIRED)
+        error = {"code": 109, "message": "token expired"}
+        self.assertEqual(self.ask(0), [{"id": 7, "error": error}])
+        self.assertFalse(self.peer.transport.paused)
+        self.assertEqual(self.ask(0), [])
         self.assertEqual(self.peer.closed, 3501)
 
     def test_no_id(self) -> None:

@@ -20,6 +20,7 @@ from centrifugo_tx.protocol.messages import (
     HistoryRequest,
     HistoryResult,
     Join,
+    Leave,
     Message,
     PingRequest,
     PingResult,
@@ -64,12 +65,43 @@ _RECOVERED = SubscribeResult(
     positioned=True,
 )
 
+_NAMES = st.sampled_from(
+    [
+        *("channel", "token", "recover", "seq", "gen", "offset", "epoch", "data"),
+        *("subs", "since", "limit", "reverse", "METHOD", "name"),
+    ]
+)
+#: Values that no field expects where it finds them.
+_ODD = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-2, 13)
+    | st.sampled_from([2**32 - 1, 2**32, 2**64 - 1, 2**64, 0.5, "connect", "SEND"])
+    | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(_NAMES, inner),
+    max_leaves=8,
+)
+_COMMAND = st.fixed_dictionaries(
+    {},
+    optional={
+        "id": st.integers(0, 3) | _ODD,
+        "method": st.integers(-1, 13) | _ODD,
+        "params": st.dictionaries(_NAMES, _ODD, max_size=5) | _ODD,
+        "connect": _ODD,
+    },
+)
+
+
+def encoded(form: wire.Wire, message: Reply | Push) -> bytes:
+    """Return the bytes that a client is sent."""
+    frame = form.reply(message) if isinstance(message, Reply) else form.push(message)
+    (payload,) = unframed(frame)
+    return payload
+
 
 def said(form: wire.Wire, message: Reply | Push) -> Any:
     """Return what a JSON client reads."""
-    frame = form.reply(message) if isinstance(message, Reply) else form.push(message)
-    (payload,) = unframed(frame)
-    return json.loads(payload)
+    return json.loads(encoded(form, message))
 
 
 class JSONCommandTests(SynchronousTestCase):
@@ -171,6 +203,17 @@ class JSONCommandTests(SynchronousTestCase):
             error = self.assertRaises(DecodeError, v1.json.decode_commands, bad)
             self.assertEqual(len(error.commands), before, bad)
 
+    @given(st.lists(_COMMAND, min_size=1, max_size=2))
+    def test_almost_right(self, commands: list[Any]) -> None:
+        """Numbers are within their fields, however odd a command is."""
+        data = "\n".join(map(json.dumps, commands)).encode()
+        self.assertIn(v1.version_of(data, "json"), (1, 2))
+        with contextlib.suppress(DecodeError):
+            for command in v1.json.decode_commands(data):
+                self.assertLess(command.id, 2**32)
+                if command.subscribe is not None:
+                    self.assertLess(command.subscribe.offset, 2**64)
+
     @given(st.binary(max_size=100) | st.text(max_size=100).map(str.encode))
     def test_anything(self, data: bytes) -> None:
         """Whatever comes is commands, or malformed, in either encoding."""
@@ -227,6 +270,47 @@ class JSONReplyTests(SynchronousTestCase):
             ),
         ):
             self.assertEqual(said(self.wire, reply), {"id": 1, "result": result})
+
+    def test_bytes(self) -> None:
+        """Members come in the order of the specification, absent ones not at all."""
+        lap = Publication(data=Raw(b'{"lap":9}'), offset=9, info=_INFO, tags={"a": "b"})
+        for message, line in (
+            (
+                Reply(id=2, subscribe=_RECOVERED),
+                b'{"id":2,"result":{"recoverable":true,"epoch":"e","publications":'
+                b'[{"data":1,"offset":5},{"data":2,"offset":6}],"recovered":true,'
+                b'"offset":6,"positioned":true}}',
+            ),
+            (
+                Reply(id=7, history=HistoryResult([], "", 0)),
+                b'{"id":7,"result":{"publications":[],"epoch":"","offset":0}}',
+            ),
+            (
+                Reply(id=6, presence=PresenceResult({})),
+                b'{"id":6,"result":{"presence":{}}}',
+            ),
+            (
+                Push(channel="pit:3", pub=lap),
+                b'{"result":{"channel":"pit:3","data":{"data":{"lap":9},"info":'
+                b'{"user":"u5","client":"aa01"},"offset":9}}}',
+            ),
+            (
+                Push(channel="pit:3", leave=Leave(_INFO)),
+                b'{"result":{"type":2,"channel":"pit:3","data":{"info":'
+                b'{"user":"u5","client":"aa01"}}}}',
+            ),
+            (
+                Push(message=Message(Raw(b'{"a":\n1}'))),
+                b'{"result":{"type":4,"data":{"data":{"a":1}}}}',
+            ),
+        ):
+            self.assertEqual(encoded(self.wire, message), line)
+        self.assertEqual(
+            encoded(self.old, Reply(id=2, subscribe=_RECOVERED)),
+            b'{"id":2,"result":{"recoverable":true,"seq":6,"epoch":"e",'
+            b'"publications":[{"seq":6,"data":2},{"seq":5,"data":1}],'
+            b'"recovered":true,"positioned":true}}',
+        )
 
     def test_ping(self) -> None:
         """A ping is answered with its id alone."""
@@ -323,9 +407,7 @@ class ProtobufTests(SynchronousTestCase):
 
     def said(self, message: Reply | Push) -> Any:
         """Return what a client reads."""
-        reply = isinstance(message, Reply)
-        frame = self.wire.reply(message) if reply else self.wire.push(message)  # type: ignore[arg-type]  # it is
-        (payload,) = unframed(frame)
+        payload = encoded(self.wire, message)
         self.assertEqual(payload[0], len(payload) - 1)
         return client_v1_pb2.Reply.FromString(payload[1:])
 
@@ -362,6 +444,32 @@ class ProtobufTests(SynchronousTestCase):
         error = self.said(Reply(id=2, error=Error(103, "permission denied"))).error
         self.assertEqual((error.code, error.message), (103, "permission denied"))
 
+    def test_old_era(self) -> None:
+        """There publications come newest first, with seq and gen and no offset."""
+        self.wire = wire.websocket_protobuf_v1(seqgen=True)
+        reply = self.said(Reply(id=2, subscribe=_RECOVERED))
+        found = client_v1_pb2.SubscribeResult.FromString(reply.result)
+        self.assertEqual((found.seq, found.gen, found.offset), (6, 0, 0))
+        places = [(p.seq, p.gen, p.offset) for p in found.publications]
+        self.assertEqual(places, [(6, 0, 0), (5, 0, 0)])
+        reply = self.said(Push(channel="c", subscribe=Subscribe(offset=2**32 + 7)))
+        push = client_v1_pb2.Push.FromString(reply.result)
+        told = client_v1_pb2.Subscribe.FromString(push.data)
+        self.assertEqual((push.type, told.seq, told.gen), (5, 7, 1))
+        self.assertEqual(told.offset, 0)
+
+    def test_bytes(self) -> None:
+        """A reply to a ping is its id alone; what is empty has no bytes."""
+        for message, expected in (
+            (Reply(id=3, ping=PingResult()), "020803"),
+            (Push(channel="c", unsubscribe=Unsubscribe(2000, "x")), "071a050803120163"),
+            (
+                Push(channel="c", pub=Publication(data=Raw(b"1"), offset=2)),
+                "0c1a0a1201631a052201313002",
+            ),
+        ):
+            self.assertEqual(encoded(self.wire, message).hex(), expected)
+
     def test_push(self) -> None:
         """A push is a message in a reply without id."""
         publication = Publication(data=Raw(b"\xff"), offset=9, info=_INFO)
@@ -386,6 +494,7 @@ class ChoiceTests(SynchronousTestCase):
             ('{"method":0,"params":{},"id":1}\n{}', 1),
             ('{"method":"connect","id":1}', 1),
             ('{"connect":null,"id":1}', 2),
+            ('{"Connect":{},"id":1}', 2),
             ('{"method":1,"params":{},"id":1}', 2),
             ('{"params":[],"id":1}', 2),
             ('{"params":{}}', 2),

@@ -2,10 +2,11 @@
 
 import json
 
-from centrifugo_tx.protocol.codes import FORCE_DISCONNECT, SHUTDOWN
+from centrifugo_tx.errors import ReplyError
+from centrifugo_tx.protocol.codes import FORCE_DISCONNECT, SHUTDOWN, TOKEN_EXPIRED
 from centrifugo_tx.transports.websocket import WebSocketOptions
 
-from ..integration.websocket import PONG, frame
+from ..integration.websocket import CLOSE, PONG, frame
 from .test_websocket import CONNECT, WebSocketTestCase
 
 _OLD = b'{"id":1,"params":{}}'
@@ -33,6 +34,29 @@ class VersionTests(WebSocketTestCase):
         self.open("/?cf_protocol_version=v1")
         self.assertIn("result", self.ask(_OLD)[0])
         self.assertEqual(self.status("/?cf_protocol_version=v3"), 400)
+
+    def test_known_by_url(self) -> None:
+        """Then it is spoken from the start: pings are frames, reasons are JSON."""
+        self.open("/?cf_protocol_version=v1")
+        stale = self.world.node.options.stale_close_delay
+        self.clock.advance(stale + 1)
+        told = {"reason": "stale", "reconnect": False}
+        code, reason = self.closing()
+        self.assertEqual((code, json.loads(reason)), (3502, told))
+        self.open("/?cf_protocol_version=v1")
+        self.assertNotIn("ping", self.ask(_OLD)[0]["result"])
+        self.clock.advance(25)
+        self.assertEqual(self.stream.take(), b"\x89\x00")
+
+    def test_goodbye_after_an_error(self) -> None:
+        """A client whose connect failed closes, and is answered at once."""
+        self.world.policy.admission = ReplyError(TOKEN_EXPIRED)
+        self.open()
+        self.assertEqual(self.ask(_OLD)[0]["error"]["code"], 109)
+        self.assertEqual(self.stream.producerState, "producing")
+        self.protocol.dataReceived(frame(b"\x03\xe8", 0x80 | CLOSE))
+        self.assertEqual(self.closing()[0], 1000)
+        self.assertTrue(self.stream.disconnecting)
 
     def test_fixed(self) -> None:
         """A command of the other version is a bad request from then on."""

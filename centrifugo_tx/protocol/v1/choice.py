@@ -36,7 +36,7 @@ def version_of(message: bytes, protocol: str) -> int:
 def _is_old_json(message: bytes) -> bool:
     line = message.partition(b"\n")[0]
     check(line)
-    if _REQUESTS & _members(line).keys():
+    if _REQUESTS & {name.lower() for name in _members(line)}:
         return False
     old = _old(as_read(line, OldCommand))
     object_or_absent = bytes(old.params).lstrip()[:1] in (b"", b"{")
