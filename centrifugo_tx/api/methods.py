@@ -11,7 +11,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..core import Node, drive
-from ..errors import CentrifugoError, ReplyError
+from ..errors import BrokerUnavailable, CentrifugoError, ReplyError
 from ..options import (
     ChannelOptions,
     HistoryQuery,
@@ -110,7 +110,9 @@ class Api:
         value = failure.value
         if isinstance(value, ReplyError):
             return m.Error(value.error.code, value.error.message)
-        if isinstance(value, CentrifugoError):
+        if isinstance(value, BrokerUnavailable):
+            self.node.outage.failed(name, str(value))
+        elif isinstance(value, CentrifugoError):
             self._log.warn("{method} failed: {reason}", method=name, reason=value)
         else:
             self._log.failure("{method} failed", failure, method=name)

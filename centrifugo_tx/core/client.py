@@ -307,12 +307,7 @@ class Client:
         else:
             error = INTERNAL
             if isinstance(value, BrokerUnavailable):
-                self._log.warn(
-                    "{method} failed: {reason}",
-                    method=name,
-                    reason=value,
-                    client=self.id,
-                )
+                self.node.outage.failed(name, str(value))
             else:
                 self._log.failure(
                     "{method} failed", failure, method=name, client=self.id

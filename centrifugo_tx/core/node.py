@@ -59,6 +59,7 @@ from .hub import Hub
 from .lanes import FanOut
 from .listening import Listening
 from .maps import Maps
+from .outage import Outage
 from .peers import NodeInfo, Peers
 from .polls import Polls
 from .positions import Positions
@@ -92,6 +93,7 @@ class Node:
     counts: Counts = field(init=False)
     hub: Hub = field(init=False)
     wheel: TimerWheel = field(init=False)
+    outage: Outage = field(init=False)
     listening: Listening = field(init=False)
     positions: Positions = field(init=False)
     maps: Maps | None = field(default=None, init=False)
@@ -107,6 +109,7 @@ class Node:
         fan_out = FanOut(self.clock, limit, counts.traffic, counts.unwanted)
         self.hub = Hub(fan_out)
         self.wheel = TimerWheel(self.clock)
+        self.outage = Outage(self.clock, self.wheel)
         self.listening = Listening(self.engine.broker, self.hub.channels, self.clock)
         self.positions = Positions(
             self, lambda name, query: self.engine.broker.history(name, query)
@@ -181,7 +184,7 @@ class Node:
                     whitelist=[client.id],
                 )
         except BrokerUnavailable as reason:
-            self._log.warn("cannot make room for a user: {reason}", reason=reason)
+            self.outage.failed("making room for a user", str(reason))
             raise DisconnectClient(SERVER_ERROR) from None
 
     # --- Channels --------------------------------------------------------------
@@ -473,12 +476,7 @@ class Node:
     def log_failure(self, failure: Failure, doing: str, about: str) -> None:
         """Write down a failure that nobody waits for."""
         if failure.check(BrokerUnavailable):
-            self._log.warn(
-                "{doing} failed for {about}: {reason}",
-                doing=doing,
-                about=about,
-                reason=failure.getErrorMessage(),
-            )
+            self.outage.failed(doing, failure.getErrorMessage())
         else:
             self._log.failure(
                 "{doing} failed for {about}", failure, doing=doing, about=about

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 from attrs import define
 from twisted.internet.defer import Deferred, succeed
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..errors import BrokerUnavailable, DisconnectClient, EncodeError, ReplyError
@@ -75,7 +74,6 @@ class Subscription:
     _mirrored: bool = False
     _history: History | None = None
     _deciding: "list[Deferred[None]] | None" = None
-    _log = Logger()
 
     @property
     def positioned(self) -> bool:
@@ -125,12 +123,7 @@ class Subscription:
         except (DisconnectClient, ReplyError):
             raise
         except BrokerUnavailable as reason:
-            self._log.warn(
-                "cannot subscribe to {channel}: {reason}",
-                channel=self.name,
-                reason=reason,
-                client=client.id,
-            )
+            node.outage.failed("subscribe", str(reason))
             raise DisconnectClient(SERVER_ERROR) from None
         if self.ended:
             raise DisconnectClient(CONNECTION_CLOSED)

@@ -1,0 +1,53 @@
+"""Calls that fail because storage is away, without a line in the log for each."""
+
+from attrs import define, field
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from .timers import TimerWheel
+
+__all__ = ["Outage"]
+
+#: Seconds without a failure after which an outage is over.
+QUIET = 5.0
+#: Different reasons that are told of in one outage.
+REASONS = 8
+
+
+@define(eq=False)
+class Outage:
+    """Tells of the first failure with each reason, and in the end of their number."""
+
+    _clock: IReactorTime
+    _wheel: TimerWheel
+    tick: int = field(default=0, init=False)
+    _count: int = field(default=0, init=False)
+    _began: float = field(default=0.0, init=False)
+    _latest: float = field(default=0.0, init=False)
+    _reasons: set[str] = field(factory=set, init=False)
+    _log = Logger()
+
+    def failed(self, doing: str, reason: str) -> None:
+        """Take note that *doing* something failed for want of storage."""
+        now = self._latest = self._clock.seconds()
+        if not self._count:
+            self._began = now
+            self._wheel.set(self, now + QUIET)
+        self._count += 1
+        if reason not in self._reasons and len(self._reasons) < REASONS:
+            self._reasons.add(reason)
+            self._log.warn("{doing} failed: {reason}", doing=doing, reason=reason)
+
+    def wake(self, now: float) -> None:
+        """Tell that the outage is over, unless something failed lately."""
+        if now < self._latest + QUIET:
+            self._wheel.set(self, self._latest + QUIET)
+            return
+        if self._count > len(self._reasons):
+            self._log.warn(
+                "{count} calls failed within {seconds} s; now none does",
+                count=self._count,
+                seconds=round(self._latest - self._began, 1),
+            )
+        self._count = 0
+        self._reasons.clear()
