@@ -18,7 +18,9 @@ async def main(address: str) -> None:
     """Listen for ever."""
     client = Client(address)
     await client.connect()
-    await client.new_subscription("news", Printer()).subscribe()
+    subscription = client.new_subscription("news", Printer())
+    await subscription.subscribe()
+    await subscription.ready()
     print("listening", flush=True)
     await asyncio.Event().wait()
 

@@ -8,11 +8,12 @@ import signal
 import subprocess
 import tempfile
 from pathlib import Path
+from threading import Timer
 from unittest import SkipTest
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from .server import Server
+from .server import PATIENCE, Server
 from .test_javascript_sdk import node_command
 
 ROOT = Path(__file__).parents[2]
@@ -51,7 +52,10 @@ class TransportsPageTests(SynchronousTestCase):
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
 
+        impatience = Timer(PATIENCE, process.kill)
+        impatience.start()
         self.addCleanup(end)
+        self.addCleanup(impatience.cancel)
         return process
 
     def test_configuration(self) -> None:

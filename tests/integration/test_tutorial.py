@@ -4,10 +4,11 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from threading import Timer
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from .server import Server
+from .server import PATIENCE, Server
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,6 +31,8 @@ class TutorialTests(SynchronousTestCase):
             )
             for _ in range(2)
         ]
+        impatience = Timer(PATIENCE, lambda: [each.kill() for each in listeners])
+        impatience.start()
         try:
             for listener in listeners:
                 assert listener.stdout is not None
@@ -43,6 +46,7 @@ class TutorialTests(SynchronousTestCase):
                 assert listener.stdout is not None
                 self.assertEqual(listener.stdout.readline(), "{'text': 'Hello'}\n")
         finally:
+            impatience.cancel()
             for listener in listeners:
                 listener.kill()
                 listener.wait()
