@@ -52,7 +52,7 @@ class TransportsPageTests(SynchronousTestCase):
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
 
-        impatience = Timer(PATIENCE, process.kill)
+        impatience = Timer(PATIENCE, os.killpg, (process.pid, signal.SIGKILL))
         impatience.start()
         self.addCleanup(end)
         self.addCleanup(impatience.cancel)
