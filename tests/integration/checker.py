@@ -80,6 +80,14 @@ class Account:
             for span in self._spans
         )
 
+    def another(self, sent: Sent, known: set[int]) -> bool:
+        """Whether the client got what is not *known* in the place of *sent*."""
+        return any(
+            span.epoch == sent.epoch
+            and span.got.get(sent.offset, sent.number) not in {sent.number, *known}
+            for span in self._spans
+        )
+
     def excused(self, sent: Sent) -> bool:
         """Whether the client knows that it did not get *sent*.
 
@@ -97,20 +105,30 @@ class Account:
 
 @define(eq=False)
 class Verdict:
-    """What was found out about all clients together."""
+    """What was found out about all clients together.
+
+    ``replaced``: places in the stream that storage has given twice, of which clients
+    cannot know.
+    """
 
     checked: int = 0
     excused: int = 0
+    replaced: int = 0
     told: int = 0
     faults: list[str] = field(factory=list)
 
 
-def judge(accounts: Iterable[Account], sent: Sequence[Sent]) -> Verdict:
+def judge(
+    accounts: Iterable[Account], sent: Sequence[Sent], goes_back: bool = False
+) -> Verdict:
     """Compare what was sent into a channel with what its clients got.
 
     :param sent: what was acknowledged after all of them had subscribed.
+    :param goes_back: storage may lose its newest publications and give their offsets
+        again, in the same epoch, as a new master does.
     """
     verdict = Verdict()
+    known = {each.number for each in sent}
     for account in accounts:
         verdict.told += account.told
         verdict.faults += account.faults
@@ -119,6 +137,8 @@ def judge(accounts: Iterable[Account], sent: Sequence[Sent]) -> Verdict:
                 verdict.checked += 1
             elif account.excused(each):
                 verdict.excused += 1
+            elif goes_back and account.another(each, known):
+                verdict.replaced += 1
             else:
                 verdict.faults.append(f"{account.name}: never got {each}")
     return verdict

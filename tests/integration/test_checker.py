@@ -60,6 +60,18 @@ class VerdictTests(SynchronousTestCase):
         self.take(3)
         self.assertEqual(self.verdict().faults, [f"one: never got {SENT[1]}"])
 
+    def test_gone_back(self) -> None:
+        """It is one if storage goes back, and knows the other no more."""
+        self.take(1)
+        self.account.take(9, 2)
+        self.take(3)
+        verdict = judge([self.account], SENT, goes_back=True)
+        self.assertEqual((verdict.checked, verdict.replaced), (2, 1))
+        self.assertEqual(verdict.faults, [])
+        known = [*SENT, Sent(9, "a", 4)]
+        verdict = judge([self.account], known, goes_back=True)
+        self.assertEqual(len(verdict.faults), 2)
+
     def test_told(self) -> None:
         """Who was told of the loss has no fault; what was received still counts."""
         self.take(1)

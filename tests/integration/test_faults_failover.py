@@ -11,6 +11,8 @@ from .redis_servers import ClusterOfSix, Watched
 class FailoverCase(FaultCase):
     """Replicas copy a moment later, so a new master may lack what was acknowledged."""
 
+    goes_back = True
+
     def kept(self, publisher: Publisher) -> dict[str, list[Sent]]:
         """Return what storage still has of what was acknowledged."""
         return {
