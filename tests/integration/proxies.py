@@ -16,13 +16,18 @@ from attrs import define, field
 from .certificates import Authority
 from .redis_servers import free_port
 
-__all__ = ["Proxy", "haproxy", "nginx"]
+__all__ = ["BLOCKED", "Proxy", "haproxy", "nginx"]
 
 CONFIG = Path(__file__).parents[2] / "config"
 #: Seconds in which a proxy has to start, and to stop.
 PATIENCE = 10.0
 
 Changes = Iterable[tuple[str, str]]
+
+#: For nginx: no WebSocket passes.
+BLOCKED = [
+    ("proxy_buffering off;", "proxy_buffering off; if ($http_upgrade) { return 403; }")
+]
 
 
 def program(name: str) -> str:
