@@ -8,6 +8,7 @@ then, and with ``FAULTS=told``, the tests print what they counted (``pytest -s``
 import os
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -17,13 +18,13 @@ from .crowd import Crowd
 from .publisher import Publisher
 from .server import Server
 
-__all__ = ["CHANNELS", "CLIENTS", "FULL", "FaultCase", "nodes", "rest", "wait"]
+__all__ = ["CHANNELS", "CLIENTS", "FULL", "FaultCase", "rest", "wait"]
 
 FULL = os.environ.get("FAULTS") == "full"
 #: Clients and channels.
 CLIENTS, CHANNELS = (200, 50) if FULL else (20, 5)
 #: Publications in a second, and seconds before and after a fault.
-RATE, AROUND = (60, 15.0) if FULL else (50, 0.5)
+RATE, AROUND = (60, 15.0) if FULL else (50, 0.4)
 #: Seconds for which Redis, or a node, is gone.
 AWAY = 3.0 if FULL else 0.5
 #: Seconds that anything may take.
@@ -36,22 +37,6 @@ _CHANNEL = {
     "allow_subscribe_for_client": True,
     "allow_subscribe_for_anonymous": True,
 }
-
-
-def nodes(redis: "list[dict[str, Any]]", **client: Any) -> list[Server]:
-    """Start nodes that reach Redis as each of *redis* says."""
-    started = []
-    for number, options in enumerate(redis):
-        server = Server(
-            {
-                "node": {"name": f"node{number}"},
-                "client": {"allow_anonymous_connect_without_token": True, **client},
-                "channel": {"without_namespace": _CHANNEL},
-                "engine": {"type": "redis", "redis": options},
-            }
-        )
-        started.append(server.start())
-    return started
 
 
 def wait(condition: Callable[[], bool], what: str) -> None:
@@ -74,6 +59,24 @@ class FaultCase(SynchronousTestCase):
     goes_back = False
     nodes: list[Server]
     publisher: Publisher
+
+    @classmethod
+    def start_nodes(cls, *redis: dict[str, Any]) -> None:
+        """Start nodes that reach Redis as each of *redis* says."""
+        cls.nodes = []
+        for number, options in enumerate(redis):
+            server = Server(
+                {
+                    "node": {"name": f"node{number}"},
+                    "client": {"allow_anonymous_connect_without_token": True},
+                    "channel": {"without_namespace": _CHANNEL},
+                    "engine": {"type": "redis", "redis": options},
+                }
+            )
+            cls.addClassCleanup(server.close)
+            cls.nodes.append(server)
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(Server.start, cls.nodes))
 
     def ordeal(self, *faults: Callable[[], object], data_stays: bool = True) -> Verdict:
         """Let *faults* happen while somebody publishes; judge what the clients got.

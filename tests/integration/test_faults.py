@@ -4,7 +4,7 @@ import shutil
 import time
 
 from .cable import Cable
-from .fault_case import CHANNELS, CLIENTS, FULL, FaultCase, nodes, rest
+from .fault_case import CHANNELS, CLIENTS, FULL, FaultCase, rest
 from .redis_servers import Server, valkey
 
 
@@ -24,11 +24,9 @@ class OneServer(FaultCase):
         for _ in range(2):
             cls.cables.append(Cable([cls.storage.port]))
             cls.addClassCleanup(cls.cables[-1].close)
-        cls.nodes = nodes(
-            [{"address": [f"127.0.0.1:{cable.port}"]} for cable in cls.cables]
+        cls.start_nodes(
+            *({"address": [f"127.0.0.1:{cable.port}"]} for cable in cls.cables)
         )
-        for node in cls.nodes:
-            cls.addClassCleanup(node.close)
 
     # --- Redis -----------------------------------------------------------------
 

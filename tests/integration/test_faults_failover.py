@@ -3,7 +3,7 @@
 from centrifugo_tx.engines.redis.cluster import key_slot
 
 from .checker import Sent
-from .fault_case import CHANNELS, FaultCase, nodes, wait
+from .fault_case import CHANNELS, FaultCase, wait
 from .publisher import Publisher
 from .redis_servers import ClusterOfSix, Watched
 
@@ -39,9 +39,7 @@ class SentinelTests(FailoverCase):
         """Start all of them."""
         cls.watched = Watched()
         cls.addClassCleanup(cls.watched.stop)
-        cls.nodes = nodes([{"address": [cls.watched.address]}] * 2)
-        for node in cls.nodes:
-            cls.addClassCleanup(node.close)
+        cls.start_nodes(*[{"address": [cls.watched.address]}] * 2)
 
     def test_master_killed(self) -> None:
         """Clients go on with the next master, and are told of what it lacks."""
@@ -82,9 +80,7 @@ class ClusterTests(FailoverCase):
         cls.cluster = ClusterOfSix()
         cls.addClassCleanup(cls.cluster.stop)
         addresses = ",".join(each.address for each in cls.cluster.nodes)
-        cls.nodes = nodes([{"cluster_address": [addresses]}] * 2)
-        for node in cls.nodes:
-            cls.addClassCleanup(node.close)
+        cls.start_nodes(*[{"cluster_address": [addresses]}] * 2)
 
     def slot(self) -> int:
         """Return the slot of a channel that takes part."""
