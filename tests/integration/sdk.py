@@ -33,7 +33,8 @@ class SDK:
         self._process = subprocess.Popen(
             self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
-        self._reader = Thread(target=self._read)
+        # The interpreter waits for others before anything is closed at its exit.
+        self._reader = Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def _read(self) -> None:
