@@ -8,12 +8,17 @@ import time
 from collections.abc import Callable
 from http.client import HTTPConnection
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, ClassVar
 from unittest import skipUnless
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from centrifugo_tx.config.check import problems
+
+from ..config.test_check import config_of
 from . import proxies
+from .certificates import Authority
 from .listeners import (
     CONSUME,
     EventStream,
@@ -31,6 +36,7 @@ from .test_javascript_sdk import node_command
 from .test_tls import HTTP2
 from .websocket import Refused, WebSocket, frame
 
+ROOT = Path(__file__).parents[2]
 #: Seconds that anything may take.
 PATIENCE = 20.0
 GRPC = find_spec("grpc") is not None
@@ -136,6 +142,27 @@ class ProxyCase(SynchronousTestCase):
         dialled = context.wrap_socket(plain, server_hostname="localhost")
         self.addCleanup(dialled.close)
         return dialled
+
+
+class FileTests(SynchronousTestCase):
+    """What the page and the files show."""
+
+    def test_page(self) -> None:
+        """The configuration for TLS without a proxy is a good one."""
+        text = (ROOT / "docs" / "proxies.rst").read_text()
+        (block,) = re.findall(r"::\n\n((?:    .*\n)+)", text)
+        cert, key = Authority().issue("example.com")
+        tree = json.loads(block)
+        tree["http_server"]["tls"].update(cert_pem=cert, key_pem=key)
+        self.assertEqual(problems(config_of(tree)), [])
+
+    def test_all_parts(self) -> None:
+        """Each proxy accepts its file as it is, and with all that can be turned on."""
+        for mixin in (Nginx, HAProxy):
+            for parts in ([], [part for each in mixin.parts.values() for part in each]):
+                proxy = mixin.make([8000, 8001], parts=parts)
+                self.addCleanup(proxy.close)
+                self.assertEqual(proxy.check(), "")
 
 
 class Nginx:
