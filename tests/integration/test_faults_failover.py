@@ -21,11 +21,21 @@ class FailoverCase(FaultCase):
         }
 
     def _stored(self, channel: str, sent: list[Sent]) -> list[Sent]:
-        history = self.nodes[0].api("history", channel=channel, limit=-1)
-        stored = {
-            Sent(each["data"]["n"], history["epoch"], each["offset"])
-            for each in history["publications"]
-        }
+        stored: set[Sent] = set()
+
+        def read() -> bool:
+            # A node may still be on its way to the new master.
+            try:
+                history = self.nodes[0].api("history", channel=channel, limit=-1)
+            except AssertionError:
+                return False
+            stored.update(
+                Sent(each["data"]["n"], history["epoch"], each["offset"])
+                for each in history["publications"]
+            )
+            return True
+
+        wait(read, "history can be read")
         return [each for each in sent if each in stored]
 
 
