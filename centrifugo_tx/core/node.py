@@ -152,7 +152,7 @@ class Node:
         if self.maps is not None:
             self.maps.stop()
         self.polls.stop()
-        self.wheel.stop()
+        self.wheel.end()
         return self.engine.stop()
 
     # --- Connections -----------------------------------------------------------

@@ -38,9 +38,12 @@ class TimerWheel:
     _call: IDelayedCall | None = field(default=None, init=False)
     _call_tick: int = field(default=0, init=False)
     _past: int = field(default=0, init=False)
+    _ended: bool = field(default=False, init=False)
 
     def set(self, sleeper: Sleeper, at: float) -> None:
         """Wake *sleeper* at *at* (seconds of the clock), and not before."""
+        if self._ended:
+            return
         tick = max(self._past + 1, ceil(at * self.rate - 1e-3))
         if tick == sleeper.tick:
             return
@@ -64,7 +67,7 @@ class TimerWheel:
             sleeper.tick = 0
 
     def stop(self) -> None:
-        """Wake nobody any more."""
+        """Let all sleep."""
         if self._call is not None:
             self._call.cancel()
             self._call = None
@@ -73,6 +76,11 @@ class TimerWheel:
                 sleeper.tick = 0
         self._buckets.clear()
         self._ticks.clear()
+
+    def end(self) -> None:
+        """Wake nobody any more, nor who is set later, as what fails at the end does."""
+        self._ended = True
+        self.stop()
 
     def _arm(self) -> None:
         """Have the reactor call at the earliest tick that somebody waits for."""

@@ -104,6 +104,15 @@ class Gap(SynchronousTestCase):
         self.world.clock.advance(5)
         self.assertEqual(reads, [])
 
+    def test_stopped_meanwhile(self) -> None:
+        """Storage is not asked again by a node that has stopped."""
+        reads = self.reads()
+        self.world.node.handle_gap(["news"])
+        self.world.node.stop()
+        self.peer.client.transport_lost()
+        reads.pop().errback(BrokerUnavailable("stopped"))
+        self.assertEqual(self.world.clock.getDelayedCalls(), [])
+
     def reads(self) -> "list[Deferred[History]]":
         """Have storage answer when the test does; return what it is asked."""
         asked: list[Deferred[History]] = []

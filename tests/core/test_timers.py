@@ -79,6 +79,16 @@ class TimerWheelTests(SynchronousTestCase):
         self.wheel.stop()
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_ended(self) -> None:
+        """After the end nobody is woken, and nothing is left in the reactor."""
+        at = self.clock.seconds() + 1
+        self.wheel.set(self.bell, at)
+        self.wheel.end()
+        self.wheel.set(Bell(), at)
+        self.wheel.set(self.bell, at)
+        self.wheel.forget(self.bell)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
     def test_failure(self) -> None:
         """One whose action fails is logged; the others are woken."""
 
