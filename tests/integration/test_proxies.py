@@ -169,7 +169,7 @@ class Nginx:
     """Mixin: behind nginx."""
 
     make = staticmethod(proxies.nginx)
-    few: ClassVar = [("addresses 100", "addresses 2")]
+    few: ClassVar = [("addresses 100", "addresses 3")]
     parts: ClassVar = {
         "limits": ["limit_conn_zone", "limit_conn addresses"],
         "api": ["location /api"],
@@ -181,7 +181,7 @@ class HAProxy:
     """Mixin: behind HAProxy."""
 
     make = staticmethod(proxies.haproxy)
-    few: ClassVar = [("conn_cur gt 100", "conn_cur gt 2")]
+    few: ClassVar = [("conn_cur gt 100", "conn_cur gt 3")]
     parts: ClassVar = {
         "limits": [
             "stick-table",
@@ -254,7 +254,7 @@ class ClientTests:
 
     def outrun(self: Any, proxy: Proxy) -> None:
         """Publish to a stream that nobody reads, until the server has had enough."""
-        client = self.client("http_stream", port=proxy.port)
+        self.client("http_stream", port=proxy.port)
         for _ in range(100):
             self.publish("x" * 500_000)
             if self.channel not in self.server.api("channels")["channels"]:
@@ -330,11 +330,13 @@ class BorderTests:
     def test_limit(self: Any) -> None:
         """Where it is turned on an address has no more than so many connections."""
         proxy = self.started("limits", changes=self.few)
-        kept = [WebSocket(proxy.port) for _ in range(2)]
-        for each in kept:
-            self.addCleanup(each.close)
+        kept = 0
         with self.assertRaises((Refused, EOFError, ConnectionError)):
-            WebSocket(proxy.port)
+            for _ in range(4):
+                self.addCleanup(WebSocket(proxy.port).close)
+                kept += 1
+        # What has found out that the proxy listens may still count as one.
+        self.assertIn(kept, (2, 3))
 
     def test_headers(self: Any) -> None:
         """Address, scheme and user are what the proxy says, not what clients say."""
@@ -406,7 +408,7 @@ class QuietTests:
         websocket = WebSocket(proxy.port)
         self.addCleanup(websocket.close)
         self.assertIn("connect", websocket.ask({"id": 1, "connect": asked}))
-        for _ in range(5):
+        for _ in range(4):
             self.assertEqual(websocket.receive(), {})
             websocket.send({})
             self.assertEqual([stream.next() for stream in streams], [{}, {}])
