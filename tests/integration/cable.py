@@ -41,7 +41,8 @@ class Cable:
         self.port = self._listener.getsockname()[1]
         for each in (self._listener, self._orders[1]):
             self._selector.register(each, selectors.EVENT_READ)
-        self._thread = Thread(target=self._forward)
+        # A pair keeps its cable until the interpreter ends, which waits for no daemons.
+        self._thread = Thread(target=self._forward, daemon=True)
         self._thread.start()
 
     @property
