@@ -125,8 +125,8 @@ class StartTests(GRPCPortCase):
         certificate, _ = authority.issue("127.0.0.1")
         _, key = authority.issue("127.0.0.1")
         pems = {"cert_pem": certificate, "key_pem": key}
-        line = self.failure(self.server_with(tls={"enabled": True, **pems}))
-        self.assertIn("certificate and key", line)
+        server = self.server_with(tls={"enabled": True, **pems})
+        self.assertIn("uni_grpc.tls.key_pem: must be", server.refusal())
 
 
 class LimitTests(GRPCPortCase):
