@@ -169,40 +169,46 @@ def wires(bench: Bench) -> Iterator[Figure]:
     """One publication to subscribers of each transport and encoding."""
     count = 2_000
     publish = f"fanout http /api/publish {_PUBLICATION % 'news'}"
-
-    def enter(name: str, load: Load, clients: int = count) -> None:
-        transport, said = TRANSPORTS[name]
-        load.run(f"transport {transport}")
-        load.run(f"open {clients} 1 {said}")
-
-    def measure(name: str, load: Load) -> float:
-        return load.run(publish)["cpu"] / count * 1e6
-
-    rounds = bench.take_turns(list(TRANSPORTS), enter, measure)
+    values: Rounds = {name: [] for name in (*TRANSPORTS, MIXED)}
+    with ExitStack() as stack:
+        loads = {}
+        for name in values:
+            server = stack.enter_context(bench.program(name))
+            kinds = list(TRANSPORTS) if name == MIXED else [name]
+            opened = [
+                _entered(bench, server, kind, count // len(kinds)) for kind in kinds
+            ]
+            for load in opened:
+                stack.callback(load.close)
+            loads[name] = opened[0]
+        for turn in range(bench.rounds + 1):
+            for name in values if turn % 2 else reversed(values):
+                used = loads[name].run(publish)["cpu"] / count * 1e6
+                if turn:
+                    values[name].append(used)
+    alone = [values[name] for name in TRANSPORTS]
+    mean = "mean of each alone"
+    values[mean] = [sum(each) / len(alone) for each in zip(*alone, strict=True)]
     yield Figure(
         f"Fan-out to {count:,} subscribers by transport",
         "µs CPU per subscriber",
-        rounds,
-        [Comparison(name, OURS) for name in TRANSPORTS if name != OURS],
+        values,
+        [
+            *(Comparison(name, OURS) for name in TRANSPORTS if name != OURS),
+            Comparison(MIXED, mean),
+        ],
     )
-    rates = {name: [1e6 / value for value in rounds[name]] for name in rounds}
+    rates = {name: [1e6 / used for used in values[name]] for name in TRANSPORTS}
     yield Figure("The same as deliveries of one core", "per second", rates)
-    part = count // len(TRANSPORTS)
-    with bench.program(MIXED) as server, ExitStack() as stack:
-        loads = {name: Load(bench.tools, server) for name in TRANSPORTS}
-        for name, load in loads.items():
-            stack.callback(load.close)
-            enter(name, load, part)
-        mixed = [measure(MIXED, loads[OURS]) for _ in range(bench.rounds + 1)][1:]
-    alone = [
-        sum(values) / len(TRANSPORTS) for values in zip(*rounds.values(), strict=True)
-    ]
-    yield Figure(
-        f"Fan-out to {count:,} subscribers of all four, a quarter each",
-        "µs CPU per subscriber",
-        {MIXED: mixed, "mean of each alone": alone},
-        [Comparison(MIXED, "mean of each alone")],
-    )
+
+
+def _entered(bench: Bench, server: Program, kind: str, clients: int) -> Load:
+    """Return a load client whose clients came by a transport, and subscribed."""
+    transport, said = TRANSPORTS[kind]
+    load = Load(bench.tools, server)
+    load.run(f"transport {transport}")
+    load.run(f"open {clients} 1 {said}")
+    return load
 
 
 def inbound(bench: Bench) -> Iterator[Figure]:
