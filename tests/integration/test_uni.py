@@ -6,14 +6,18 @@ import re
 import signal
 import socket
 import subprocess
+import sys
+import tempfile
 import time
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
 from typing import Any
-from unittest import skipUnless
+from unittest import SkipTest, skipUnless
 
 from twisted.trial.unittest import SynchronousTestCase
+
+import centrifugo_tx
 
 from . import server
 from .listeners import (
@@ -27,6 +31,16 @@ from .listeners import (
 from .server import Server, command, connection_token, shared_server
 
 GRPC = find_spec("grpc") is not None
+#: Prints what it is subscribed to when it has connected.
+_GENERATED = """
+import sys
+import grpc, unistream_pb2 as messages, unistream_pb2_grpc as service
+with grpc.insecure_channel(sys.argv[1]) as channel:
+    stub = service.CentrifugoUniStreamStub(channel)
+    pushes = stub.Consume(messages.ConnectRequest(token=sys.argv[2]))
+    print(*next(pushes).connect.subs)
+    pushes.cancel()
+"""
 #: Streams that are open at the same time.
 MANY = 1000
 
@@ -347,6 +361,27 @@ class UniGRPCTests(ListenerTests, SynchronousTestCase):
         self.server.api("publish", channel="news:j", data=1)
         self.assertEqual(listener.next()["pub"]["data"], 1)
         self.assertEqual(self.server.stop(), 0)
+
+    def test_generated_client(self) -> None:
+        """So do clients that gRPC's own compiler makes of the ``.proto`` file."""
+        if find_spec("grpc_tools") is None:
+            raise SkipTest("grpcio-tools is not installed")
+        source = Path(centrifugo_tx.__file__).parent / "protocol/proto/unistream.proto"
+        with tempfile.TemporaryDirectory() as made:
+            kinds = [f"--{kind}_out={made}" for kind in ("python", "grpc_python")]
+            protoc = [sys.executable, "-m", "grpc_tools.protoc", f"-I{source.parent}"]
+            subprocess.run([*protoc, *kinds, source.name], check=True)
+            target = f"127.0.0.1:{grpc_port(self.server)}"
+            token = connection_token("generated", channels=["news:generated"])
+            done = subprocess.run(
+                [sys.executable, "-c", _GENERATED, target, token],
+                cwd=made,
+                capture_output=True,
+                text=True,
+                check=True,
+                timeout=server.PATIENCE,
+            )
+        self.assertEqual(done.stdout, "news:generated\n")
 
     def test_many(self) -> None:
         """A thousand streams take no threads of their own, and all get all."""
