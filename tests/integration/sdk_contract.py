@@ -9,7 +9,7 @@ from .sdk import Event, shared_sdk
 from .server import Server, connection_token, shared_server, subscription_token
 from .websocket import WebSocket
 
-__all__ = ["OPTIONS", "SDKCase", "SDKContract"]
+__all__ = ["OPTIONS", "ExpiryContract", "SDKCase", "SDKContract"]
 
 _HISTORY = {"history_size": 100, "history_ttl": "300s"}
 _PERMISSIONS = {
@@ -19,13 +19,14 @@ _PERMISSIONS = {
     "allow_history_for_subscriber": True,
 }
 
-#: Quick deadlines, so that tests of expiry take seconds.
+#: Quick deadlines, so that tests of expiry take seconds.  A client is told the end of
+#: its token in whole seconds, rounded up, and must have time to renew it then.
 OPTIONS: dict[str, Any] = {
     "http_stream": {"enabled": True},
     "sse": {"enabled": True},
     "client": {
-        "expired_close_delay": "1s",
-        "expired_sub_close_delay": "1s",
+        "expired_close_delay": "2s",
+        "expired_sub_close_delay": "2s",
         "presence_update_interval": "1s",
         "subscribe_to_user_personal_channel": {
             "enabled": True,
@@ -149,28 +150,6 @@ class SDKContract(SDKCase):
         """A client without a token is sent away with 3501."""
         self.sdk.order("connect", client="a", url=self.server.url)
         self.equal(self.sdk.expect("disconnected", client="a")["code"], 3501)
-
-    def test_expired_token(self) -> None:
-        """An expired token makes the client ask for a fresh one."""
-        old = connection_token(self.user("a"), exp=in_seconds(-10))
-        fresh = connection_token(self.user("a"), exp=in_seconds(600))
-        self.connect("a", token=old, fresh_tokens=[fresh])
-        self.sdk.expect("token", client="a")
-
-    def test_connection_refresh(self) -> None:
-        """A refreshed connection outlives its first token; another is closed: 3005."""
-        token = connection_token(self.user("a"), exp=in_seconds(2))
-        fresh = connection_token(self.user("a"), exp=in_seconds(600))
-        idle = WebSocket(self.server.port)
-        reply = idle.ask({"id": 1, "connect": {"token": token}})
-        self.assertTrue(reply["connect"]["expires"])  # type: ignore[attr-defined]
-        self.connect("a", token=token, fresh_tokens=[fresh])
-        self.subscribe("a", f"room:{self.name}")
-        self.sdk.expect("token", client="a")
-        self.equal(idle.closing(), (3005, "connection expired"))
-        stats = self.sdk.ask("presence_stats", client="a", channel=f"room:{self.name}")
-        self.equal(stats, {"clients": 1, "users": 1})
-        self.equal(len(self.sdk.pending("connecting", client="a")), 1)
 
     def test_disconnect_by_server(self) -> None:
         """The server API ends a user's connections; they stay away."""
@@ -318,25 +297,6 @@ class SDKContract(SDKCase):
         got = self.sdk.expect("publication", client="a")
         self.equal(got["info"]["chan_info"], {"v": 1})
 
-    def test_subscription_refresh(self) -> None:
-        """A refreshed subscription outlives its first token; another ends: 2501."""
-        channel, user = f"$plain:{self.name}", self.user("a")
-        token = subscription_token(user, channel, exp=in_seconds(2))
-        fresh = subscription_token(user, channel, exp=in_seconds(600))
-        idle = WebSocket(self.server.port)
-        self.addCleanup(idle.close)  # type: ignore[attr-defined]
-        idle.ask({"id": 1, "connect": {"token": connection_token(user)}})
-        idle.send({"id": 2, "subscribe": {"channel": channel, "token": token}})
-        self.connect("a")
-        self.subscribe("a", channel, token=token, fresh_tokens=[fresh])
-        self.sdk.expect("subscription_token", client="a", channel=channel)
-        while "unsubscribe" not in (push := idle.receive().get("push", {})):
-            pass
-        self.equal(push["unsubscribe"]["code"], 2501)
-        self.publish_many(channel, range(1))
-        self.equal(self.numbers(1, client="a"), [0])
-        self.equal(len(self.sdk.pending("subscribing", client="a")), 1)
-
     # Server-side subscriptions
 
     def test_channels_of_a_token(self) -> None:
@@ -455,3 +415,48 @@ class SDKContract(SDKCase):
         self.sdk.expect("subscribed", client="a", recovered=True)
         self.equal(self.numbers(1, client="a"), [5])
         self.equal(self.sdk.pending("publication"), [])
+
+
+class ExpiryContract(SDKCase):
+    """Mixin: what must happen in time.  It takes seconds, and is alike everywhere."""
+
+    def test_expired_token(self) -> None:
+        """An expired token makes the client ask for a fresh one."""
+        old = connection_token(self.user("a"), exp=in_seconds(-10))
+        fresh = connection_token(self.user("a"), exp=in_seconds(600))
+        self.connect("a", token=old, fresh_tokens=[fresh])
+        self.sdk.expect("token", client="a")
+
+    def test_connection_refresh(self) -> None:
+        """A refreshed connection outlives its first token; another is closed: 3005."""
+        token = connection_token(self.user("a"), exp=in_seconds(2))
+        fresh = connection_token(self.user("a"), exp=in_seconds(600))
+        idle = WebSocket(self.server.port)
+        reply = idle.ask({"id": 1, "connect": {"token": token}})
+        self.assertTrue(reply["connect"]["expires"])  # type: ignore[attr-defined]
+        self.connect("a", token=token, fresh_tokens=[fresh])
+        self.subscribe("a", f"room:{self.name}")
+        self.sdk.expect("token", client="a")
+        self.equal(idle.closing(), (3005, "connection expired"))
+        stats = self.sdk.ask("presence_stats", client="a", channel=f"room:{self.name}")
+        self.equal(stats, {"clients": 1, "users": 1})
+        self.equal(len(self.sdk.pending("connecting", client="a")), 1)
+
+    def test_subscription_refresh(self) -> None:
+        """A refreshed subscription outlives its first token; another ends: 2501."""
+        channel, user = f"$plain:{self.name}", self.user("a")
+        token = subscription_token(user, channel, exp=in_seconds(2))
+        fresh = subscription_token(user, channel, exp=in_seconds(600))
+        idle = WebSocket(self.server.port)
+        self.addCleanup(idle.close)  # type: ignore[attr-defined]
+        idle.ask({"id": 1, "connect": {"token": connection_token(user)}})
+        idle.send({"id": 2, "subscribe": {"channel": channel, "token": token}})
+        self.connect("a")
+        self.subscribe("a", channel, token=token, fresh_tokens=[fresh])
+        self.sdk.expect("subscription_token", client="a", channel=channel)
+        while "unsubscribe" not in (push := idle.receive().get("push", {})):
+            pass
+        self.equal(push["unsubscribe"]["code"], 2501)
+        self.publish_many(channel, range(1))
+        self.equal(self.numbers(1, client="a"), [0])
+        self.equal(len(self.sdk.pending("subscribing", client="a")), 1)

@@ -7,7 +7,7 @@ from unittest import SkipTest
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from .sdk_contract import SDKContract
+from .sdk_contract import ExpiryContract, SDKContract
 from .server import connection_token
 
 _FOLDER = Path(__file__).with_name("js")
@@ -59,7 +59,7 @@ class JavaScriptContract(SDKContract):
         self.sdk.expect("connected", client="a")
 
 
-class WebSocketTests(JavaScriptContract, SynchronousTestCase):
+class WebSocketTests(JavaScriptContract, ExpiryContract, SynchronousTestCase):
     """centrifuge-js over WebSocket, in JSON."""
 
 
@@ -69,7 +69,7 @@ class WebSocketProtobufTests(JavaScriptContract, SynchronousTestCase):
     encoding = "protobuf"
 
 
-class HTTPStreamTests(JavaScriptContract, SynchronousTestCase):
+class HTTPStreamTests(JavaScriptContract, ExpiryContract, SynchronousTestCase):
     """centrifuge-js over HTTP streaming, in JSON."""
 
     transport = "http_stream"

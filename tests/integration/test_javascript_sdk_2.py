@@ -33,22 +33,6 @@ class OldContract(SDKCase):
         ended = self.sdk.expect("disconnected", client="a")
         self.equal((ended["reason"], ended["reconnect"]), ("invalid token", False))
 
-    def test_expired_token(self) -> None:
-        """An expired token makes the client ask for a fresh one."""
-        old = connection_token(self.user("a"), exp=in_seconds(-10))
-        fresh = connection_token(self.user("a"), exp=in_seconds(600))
-        self.connect("a", token=old, fresh_tokens=[fresh])
-        self.sdk.expect("token", client="a")
-
-    def test_connection_refresh(self) -> None:
-        """A client refreshes its connection before it ends."""
-        token = connection_token(self.user("a"), exp=in_seconds(2))
-        fresh = connection_token(self.user("a"), exp=in_seconds(600))
-        self.connect("a", token=token, fresh_tokens=[fresh])
-        self.sdk.expect("token", client="a")
-        self.subscribe("a", f"room:{self.name}")
-        self.equal(self.sdk.pending("disconnected"), [])
-
     def test_disconnect_without_reconnect(self) -> None:
         """The server API ends a connection; the client stays away."""
         self.connect("a")
@@ -233,7 +217,27 @@ class OldContract(SDKCase):
             (last,) = self.numbers(1, client="a")
 
 
-class JSONTests(OldContract, SynchronousTestCase):
+class OldExpiryContract(SDKCase):
+    """What must happen in time.  It takes seconds, and is alike everywhere."""
+
+    def test_expired_token(self) -> None:
+        """An expired token makes the client ask for a fresh one."""
+        old = connection_token(self.user("a"), exp=in_seconds(-10))
+        fresh = connection_token(self.user("a"), exp=in_seconds(600))
+        self.connect("a", token=old, fresh_tokens=[fresh])
+        self.sdk.expect("token", client="a")
+
+    def test_connection_refresh(self) -> None:
+        """A client refreshes its connection before it ends."""
+        token = connection_token(self.user("a"), exp=in_seconds(2))
+        fresh = connection_token(self.user("a"), exp=in_seconds(600))
+        self.connect("a", token=token, fresh_tokens=[fresh])
+        self.sdk.expect("token", client="a")
+        self.subscribe("a", f"room:{self.name}")
+        self.equal(self.sdk.pending("disconnected"), [])
+
+
+class JSONTests(OldContract, OldExpiryContract, SynchronousTestCase):
     """centrifuge-js 2.8.5 in JSON."""
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from .sdk_contract import SDKContract
+from .sdk_contract import ExpiryContract, SDKContract
 
 __all__ = ["PYTHON_SDK"]
 
@@ -15,7 +15,7 @@ PYTHON_SDK = [
 ]
 
 
-class PythonTests(SDKContract, SynchronousTestCase):
+class PythonTests(SDKContract, ExpiryContract, SynchronousTestCase):
     """centrifuge-python does all of the contract."""
 
     def sdk_command(self) -> list[str]:

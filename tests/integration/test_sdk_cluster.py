@@ -3,7 +3,7 @@
 from twisted.trial.unittest import SynchronousTestCase
 
 from .pair import Pair, shared_pair
-from .sdk_contract import OPTIONS, SDKContract
+from .sdk_contract import OPTIONS, ExpiryContract, SDKContract
 from .test_javascript_sdk import JavaScriptContract
 from .test_javascript_sdk_2 import OldContract
 from .test_python_sdk import PYTHON_SDK
@@ -17,7 +17,7 @@ class PairCase:
         return shared_pair("sdk", OPTIONS)
 
 
-class PythonTests(PairCase, SDKContract, SynchronousTestCase):
+class PythonTests(PairCase, SDKContract, ExpiryContract, SynchronousTestCase):
     """centrifuge-python, in JSON."""
 
     def sdk_command(self) -> list[str]:
@@ -35,7 +35,9 @@ class WebSocketTests(PairCase, JavaScriptContract, SynchronousTestCase):
     """centrifuge-js over WebSocket."""
 
 
-class HTTPStreamTests(PairCase, JavaScriptContract, SynchronousTestCase):
+class HTTPStreamTests(
+    PairCase, JavaScriptContract, ExpiryContract, SynchronousTestCase
+):
     """centrifuge-js over HTTP streaming; its commands may come to the other node."""
 
     transport = "http_stream"
