@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
 
-from centrifugo_tx.core.editions import Edition
+from centrifugo_tx.core.channel.editions import Edition
 from centrifugo_tx.protocol.delta import apply, make
 from centrifugo_tx.protocol.messages import Publication, raw
 from centrifugo_tx.protocol.wire import Wire, websocket_json, websocket_protobuf

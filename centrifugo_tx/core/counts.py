@@ -5,7 +5,7 @@ from attrs import define, field
 from ..metrics import Counter, Histogram, Metrics
 from ..options import TransportInfo
 from ..protocol.codes import Disconnect, Error, Unsubscribe
-from .recovery import Recovery
+from .channel.recovery import Recovery
 from .traffic import Traffic
 
 __all__ = ["Counts"]

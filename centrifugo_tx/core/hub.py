@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
-from .channel import Channel
-from .lanes import FanOut
+from .channel.channel import Channel
+from .channel.lanes import FanOut
 
 if TYPE_CHECKING:
     from .client import Client

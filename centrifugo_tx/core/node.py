@@ -51,18 +51,18 @@ from ..protocol.messages import (
     raw,
 )
 from . import server_side
+from .channel.lanes import FanOut
+from .channel.listening import Listening
+from .channel.positions import Positions
 from .client import Client
 from .counts import Counts
 from .driver import drive
 from .emulation import Emulation
 from .hub import Hub
-from .lanes import FanOut
-from .listening import Listening
 from .maps import Maps
 from .outage import Outage
 from .peers import NodeInfo, Peers
 from .polls import Polls
-from .positions import Positions
 from .timers import TimerWheel
 
 if TYPE_CHECKING:

@@ -26,17 +26,17 @@ from ..protocol.messages import (
     SubscribeRequest,
     SubscribeResult,
 )
-from .channel import Channel
-from .editions import Edition
-from .lanes import Lane
+from .channel.channel import Channel
+from .channel.editions import Edition
+from .channel.lanes import Lane
+from .channel.recovery import Held, Recovery, fresh, recover_latest, recover_stream
+from .channel.specials import Special, special
 from .maps import presence
-from .recovery import Held, Recovery, fresh, recover_latest, recover_stream
-from .specials import Special, special
 
 if TYPE_CHECKING:
+    from .channel.listening import Listening
+    from .channel.positions import Positions
     from .client import Client
-    from .listening import Listening
-    from .positions import Positions
 
 __all__ = ["Subscription"]
 

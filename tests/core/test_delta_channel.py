@@ -5,7 +5,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from centrifugo_tx.core import deltas as core_deltas
+from centrifugo_tx.core.channel import deltas as core_deltas
 from centrifugo_tx.options import (
     NOWHERE,
     Admission,

@@ -2,8 +2,8 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from centrifugo_tx.core import deltas
-from centrifugo_tx.core.deltas import Deltas, difference
+from centrifugo_tx.core.channel import deltas
+from centrifugo_tx.core.channel.deltas import Deltas, difference
 from centrifugo_tx.protocol.delta import apply, make
 from centrifugo_tx.protocol.messages import Publication, Raw
 

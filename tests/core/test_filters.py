@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from centrifugo_tx.core.filters import compile_filter
+from centrifugo_tx.core.channel.filters import compile_filter
 from centrifugo_tx.errors import ReplyError
 from centrifugo_tx.protocol.messages import FilterNode
 

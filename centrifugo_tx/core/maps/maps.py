@@ -20,8 +20,8 @@ from ...options import (
 )
 from ...protocol.codes import UNRECOVERABLE_POSITION
 from ...protocol.messages import Publication, Raw, StreamPosition
-from ..listening import Listening
-from ..positions import Positions
+from ..channel.listening import Listening
+from ..channel.positions import Positions
 
 if TYPE_CHECKING:
     from ..node import Node

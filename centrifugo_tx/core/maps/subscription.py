@@ -21,18 +21,18 @@ from ...protocol.messages import (
     SubscribeRequest,
     SubscribeResult,
 )
-from ..channel import Channel
-from ..editions import whole
-from ..recovery import Held, Recovery, recover_stream
-from ..specials import Special, special
+from ..channel.channel import Channel
+from ..channel.editions import whole
+from ..channel.recovery import Held, Recovery, recover_stream
+from ..channel.specials import Special, special
 from ..subscription import Subscription
 from ..told import Told
 from . import presence
 from .maps import Maps, shown
 
 if TYPE_CHECKING:
-    from ..listening import Listening
-    from ..positions import Positions
+    from ..channel.listening import Listening
+    from ..channel.positions import Positions
 
 __all__ = ["LIVE", "MAP", "STATE", "STREAM", "MapSubscription"]
 

@@ -13,7 +13,7 @@ from ...options import Polled, PollRules
 from ...protocol.codes import INAPPROPRIATE_PROTOCOL
 from ...protocol.messages import KeyedItem, Publication
 from ...protocol.wire import Wire
-from ..editions import Edition
+from ..channel.editions import Edition
 
 if TYPE_CHECKING:
     from ..node import Node

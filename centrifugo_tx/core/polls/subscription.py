@@ -10,8 +10,8 @@ from ...errors import DisconnectClient, EncodeError
 from ...options import SubscribeOptions
 from ...protocol.codes import INAPPROPRIATE_PROTOCOL
 from ...protocol.messages import Publication, SubscribeRequest, SubscribeResult
-from ..editions import whole
-from ..recovery import Recovery
+from ..channel.editions import whole
+from ..channel.recovery import Recovery
 from ..subscription import Subscription
 
 if TYPE_CHECKING:

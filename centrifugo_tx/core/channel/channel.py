@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
-from ..errors import EncodeError
-from ..protocol.codes import INAPPROPRIATE_PROTOCOL
-from ..protocol.messages import Publication, Push, StreamPosition
-from ..protocol.wire import Wire
+from ...errors import EncodeError
+from ...protocol.codes import INAPPROPRIATE_PROTOCOL
+from ...protocol.messages import Publication, Push, StreamPosition
+from ...protocol.wire import Wire
 from .editions import Edition, linked
 from .lanes import Cast, FanOut, Lane, Lanes, enter
 from .recovery import Held, Recovery
 from .specials import Specials
 
 if TYPE_CHECKING:
-    from .subscription import Subscription
+    from ..subscription import Subscription
 
 __all__ = ["Channel"]
 

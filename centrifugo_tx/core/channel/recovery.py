@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from ..options import History
-from ..protocol.messages import Publication, StreamPosition
+from ...options import History
+from ...protocol.messages import Publication, StreamPosition
 from .filters import Filter
 
 __all__ = ["Held", "Recovery", "fresh", "recover_latest", "recover_stream"]

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from attrs import define, field
 
-from ..errors import EncodeError
-from ..protocol.json import is_json
-from ..protocol.messages import EMPTY, Publication, Push, Raw
-from ..protocol.wire import Wire
+from ...errors import EncodeError
+from ...protocol.json import is_json
+from ...protocol.messages import EMPTY, Publication, Push, Raw
+from ...protocol.wire import Wire
 from .deltas import Between, difference
 
 __all__ = ["Edition", "linked", "whole"]

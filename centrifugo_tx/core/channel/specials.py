@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING
 import msgspec
 from attrs import define, field
 
-from ..errors import ReplyError
-from ..metrics import Counter
-from ..options import SubscribeOptions
-from ..protocol.codes import BAD_REQUEST
-from ..protocol.messages import Push, SubscribeRequest
-from ..protocol.wire import Wire
+from ...errors import ReplyError
+from ...metrics import Counter
+from ...options import SubscribeOptions
+from ...protocol.codes import BAD_REQUEST
+from ...protocol.messages import Push, SubscribeRequest
+from ...protocol.wire import Wire
 from .editions import Edition
 from .filters import Filter, compile_filter
 from .lanes import Lane, Lanes, enter
 
 if TYPE_CHECKING:
-    from .subscription import Subscription
+    from ..subscription import Subscription
 
 __all__ = ["Special", "Specials", "special"]
 

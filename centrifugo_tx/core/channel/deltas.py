@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from attrs import define, field
 
-from ..protocol.delta import make
-from ..protocol.messages import Publication
+from ...protocol.delta import make
+from ...protocol.messages import Publication
 
 __all__ = ["Between", "Deltas", "difference"]
 

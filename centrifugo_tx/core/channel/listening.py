@@ -8,7 +8,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ..interfaces import IBroker, IMapBroker
+from ...interfaces import IBroker, IMapBroker
 
 if TYPE_CHECKING:
     from .channel import Channel

@@ -7,11 +7,11 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from ..options import History, HistoryQuery
+from ...options import History, HistoryQuery
 
 if TYPE_CHECKING:
+    from ..node import Node
     from .channel import Channel
-    from .node import Node
 
 __all__ = ["Positions"]
 

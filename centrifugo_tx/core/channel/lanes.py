@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 
-from ..interfaces import ITransport
-from ..metrics import Counter
-from ..protocol.wire import Wire
+from ...interfaces import ITransport
+from ...metrics import Counter
+from ...protocol.wire import Wire
+from ..traffic import Traffic
 from .deltas import Deltas
-from .traffic import Traffic
 
 if TYPE_CHECKING:
-    from .subscription import Subscription
+    from ..subscription import Subscription
 
 __all__ = ["Cast", "FanOut", "Lane", "Lanes", "enter"]
 

@@ -6,9 +6,9 @@ from decimal import Decimal
 from operator import ge, gt, le, lt
 from typing import Any
 
-from ..errors import ReplyError
-from ..protocol.codes import BAD_REQUEST
-from ..protocol.messages import FilterNode
+from ...errors import ReplyError
+from ...protocol.codes import BAD_REQUEST
+from ...protocol.messages import FilterNode
 
 __all__ = ["Filter", "compile_filter"]
 

@@ -1,0 +1,1 @@
+"""One channel on this node: who is subscribed, and how publications reach them."""
