@@ -200,7 +200,7 @@ def _checkconfig(options: argparse.Namespace) -> None:
         raise Refusal("error validating config: " + "\n".join(found))
     if options.strict and loaded.unknown_keys:
         raise Refusal("unknown keys in config: " + ", ".join(loaded.unknown_keys))
-    for line in (*loaded.renamed, *ignored(loaded.config)):
+    for line in (*loaded.renamed, *loaded.converted, *ignored(loaded.config)):
         print(f"warning: {line}", file=sys.stderr)
 
 

@@ -209,6 +209,7 @@ class Launch(MultiService):
             self._log.warn("unknown var in environment", var=name)
         for line in (
             *loaded.renamed,
+            *loaded.converted,
             *ignored(loaded.config),
             *warnings(loaded.config),
         ):

@@ -6,18 +6,16 @@ default.  A zero counts as unset everywhere (configuration, 1).
 
 import json
 import re
-import tomllib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, cast
 
-import yaml
 from attrs import define, field, frozen
 from dotenv import dotenv_values
 from dotenv.parser import parse_stream
 from msgspec import Struct
 
 from ..errors import ConfigError
+from .files import parse_json, read_file
 from .legacy import modernize
 from .model import Config
 from .schema import (
@@ -28,6 +26,8 @@ from .schema import (
     options_of,
 )
 from .values import (
+    WrittenFloat,
+    WrittenInt,
     read_bool,
     read_duration,
     read_float,
@@ -58,6 +58,8 @@ class Loaded:
     unknown_variables: list[str]
     #: One line per old name that was understood.
     renamed: list[str]
+    #: One line per value that the type of its option changed.
+    converted: list[str]
 
 
 def load(
@@ -70,51 +72,20 @@ def load(
     :raises ConfigError: with a line for each value that cannot be read.
     """
     tree = read_file(path) if path else None
-    modern, renamed = modernize(tree or {})
     reader = Reader(environ, flags or {})
+    modern, renamed = modernize(reader.members(tree or {}, ""))
     config = cast(Config, reader.section(Config, modern, "", ENVIRONMENT_PREFIX))
     if reader.problems:
         raise ConfigError("\n".join(reader.problems))
     return Loaded(
-        config, path, tree is not None, reader.unknown, reader.strangers(), renamed
+        config,
+        path,
+        tree is not None,
+        reader.unknown,
+        reader.strangers(),
+        renamed,
+        reader.converted,
     )
-
-
-def read_file(path: str) -> dict[str, Any] | None:
-    """Return what a file holds, by its extension; None when there is no such file.
-
-    :raises ConfigError: it cannot be opened, or is not well-formed.
-    """
-    extension = Path(path).suffix.lower()
-    if extension not in _PARSERS:
-        raise ConfigError(
-            f"{path}: the extension {extension!r} is none of .json, .yaml, .yml, .toml"
-        )
-    try:
-        text = Path(path).read_text()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path}: is not UTF-8") from None
-    try:
-        tree = _PARSERS[extension](text)
-    except (ValueError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: {error}") from None
-    if tree is None:
-        return {}
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{path}: must hold an object at the top")
-    return tree
-
-
-_PARSERS: dict[str, Any] = {
-    ".json": json.loads,
-    ".yaml": yaml.safe_load,
-    ".yml": yaml.safe_load,
-    ".toml": tomllib.loads,
-}
 
 
 def read_dotenv(path: str) -> dict[str, str]:
@@ -142,6 +113,7 @@ class Reader:
     flags: Mapping[str, str]
     problems: list[str] = field(factory=list, init=False)
     unknown: list[str] = field(factory=list, init=False)
+    converted: list[str] = field(factory=list, init=False)
     _known: set[str] = field(factory=set, init=False)
 
     def section(
@@ -153,7 +125,7 @@ class Reader:
         if not isinstance(tree, Mapping):
             self._complain(path, tree, "must be an object")
             tree = {}
-        given = {str(key).lower(): value for key, value in tree.items()}
+        given = self.members(tree, path)
         names = {option.name for option in options_of(cls)}
         self.unknown += [_join(path, key) for key in given if key not in names]
         return cls(
@@ -167,6 +139,25 @@ class Reader:
                 for option in options_of(cls)
             }
         )
+
+    def members(self, tree: Mapping[Any, Any], path: str) -> dict[str, Any]:
+        """Return the members of an object by their names in lower case.
+
+        Outside lists, a dot in a name leads into an object, as in the reference.
+        """
+        found: dict[str, Any] = {}
+        writings: dict[str, str] = {}
+        for key, value in tree.items():
+            name = str(key).lower()
+            parts = name.split(".")
+            if "[" in path or not all(parts):
+                parts = [name]
+            if name in writings or not _put(found, parts, value):
+                other = writings.get(name, name)
+                message = f"is there already, as {other!r}"
+                self._complain(_join(path, name), str(key), message)
+            writings[name] = str(key)
+        return found
 
     def strangers(self) -> list[str]:
         """Return the variables that look like ours and are no option's."""
@@ -201,6 +192,7 @@ class Reader:
         except ValueError as error:
             self._complain(place, value, str(error), option.name)
             return option.default
+        self._compare(option, value, found, place)
         return found or option.default
 
     def _value(self, option: Option, value: object, is_text: bool) -> Any:
@@ -236,8 +228,10 @@ class Reader:
         self, option: Option, value: object, text: str, path: str, variable: str
     ) -> list[Any]:
         """Return the list of the file, as the variable replaces or extends it."""
-        if value is None:
+        if value is None or value == {}:
             value = []
+        if isinstance(value, Mapping):
+            value = [value]
         if not isinstance(value, list):
             self._complain(path, value, "must be a list of objects")
             value = []
@@ -245,7 +239,7 @@ class Reader:
             return value
         if text.startswith("[") and text.endswith("]"):
             try:
-                return list(json.loads(text))
+                return list(parse_json(text))
             except ValueError as error:
                 self._complain(variable, text, f"must be a JSON array: {error}")
                 return []
@@ -256,11 +250,52 @@ class Reader:
         new = [name for name in text.split(" ") if name and name not in there]
         return [*value, *({"name": name} for name in new)]
 
+    def _compare(self, option: Option, value: object, found: Any, place: str) -> None:
+        """Take note of values that are not what the file seems to say."""
+        all_given = value if isinstance(value, list) else [value]
+        all_taken = found if isinstance(found, (list, tuple)) else [found]
+        for given, taken in zip(all_given, all_taken, strict=False):
+            if isinstance(given, bool) and isinstance(taken, str):
+                written = "true" if given else "false"
+            elif isinstance(given, (WrittenInt, WrittenFloat)):
+                written = given.written
+            else:
+                continue
+            hint = ""
+            if isinstance(taken, str):
+                changed, hint = taken != written, "; quotes would keep it"
+            else:
+                changed = option.kind == "int" and taken != given
+            if changed and is_secret(option.name):
+                self.converted.append(f"{place} is not text{hint}")
+            elif changed:
+                self.converted.append(f"{place}: {written} is taken as {taken}{hint}")
+
     def _complain(
         self, place: str, value: object, message: str, name: str = ""
     ) -> None:
         shown = "" if name and is_secret(name) else f" {_shown(value)}"
         self.problems.append(f"{place}:{shown} {message}")
+
+
+def _put(place: dict[str, Any], names: list[str], value: object) -> bool:
+    """Put a value where *names* lead; return whether there was room."""
+    first, *rest = names
+    there = place.get(first)
+    if first not in place:
+        place[first] = {}
+        if rest:
+            return _put(place[first], rest, value)
+        place[first] = value
+        return True
+    if not isinstance(there, Mapping):
+        return False
+    place[first] = copied = {str(key).lower(): part for key, part in there.items()}
+    if rest:
+        return _put(copied, rest, value)
+    if not isinstance(value, Mapping):
+        return False
+    return all(_put(copied, [str(k).lower()], part) for k, part in value.items())
 
 
 _READERS: dict[str, Any] = {

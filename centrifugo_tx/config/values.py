@@ -10,9 +10,12 @@ import binascii
 import json
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 
 __all__ = [
+    "WrittenFloat",
+    "WrittenInt",
     "format_duration",
     "read_bool",
     "read_duration",
@@ -35,28 +38,61 @@ _UNITS = {
     "m": 60.0,
     "h": 3600.0,
 }
-_PART = re.compile(r"(\d+\.?\d*|\.\d+)([a-z\u00b5\u03bc]+)")
+_PART = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)([a-z\u00b5\u03bc]+)")
+#: Text of a whole number, as Go reads it with any base: digits apart by ``_`` only
+#: where there is a prefix, and a leading zero means octal.
+_WHOLE = re.compile(
+    r"([-+]?)(?:0[xX]((?:_?[0-9a-fA-F])+)|0[bB]((?:_?[01])+)|0[oO]?((?:_?[0-7])+)"
+    r"|(0|[1-9](?:_?[0-9])*))"
+)
+_LARGEST = 2**63 - 1
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False", ""})
 _VARIABLE = re.compile(r"\$\{(CENTRIFUGO_VAR_[A-Za-z0-9_]+)\}")
 
 
+class WrittenInt(int):
+    """A whole number that remembers how the file writes it."""
+
+    written: str
+
+    def __new__(cls, value: int, written: str) -> "WrittenInt":
+        """Return the number *value*."""
+        self = super().__new__(cls, value)
+        self.written = written
+        return self
+
+
+class WrittenFloat(float):
+    """A number that remembers how the file writes it."""
+
+    written: str
+
+    def __new__(cls, value: float, written: str) -> "WrittenFloat":
+        """Return the number *value*."""
+        self = super().__new__(cls, value)
+        self.written = written
+        return self
+
+
 def read_duration(value: object) -> float:
     """Return seconds; text carries units, a bare number counts nanoseconds."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return value * 1e-9
+        return read_int(value) * 1e-9
     if not isinstance(value, str):
         raise ValueError("must be a duration such as 1m30s")
-    text = value.strip()
-    sign = -1.0 if text.startswith("-") else 1.0
-    rest = text[1:] if text[:1] in ("+", "-") else text
-    if rest in ("", "0"):
+    sign = -1.0 if value.startswith("-") else 1.0
+    rest = value[1:] if value[:1] in ("+", "-") else value
+    if rest == "0":
         return 0.0
     parts = _PART.findall(rest)
     known = all(unit in _UNITS for _, unit in parts)
-    if not known or "".join(number + unit for number, unit in parts) != rest:
+    if not (parts and known) or "".join(map("".join, parts)) != rest:
         raise ValueError("must be a duration such as 300ms, 1m30s or 720h")
-    return sign * sum(float(number) * _UNITS[unit] for number, unit in parts)
+    seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
+    if seconds * 1e9 > _LARGEST:
+        raise ValueError("must be a duration of less than 292 years")
+    return sign * seconds
 
 
 def format_duration(seconds: float) -> str:
@@ -89,24 +125,31 @@ def read_bool(value: object) -> bool:
 
 
 def read_int(value: object) -> int:
-    """Return a whole number; text may be decimal, ``0x``, ``0o`` or ``0b``."""
-    if isinstance(value, (bool, int)):
-        return int(value)
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
+    """Return a whole number of 64 bits; a fraction is cut off.
+
+    Text may be decimal, or begin with ``0x``, ``0o``, ``0`` (octal) or ``0b``.
+    """
     if isinstance(value, str):
-        try:
-            return _int(value)
-        except ValueError:
-            pass
-    raise ValueError("must be a whole number")
+        number = _int(value)
+    elif isinstance(value, (int, float)) and value - value == 0:  # no NaN or infinity
+        number = int(value)
+    else:
+        raise ValueError("must be a whole number")
+    if not -_LARGEST - 1 <= number <= _LARGEST:
+        raise ValueError(f"must be a whole number up to {_LARGEST}")
+    return number
 
 
 def _int(text: str) -> int:
-    if text.strip() == "":
-        return 0
-    # The base 0 of `int` refuses the leading zeros of a decimal number.
-    return int(text, 0) if re.match(r"[+-]?0[xobXOB]", text.strip()) else int(text)
+    match = _WHOLE.fullmatch(text or "0")
+    if match is None:
+        raise ValueError("must be a whole number")
+    sign, *forms = match.groups()
+    for form, base in zip(forms, (16, 2, 8, 10), strict=True):
+        if form is not None:
+            digits = form.replace("_", "")[:80]  # more is out of range anyway
+            return -int(digits, base) if sign == "-" else int(digits, base)
+    raise AssertionError(text)
 
 
 def read_float(value: object) -> float:
@@ -125,8 +168,11 @@ def read_str(value: object) -> str:
         return value
     if isinstance(value, bool):
         return "1" if value else "0"
-    if isinstance(value, (int, float)):
-        return str(value)
+    if isinstance(value, float) and value - value == 0:
+        text = format(Decimal(repr(float(value))), "f")
+        return text.removesuffix(".0")
+    if isinstance(value, int):
+        return str(int(value))
     raise ValueError("must be text")
 
 
@@ -136,11 +182,13 @@ def read_strings(value: object, *, split: bool) -> list[str]:
     Without it a single text is a list of one, and commas mean nothing.
     """
     if isinstance(value, str):
-        if value == "":
+        if value == "" or (split and not value.strip()):
             return []
         return value.split(" ") if split else [value]
     if isinstance(value, (list, tuple)):
-        return [read_str(item) for item in value]
+        return ["" if item is None else read_str(item) for item in value]
+    if isinstance(value, Mapping) and not value:
+        return []
     if isinstance(value, (bool, int, float)):
         return [read_str(value)]
     raise ValueError("must be a list of texts")

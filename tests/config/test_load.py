@@ -191,7 +191,7 @@ class ConversionTests(ConfigCase):
             {
                 "http_server": {"port": [1]},
                 "client": {"ping_interval": "1d", "token": 5},
-                "channel": {"namespaces": {"a": 1}},
+                "channel": {"namespaces": 1},
             },
             {"CENTRIFUGO_HEALTH_ENABLED": "maybe"},
         ).split("\n")
@@ -202,7 +202,7 @@ class ConversionTests(ConfigCase):
                 "client.token: 5 must be an object",
                 'client.ping_interval: "1d" must be a duration such as 300ms, 1m30s'
                 " or 720h",
-                'channel.namespaces: {"a": 1} must be a list of objects',
+                "channel.namespaces: 1 must be a list of objects",
                 'CENTRIFUGO_HEALTH_ENABLED: "maybe" must be true or false',
             ],
         )

@@ -39,7 +39,6 @@ class DurationTests(SynchronousTestCase):
             ("+2s", 2.0),
             ("-1s", -1.0),
             ("0", 0.0),
-            ("", 0.0),
         ):
             self.assertAlmostEqual(read_duration(text), seconds, 12, text)
 
@@ -90,18 +89,30 @@ class ScalarTests(SynchronousTestCase):
         for value, number in (
             (8000, 8000),
             ("8000", 8000),
-            (" 8000", 8000),
             ("0x1F", 31),
             ("0o17", 15),
             ("0b101", 5),
             ("-5", -5),
-            ("010", 10),
+            ("010", 8),
+            ("-0b11", -3),
+            ("1_000", 1000),
+            ("0_7", 7),
             (3.0, 3),
+            (3.9, 3),
+            (-3.9, -3),
             (True, 1),
             ("", 0),
         ):
             self.assertEqual(read_int(value), number)
-        for refused in ("8000.5", 3.5, "eight", [], None, {}):
+        for refused in ("8000.5", "eight", " 8", "089", "1__0", "_1", [], None, {}):
+            with self.assertRaises(ValueError):
+                read_int(refused)
+
+    def test_int_out_of_range(self) -> None:
+        """A whole number has 64 bits."""
+        self.assertEqual(read_int(2**63 - 1), 2**63 - 1)
+        self.assertEqual(read_int("-0x8000000000000000"), -(2**63))
+        for refused in (2**63, 1e30, "9" * 5000, float("nan"), float("-inf")):
             with self.assertRaises(ValueError):
                 read_int(refused)
 
@@ -118,7 +129,14 @@ class ScalarTests(SynchronousTestCase):
         self.assertEqual(read_str(8001), "8001")
         self.assertEqual(read_str("a"), "a")
         self.assertEqual(read_str(True), "1")
-        for refused in ([], {}, None):
+        for number, digits in (
+            (1000.0, "1000"),
+            (1e22, "10000000000000000000000"),
+            (1e-7, "0.0000001"),
+            (-12.5, "-12.5"),
+        ):
+            self.assertEqual(read_str(number), digits)
+        for refused in ([], {}, None, float("inf")):
             with self.assertRaises(ValueError):
                 read_str(refused)
 
