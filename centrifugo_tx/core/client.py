@@ -1,6 +1,5 @@
 """One connection: commands in, replies and pushes out."""
 
-from collections import deque
 from collections.abc import Callable, Coroutine
 from enum import Enum
 from typing import TYPE_CHECKING, Any, cast
@@ -46,17 +45,16 @@ from ..protocol.messages import (
     Result,
 )
 from . import commands
+from .backlog import Backlog
 from .deadlines import Deadlines
 from .driver import drive
+from .scheduler import SHORT, SLICE, UNIT
 from .subscription import Subscription
 
 if TYPE_CHECKING:
     from .node import Node
 
 __all__ = ["Client", "State"]
-
-#: How many commands may wait before the client is not read any more.
-CROWD = 64
 
 _NOBODY = ClientInfo("", "")
 
@@ -120,8 +118,14 @@ class Client:
     _published: tuple[PublishOptions, ClientInfo, PublishOptions] | None = field(
         default=None, init=False
     )
+    #: What it may still use in its turn, which is that of this number; both are
+    #: kept by `Scheduler`.
+    allowance: int = field(default=SLICE, init=False)
+    turn: int = field(default=0, init=False)
     _running: int = field(default=0, init=False)
-    _waiting: deque[tuple[Command | None, int]] | None = field(default=None, init=False)
+    #: Whether a command is under way that all later ones wait for.
+    _held: bool = field(default=False, init=False)
+    _backlog: Backlog | None = field(default=None, init=False)
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
@@ -199,38 +203,71 @@ class Client:
         if self.state is State.REFUSED:
             self.close(MALFORMED)
             return
+        if self._backlog is None:
+            scheduler = self.node.scheduler
+            if self.turn != scheduler.turn:
+                self.turn, self.allowance = scheduler.turn, scheduler.allowance
+            if not scheduler.crowded or len(data) <= SHORT:
+                self._begin(*self._decode(data))
+                return
+            self._backlog = Backlog()
+        self._backlog.add(data)
+        self._wait(self._backlog)
+
+    def _decode(self, data: bytes) -> tuple[list[Command | None], int]:
+        """Return the commands of a message, and how many bytes each has."""
         received: list[Command | None]
-        wire = self.transport.wire
         try:
-            received = cast("list[Command | None]", wire.commands(data))
+            received = cast("list[Command | None]", self.transport.wire.commands(data))
         except DecodeError as error:
             received = [*error.commands, None]
-        size = len(data) // len(received)
+        return received, len(data) // len(received)
+
+    def _begin(self, received: list[Command | None], size: int) -> None:
+        """Execute commands, as far as that is possible at once."""
         for place, command in enumerate(received):
             if self.refused:
                 return  # the rest of the message is dropped
-            if self._waiting is not None or self._running >= self._limit:
-                self._wait(received[place:], size)
+            backlog = self._backlog
+            if backlog is not None or self.allowance <= 0 or self._busy:
+                if backlog is None:
+                    backlog = self._backlog = Backlog()
+                backlog.add_commands(received[place:], size)
+                self._wait(backlog)
                 return
             self._execute(command, size)
 
     @property
-    def _limit(self) -> int:
-        return self.node.options.concurrency if self.state is State.CONNECTED else 1
+    def _busy(self) -> bool:
+        """Whether the next command has to wait for one that is under way."""
+        connected = self.state is State.CONNECTED
+        limit = self.node.options.concurrency if connected else 1
+        return self._held or self._running >= limit
 
-    def _wait(self, received: list[Command | None], size: int) -> None:
-        if self._waiting is None:
-            self._waiting = deque()
-        self._waiting.extend((command, size) for command in received)
-        if len(self._waiting) > CROWD:
+    def _wait(self, backlog: Backlog) -> None:
+        if backlog.full:
             self.transport.pause()
+        if not self._busy:
+            self.node.scheduler.add(self)
 
-    def _drain(self) -> None:
+    def proceed(self) -> None:
         """Execute what waits, as far as that is possible."""
-        while self._waiting and self._running < self._limit:
-            self._execute(*self._waiting.popleft())
-        if self._waiting is not None and not self._waiting:
-            self._waiting = None
+        backlog = self._backlog
+        if backlog is None or backlog.draining:
+            return
+        backlog.draining = True
+        while backlog and self._backlog is backlog and not self._busy:
+            if self.allowance <= 0:
+                self.node.scheduler.add(self)
+                break
+            item = backlog.take()
+            if isinstance(item, bytes):
+                backlog.put_back(*self._decode(item))
+            else:
+                self._execute(*item)
+        backlog.draining = False
+        if self._backlog is backlog and not backlog:
+            self._backlog = None
             if self.state is State.CONNECTED:
                 self.transport.resume()
 
@@ -265,12 +302,14 @@ class Client:
         counts.traffic.received(self.transport.wire, name).add(1, size)
         began = self.node.clock.seconds()
         self._running += 1
+        self.allowance -= 1
         try:
             result = drive(handler(self, request))
         except Exception:
             self._finish(Failure(), id, name, began)
         else:
             if isinstance(result, Deferred):
+                self._held = name == "unsubscribe"
                 result.addBoth(self._finish_later, id, name, began)
             else:
                 self._finish(result, id, name, began)
@@ -278,8 +317,10 @@ class Client:
     def _finish_later(
         self, outcome: Outcome | Failure, id: int, name: str, began: float
     ) -> None:
+        if name == "unsubscribe":
+            self._held = False
         self._finish(outcome, id, name, began)
-        self._drain()
+        self.proceed()
 
     def _finish(
         self, outcome: Outcome | Failure, id: int, name: str, began: float
@@ -321,7 +362,7 @@ class Client:
     def _refuse(self, error: Error, id: int) -> None:
         """Answer a failed connect; the connection is of no use any more (6.1)."""
         self.state, self.refusal = State.REFUSED, error
-        self._waiting = None
+        self._backlog = None
         if self.transport.info.unidirectional:
             special = self.node.options.disconnects.get(error.code)
             self.close(special or as_disconnect(error))
@@ -354,7 +395,10 @@ class Client:
         except EncodeError:
             self.close(INAPPROPRIATE_PROTOCOL)
             return
-        self.node.counts.traffic.sent(wire, name).add(1, len(frame))
+        size = len(frame)
+        if size >= UNIT:
+            self.allowance -= size // UNIT
+        self.node.counts.traffic.sent(wire, name).add(1, size)
         self.transport.write(frame)
 
     def push(self, push: Push) -> None:
@@ -415,7 +459,7 @@ class Client:
     def _leave(self) -> None:
         """Undo all that the node knows of this client."""
         self.state = State.CLOSED
-        self._waiting = None
+        self._backlog = None
         self.deadlines.stop()
         del self.deadlines  # it holds this client: a cycle
         self.node.hub.remove(self)

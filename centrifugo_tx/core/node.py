@@ -63,6 +63,7 @@ from .maps import Maps
 from .outage import Outage
 from .peers import NodeInfo, Peers
 from .polls import Polls
+from .scheduler import Scheduler
 from .timers import TimerWheel
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ class Node:
     stopping: bool = field(default=False, init=False)
     counts: Counts = field(init=False)
     hub: Hub = field(init=False)
+    scheduler: Scheduler = field(init=False)
     wheel: TimerWheel = field(init=False)
     outage: Outage = field(init=False)
     listening: Listening = field(init=False)
@@ -108,6 +110,7 @@ class Node:
         counts, limit = self.counts, self.options.broadcast_slice
         fan_out = FanOut(self.clock, limit, counts.traffic, counts.unwanted)
         self.hub = Hub(fan_out)
+        self.scheduler = Scheduler(self.clock)
         self.wheel = TimerWheel(self.clock)
         self.outage = Outage(self.clock, self.wheel)
         self.listening = Listening(self.engine.broker, self.hub.channels, self.clock)

@@ -35,13 +35,11 @@ async def subscribe(
     """
     if client.closed:
         return
-    old = client.subscriptions.get(name)
-    limit = client.node.options.channel_limit
-    if old is None and len(client.subscriptions) >= limit:
+    if not await _give_way(client, name):
+        return
+    if len(client.subscriptions) >= client.node.options.channel_limit:
         client.close(CHANNEL_LIMIT)
         return
-    if old is not None:
-        client.forget(old)
     subscription = Subscription(client, name, server_side=True)
     client.subscriptions[name] = subscription
     request = SubscribeRequest()
@@ -68,6 +66,27 @@ async def subscribe(
     for publication in result.publications:
         client.push(Push(channel=name, pub=publication))
     follow_up()
+
+
+async def _give_way(client: "Client", name: str) -> bool:
+    """End the subscription that there is, as soon as the client was told of it.
+
+    :return: whether the client is still there.
+    """
+    old = client.subscriptions.get(name)
+    while old is not None:
+        try:
+            await old.decided()
+        except DisconnectClient as error:
+            client.close(error.disconnect)
+        if client.closed:
+            return False
+        current = client.subscriptions.get(name)
+        if current is old:
+            client.forget(old)
+            return True
+        old = current
+    return True
 
 
 async def unsubscribe(client: "Client", name: str, reason: Unsubscribe) -> None:

@@ -99,6 +99,7 @@ class Subscription:
         :raises DisconnectClient: 3004, the engine failed.
         :raises ReplyError: 107, the filter asked for is not allowed, or none.
         """
+        self._go_on()
         self.special = special(options, request)
         client = self.client
         node = client.node
@@ -115,9 +116,11 @@ class Subscription:
         try:
             if not channel.listening:
                 await self.listening.start(channel)
+                self._go_on()
             if options.presence:
                 self._present = True
                 await node.engine.presence.add(self.name, client.id, self.info)
+                self._go_on()
             if self.positioned:
                 self._history = await self._read(request)
         except (DisconnectClient, ReplyError):
@@ -125,6 +128,10 @@ class Subscription:
         except BrokerUnavailable as reason:
             node.outage.failed("subscribe", str(reason))
             raise DisconnectClient(SERVER_ERROR) from None
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Stop here if it was ended meanwhile, and leave nothing behind."""
         if self.ended:
             raise DisconnectClient(CONNECTION_CLOSED)
 
@@ -197,9 +204,9 @@ class Subscription:
     def _follow_up(self, late: Sequence[Publication]) -> None:
         """Send what had to wait for the reply, and tell the others."""
         self._told = True
-        self._decide()
         for publication in late:
-            self.give(Edition(self.name, publication))
+            if not self.ended:
+                self.give(Edition(self.name, publication))
         if self.options.presence_maps is not None and not self.ended:
             self._mirrored = True
             presence.appear(self)
@@ -207,6 +214,7 @@ class Subscription:
             assert self.info is not None
             self._announced = True
             self.client.node.publish_join(self.name, self.info)
+        self._decide()
 
     def _recover(self, request: SubscribeRequest, held: Sequence[Held]) -> Recovery:
         assert self._history is not None

@@ -454,6 +454,31 @@ class OrderTests(SynchronousTestCase):
         self.assertEqual([m["id"] for m in peer.take()], [7, 8])
         self.assertEqual(peer.client.subscriptions, {})
 
+    def test_unsubscribe_holds(self) -> None:
+        """What comes behind an unsubscribe that waits begins after it."""
+        world = World(options=NodeOptions(concurrency=8))
+        peer = world.connected()
+        decision: Deferred[SubscribeOptions] = Deferred()
+        world.policy.subscription = decision
+        peer.send(
+            {"id": 7, "subscribe": {"channel": "a"}},
+            {"id": 8, "unsubscribe": {"channel": "a"}},
+            {"id": 9, "subscribe": {"channel": "a"}},
+            {"id": 10, "rpc": {}},
+        )
+        self.assertEqual(peer.take(), [])
+        decision.callback(SubscribeOptions())
+        self.assertEqual(
+            peer.take(),
+            [
+                {"id": 7, "subscribe": {}},
+                {"id": 8, "unsubscribe": {}},
+                {"id": 9, "subscribe": {}},
+                {"id": 10, "rpc": {"data": {"pong": 1}}},
+            ],
+        )
+        self.assertEqual(list(peer.client.subscriptions), ["a"])
+
     def test_unsubscribe_waits_in_vain(self) -> None:
         """If that takes more than 5 s the connection ends with 3004."""
         world = World(options=NodeOptions(concurrency=2))
@@ -477,6 +502,7 @@ class OrderTests(SynchronousTestCase):
             peer.send({"id": id + 2, "rpc": {}})
         self.assertTrue(peer.transport.paused)
         decision.callback(SubscribeOptions())
+        world.clock.advance(0)
         self.assertFalse(peer.transport.paused)
         self.assertEqual([m["id"] for m in peer.take()], list(range(1, 102)))
 

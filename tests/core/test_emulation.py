@@ -198,6 +198,7 @@ class EmulationTests(SynchronousTestCase):
         for done in late:
             self.assertNoResult(done)
         slow.callback(Raw(b"1"))
+        self.clock.advance(0)
         for done in late:
             self.successResultOf(done)
         found = [reply["id"] for reply in self.peer.take()]
