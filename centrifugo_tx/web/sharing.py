@@ -17,15 +17,19 @@ __all__ = ["listen_shared", "reserve"]
 def reserve(port: int, interface: str) -> socket.socket:
     """Return a socket that holds the address, and is not listened on.
 
-    As long as it is open nobody but processes of this user can come to the address,
-    and only in the same way.
+    While it is open, only processes of this user that set ``SO_REUSEPORT`` can listen
+    on the address.
 
-    :raises CannotListenError: somebody is there already.
+    :raises CannotListenError: another server listens there, or has reserved it.
     """
-    # Without SO_REUSEPORT, since another server of ours would share the port; and
-    # what is returned is without SO_REUSEADDR, so that the other finds out as well.
+    # Without SO_REUSEPORT, because another server of ours would share the port.
     _bound(port, interface, socket.SO_REUSEADDR).close()
-    return _bound(port, interface, socket.SO_REUSEPORT)
+    # Connections of a former server that are in TIME_WAIT refuse a socket without
+    # SO_REUSEADDR.  Once it is bound, the option goes: a server that starts later
+    # with SO_REUSEADDR alone shall be refused.
+    held = _bound(port, interface, socket.SO_REUSEADDR, socket.SO_REUSEPORT)
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+    return held
 
 
 def listen_shared(

@@ -82,19 +82,36 @@ class SharingTests(TestCase):
             done.callback(None)
         return None
 
-    def test_again(self) -> None:
-        """Connections that have just ended keep nobody from coming back."""
-        held = self.hold()
-        with socket.socket() as worker:
-            for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
-                worker.setsockopt(socket.SOL_SOCKET, option, 1)
-            worker.bind((HOST, self.port))
-            worker.listen()
+    def leave_time_wait(self, *options: int) -> None:
+        """Serve one connection, and end it first, so that this end has to wait."""
+        with socket.socket() as server:
+            for option in options:
+                server.setsockopt(socket.SOL_SOCKET, option, 1)
+            server.bind((HOST, self.port))
+            server.listen()
             with socket.create_connection((HOST, self.port)):
-                accepted, _ = worker.accept()
-                accepted.close()  # first, so that this end has to wait
+                accepted, _ = server.accept()
+                accepted.close()
+
+    async def test_again(self) -> None:
+        """Connections of workers that have just ended do not prevent a new start."""
+        held = self.hold()
+        self.leave_time_wait(socket.SO_REUSEADDR, socket.SO_REUSEPORT)
         held.close()
+        alone: Any = reactor.listenTCP(self.port, Factory(), interface=HOST)  # type: ignore[attr-defined]
+        await alone.stopListening()
         self.hold()
+
+    def test_after_a_single_process(self) -> None:
+        """Nor do those of a single process; the reservation is as strict as ever."""
+        self.leave_time_wait(socket.SO_REUSEADDR)
+        self.hold()
+        with self.assertRaises(CannotListenError):
+            reserve(self.port, HOST)
+        with self.assertRaises(CannotListenError):
+            reactor.listenTCP(self.port, Factory(), interface=HOST)  # type: ignore[attr-defined]
+        self.serve(Factory())
+        self.serve(Factory())
 
     def test_as_alone(self) -> None:
         """A shared port has its transports made by a guard, as any other has."""
