@@ -45,7 +45,7 @@ from .protocol.codes import Disconnect
 from .proxies import HTTPBackend, Polling
 from .tls import server_context
 from .web.exposition import exposition
-from .web.probes import health, metrics
+from .web.probes import Health, metrics
 from .web.site import Endpoints, listen
 
 __all__ = ["Server", "build", "make_service", "token_verifier"]
@@ -62,7 +62,8 @@ def build(reactor: Any, config: Config, gather: Gather | None = None) -> "Server
     """Make the server that *config* describes; it runs when it is started.
 
     :param gather: other processes listen on the same ports; how to know what they
-        have counted.
+        have counted.  The health endpoint then answers 503 until ``health.serving``
+        of the server is set, when all of them serve.
     """
     counts = Metrics()
     polling = pollings(reactor, config)
@@ -73,8 +74,9 @@ def build(reactor: Any, config: Config, gather: Gather | None = None) -> "Server
         node_options(config),
         counts,
     )
-    placed = endpoints(reactor, config, node, gather)
-    server = Server(reactor, config, node, placed, gather is not None, polling)
+    health = Health(serving=gather is None)
+    placed = endpoints(reactor, config, node, gather, health)
+    server = Server(reactor, config, node, placed, gather is not None, polling, health)
     freezer = Freezer(reactor, lambda: node.hub.num_clients)
     MultiService.addService(server, freezer)
     return server
@@ -93,6 +95,7 @@ class Server(MultiService):
     _endpoints: "dict[Address, tuple[Endpoints, list[str]]]"
     _shared: bool = False
     _polling: Mapping[str, Polling] = field(factory=dict)
+    health: Health = field(factory=Health)
     #: Fires when the server serves, fails when it cannot.
     started: "Deferred[None]" = field(factory=Deferred, init=False)
     ports: list[IListeningPort] = field(factory=list, init=False)
@@ -349,7 +352,11 @@ def addresses(config: Config) -> tuple[Address, Address]:
 
 
 def endpoints(
-    reactor: Any, config: Config, node: Node, gather: Gather | None = None
+    reactor: Any,
+    config: Config,
+    node: Node,
+    gather: Gather | None = None,
+    health: Health | None = None,
 ) -> "dict[Address, tuple[Endpoints, list[str]]]":
     """Return what is served where, with the names of it (configuration, 4.1)."""
     outside, inside = addresses(config)
@@ -373,5 +380,5 @@ def endpoints(
         place(inside, "prometheus", Endpoints(handlers={path: handler}))
     if config.health.enabled:
         path = config.health.handler_prefix.encode()
-        place(inside, "health", Endpoints(handlers={path: health}))
+        place(inside, "health", Endpoints(handlers={path: health or Health()}))
     return placed

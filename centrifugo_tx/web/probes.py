@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from attrs import define
 from twisted.internet.defer import Deferred
 
 from ..options import Answer
@@ -11,14 +12,21 @@ from ..transports.cors import CORS
 from .exposition import CONTENT_TYPE
 from .request import Handler
 
-__all__ = ["health", "init", "metrics"]
+__all__ = ["Health", "init", "metrics"]
 
 _WELL = Answer(200, b"{}", "application/json")
+_STARTING = Answer(503, b"{}", "application/json")
 
 
-def health(request: Any) -> Answer:
-    """Say that the process lives; nothing else is looked at."""
-    return _WELL
+@define(eq=False)
+class Health:
+    """Answers 200 as soon as the whole server serves, and 503 before."""
+
+    serving: bool = True
+
+    def __call__(self, request: Any) -> Answer:
+        """Answer a request of any method; nothing else is checked."""
+        return _WELL if self.serving else _STARTING
 
 
 def metrics(exposition: "Callable[[], bytes | Deferred[bytes]]") -> Handler:

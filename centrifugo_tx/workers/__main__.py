@@ -23,6 +23,7 @@ from ..logs import filtered, to_record
 from ..service import Exposition, Server, build
 from .messages import (
     REPORTS,
+    AllServe,
     Collected,
     Failed,
     Gathered,
@@ -71,6 +72,9 @@ class Tether(Protocol):
             self._start(order.config)
         elif isinstance(order, Reload):
             self._reload(order.config)
+        elif isinstance(order, AllServe):
+            if self._server is not None:
+                self._server.health.serving = True
         elif isinstance(order, Gathered):
             waiting, self._waiting = self._waiting, []
             for deferred in waiting:

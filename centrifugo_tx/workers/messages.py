@@ -12,6 +12,7 @@ from ..config.model import Config
 
 __all__ = [
     "REPORTS",
+    "AllServe",
     "Collect",
     "Collected",
     "Failed",
@@ -43,6 +44,10 @@ class Reload(msgspec.Struct, tag="reload", frozen=True):
     """Take over what can change while a server runs."""
 
     config: Config
+
+
+class AllServe(msgspec.Struct, tag="all_serve", frozen=True):
+    """All workers serve; the health endpoint may say so."""
 
 
 class Collect(msgspec.Struct, tag="collect", frozen=True):
@@ -81,7 +86,7 @@ class Wanted(msgspec.Struct, tag="wanted", frozen=True):
     """Somebody wants to know what all workers have counted."""
 
 
-Order = Start | Reload | Collect | Gathered
+Order = Start | Reload | AllServe | Collect | Gathered
 Report = Ready | Failed | Line | Collected | Wanted
 
 _encoder = msgspec.json.Encoder(enc_hook=str)

@@ -24,6 +24,7 @@ from ..web.sharing import reserve
 from .keeper import Keeper, Kept
 from .messages import (
     REPORTS,
+    AllServe,
     Failed,
     Line,
     Lines,
@@ -126,6 +127,9 @@ class Supervisor(Service):
     _valkey: PrivateValkey | None = field(default=None, init=False)
     _gatherer: Gatherer = field(init=False)
     _held: list[socket.socket] = field(factory=list, init=False)
+    #: Whether what the workers share answers, so that they may start.
+    _may_start: bool = field(default=False, init=False)
+    _started: bool = field(default=False, init=False)
     _reloaded: Config | None = field(default=None, init=False)
     _deadline: IDelayedCall | None = field(default=None, init=False)
     _log = Logger()
@@ -145,7 +149,10 @@ class Supervisor(Service):
         self._reactor.callWhenRunning(self._start)
 
     def _start(self) -> None:
-        starting = self._start_valkey().addCallback(lambda _: self._start_workers())
+        # The workers read their modules while Valkey starts.
+        valkey = self._start_valkey().addCallback(lambda _: self._order_start())
+        starting = gatherResults([valkey, self._start_workers()], consumeErrors=True)
+        starting.addCallback(lambda _: self._all_serve())
         starting.addErrback(_first)
         starting.addCallbacks(self.started.callback, self._give_up)
 
@@ -157,9 +164,7 @@ class Supervisor(Service):
         self._log.info("workers share a private Valkey", path=str(self._valkey.socket))
         return self._valkey.start()
 
-    def _start_workers(self) -> "Deferred[None]":
-        if not self.running:
-            return Deferred()
+    def _start_workers(self) -> "Deferred[Any]":
         for number in range(1, worker_count(self._config) + 1):
             keeper = Keeper(
                 f"worker {number}",
@@ -168,10 +173,18 @@ class Supervisor(Service):
             )
             self.workers.append(keeper)
         starting = [keeper.start() for keeper in self.workers]
-        ready = gatherResults(starting, consumeErrors=True)
-        return ready.addCallback(lambda _: self._say_ready())
+        return gatherResults(starting, consumeErrors=True)
 
-    def _say_ready(self) -> None:
+    def _order_start(self) -> None:
+        self._may_start = bool(self.running)
+        if self._may_start:
+            for number, worker in self._running().items():
+                self._bring_up(number, worker)
+
+    def _all_serve(self) -> None:
+        self._started = True
+        for worker in self._running().values():
+            worker.order(AllServe())
         self._log.info("{count} workers serve", count=len(self.workers))
 
     def _give_up(self, failure: Failure) -> None:
@@ -187,10 +200,17 @@ class Supervisor(Service):
             os.environ,
             childFDs=_FDS,
         )
+        if self._may_start:
+            self._bring_up(number, worker)
+        return worker
+
+    def _bring_up(self, number: int, worker: "Worker") -> None:
+        """Give a worker the orders that all others have had."""
         worker.order(Start(self._config_of(number, self._config)))
+        if self._started:
+            worker.order(AllServe())
         if self._reloaded is not None:
             worker.order(Reload(self._config_of(number, self._reloaded)))
-        return worker
 
     def _config_of(self, number: int, config: Config) -> Config:
         path = self._valkey.socket if self._valkey is not None else ""
@@ -200,19 +220,27 @@ class Supervisor(Service):
     def _reactor_module(self) -> str:
         return type(self._reactor).__module__
 
-    def _serving(self) -> "dict[int, Worker]":
+    def _running(self) -> "dict[int, Worker]":
         return {
             number: keeper.kept
             for number, keeper in enumerate(self.workers, 1)
-            if keeper.serves and isinstance(keeper.kept, Worker)
+            if isinstance(keeper.kept, Worker)
+        }
+
+    def _serving(self) -> "dict[int, Worker]":
+        return {
+            number: worker
+            for number, worker in self._running().items()
+            if self.workers[number - 1].serves
         }
 
     def reload(self, config: Config) -> None:
         """Have all workers take over what can change while they run."""
         self._reloaded = config
-        for number, keeper in enumerate(self.workers, 1):
-            if isinstance(keeper.kept, Worker):
-                keeper.kept.order(Reload(self._config_of(number, config)))
+        if not self._may_start:
+            return
+        for number, worker in self._running().items():
+            worker.order(Reload(self._config_of(number, config)))
 
     def stopService(self) -> "Deferred[None]":
         """Have all workers send their clients away; kill who takes too long."""
@@ -254,9 +282,8 @@ def _addresses(config: Config) -> list[tuple[str, int]]:
 
 def _first(failure: Failure) -> Failure:
     """Return what went wrong, instead of the fact that something did."""
-    if isinstance(failure.value, FirstError):
-        first: Failure = failure.value.subFailure
-        return first
+    while isinstance(failure.value, FirstError):
+        failure = failure.value.subFailure
     return failure
 
 

@@ -31,6 +31,7 @@ from centrifugo_tx.workers import (
 from centrifugo_tx.workers.keeper import CannotStart
 from centrifugo_tx.workers.messages import (
     REPORTS,
+    AllServe,
     Collect,
     Collected,
     Failed,
@@ -194,7 +195,17 @@ class StartTests(SupervisorCase):
             self.assertEqual(process.arguments, [*program, str(number), reactor])
             self.assertEqual(process.descriptors, {0: "w", 1: "r", 2: "r", 3: "r"})
             told = worker_config(self.config, number, "")
-            self.assertEqual(process.orders(), [Start(told)])
+            self.assertEqual(process.orders(), [Start(told), AllServe()])
+
+    def test_all_serve(self) -> None:
+        """Workers hear that all of them serve when the last one does, not before."""
+        self.supervisor.startService()
+        one, two = self.reactor.processes
+        one.report(Ready())
+        self.assertNotIn(AllServe(), one.orders())
+        two.report(Ready())
+        for process in (one, two):
+            self.assertEqual(process.orders()[1:], [AllServe()])
 
     def test_addresses(self) -> None:
         """The parent holds all addresses, each once."""
@@ -268,7 +279,7 @@ class RunTests(SupervisorCase):
         self.supervisor.reload(new)
         for number, process in ((1, one), (2, two)):
             told = worker_config(new, number, "")
-            self.assertEqual(process.orders()[1:], [Reload(told)])
+            self.assertEqual(process.orders()[2:], [Reload(told)])
         one.exit(1)
         self.supervisor.reload(new)  # while one of them is away
         self.reactor.advance(1)
@@ -298,10 +309,10 @@ class RunTests(SupervisorCase):
         two.report(Wanted())
         two.report(Collected("a 1\n# TYPE b gauge\nb 2\n"))
         self.assertEqual(
-            two.orders()[1:],
+            two.orders()[2:],
             [Collect(), Gathered('a{worker="2"} 1\n# TYPE b gauge\nb{worker="2"} 2\n')],
         )
-        self.assertEqual(len(self.reactor.processes[2].orders()), 1)
+        self.assertNotIn(Collect(), self.reactor.processes[2].orders())
 
     def test_half_lines(self) -> None:
         """A line that comes in pieces is one line."""
@@ -383,15 +394,16 @@ class ValkeyTests(SupervisorCase):
         return Path(arguments[arguments.index("--unixsocket") + 1]).parent
 
     def test_first(self) -> None:
-        """Valkey is first; the workers start when it answers, and are told where."""
+        """Workers run at once; when Valkey answers they start, and are told where."""
         self.supervisor.startService()
-        (process,) = self.reactor.processes
+        process, one, two = self.reactor.processes
         self.assertIn("/the/valkey", process.arguments)
         self.reactor.advance(valkey.INTERVAL)
-        self.assertEqual(len(self.reactor.processes), 1)
+        self.supervisor.reload(self.config)
+        self.assertEqual((one.orders(), two.orders()), ([], []))
+        self.supervisor._reloaded = None
         self.answers = True
         self.reactor.advance(valkey.INTERVAL)
-        _, one, two = self.reactor.processes
         for number, worker in ((1, one), (2, two)):
             told = worker_config(self.config, number, str(self.folder / "valkey"))
             self.assertEqual(worker.orders(), [Start(told)])
@@ -432,7 +444,7 @@ class ValkeyTests(SupervisorCase):
     def test_fails(self) -> None:
         """When it cannot start, nothing does; its last words are the reason."""
         self.supervisor.startService()
-        (process,) = self.reactor.processes
+        process, one, two = self.reactor.processes
         process.say(b"no such\nunix socket\n", 1)
         process.exit(1)
         failure = self.failureResultOf(self.supervisor.started, CannotStart)
@@ -441,16 +453,24 @@ class ValkeyTests(SupervisorCase):
             "the private Valkey: exit code 1: unix socket",
         )
         folder = self.folder
+        for worker in (one, two):
+            self.assertFalse(worker.stdin_open)
+            worker.exit()
         self.successResultOf(self.supervisor.stopService())
         self.assertFalse(folder.exists())
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_stopped_before(self) -> None:
-        """A stop while it starts starts no worker."""
+        """A stop while it starts ends the workers, which have not been started."""
         self.supervisor.startService()
-        (process,) = self.reactor.processes
+        process, one, two = self.reactor.processes
         stopped: Any = self.supervisor.stopService()
+        self.answers = True
+        self.reactor.advance(valkey.INTERVAL)
+        for worker in (one, two):
+            self.assertEqual((worker.orders(), worker.stdin_open), ([], False))
+            worker.exit()
         process.exit(signal=9)
         self.successResultOf(stopped)
-        self.assertEqual(len(self.reactor.processes), 1)
+        self.assertEqual(len(self.reactor.processes), 3)
         self.assertEqual(self.reactor.getDelayedCalls(), [])

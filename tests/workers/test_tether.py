@@ -13,6 +13,7 @@ from centrifugo_tx.config.model import ChannelSection, ClientSection, Config
 from centrifugo_tx.config.servers import ShutdownOptions
 from centrifugo_tx.workers.__main__ import Tether
 from centrifugo_tx.workers.messages import (
+    AllServe,
     Collect,
     Collected,
     Failed,
@@ -147,6 +148,16 @@ class LifeTests(TetherCase):
         client.transport_lost()
         self.finish()
         self.assertEqual(self.exits, [])
+
+    def test_health(self) -> None:
+        """The health endpoint answers 503 until all workers serve, and 200 then."""
+        self.order(AllServe())  # before the start it means nothing
+        self.order(Start(QUIET))
+        assert self.tether._server is not None
+        health = self.tether._server.health
+        self.assertEqual(health(None).status, 503)
+        self.order(AllServe())
+        self.assertEqual(health(None).status, 200)
 
     def test_too_slow(self) -> None:
         """After ``shutdown.timeout`` the process ends regardless."""
