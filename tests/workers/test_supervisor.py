@@ -460,6 +460,18 @@ class ValkeyTests(SupervisorCase):
         self.assertFalse(folder.exists())
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
+    def test_no_folder(self) -> None:
+        """Without a place for its socket nothing starts, and the reason is told."""
+        self.patch(tempfile, "tempdir", "/none")
+        self.supervisor.startService()
+        failure = self.failureResultOf(self.supervisor.started, CannotStart)
+        self.assertIn("the private Valkey: ", str(failure.value))
+        self.assertIn("/none/", str(failure.value))
+        for worker in self.reactor.processes:
+            self.assertFalse(worker.stdin_open)
+            worker.exit()
+        self.successResultOf(self.supervisor.stopService())
+
     def test_stopped_before(self) -> None:
         """A stop while it starts ends the workers, which have not been started."""
         self.supervisor.startService()

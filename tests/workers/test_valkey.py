@@ -1,0 +1,88 @@
+"""The folder of the private Valkey."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from centrifugo_tx.workers.valkey import PREFIX, SOCKET, Folder, remove_orphans
+
+_LEAVE = """
+import os
+from centrifugo_tx.workers.valkey import Folder
+print(Folder.make().path, flush=True)
+os.kill(os.getpid(), 9)
+"""
+
+
+class FolderTests(SynchronousTestCase):
+    """Folders of servers that live, and of others."""
+
+    def setUp(self) -> None:
+        scratch = tempfile.mkdtemp()  # short, for the sake of the socket's path
+        self.addCleanup(shutil.rmtree, scratch)
+        self.patch(tempfile, "tempdir", scratch)
+
+    def orphan(self) -> Path:
+        """Return a folder as a killed server leaves it."""
+        path = Path(tempfile.mkdtemp(prefix=PREFIX))
+        with socket.socket(socket.AF_UNIX) as left:
+            left.bind(str(path / SOCKET))
+        return path
+
+    def test_life(self) -> None:
+        """It is for this user alone, and goes with the socket."""
+        folder = Folder.make()
+        self.assertEqual(folder.path.stat().st_mode & 0o777, 0o700)
+        (folder.path / SOCKET).touch()
+        folder.remove()
+        self.assertFalse(folder.path.exists())
+
+    def test_orphans(self) -> None:
+        """What killed servers left goes; the folder of a server that lives stays."""
+        living = Folder.make()
+        self.addCleanup(living.remove)
+        orphans = {self.orphan(), self.orphan()}
+        self.assertEqual(set(remove_orphans()), orphans)
+        self.assertEqual([path for path in orphans if path.exists()], [])
+        self.assertTrue(living.path.is_dir())
+
+    def test_killed(self) -> None:
+        """The lock ends with the process that holds it."""
+        left = subprocess.run(
+            [sys.executable, "-c", _LEAVE],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "TMPDIR": tempfile.gettempdir()},
+        )
+        path = Path(left.stdout.strip())
+        self.assertTrue(path.is_dir(), left.stderr)
+        self.assertEqual(remove_orphans(), [path])
+
+    def test_answers(self) -> None:
+        """A folder whose socket answers stays, whoever holds its lock."""
+        path = Path(tempfile.mkdtemp(prefix=PREFIX))
+        with socket.socket(socket.AF_UNIX) as living:
+            living.bind(str(path / SOCKET))
+            living.listen()
+            self.assertEqual(remove_orphans(), [])
+        self.assertTrue(path.is_dir())
+
+    def test_foreign(self) -> None:
+        """What is not such a folder stays: files, links, folders with more inside."""
+        scratch = Path(tempfile.gettempdir())
+        file, link = scratch / f"{PREFIX}file", scratch / f"{PREFIX}link"
+        full, target = scratch / f"{PREFIX}full", scratch / "target"
+        file.touch()
+        target.mkdir()
+        link.symlink_to(target)
+        full.mkdir()
+        (full / "more").touch()
+        self.assertEqual(remove_orphans(), [])
+        for path in (file, link, full / "more", target):
+            self.assertTrue(path.exists(), path)
