@@ -198,10 +198,7 @@ class Client:
 
     def receive(self, data: bytes) -> None:
         """Take one message of the transport: one or more commands."""
-        if self.state is State.CLOSED:
-            return
-        if self.state is State.REFUSED:
-            self.close(MALFORMED)
+        if self.state is State.CLOSED or self.state is State.REFUSED:
             return
         if self._backlog is None:
             scheduler = self.node.scheduler
@@ -360,18 +357,20 @@ class Client:
             self.reply(Reply(id=id, error=error), name)
 
     def _refuse(self, error: Error, id: int) -> None:
-        """Answer a failed connect; the connection is of no use any more (6.1)."""
+        """Answer a failed connect; the connection is of no use any more (6.1).
+
+        It is read on, so that the client's close frame is seen, and commands are
+        ignored.  A client that stays is stale in the end.
+        """
         self.state, self.refusal = State.REFUSED, error
-        self._backlog = None
+        if self._backlog is not None:
+            self._backlog = None
+            self.transport.resume()
         if self.transport.info.unidirectional:
             special = self.node.options.disconnects.get(error.code)
             self.close(special or as_disconnect(error))
             return
         self.reply(Reply(id=id, error=error), "connect")
-        if self.state is State.REFUSED and not self.speaks_v1:
-            # Clients of v1 end it themselves, and wait for the answer to that (v1, 5).
-            self.transport.pause()
-            self.deadlines.refused()
 
     def _pong(self, size: int) -> None:
         traffic = self.node.counts.traffic

@@ -5,16 +5,13 @@ from typing import TYPE_CHECKING
 
 from attrs import define
 
-from ..protocol.codes import CONNECTION_CLOSED, NO_PONG, STALE
+from ..protocol.codes import NO_PONG, STALE
 from . import expiry
 
 if TYPE_CHECKING:
     from .client import Client
 
 __all__ = ["Deadlines"]
-
-#: Seconds a refused client has to go by itself.
-FAREWELL = 5.0
 
 NEVER = float("inf")
 
@@ -37,12 +34,6 @@ class Deadlines:
         node = self._client.node
         self._close_at = node.clock.seconds() + node.options.stale_close_delay
         self._set()
-
-    def refused(self) -> None:
-        """Give a client whose connect failed time to go."""
-        if not self._client.transport.info.emulated:
-            self._close_at = self._client.node.clock.seconds() + FAREWELL
-            self._set()
 
     def connected(self, expire_at: int) -> None:
         """Begin to ping, to renew presence and to watch the expiry."""
@@ -101,9 +92,7 @@ class Deadlines:
         """Do what is due."""
         client = self._client
         if now >= self._close_at:
-            # A refused client was told already, unless it holds a mere stream.
-            told = client.refused and not client.transport.info.emulated
-            client.close(CONNECTION_CLOSED if told else STALE)
+            client.close(STALE)
         elif now >= self._pong_by:
             client.close(NO_PONG)
         else:

@@ -22,7 +22,7 @@ from autobahn.websocket.protocol import (
 )
 from autobahn.websocket.types import ConnectionDeny
 from autobahn.websocket.utf8validator import Utf8Validator
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime, ISSLTransport
 from twisted.logger import Logger
 
 from .attributes import FORGET, MISSING, Lazy, initial_values, on_class
@@ -39,7 +39,7 @@ TOO_BIG = WebSocketProtocol.CLOSE_STATUS_CODE_MESSAGE_TOO_BIG
 FAST_LIMIT = 4096
 #: What a client may send before its handshake is answered.
 EARLY_LIMIT = 65536
-#: Seconds in which a peer has to read what was sent to it before the end.
+#: Seconds in which a peer has to read what was sent to it and to close its side.
 LINGER = 5.0
 
 
@@ -107,15 +107,38 @@ class LeanProtocol(WebSocketServerProtocol):  # type: ignore[misc]  # untyped
             )
 
     def dropConnection(self, abort: bool = False) -> None:
-        """Close the stream; abort it if the peer does not read what still waits."""
+        """Close the stream, and abort it if the peer does not close its side, too.
+
+        After a whole closing handshake it is never aborted at once, as Autobahn
+        wants: the peer could lose the close frame (RFC 6455, 7.1.1).
+        """
         if self.state == CLOSED:
             return
         self.is_closed  # noqa: B018  # made before the state changes
+        abort = abort and not self.wasClean
         super().dropConnection(abort)
-        if not abort and self.closeHandshakeTimeoutCall is None:
+        if self.closeHandshakeTimeoutCall is not None:
+            self.closeHandshakeTimeoutCall.cancel()
+            self.closeHandshakeTimeoutCall = None
+        if not abort:
             self.closeHandshakeTimeoutCall = self.factory._batched_timer.call_later(
                 LINGER, self._abort
             )
+
+    def _closeConnection(self, abort: bool = False) -> None:
+        """Abort the stream, or end this side of it and read on until the peer's end.
+
+        Unread bytes would make the kernel reset a stream that is closed as a whole.
+        """
+        transport = self.transport
+        if abort:
+            transport.abortConnection()
+            return
+        transport.resumeProducing()
+        if ISSLTransport.providedBy(transport):
+            transport.loseConnection()  # which waits for the peer's close_notify
+        else:
+            transport.loseWriteConnection()
 
     def _abort(self) -> None:
         self.closeHandshakeTimeoutCall = None
@@ -215,6 +238,9 @@ class LeanProtocol(WebSocketServerProtocol):  # type: ignore[misc]  # untyped
     def dataReceived(self, data: bytes) -> None:
         """Take whole, short, masked frames at once; leave the rest to Autobahn."""
         opened = self.state == OPEN
+        if self.state == CLOSED:
+            self.data = b""  # only the peer's end is waited for
+            return
         if (
             opened
             and self.current_frame is None

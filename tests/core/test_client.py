@@ -25,7 +25,7 @@ from centrifugo_tx.protocol.codes import (
 )
 from centrifugo_tx.protocol.messages import EMPTY, Raw
 
-from ..support import World
+from ..support import Peer, World
 
 NOW = 1_000_000_000
 HISTORY = PublishOptions(history_size=10, history_ttl=60)
@@ -99,27 +99,41 @@ class ConnectTests(SynchronousTestCase):
         peer.send({"id": 9, "connect": {}})
         self.assertEqual(peer.closed, 3501)
 
-    def test_refused(self) -> None:
-        """After an error nothing more is read, and 5 s later the connection is cut."""
-        world = World()
-        world.policy.admission = ReplyError(TOKEN_EXPIRED)
+    def refused(self, delay: float = 0) -> Peer:
+        """Return a connection whose connect was answered, after *delay*, by 109."""
+        world = self.world = World()
+        answer: Deferred[Admission] = Deferred()
+        world.policy.admission = answer
         peer = world.open()
         peer.send({"id": 1, "connect": {}}, {"id": 2, "subscribe": {"channel": "a"}})
+        for id in range(100):
+            peer.send({"id": id + 3, "rpc": {}})
+        self.assertTrue(peer.transport.paused)
+        world.clock.advance(delay)
+        answer.errback(ReplyError(TOKEN_EXPIRED))
         self.assertEqual(
             peer.take(), [{"id": 1, "error": {"code": 109, "message": "token expired"}}]
         )
-        self.assertTrue(peer.transport.paused)
-        world.clock.pump([1] * 5)
-        self.assertEqual(peer.closed, 3000)
+        return peer
 
-    def test_command_after_refusal(self) -> None:
-        """A command that still comes is 3501."""
-        world = World()
-        world.policy.admission = ReplyError(TOKEN_EXPIRED)
-        peer = world.open()
-        peer.ask(connect={})
+    def test_refused(self) -> None:
+        """After an error the client is read on, and goes when it is stale."""
+        peer = self.refused(3)
+        self.assertFalse(peer.transport.paused)
+        self.world.clock.pump([1] * 6 + [0.9])
+        self.assertEqual(peer.closed, 0)
+        self.world.clock.advance(0.2)
+        self.assertEqual((peer.take(), peer.closed), ([], 3502))
+
+    def test_commands_after_refusal(self) -> None:
+        """Whatever still comes is ignored: commands, another connect, nonsense."""
+        peer = self.refused()
         peer.send({"id": 2, "subscribe": {"channel": "a"}})
-        self.assertEqual(peer.closed, 3501)
+        peer.send({"id": 3, "connect": {}})
+        peer.send({})
+        peer.send("nonsense")
+        self.assertEqual((peer.take(), peer.closed), ([], 0))
+        self.assertEqual([call for call, _ in self.world.policy.calls], ["connect"])
 
     def test_disconnected(self) -> None:
         """The policy may end the connection instead."""

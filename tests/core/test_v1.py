@@ -43,8 +43,10 @@ class OldClientTests(SynchronousTestCase):
         error = {"code": 109, "message": "token expired"}
         self.assertEqual(self.ask(0), [{"id": 7, "error": error}])
         self.assertFalse(self.peer.transport.paused)
-        self.assertEqual(self.ask(0), [])
-        self.assertEqual(self.peer.closed, 3501)
+        self.assertEqual((self.ask(0), self.ask(7)), ([], []))
+        self.assertEqual(self.peer.closed, 0)
+        self.world.clock.pump([1] * 11)
+        self.assertEqual(self.peer.closed, 3502)
 
     def test_no_id(self) -> None:
         """Without an id there is nothing but a message: it is no pong."""

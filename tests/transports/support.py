@@ -51,6 +51,10 @@ class Stream(StringTransport):
         """Note it."""
         self.aborted = True
 
+    def loseWriteConnection(self) -> None:
+        """Note that this side has ended."""
+        self.disconnecting = True
+
     def take(self) -> bytes:
         """Return what was written since the last look."""
         data: bytes = self.value()

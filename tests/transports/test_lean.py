@@ -349,10 +349,41 @@ class RefusalTests(LeanTestCase):
             self.assertEqual((self.refused(*pieces), self.answer), (1009, b""))
 
     def test_answered(self) -> None:
-        """The rest is skipped until the peer's close frame, which ends it at once."""
+        """The rest is skipped until the peer's close frame, which ends our side."""
         self.opened()
         self.assertEqual(self.refused(frame(b"x" * 70000), frame(b"late")), 1009)
         self.receive(CLOSE_1000)
+        self.assertTrue(self.stream.disconnecting)
+        self.assertFalse(self.stream.aborted)
+        self.stream.lose(self.protocol)
+        self.assertEqual(self.events, [("close", 1000)])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_open_end(self) -> None:
+        """A peer that answers but never closes its side is dropped, whatever it sends.
+
+        Reading goes on even if it was paused, and keeps nothing.
+        """
+        self.opened()
+        self.refused(frame(b"\xff"))
+        self.stream.pauseProducing()
+        self.receive(CLOSE_1000)
+        self.assertEqual(self.stream.producerState, "producing")
+        for _ in range(49):
+            self.assertEqual(self.receive(b"x" * 10000), [])
+            self.clock.advance(LINGER / 50)
+        self.assertLess(len(self.protocol.data), 10000)
+        self.assertFalse(self.stream.aborted)
+        self.clock.advance(LINGER / 49)
+        self.assertTrue(self.stream.aborted)
+
+    def test_violation_after_close(self) -> None:
+        """A peer that breaks the rules instead of answering is dropped, too."""
+        self.opened()
+        self.refused(frame(b"\xff"))
+        self.receive(frame(b"\xff", 0x8F))
+        self.assertTrue(self.stream.disconnecting)
+        self.clock.advance(LINGER)
         self.assertTrue(self.stream.aborted)
 
     def test_unanswered(self) -> None:

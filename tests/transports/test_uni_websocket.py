@@ -231,7 +231,8 @@ class CloseTests(UniWebSocketTestCase):
         self.assertEqual(self.close(), b"\x81\x38" + PUSH + CLOSE)
         self.assertFalse(self.stream.aborted)
         self.protocol.dataReceived(frame(b"\x0d\xaf", 0x88))
-        self.assertTrue(self.stream.aborted)
+        self.assertTrue(self.stream.disconnecting)
+        self.assertFalse(self.stream.aborted)
 
     def test_refused(self) -> None:
         """An error of connect becomes a disconnect."""

@@ -165,7 +165,8 @@ class CloseTests(WebSocketTestCase):
         self.assertTrue(data.endswith(b"\x0d\xafforce disconnect"), data)
         self.assertFalse(self.stream.aborted)
         self.protocol.dataReceived(frame(b"\x0d\xaf", 0x88))
-        self.assertTrue(self.stream.aborted)
+        self.assertTrue(self.stream.disconnecting)
+        self.assertFalse(self.stream.aborted)
 
     def test_paused(self) -> None:
         """The answer is seen even if nothing was read before."""
@@ -348,7 +349,8 @@ class CompressionTests(WebSocketTestCase):
         self.protocol.dataReceived(self.compressed(b" " * (11 * 65536)))
         self.assertEqual(self.closing(), (1009, b""))
         self.protocol.dataReceived(frame(b"\x03\xf1", 0x88))
-        self.assertTrue(self.stream.aborted)
+        self.assertTrue(self.stream.disconnecting)
+        self.assertFalse(self.stream.aborted)
 
     def test_uncompressed_size(self) -> None:
         """What comes uncompressed has the usual limit, also on such a connection."""
@@ -362,7 +364,8 @@ class CompressionTests(WebSocketTestCase):
         self.protocol.dataReceived(frame(b"\xff" * 50, 0xC1))
         self.assertEqual(self.closing()[0], 1007)
         self.protocol.dataReceived(frame(b"\x03\xef", 0x88))
-        self.assertTrue(self.stream.aborted)
+        self.assertTrue(self.stream.disconnecting)
+        self.assertFalse(self.stream.aborted)
 
 
 class NoCompressionTests(WebSocketTestCase):
