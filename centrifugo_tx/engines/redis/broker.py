@@ -1,22 +1,20 @@
 """PUB/SUB and history in Redis (engines, C)."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, DeferredList, fail, gatherResults
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.logger import Logger
 from zope.interface import implementer
 
-from ...errors import BrokerUnavailable, DecodeError, ReplyError
+from ...errors import BrokerUnavailable, ReplyError
 from ...interfaces import IBroker, IBrokerEventHandler
-from ...metrics import Counter, Metrics
+from ...metrics import Metrics
 from ...options import History, HistoryQuery, Published, PublishOptions
 from ...protocol.messages import ClientInfo, Raw
 from ..streams import new_epoch
 from . import scripts
 from .connection import Refused, Reply, forget
+from .ear import Ear, hear
 from .endpoints import IRedisReactor
 from .envelope import (
     JOIN,
@@ -34,78 +32,6 @@ __all__ = ["RedisBroker"]
 
 #: Seconds for which a publish with an idempotency key is remembered by default.
 RESULT_TTL = 300.0
-#: Seconds between two looks at whether storage can be reached again.
-GAPS = 0.5
-
-
-@define(eq=False)
-class _Ear:
-    """Turns what one shard publishes into events."""
-
-    _clock: IReactorTime
-    _shard: Shard
-    _receiver: IBrokerEventHandler
-    _malformed: Counter
-    #: What may have lost messages, and cannot be compared with storage yet.
-    _gaps: dict[bytes, None] = field(factory=dict, init=False)
-    _retry: IDelayedCall | None = field(default=None, init=False)
-    _log = Logger()
-
-    def probe(self) -> "Deferred[Reply]":
-        """Publish something for this connection alone."""
-        service = self._shard.layout.service
-        return self._shard.send(service, b"PUBLISH", service, b"probe")
-
-    def deliver(self, name: bytes, payload: bytes) -> None:
-        """Tell the receiver of a message; drop one that is malformed."""
-        channel = self._shard.layout.channel(name)
-        if channel is None:
-            self._malformed.value += 1
-            return
-        try:
-            message = parse(payload)
-        except DecodeError as error:
-            self._malformed.value += 1
-            self._log.warn("dropped a message: {reason}", reason=error)
-            return
-        if message.publication is not None:
-            self._receiver.handle_publication(
-                channel,
-                message.publication,
-                message.position,
-                message.delta,
-                message.previous,
-            )
-        elif message.join is not None:
-            self._receiver.handle_join(channel, message.join)
-        elif message.leave is not None:
-            self._receiver.handle_leave(channel, message.leave)
-
-    def missed(self, names: Sequence[bytes]) -> None:
-        """Tell the receiver which channels may have lost messages.
-
-        Only those whose storage can be reached, since the receiver will look there;
-        the others a little later.
-        """
-        self._gaps.update(dict.fromkeys(names))
-        if self._retry is None:
-            self._tell()
-
-    def _tell(self) -> None:
-        self._retry = None
-        names = [name for name in self._gaps if self._shard.reaches(name)]
-        for name in names:
-            del self._gaps[name]
-        if self._gaps:
-            self._retry = self._clock.callLater(GAPS, self._tell)
-        channels = map(self._shard.layout.channel, names)
-        self._receiver.handle_gap([each for each in channels if each is not None])
-
-    def stop(self) -> None:
-        """Leave nothing behind in the reactor."""
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
 
 
 @implementer(IBroker)
@@ -123,7 +49,7 @@ class RedisBroker:
     _metrics: Metrics = field(factory=Metrics)
     _receiver: IBrokerEventHandler | None = field(default=None, init=False)
     _subscribers: dict[Shard, Subscriber] = field(factory=dict, init=False)
-    _ears: list[_Ear] = field(factory=list, init=False)
+    _ears: list[Ear] = field(factory=list, init=False)
 
     def listen(self, receiver: IBrokerEventHandler) -> None:
         """Name the one who gets the events."""
@@ -154,31 +80,19 @@ class RedisBroker:
             raise BrokerUnavailable(f"Redis cannot keep streams: {error}") from None
 
     def _listen(self, shard: Shard, receiver: IBrokerEventHandler) -> Subscriber:
-        counter = self._metrics.counter
-        ear = _Ear(
+        def take(channel: str, payload: bytes) -> None:
+            _deliver(receiver, channel, payload)
+
+        ear, subscriber = hear(
             self._reactor,
             shard,
-            receiver,
-            counter(
-                "broker_redis_pub_sub_errors",
-                broker_name="",
-                error="handle_client_message",
-            ),
-        )
-        subscriber = Subscriber(
-            self._reactor,
-            shard.layout.service,
-            ear.probe,
-            ear.deliver,
-            ear.missed,
-            counter(
-                "broker_redis_pub_sub_dropped_messages",
-                broker_name="",
-                channel_type="client",
-            ),
+            shard.layout.channel,
+            take,
+            receiver.handle_gap,
+            self._metrics,
+            "broker",
         )
         self._ears.append(ear)
-        shard.listen(subscriber)
         return subscriber
 
     def stop(self) -> "Deferred[Any]":
@@ -320,6 +234,22 @@ class RedisBroker:
         shard = self._shards.of(channel)
         key = shard.layout.history(channel.encode())
         return shard.send(key, b"DEL", key).addCallback(forget)
+
+
+def _deliver(receiver: IBrokerEventHandler, channel: str, payload: bytes) -> None:
+    message = parse(payload)
+    if message.publication is not None:
+        receiver.handle_publication(
+            channel,
+            message.publication,
+            message.position,
+            message.delta,
+            message.previous,
+        )
+    elif message.join is not None:
+        receiver.handle_join(channel, message.join)
+    elif message.leave is not None:
+        receiver.handle_leave(channel, message.leave)
 
 
 def _seconds(ttl: float) -> bytes:

@@ -1,0 +1,120 @@
+"""From PUB/SUB messages of one shard to events, and what to do about lost ones."""
+
+from collections.abc import Callable, Sequence
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from ...errors import DecodeError
+from ...metrics import Counter, Metrics
+from .connection import Reply
+from .pubsub import Subscriber
+from .topology import Shard
+
+__all__ = ["Ear", "hear"]
+
+#: Seconds between two looks at whether storage can be reached again.
+GAPS = 0.5
+
+
+@define(eq=False)
+class Ear:
+    """Turns what one shard publishes into events.
+
+    :param channel_of: returns the channel of a PUB/SUB channel, None if it is none.
+    :param take: takes a channel and a payload; may raise `DecodeError`.
+    :param gap: takes the channels that may have lost messages.
+    """
+
+    _clock: IReactorTime
+    _shard: Shard
+    _channel_of: Callable[[bytes], str | None]
+    _take: Callable[[str, bytes], None]
+    _gap: Callable[[Sequence[str]], None]
+    _malformed: Counter
+    #: What may have lost messages, and cannot be compared with storage yet.
+    _gaps: dict[bytes, None] = field(factory=dict, init=False)
+    _retry: IDelayedCall | None = field(default=None, init=False)
+    _log = Logger()
+
+    def probe(self) -> "Deferred[Reply]":
+        """Publish something for this connection alone."""
+        service = self._shard.layout.service
+        return self._shard.send(service, b"PUBLISH", service, b"probe")
+
+    def deliver(self, name: bytes, payload: bytes) -> None:
+        """Tell the receiver of a message; drop one that is malformed."""
+        channel = self._channel_of(name)
+        if channel is None:
+            self._malformed.value += 1
+            return
+        try:
+            self._take(channel, payload)
+        except DecodeError as error:
+            self._malformed.value += 1
+            self._log.warn("dropped a message: {reason}", reason=error)
+
+    def missed(self, names: Sequence[bytes]) -> None:
+        """Tell the receiver which channels may have lost messages.
+
+        Only those whose storage can be reached, since the receiver will look there;
+        the others a little later.
+        """
+        self._gaps.update(dict.fromkeys(names))
+        if self._retry is None:
+            self._tell()
+
+    def _tell(self) -> None:
+        self._retry = None
+        names = [name for name in self._gaps if self._shard.reaches(name)]
+        for name in names:
+            del self._gaps[name]
+        if self._gaps:
+            self._retry = self._clock.callLater(GAPS, self._tell)
+        channels = map(self._channel_of, names)
+        self._gap([each for each in channels if each is not None])
+
+    def stop(self) -> None:
+        """Leave nothing behind in the reactor."""
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+
+
+def hear(
+    clock: IReactorTime,
+    shard: Shard,
+    channel_of: Callable[[bytes], str | None],
+    take: Callable[[str, bytes], None],
+    gap: Callable[[Sequence[str]], None],
+    metrics: Metrics,
+    family: str,
+    always: tuple[bytes, ...] = (),
+) -> tuple[Ear, Subscriber]:
+    """Return an `Ear` and its `Subscriber`, which listens when it is started.
+
+    :param family: first part of the names of the metrics.
+    :param always: PUB/SUB channels that are subscribed to all the time.
+    """
+    malformed = metrics.counter(
+        f"{family}_redis_pub_sub_errors", broker_name="", error="handle_client_message"
+    )
+    dropped = metrics.counter(
+        f"{family}_redis_pub_sub_dropped_messages",
+        broker_name="",
+        channel_type="client",
+    )
+    ear = Ear(clock, shard, channel_of, take, gap, malformed)
+    subscriber = Subscriber(
+        clock,
+        shard.layout.service,
+        ear.probe,
+        ear.deliver,
+        ear.missed,
+        dropped,
+        always,
+    )
+    shard.listen(subscriber)
+    return ear, subscriber
