@@ -22,7 +22,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from .access import TokenOptions, TokenVerifier
-from .config.check import check, problems
+from .config.check import check, problems, scope_warnings
 from .config.dump import FORMATS, as_text, as_tree, as_variables
 from .config.load import Loaded, load
 from .config.model import Config
@@ -200,7 +200,9 @@ def _checkconfig(options: argparse.Namespace) -> None:
         raise Refusal("error validating config: " + "\n".join(found))
     if options.strict and loaded.unknown_keys:
         raise Refusal("unknown keys in config: " + ", ".join(loaded.unknown_keys))
-    for line in (*loaded.renamed, *loaded.converted, *ignored(loaded.config)):
+    config = loaded.config
+    lines = [*loaded.renamed, *loaded.converted, *ignored(config)]
+    for line in (*lines, *scope_warnings(config)):
         print(f"warning: {line}", file=sys.stderr)
 
 

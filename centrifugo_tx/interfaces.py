@@ -20,6 +20,7 @@ from .options import (
     MapChanged,
     MapPage,
     MapQuery,
+    MapRules,
     Polled,
     PresenceStats,
     Published,
@@ -180,6 +181,18 @@ class IMapEventHandler(Interface):
     def handle_clear(channel: str) -> None:
         """Take note that somebody cleared the map: everybody must read it again."""
 
+    def handle_gap(channels: Sequence[str]) -> None:
+        """Take note that changes of *channels* may not have come here."""
+
+    def handle_join(channel: str, info: ClientInfo) -> None:
+        """Tell this node's subscribers that somebody came."""
+
+    def handle_leave(channel: str, info: ClientInfo) -> None:
+        """Tell this node's subscribers that somebody left."""
+
+    def rules(channel: str) -> MapRules | None:
+        """Return how *channel* is kept; None if this node knows no such map."""
+
 
 class IMapBroker(Interface):
     """Keyed entries, a stream of their changes, and PUB/SUB of these.
@@ -206,7 +219,13 @@ class IMapBroker(Interface):
         """Take a key out, likewise.  Keys also go by themselves, by their TTL."""
 
     def state(channel: str, query: MapQuery) -> "Deferred[MapPage]":
-        """Read entries, in the order of their keys; create the map if there is none."""
+        """Read entries; create the map if there is none.
+
+        Pages that follow one another hold each entry that stays there meanwhile, in
+        an order that is the broker's.  A page may be longer than the limit, or empty.
+
+        :raises ReplyError: (as a failure) 107, the cursor is not one of this broker.
+        """
 
     def stream(channel: str, query: HistoryQuery) -> "Deferred[History]":
         """Read changes and the top; create the map if there is none."""

@@ -20,6 +20,7 @@ from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
 from .config.check import check, warnings
+from .config.check_channels import uses_maps
 from .config.flags import FLAGS
 from .config.load import Loaded, load, read_dotenv
 from .config.model import Config
@@ -185,6 +186,8 @@ class Launch(MultiService):
             backends["broker"] = config.broker.type
         if config.presence_manager.enabled:
             backends["presence_manager"] = config.presence_manager.type
+        if uses_maps(config):
+            backends["map_broker"] = config.map_broker.type
         self._log.info(
             "starting Centrifugo",
             version=version("centrifugo-tx"),

@@ -254,13 +254,14 @@ class MapChange(Value, frozen=True):
     finds the key there (``if_new``) or not there (``if_exists``); ``expected`` drops
     what does not find the key's last change at this position.  ``renew``: a change
     that ``if_new`` drops lets the key stay as long as if it had been published.
+    ``idempotent_result_ttl`` 0: as long as the broker is set to.
     """
 
     rules: MapRules
     info: ClientInfo | None = None
     tags: dict[str, str] = {}
     idempotency_key: str = ""
-    idempotent_result_ttl: float = 300.0
+    idempotent_result_ttl: float = 0.0
     delta: bool = False
     version: int = 0
     version_epoch: str = ""
@@ -290,13 +291,15 @@ class MapQuery(Value, frozen=True):
     """Which part of a map's state.
 
     ``limit`` 0: the position alone; -1: everything.  ``cursor`` is what the page
-    before gave; ``key`` asks for one entry, whatever else is said.
+    before gave; ``key`` asks for one entry, whatever else is said.  ``streamless``:
+    the map keeps no changes, and so has no position.
     """
 
     limit: int = 0
     cursor: str = ""
     key: str = ""
     meta_ttl: float = 0.0
+    streamless: bool = False
 
 
 class MapPage(Value, frozen=True):

@@ -35,7 +35,7 @@ from .api import Api, http_handlers
 from .client_endpoints import ClientEndpoints
 from .config.model import Config
 from .core import Node
-from .engines import memory_engine
+from .engines import memory_engine, memory_maps
 from .garbage import Freezer
 from .grpc_ports import GRPCPorts
 from .interfaces import Engine
@@ -167,7 +167,16 @@ class Server(MultiService):
 
 
 def engine(reactor: Any, config: Config, metrics: Metrics) -> Engine:
-    """Return the engine, whose halves may be set apart (configuration, 8)."""
+    """Return the engine, whose parts may be set apart (configuration, 8)."""
+    shared = _engine_without_maps(reactor, config, metrics)
+    if config.map_broker.type == "redis":
+        from .engines.redis.engine import redis_maps
+
+        return redis_maps(reactor, shared, config.map_broker.redis, metrics)
+    return memory_maps(reactor, shared)
+
+
+def _engine_without_maps(reactor: Any, config: Config, metrics: Metrics) -> Engine:
     broker = config.broker if config.broker.enabled else config.engine
     presence: Any = config.engine
     if config.presence_manager.enabled:

@@ -73,7 +73,8 @@ async def read_state(
     """Read entries."""
     maps, rules = _map(api, request.channel)
     limit = max(-1, request.limit)
-    query = MapQuery(limit, request.cursor, request.key, rules.meta_ttl)
+    streamless = not rules.stream_size
+    query = MapQuery(limit, request.cursor, request.key, rules.meta_ttl, streamless)
     page = await maps.state(request.channel, query, request.revision_epoch)
     position = page.position
     return m.MapReadStateResult(

@@ -5,6 +5,7 @@ import msgspec
 from ..engines.redis.options import (
     BrokerRedisOptions,
     EngineRedisOptions,
+    MapBrokerRedisOptions,
     PresenceRedisOptions,
     RedisConnectionOptions,
     RedisOptions,
@@ -156,19 +157,6 @@ class PresenceManagerOptions(Section, frozen=True):
     """``memory`` or ``redis``."""
     redis: PresenceRedisOptions = PresenceRedisOptions()
     """Settings of Redis."""
-
-
-class MapBrokerRedisOptions(RedisOptions, frozen=True):
-    """Redis as the broker of maps."""
-
-    cleanup_interval: Duration = 1.0
-    """Time between removals of what has expired."""
-    cleanup_batch_size: int = 100
-    """Keys removed at a time."""
-    idempotent_result_ttl: Duration = 300.0
-    """How long results stay known by their idempotency keys."""
-    skip_pub_sub: bool = False
-    """Store only; tell no subscribers."""
 
 
 class MapBrokerPostgresOptions(PostgresOptions, frozen=True):

@@ -20,12 +20,12 @@ from ..globs import compile_glob
 from ..options import TLSOptions
 from ..tls import server_context
 from ..transports.uni_streaming import CodeToResponseTransforms
-from .check_channels import check_channel_options
+from .check_channels import check_channel_options, uses_maps
 from .model import Config
 from .proxies import ProxyOptions, StatusTransform
 from .values import format_duration
 
-__all__ = ["channel_sections", "check", "problems", "warnings"]
+__all__ = ["channel_sections", "check", "problems", "scope_warnings", "warnings"]
 
 #: Where it is, and what is wrong there.
 Finding = tuple[str, str]
@@ -88,7 +88,21 @@ def warnings(config: Config) -> list[str]:
         found.append("client.allowed_origins lets pages of every origin connect")
     if config.log.level.lower() not in _LEVELS:
         found.append(f"log.level: {config.log.level!r} is unknown, info is used")
-    return found
+    return found + scope_warnings(config)
+
+
+def scope_warnings(config: Config) -> list[str]:
+    """Return one line for each thing that nodes keep apart though they share others."""
+    engine = config.broker if config.broker.enabled else config.engine
+    if config.map_broker.type != "memory" or not uses_maps(config):
+        return []
+    if engine.type == "memory":
+        return []
+    return [
+        'map_broker.type: maps are kept in memory ("memory"), so nodes that share'
+        f' channels through "{engine.type}" each have maps of their own;'
+        ' set "redis" to share them'
+    ]
 
 
 def _http(config: Config) -> Iterator[Finding]:

@@ -7,11 +7,20 @@ from .model import Config
 from .proxies import ProxyOptions
 from .values import format_duration
 
-__all__ = ["check_channel_options"]
+__all__ = ["check_channel_options", "uses_maps"]
 
 Finding = tuple[str, str]
 
 _MAPS = ("map", "map_clients", "map_users")
+
+
+def uses_maps(config: Config) -> bool:
+    """Whether any channel can hold a map."""
+    channel = config.channel
+    return any(
+        options.subscription_type in _MAPS
+        for options in (channel.without_namespace, *channel.namespaces)
+    )
 
 
 def check_channel_options(
@@ -35,8 +44,6 @@ def check_channel_options(
     yield from _shared_poll(options, config)
     if options.subscription_type in _MAPS or options.map.mode:
         yield from _map(options)
-    if options.subscription_type in _MAPS:
-        yield from _map_engine(config)
     yield from _map_pages(options)
     yield from _presence_prefixes(options, config)
 
@@ -105,10 +112,6 @@ def _shared_poll(options: NamespaceOptions, config: Config) -> Iterator[Finding]
         if getattr(poll, name) < 0:
             yield f"shared_poll.{name}", "must not be negative"
     yield from _polled_backend(poll.proxy_name or "default", config)
-    if poll.publish_enabled:
-        yield from _in_one_process(
-            config, "shared_poll.publish_enabled", "published keys stay in one process"
-        )
     if poll.publish_enabled and poll.mode != "versioned":
         yield "shared_poll.publish_enabled", "needs the mode versioned"
 
@@ -151,23 +154,6 @@ def _polled_backend(name: str, config: Config) -> Iterator[Finding]:
         yield "shared_poll.proxy_name", f"{path} must have an HTTP endpoint"
     if proxy.http.tls.enabled:
         yield "shared_poll.proxy_name", f"{path}: http.tls is not implemented yet"
-
-
-def _map_engine(config: Config) -> Iterator[Finding]:
-    yield from _in_one_process(config, "subscription_type", "maps are kept in memory")
-    kind = config.map_broker.type
-    if kind != "memory":
-        yield (
-            "subscription_type",
-            f"maps are kept in memory, map_broker.type must not be {kind!r}",
-        )
-
-
-def _in_one_process(config: Config, option: str, reason: str) -> Iterator[Finding]:
-    where = "broker.type" if config.broker.enabled else "engine.type"
-    broker = config.broker if config.broker.enabled else config.engine
-    if broker.type != "memory":
-        yield option, f"{reason}, {where} must not be {broker.type!r}"
 
 
 def _map_pages(options: NamespaceOptions) -> Iterator[Finding]:

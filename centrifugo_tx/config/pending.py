@@ -31,7 +31,6 @@ IGNORED = frozenset(
         *("opentelemetry.enabled", "graphite.enabled"),
         *("prometheus.instrument_http_handlers", "prometheus.native_histograms"),
         "prometheus.recovered_publications_histogram",
-        "map_broker.type",
         *(f"{path}.{name}" for path in _SOCKETS for name in _BUFFERS),
         "node.info_metrics_aggregate_interval",
         "enable_unreleased_features",
@@ -71,6 +70,8 @@ def refused(config: Config) -> list[str]:
         path = f"{user}.type"
         if getattr(config, user).type in _BACKENDS and path not in found:
             found.append(path)
+    if config.map_broker.type in _BACKENDS:
+        found.append("map_broker.type")
     return [
         f"{path}: is not implemented yet, and the server would not do without it what"
         " was asked of it"

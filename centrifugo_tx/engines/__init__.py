@@ -1,5 +1,5 @@
 """Engines: what carries publications, presence and control between nodes."""
 
-from .memory import memory_engine
+from .memory import memory_engine, memory_maps
 
-__all__ = ["memory_engine"]
+__all__ = ["memory_engine", "memory_maps"]

@@ -25,6 +25,8 @@ __all__ = ["MemoryMapBroker"]
 
 #: Looks per second at what has expired.
 COARSE = 1
+#: Seconds for which a change with an idempotency key is remembered by default.
+RESULT_TTL = 300.0
 
 
 @define(eq=False)
@@ -212,8 +214,8 @@ class MemoryMapBroker:
         if change.idempotency_key:
             key = found.channel, change.idempotency_key
             result = self._results[key] = _Result(position, key, self._results)
-            due = self._clock.seconds() + change.idempotent_result_ttl
-            self._wheel.set(result, due)
+            ttl = change.idempotent_result_ttl or RESULT_TTL
+            self._wheel.set(result, self._clock.seconds() + ttl)
         self._deliver(found, publication, change.delta, previous)
         return MapChanged(position)
 

@@ -6,7 +6,7 @@ second late, and costs the reactor one call for all of it.
 
 from collections.abc import Callable
 
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
@@ -38,6 +38,7 @@ __all__ = [
     "MemoryBroker",
     "MemoryPresenceManager",
     "memory_engine",
+    "memory_maps",
 ]
 
 #: Looks per second at what has expired.
@@ -325,12 +326,23 @@ def memory_engine(
     """
     broker = MemoryBroker(clock, history_meta_ttl)
     presence = MemoryPresenceManager(clock, presence_ttl)
-    maps = MemoryMapBroker(clock)
 
     def stop() -> "Deferred[None]":
         broker.stop()
         presence.stop()
-        maps.stop()
         return succeed(None)
 
-    return Engine(broker, presence, LocalController(), stop=stop, maps=maps)
+    return memory_maps(clock, Engine(broker, presence, LocalController(), stop=stop))
+
+
+def memory_maps(clock: IReactorTime, engine: Engine) -> Engine:
+    """Return *engine* with maps in this process, if it has none."""
+    if engine.maps is not None:
+        return engine
+    maps = MemoryMapBroker(clock)
+
+    def stop() -> "Deferred[None]":
+        maps.stop()
+        return engine.stop()
+
+    return evolve(engine, maps=maps, stop=stop)

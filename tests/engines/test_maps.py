@@ -10,10 +10,10 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from centrifugo_tx.engines.maps import MemoryMapBroker
 from centrifugo_tx.options import MapChange, MapPage, MapQuery
 
-from ..contracts.maps import FADING, KEPT, MapContract, MapReceiver, data
+from ..contracts.maps import FADING, KEPT, MapReceiver, OrderedMapContract, data
 
 
-class MemoryMapContract(MapContract, TestCase):
+class MemoryMapContract(OrderedMapContract, TestCase):
     """The memory broker does what every map broker must do."""
 
     broker: MemoryMapBroker
@@ -22,20 +22,20 @@ class MemoryMapContract(MapContract, TestCase):
         """Begin at a time that is not zero."""
         self.clock = Clock()
         self.clock.advance(1790000000)
-        self.begin()
 
-    def make_broker(self, receiver: MapReceiver) -> MemoryMapBroker:
+    async def make_broker(self, receiver: MapReceiver) -> MemoryMapBroker:
         """Return a broker on the test's clock."""
         broker = MemoryMapBroker(self.clock)
         broker.listen(receiver)
         return broker
 
-    def pass_time(self, seconds: float) -> None:
+    async def pass_time(self, seconds: float) -> None:
         """Let *seconds* pass, one by one."""
         self.clock.pump([1.0] * int(seconds))
 
     async def test_nothing_left(self) -> None:
         """When keys, streams, results and maps are over, the reactor has no call."""
+        await self.begin()
         await self.put("a", 1, FADING, idempotency_key="i")
         await self.broker.clear("m")
         await self.put("b", 1, FADING)

@@ -8,11 +8,17 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
-from centrifugo_tx.engines.redis.engine import redis_engine
-from centrifugo_tx.engines.redis.options import EngineRedisOptions
+from centrifugo_tx.engines import memory_engine
+from centrifugo_tx.engines.redis.engine import redis_engine, redis_maps
+from centrifugo_tx.engines.redis.map_broker import RedisMapBroker
+from centrifugo_tx.engines.redis.options import (
+    EngineRedisOptions,
+    MapBrokerRedisOptions,
+)
 from centrifugo_tx.interfaces import Engine
 
 from ..contracts.doubles import Mailbox, Receiver
+from ..contracts.maps import MapReceiver
 from .redis_servers import Server, shared, valkey
 
 __all__ = ["RedisCase", "ShiftedReactor", "until"]
@@ -98,6 +104,20 @@ class RedisCase(TestCase):
         await engine.start()
         self.addCleanup(engine.stop)
         return engine
+
+    async def make_maps(
+        self, receiver: MapReceiver | None = None, **changes: Any
+    ) -> RedisMapBroker:
+        """Return a map broker that runs until the test ends."""
+        clock: Any = self.reactor
+        given = {"address": [self.server.address], "prefix": self.prefix, **changes}
+        options = MapBrokerRedisOptions(**given)
+        engine = redis_maps(clock, memory_engine(clock), options)
+        assert isinstance(engine.maps, RedisMapBroker)
+        engine.maps.listen(receiver or MapReceiver())
+        await engine.start()
+        self.addCleanup(engine.stop)
+        return engine.maps
 
     async def pass_time(self, seconds: float) -> None:
         """Put the clock forward, and let what is stored grow older."""

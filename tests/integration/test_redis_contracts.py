@@ -1,10 +1,12 @@
 """The Redis engine does what every engine must do, on real servers."""
 
+from centrifugo_tx.engines.redis.map_broker import RedisMapBroker
 from centrifugo_tx.interfaces import IBroker, IController, IPresenceManager
 
 from ..contracts.broker import BrokerContract, StreamContract
 from ..contracts.controller import ControllerContract
 from ..contracts.doubles import Mailbox, Receiver
+from ..contracts.maps import MapContract, MapReceiver
 from ..contracts.presence import PresenceContract
 from .redis_case import RedisCase
 from .redis_servers import Server, debian_redis, shared
@@ -86,3 +88,24 @@ class ControllerOnValkey(RedisCase, ControllerContract):
         """Return a controller on the shared server."""
         engine = await self.make_engine(mailbox=mailbox, node=node)
         return engine.controller
+
+
+class MapsOnValkey(RedisCase, MapContract):
+    """The map broker on Valkey."""
+
+    broker: RedisMapBroker
+
+    async def make_broker(self, receiver: MapReceiver) -> RedisMapBroker:
+        """Return a broker on the shared server."""
+        return await self.make_maps(receiver)
+
+    async def pass_time(self, seconds: float) -> None:
+        """Let what is stored grow older, and keys expire."""
+        await super().pass_time(seconds)
+        expiry = self.broker.expiry
+        assert expiry is not None
+        await expiry.look()
+
+
+class MapsOnRedis(OnRedis, MapsOnValkey):
+    """The map broker on Redis."""

@@ -98,27 +98,19 @@ class ConfigTests(SynchronousTestCase):
         self.assertEqual(changed.presence_manager.redis.address, ("unix:///s",))
 
     def test_maps(self) -> None:
-        """Maps live in one process; more are refused."""
+        """Maps that would be in memory are in the private Valkey, with any engine."""
         maps = {"without_namespace": {"subscription_type": "map"}}
-        alone = config_of({"channel": maps})
-        self.assertEqual(check_workers(alone), [])
-        config = msgspec.structs.replace(alone, workers="2", engine=REDIS.engine)
+        config = msgspec.structs.replace(
+            config_of({"channel": maps}), workers="2", engine=REDIS.engine
+        )
+        changed = worker_config(config, 1, "/s")
+        self.assertEqual(changed.engine, config.engine)
+        self.assertEqual(changed.map_broker.type, "redis")
+        self.assertEqual(changed.map_broker.redis.address, ("unix:///s",))
+        self.assertEqual(worker_config(REDIS, 1, "/s").map_broker, REDIS.map_broker)
+        self.patch(supervisor, "program", lambda: None)
         (line,) = check_workers(config)
-        self.assertIn("workers: '2'", line)
-        self.assertIn('channel.without_namespace.subscription_type "map"', line)
-
-    def test_polled_keys(self) -> None:
-        """Each worker polls for its clients; published keys would reach one alone."""
-        for publish in (False, True):
-            polled = {
-                "subscription_type": "shared_poll",
-                "shared_poll": {"publish_enabled": publish},
-            }
-            alone = config_of({"channel": {"without_namespace": polled}})
-            config = msgspec.structs.replace(alone, workers="2", engine=REDIS.engine)
-            lines = check_workers(config)
-            self.assertEqual(len(lines), int(publish))
-        self.assertIn("channel.without_namespace.shared_poll.publish_enabled", lines[0])
+        self.assertIn('cannot share map_broker.type "memory"', line)
 
     def test_without_valkey(self) -> None:
         """Without Valkey only one process can use memory; the line says what helps."""

@@ -1,5 +1,6 @@
 """The maps of a node: the verbs, and the events of the map broker."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,9 +18,10 @@ from ...options import (
     MapChanged,
     MapPage,
     MapQuery,
+    MapRules,
 )
 from ...protocol.codes import UNRECOVERABLE_POSITION
-from ...protocol.messages import Publication, Raw, StreamPosition
+from ...protocol.messages import ClientInfo, Publication, Raw, StreamPosition
 from ..channel.listening import Listening
 from ..channel.positions import Positions
 
@@ -143,6 +145,32 @@ class Maps:
             lost = found.forget_position()
             lost += [each for each in found.subscribers if each.settled]
             self._node.lose(lost)
+
+    def handle_gap(self, channels: Sequence[str]) -> None:
+        """Compare maps with storage; without a stream they have to be read again."""
+        for name in channels:
+            found = self._node.hub.maps.get(name)
+            if found is None:
+                continue
+            if found.has_positioned:
+                self.positions.check(found)
+            else:
+                self._node.lose([each for each in found.subscribers if each.settled])
+
+    def handle_join(self, channel: str, info: ClientInfo) -> None:
+        """Tell the subscribers here that somebody came."""
+        self._node.handle_join(channel, info)
+
+    def handle_leave(self, channel: str, info: ClientInfo) -> None:
+        """Tell the subscribers here that somebody left."""
+        self._node.handle_leave(channel, info)
+
+    def rules(self, channel: str) -> MapRules | None:
+        """Return how *channel* is kept; None if no namespace of maps has it."""
+        try:
+            return self._node.policy.channel(channel).map
+        except ReplyError:
+            return None
 
 
 def _compare(epoch: str, position: StreamPosition) -> None:

@@ -163,7 +163,12 @@ class MapSubscription(Subscription):
         limit = self.rules.page(request.limit)
         if not self.positioned and self.channel is None:
             await self.begin(self.options, request)
-        query = MapQuery(limit, request.cursor, meta_ttl=self.rules.meta_ttl)
+        query = MapQuery(
+            limit,
+            request.cursor,
+            meta_ttl=self.rules.meta_ttl,
+            streamless=not self.positioned,
+        )
         page = await self.maps.state(self.name, query, request.epoch)
         if self._frozen is None:
             self._frozen = page.position

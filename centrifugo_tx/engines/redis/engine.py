@@ -2,6 +2,7 @@
 
 from typing import cast
 
+from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
@@ -12,12 +13,13 @@ from .broker import RedisBroker
 from .controller import RedisController
 from .endpoints import IRedisReactor
 from .layout import Layout
-from .options import EngineRedisOptions
+from .map_broker import RedisMapBroker
+from .options import EngineRedisOptions, MapBrokerRedisOptions
 from .presence import RedisPresenceManager
 from .sharding import Shards
 from .topology import Shard
 
-__all__ = ["combine", "redis_engine"]
+__all__ = ["combine", "redis_engine", "redis_maps"]
 
 
 def redis_engine(
@@ -68,6 +70,55 @@ def redis_engine(
         broker,
         presence,
         controller,
+        start=lambda: Deferred.fromCoroutine(start()),
+        stop=lambda: Deferred.fromCoroutine(stop()),
+    )
+
+
+def redis_maps(
+    reactor: IReactorTime,
+    engine: Engine,
+    options: MapBrokerRedisOptions,
+    metrics: Metrics | None = None,
+) -> Engine:
+    """Return *engine* with maps that many nodes share, on connections of their own.
+
+    :raises ConfigError: an address is malformed.
+    """
+    full = cast(IRedisReactor, reactor)
+    layout = Layout(options.prefix)
+    shards = Shards([Shard(full, each, layout) for each in shard_addresses(options)])
+    maps = RedisMapBroker(
+        full,
+        shards,
+        metrics or Metrics(),
+        options.cleanup_interval or 1.0,
+        max(1, options.cleanup_batch_size),
+        options.idempotent_result_ttl or 300.0,
+        options.skip_pub_sub,
+    )
+
+    async def stop_maps() -> None:
+        await maps.stop()
+        await shards.stop()
+
+    async def start() -> None:
+        await engine.start()
+        try:
+            await shards.start()
+            await maps.start()
+        except Exception:
+            await stop_maps()
+            await engine.stop()
+            raise
+
+    async def stop() -> None:
+        await stop_maps()
+        await engine.stop()
+
+    return evolve(
+        engine,
+        maps=maps,
         start=lambda: Deferred.fromCoroutine(start()),
         stop=lambda: Deferred.fromCoroutine(stop()),
     )

@@ -7,6 +7,7 @@ from ...options import Duration, TLSOptions
 __all__ = [
     "BrokerRedisOptions",
     "EngineRedisOptions",
+    "MapBrokerRedisOptions",
     "PresenceRedisOptions",
     "RedisConnectionOptions",
     "RedisOptions",
@@ -90,3 +91,16 @@ class EngineRedisOptions(PresenceRedisOptions, frozen=True):
 
     history_use_lists: bool = False
     """Keep history in lists, not in streams."""
+
+
+class MapBrokerRedisOptions(RedisOptions, frozen=True):
+    """Redis as the broker of maps."""
+
+    cleanup_interval: Duration = 1.0
+    """Time between removals of what has expired."""
+    cleanup_batch_size: int = 100
+    """Keys removed at a time."""
+    idempotent_result_ttl: Duration = 300.0
+    """How long results stay known by their idempotency keys."""
+    skip_pub_sub: bool = False
+    """Store only; tell no subscribers."""

@@ -1,0 +1,393 @@
+"""Maps in Redis (engines, C.7)."""
+
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred, DeferredList, fail, gatherResults, succeed
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from ...errors import BrokerUnavailable, ReplyError
+from ...interfaces import IMapBroker, IMapEventHandler
+from ...metrics import Metrics
+from ...options import (
+    History,
+    HistoryQuery,
+    MapChange,
+    MapChanged,
+    MapPage,
+    MapQuery,
+)
+from ...protocol.codes import BAD_REQUEST
+from ...protocol.errors import DecodeError
+from ...protocol.messages import Publication, Raw
+from ..streams import new_epoch
+from . import map_scripts as scripts
+from .connection import Refused, Reply, forget
+from .ear import Ear, hear
+from .endpoints import IRedisReactor
+from .history import first_offset, position
+from .map_envelope import (
+    encode_removal,
+    encode_value,
+    parse_change,
+    parse_entry,
+    placed,
+)
+from .map_expiry import MapExpiry, kept
+from .map_layout import MapKeys, MapLayout
+from .pubsub import Subscriber
+from .scripts import Script
+from .sharding import Shards
+from .topology import Shard
+
+__all__ = ["RedisMapBroker"]
+
+#: Entries to read at a time when all are wanted.
+PAGE = 1000
+
+
+@implementer(IMapBroker)
+@define(eq=False)
+class RedisMapBroker:
+    """Maps, their changes and PUB/SUB, for all nodes that use the same Redis.
+
+    Keys expire by a look at what is due, which every node takes; which of them removes
+    a key, and announces it, is decided in Redis, so it happens once.
+
+    :param expiry_interval: seconds between two looks; not positive: none is taken.
+    :param expiry_batch: keys that one script removes at most.
+    :param result_ttl: seconds for which changes are remembered by idempotency keys.
+    :param silent: store only; tell no subscribers.
+    """
+
+    _reactor: IRedisReactor
+    _shards: Shards
+    _metrics: Metrics = field(factory=Metrics)
+    expiry_interval: float = 1.0
+    expiry_batch: int = 100
+    result_ttl: float = 300.0
+    silent: bool = False
+    expiry: MapExpiry | None = field(default=None, init=False)
+    _receiver: IMapEventHandler | None = field(default=None, init=False)
+    _layouts: dict[Shard, MapLayout] = field(factory=dict, init=False)
+    _subscribers: dict[Shard, Subscriber] = field(factory=dict, init=False)
+    _ears: list[Ear] = field(factory=list, init=False)
+    _log = Logger()
+
+    def listen(self, receiver: IMapEventHandler) -> None:
+        """Name the one who gets the events."""
+        self._receiver = receiver
+
+    # --- Life ------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Try what is needed of the servers, and begin to listen.
+
+        :raises BrokerUnavailable: a server cannot do what is needed.
+        """
+        receiver = self._receiver
+        assert receiver is not None
+        for shard in self._shards.all:
+            layout = MapLayout(shard.layout.prefix, shard.layout.cluster)
+            self._layouts[shard] = layout
+            await self._try(shard)
+            if not self.silent:
+                self._subscribers[shard] = self._listen(shard, layout, receiver)
+        # Those that cannot be reached yet are tried again.
+        started = [each.start() for each in self._subscribers.values()]
+        await DeferredList(started, consumeErrors=True)
+        self.expiry = MapExpiry(
+            self._reactor,
+            self._layouts,
+            receiver.rules,
+            self._metrics,
+            self.expiry_batch,
+            self.silent,
+        )
+        self.expiry.start(self.expiry_interval)
+
+    async def _try(self, shard: Shard) -> None:
+        key = f"{shard.layout.prefix}.__.check.stream".encode()
+        try:
+            await shard.send(key, b"XRANGE", key, b"-", b"+", b"COUNT", b"1")
+        except Refused as error:
+            raise BrokerUnavailable(f"Redis cannot keep streams: {error}") from None
+
+    def _listen(
+        self, shard: Shard, layout: MapLayout, receiver: IMapEventHandler
+    ) -> Subscriber:
+        def channel_of(name: bytes) -> str | None:
+            return "" if name == layout.cleared else layout.channel(name)
+
+        def take(channel: str, payload: bytes) -> None:
+            if channel:
+                _deliver(receiver, channel, payload)
+            else:
+                receiver.handle_clear(payload.decode(errors="replace"))
+
+        ear, subscriber = hear(
+            self._reactor,
+            shard,
+            channel_of,
+            take,
+            receiver.handle_gap,
+            self._metrics,
+            "map_broker",
+            (layout.cleared,),
+        )
+        self._ears.append(ear)
+        return subscriber
+
+    def stop(self) -> "Deferred[Any]":
+        """Close; fires when nothing is left in the reactor."""
+        if self.expiry is not None:
+            self.expiry.stop()
+        for ear in self._ears:
+            ear.stop()
+        return gatherResults([each.stop() for each in self._subscribers.values()])
+
+    def _of(self, channel: str) -> tuple[Shard, MapKeys]:
+        """Return the shard of *channel*, and its names.
+
+        :raises BrokerUnavailable: the broker is not started.
+        """
+        shard = self._shards.of(channel)
+        layout = self._layouts.get(shard)
+        if layout is None:
+            raise BrokerUnavailable("not started")
+        return shard, layout.keys(channel)
+
+    # --- Subscribing -----------------------------------------------------------
+
+    def subscribe(self, channel: str) -> "Deferred[None]":
+        """Make this node a receiver of *channel*."""
+        if self.silent:
+            return succeed(None)
+        try:
+            shard, keys = self._of(channel)
+            return self._subscribers[shard].subscribe(keys.messages)
+        except BrokerUnavailable as error:
+            return fail(error)
+
+    def unsubscribe(self, channel: str) -> "Deferred[None]":
+        """Undo `subscribe`."""
+        if self.silent:
+            return succeed(None)
+        try:
+            shard, keys = self._of(channel)
+            return self._subscribers[shard].unsubscribe(keys.messages)
+        except BrokerUnavailable as error:
+            return fail(error)
+
+    # --- Changes ---------------------------------------------------------------
+
+    def publish(
+        self, channel: str, key: str, data: Raw, change: MapChange
+    ) -> "Deferred[MapChanged]":
+        """Set a key, append that to the stream, and deliver it."""
+        now, ttl = int(self._reactor.seconds() * 1000), change.rules.key_ttl
+        payload = encode_value(key, data, change, now)
+        return self._change(
+            scripts.PUBLISH_KEY,
+            channel,
+            key,
+            payload,
+            change,
+            _milliseconds(ttl),
+            b"%d" % (now + int(ttl * 1000)),
+            b"%d" % now,
+            b"1" if change.delta else b"0",
+            b"%d" % change.version,
+            change.version_epoch.encode(),
+            change.key_mode.encode(),
+            b"1" if change.renew else b"0",
+        )
+
+    def remove(
+        self, channel: str, key: str, change: MapChange
+    ) -> "Deferred[MapChanged]":
+        """Take a key out, append that to the stream, and deliver it."""
+        now = int(self._reactor.seconds() * 1000)
+        payload = encode_removal(key, change.tags, now)
+        own = b"0" if change.tags else b"1"
+        return self._change(scripts.REMOVE_KEY, channel, key, payload, change, own)
+
+    def _change(
+        self,
+        script: Script,
+        channel: str,
+        key: str,
+        payload: bytes,
+        change: MapChange,
+        *rest: bytes,
+    ) -> "Deferred[MapChanged]":
+        try:
+            shard, keys = self._of(channel)
+        except BrokerUnavailable as error:
+            return fail(error)
+        once, expected = change.idempotency_key, change.expected
+        ttl = change.idempotent_result_ttl or self.result_ttl
+        return shard.run(
+            script,
+            _changed,
+            *_named(keys),
+            # Not a key that is never there: while a Cluster moves a slot, commands
+            # with missing keys have to wait.
+            self._layouts[shard].result(channel, once) if once else keys.meta,
+            key.encode(),
+            payload,
+            b"" if self.silent else keys.messages,
+            channel.encode(),
+            new_epoch().encode(),
+            *kept(change.rules),
+            _milliseconds(ttl) if once else b"",
+            b"" if expected is None else b"%d" % expected.offset,
+            b"" if expected is None else expected.epoch.encode(),
+            *rest,
+        )
+
+    def clear(self, channel: str) -> "Deferred[None]":
+        """Forget everything, and tell our nodes; others notice the new epoch."""
+        try:
+            shard, keys = self._of(channel)
+        except BrokerUnavailable as error:
+            return fail(error)
+        return shard.run(
+            scripts.CLEAR_MAP,
+            forget,
+            *_named(keys),
+            keys.order,
+            channel.encode(),
+            b"" if self.silent else self._layouts[shard].cleared,
+        )
+
+    # --- Reading ---------------------------------------------------------------
+
+    def state(self, channel: str, query: MapQuery) -> "Deferred[MapPage]":
+        """Read entries; create the map if there is none."""
+        cursor = query.cursor or "0"
+        if not (cursor.isascii() and cursor.isdigit() and len(cursor) <= 20):
+            return fail(ReplyError(BAD_REQUEST))
+        if query.limit < 0 and not query.key:
+            return Deferred.fromCoroutine(self._whole(channel, query))
+        return self._page(channel, query, cursor, query.limit)
+
+    def _page(
+        self, channel: str, query: MapQuery, cursor: str, count: int
+    ) -> "Deferred[MapPage]":
+        try:
+            shard, keys = self._of(channel)
+        except BrokerUnavailable as error:
+            return fail(error)
+        return shard.run(
+            scripts.READ_STATE,
+            self._entries,
+            *_named(keys)[:5],
+            _milliseconds(query.meta_ttl),
+            new_epoch().encode(),
+            cursor.encode(),
+            b"%d" % count,
+            query.key.encode(),
+            b"1" if query.streamless else b"0",
+        )
+
+    async def _whole(self, channel: str, query: MapQuery) -> MapPage:
+        """Read all entries, a page at a time; Redis may give one of them twice.
+
+        The position is that of the first page, so what changed since comes again.
+        """
+        found: dict[str, Publication] = {}
+        first: MapPage | None = None
+        cursor = "0"
+        while True:
+            page = await self._page(channel, query, cursor, PAGE)
+            if first is None or page.position.epoch != first.position.epoch:
+                found, first = {}, page  # the map began anew
+            for entry in page.entries:
+                found[entry.key] = entry
+            cursor = page.cursor
+            if not cursor:
+                break
+        entries = sorted(found.values(), key=lambda entry: entry.key)
+        return MapPage(entries, first.position)
+
+    def _entries(self, reply: Reply) -> MapPage:
+        pairs = reply[3]
+        entries = []
+        for value in pairs[1::2]:
+            try:
+                entries.append(parse_entry(value))
+            except DecodeError as error:
+                self._log.warn("left out an entry of a map: {reason}", reason=error)
+        cursor = reply[2].decode()
+        return MapPage(entries, position(reply), "" if cursor == "0" else cursor)
+
+    def stream(self, channel: str, query: HistoryQuery) -> "Deferred[History]":
+        """Read changes and the top; create the map if there is none."""
+        try:
+            shard, keys = self._of(channel)
+        except BrokerUnavailable as error:
+            return fail(error)
+        return shard.run(
+            scripts.READ_CHANGES,
+            _history,
+            *(keys.stream, keys.meta),
+            _milliseconds(query.meta_ttl),
+            new_epoch().encode(),
+            first_offset(query),
+            b"0" if query.limit < 0 else b"%d" % query.limit,
+            b"1" if query.reverse else b"0",
+        )
+
+    def size(self, channel: str) -> "Deferred[int]":
+        """Return how many keys there are."""
+        try:
+            shard, keys = self._of(channel)
+        except BrokerUnavailable as error:
+            return fail(error)
+        return shard.send(keys.state, b"HLEN", keys.state)
+
+
+def _named(keys: MapKeys) -> tuple[bytes, ...]:
+    """Return the keys that all scripts begin with."""
+    stream, meta, state, expire, state_meta, _, due, _ = keys
+    return stream, meta, state, expire, state_meta, due
+
+
+def _milliseconds(ttl: float) -> bytes:
+    return b"%d" % int(ttl * 1000)
+
+
+def _changed(reply: Reply) -> MapChanged:
+    reason = reply[2].decode()
+    current = None
+    if reason == "position_mismatch" and reply[3]:
+        current = parse_entry(reply[3])
+    return MapChanged(position(reply), reason, current)
+
+
+def _history(reply: Reply) -> History:
+    top = position(reply)
+    changes = []
+    for entry, fields in reply[2]:
+        offset = int(entry.partition(b"-")[0])
+        data = dict(zip(fields[::2], fields[1::2], strict=True))[b"d"]
+        changes.append(placed(data, offset, top.epoch))
+    return History(changes, top)
+
+
+def _deliver(receiver: IMapEventHandler, channel: str, payload: bytes) -> None:
+    message = parse_change(payload)
+    if message.publication is not None:
+        receiver.handle_change(
+            channel,
+            message.publication,
+            message.position,
+            message.delta,
+            message.previous,
+        )
+    elif message.join is not None:
+        receiver.handle_join(channel, message.join)
+    elif message.leave is not None:
+        receiver.handle_leave(channel, message.leave)

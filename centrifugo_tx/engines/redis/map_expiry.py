@@ -1,0 +1,161 @@
+"""Removes the keys of maps whose time is over."""
+
+from collections.abc import Callable, Mapping
+
+from attrs import define, field
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ...errors import BrokerUnavailable
+from ...metrics import Counter, Metrics
+from ...options import MapRules
+from ..streams import new_epoch
+from .connection import Refused
+from .map_envelope import removal_of_any
+from .map_layout import MapLayout
+from .map_scripts import EXPIRE_KEYS
+from .topology import Shard
+
+__all__ = ["MapExpiry", "kept"]
+
+#: Maps to work on at the same time, and steps in one look at one list of them: what is
+#: left then waits for the next look.
+MAPS, STEPS = 64, 100
+
+
+@define(eq=False)
+class MapExpiry:
+    """Looks at what is due, in each list of maps whose keys expire.
+
+    A script removes a batch of keys, announces each removal, and lists the map under
+    the time of its next key; so of all nodes that look, one removes a key.  Maps that
+    no namespace of this node has are left to others.
+    """
+
+    _clock: IReactorTime
+    _layouts: Mapping[Shard, MapLayout]
+    _rules: Callable[[str], MapRules | None]
+    _metrics: Metrics
+    batch: int
+    _silent: bool = False
+    _loop: LoopingCall = field(init=False)
+    _removed: Counter = field(init=False)
+    _errors: Counter = field(init=False)
+    _away: bool = field(default=False, init=False)
+    _log = Logger()
+
+    def __attrs_post_init__(self) -> None:
+        self._loop = LoopingCall(self.look)
+        self._loop.clock = self._clock
+        counter = self._metrics.counter
+        self._removed = counter("map_broker_cleanup_removed_count", broker_name="")
+        self._errors = counter("map_broker_cleanup_errors_count", broker_name="")
+
+    def start(self, interval: float) -> None:
+        """Look every *interval* seconds; the next look waits for the last."""
+        if interval > 0:
+            self._loop.start(interval, now=False)
+
+    def stop(self) -> None:
+        """Look no more; that a look under way fails then is no news."""
+        self._away = True
+        if self._loop.running:
+            self._loop.stop()
+
+    def look(self) -> "Deferred[None]":
+        """Remove what is due now; never fails."""
+        looks = [
+            Deferred.fromCoroutine(self._look_at(shard, layout, due)).addErrback(
+                self._failed
+            )
+            for shard, layout in self._layouts.items()
+            for due in layout.due
+        ]
+        return gatherResults(looks).addCallback(self._looked)
+
+    def _looked(self, results: "list[bool | None]") -> None:
+        if all(results):
+            self._away = False
+
+    def _failed(self, failure: Failure) -> None:
+        """Count a failure; log the first of an outage, and what is none."""
+        self._errors.value += 1
+        if failure.check(BrokerUnavailable):
+            if not self._away:
+                self._log.warn(
+                    "keys of maps cannot expire: {reason}",
+                    reason=failure.getErrorMessage(),
+                )
+            self._away = True
+        else:
+            self._log.failure("keys of maps cannot expire", failure)
+
+    async def _look_at(self, shard: Shard, layout: MapLayout, due: bytes) -> bool:
+        now = b"%d" % int(self._clock.seconds() * 1000)
+        foreign = 0
+        for _ in range(STEPS):
+            names = await shard.send(
+                *(due, b"ZRANGEBYSCORE", due, b"0", now),
+                *(b"LIMIT", b"%d" % foreign, b"%d" % MAPS),
+            )
+            work = []
+            for name in names:
+                channel = name.decode(errors="replace")
+                rules = self._rules(channel)
+                if rules is None:
+                    foreign += 1
+                else:
+                    work.append(self._expire(shard, layout, channel, rules, now))
+            foreign += sum(await gatherResults(work))
+            if len(names) < MAPS and not work:
+                break
+        return True
+
+    def _expire(
+        self,
+        shard: Shard,
+        layout: MapLayout,
+        channel: str,
+        rules: MapRules,
+        now: bytes,
+    ) -> "Deferred[bool]":
+        """Remove a batch of a map's keys; return whether that is impossible."""
+        stream, meta, state, expire, state_meta, order, due, messages = layout.keys(
+            channel
+        )
+        return shard.run(
+            EXPIRE_KEYS,
+            self._count,
+            *(stream, meta, state, expire, state_meta, due, order),
+            now,
+            b"%d" % self.batch,
+            b"" if self._silent else messages,
+            channel.encode(),
+            new_epoch().encode(),
+            *kept(rules),
+            removal_of_any(int(now)),
+        ).addErrback(self._refused)
+
+    def _count(self, removed: int) -> bool:
+        self._removed.value += removed
+        return False
+
+    def _refused(self, failure: Failure) -> bool:
+        """Pass over a map that Redis cannot work on, for the sake of the others."""
+        failure.trap(Refused)
+        self._failed(failure)
+        return True
+
+
+def kept(rules: MapRules) -> tuple[bytes, bytes, bytes]:
+    """Return size and ttl of the stream, and the meta ttl, in milliseconds."""
+    if not rules.stream_size:
+        return b"0", b"0", b"0"
+    return (
+        b"%d" % rules.stream_size,
+        b"%d" % int(rules.stream_ttl * 1000),
+        b"%d" % int(rules.meta_ttl * 1000),
+    )
