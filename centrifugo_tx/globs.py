@@ -4,7 +4,14 @@ from collections.abc import Callable
 
 import re2
 
-__all__ = ["compile_glob"]
+__all__ = ["LONGEST_PATTERN", "compile_glob"]
+
+#: Characters that a pattern may have: to translate so many takes some 50 ms.
+LONGEST_PATTERN = 65536
+
+#: Errors are raised, and need no lines of the library's own on standard error.
+_OPTIONS = re2.Options()
+_OPTIONS.log_errors = False
 
 
 def compile_glob(pattern: str) -> Callable[[str], bool]:
@@ -16,12 +23,20 @@ def compile_glob(pattern: str) -> Callable[[str], bool]:
 
     :raises ValueError: the pattern is malformed.
     """
-    text, _ = _sequence(pattern, 0, nested=False)
+    if len(pattern) > LONGEST_PATTERN:
+        shown = repr(pattern[:40])
+        raise ValueError(
+            f"pattern {shown}… is longer than {LONGEST_PATTERN} characters"
+        )
+    try:
+        text, _ = _sequence(pattern, 0, nested=False)
+    except RecursionError:
+        raise ValueError(f"pattern {pattern[:40]!r}… nests too many braces") from None
     # RE2, because patterns of operators meet strings of strangers.
     try:
-        fullmatch = re2.compile(f"(?s){text}").fullmatch
+        fullmatch = re2.compile(f"(?s){text}", _OPTIONS).fullmatch
     except re2.error as error:
-        raise ValueError(f"pattern {pattern!r}: {error}") from None
+        raise ValueError(f"pattern {pattern[:400]!r}: {error!s:.100}") from None
     return lambda string: fullmatch(string) is not None
 
 

@@ -4,7 +4,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from centrifugo_tx.globs import compile_glob
+from centrifugo_tx.globs import LONGEST_PATTERN, compile_glob
 
 MATCHES = (
     ("", ("",), ("a",)),
@@ -56,6 +56,13 @@ class GlobTests(SynchronousTestCase):
         for pattern in (*MALFORMED, "a\\", "[\\"):
             error = self.assertRaises(ValueError, compile_glob, pattern)
             self.assertIn(repr(pattern), str(error))
+
+    def test_bounds(self) -> None:
+        """A pattern has a bound of length and of depth."""
+        for pattern in ("a" * (LONGEST_PATTERN + 1), "{" * 5000):
+            error = self.assertRaises(ValueError, compile_glob, pattern)
+            self.assertLess(len(str(error)), 1000)
+        self.assertTrue(compile_glob("{" * 50 + "a" + "}" * 50)("a"))
 
     def test_time(self) -> None:
         """Many stars and a long hostile string take no time to speak of."""

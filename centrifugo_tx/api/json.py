@@ -2,7 +2,6 @@
 
 from binascii import a2b_base64
 from collections.abc import Iterator
-from json import JSONDecoder
 from typing import Any, TypeVar
 
 import msgspec
@@ -25,7 +24,6 @@ _FREE = (m.InfoRequest,)
 
 _validate = msgspec.json.Decoder(Raw).decode
 _encode = msgspec.json.Encoder(order="deterministic").encode
-_scan = JSONDecoder().raw_decode
 
 #: What the reference writes as escapes, so that answers may stand in a page.
 _ESCAPES = (
@@ -54,12 +52,9 @@ def decode(body: bytes, request: type[_T]) -> _T:
             return decoded
     except msgspec.DecodeError:
         pass
-    text = body.decode().strip(" \t\r\n")
-    if text == "null":
+    if body.strip(b" \t\r\n") == b"null":
         return request()
-    if _scan(text)[1] != len(text):
-        raise ValueError("something follows the request")
-    return msgspec.json.decode(as_read(text.encode(), request), type=request)
+    return msgspec.json.decode(as_read(body, request, alone=True), type=request)
 
 
 def encode(answer: object) -> bytes:

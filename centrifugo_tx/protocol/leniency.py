@@ -5,11 +5,12 @@ null for an absent field.  No SDK needs that, so the decoder comes here only aft
 it has failed.
 """
 
-import json
 import re
+import sys
 from collections.abc import Iterator
 from functools import lru_cache
-from itertools import accumulate
+from itertools import accumulate, islice, product
+from operator import add
 
 import msgspec
 from msgspec import inspect
@@ -25,26 +26,98 @@ MAX_DEPTH = 256
 _members = msgspec.json.Decoder(dict[str, Raw]).decode
 _items = msgspec.json.Decoder(list[Raw]).decode
 _encode = msgspec.json.Encoder().encode
-_scan = json.JSONDecoder(parse_int=str, parse_float=str).raw_decode
+_any = msgspec.json.Decoder(Raw).decode
 
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.DOTALL)
+#: A string from behind its first quote on, and all of a string or of what is no
+#: string.  Possessive, since what the engine keeps to try again grows with the text.
+_REST = re.compile(rb'(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_STRING_OR_NOT = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|([^"]++)', re.DOTALL)
+
+#: Bytes that are looked at together.
+_WINDOW = 64 * 1024
+#: Bytes that decide nothing; a zero byte stands for an escape.
+_PLAIN = bytes(set(range(256)) - set(b'[]{}"\\\0'))
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
-_STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+_STEPS = bytes.maketrans(b"[{]}", b"\1\1\0\0")
 
-#: A pair of surrogates, a lone one, or any other escape.
-_ESCAPE = re.compile(
-    rb"\\(?:u[dD][89abAB][\da-fA-F]{2}\\u[dD][c-fC-F][\da-fA-F]{2}"
-    rb"|(u[dD][89a-fA-F][\da-fA-F]{2})|.)",
+
+def _eights() -> tuple[dict[int, int], dict[int, int]]:
+    """Return how deep any eight brackets go at most, and where they end."""
+    deepest, ends = {}, {}
+    for steps in product((0, 1), repeat=8):
+        depths = list(accumulate(1 if step else -1 for step in steps))
+        number = int.from_bytes(bytes(steps), sys.byteorder)
+        deepest[number], ends[number] = max(depths), depths[-1]
+    return deepest, ends
+
+
+_DEEPEST, _ENDS = _eights()
+
+#: An escaped half of a pair of surrogates.
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
+#: All up to the next half that has no other, or that half.
+_MENDED_PART = re.compile(
+    rb"(?:[^\\]++|\\u[dD][89abAB][\da-fA-F]{2}\\u[dD][c-fC-F][\da-fA-F]{2}"
+    rb"|\\(?!u[dD][89a-fA-F][\da-fA-F]{2}).|\\\Z)++"
+    rb"|(\\u[dD][89a-fA-F][\da-fA-F]{2})",
     re.DOTALL,
 )
+_TRAILING = re.compile(r"JSON is malformed: trailing characters \(byte ([0-9]+)\)")
 
 
 def too_deep(text: bytes) -> bool:
-    """Whether the JSON in *text* nests deeper than `MAX_DEPTH`."""
-    if text.count(b"[") + text.count(b"{") <= MAX_DEPTH:
+    """Whether the JSON in *text* nests deeper than `MAX_DEPTH`.
+
+    Takes time in proportion to *text*, and a bounded amount of memory.
+    """
+    if not _has_many_brackets(text):
         return False
-    brackets = _STRING.sub(b"", text).translate(None, _NO_BRACKETS)
-    return max(accumulate(map(_STEP.__getitem__, brackets)), default=0) > MAX_DEPTH
+    depth, left = 0, b""
+    for outside in _outside_strings(text):
+        steps = left + outside.translate(_STEPS, _NO_BRACKETS)
+        whole = len(steps) & ~7
+        eights, left = memoryview(steps)[:whole].cast("Q"), steps[whole:]
+        depths = list(accumulate(map(_ENDS.__getitem__, eights), initial=depth))
+        deepest = map(add, depths, map(_DEEPEST.__getitem__, eights))
+        if max(deepest, default=0) > MAX_DEPTH:
+            return True
+        depth = depths[-1]
+    last = int.from_bytes(left.ljust(8, b"\0"), sys.byteorder)
+    return depth + _DEEPEST[last] > MAX_DEPTH
+
+
+def _has_many_brackets(text: bytes) -> bool:
+    found = text.count(b"[", 0, _WINDOW) + text.count(b"{", 0, _WINDOW)
+    at = _WINDOW
+    while found <= MAX_DEPTH and at < len(text):
+        found += text.count(b"[", at, at + _WINDOW) + text.count(b"{", at, at + _WINDOW)
+        at += _WINDOW
+    return found > MAX_DEPTH
+
+
+def _outside_strings(text: bytes) -> Iterator[bytes]:
+    """Yield the brackets of *text* that are in no string, some at a time."""
+    at = 0
+    while at < len(text):
+        window = text[at : at + _WINDOW]
+        if b"\\" in window:
+            # No quote is left but those at the ends of strings.
+            window = window.replace(b"\\\\", b"\0\0").replace(b'\\"', b"\0\0")
+        # Two quotes with nothing between them change nothing for what is around.
+        parts = window.translate(None, _PLAIN).replace(b'""', b"").split(b'"')
+        outside = b"".join(parts[::2])
+        if b"\0" in outside or b"\\" in outside:
+            # A backslash outside of strings: no JSON, and no escape there either.
+            others = (match[1] or b"" for match in _STRING_OR_NOT.finditer(text, at))
+            while some := list(islice(others, 4096)):
+                yield b"".join(some)
+            return
+        yield outside
+        at += len(window)
+        if len(parts) % 2 == 0:
+            opened = _REST.match(text, at - len(window) + window.rindex(b'"') + 1)
+            assert opened is not None
+            at = opened.end()
 
 
 def mended(text: bytes) -> bytes:
@@ -52,21 +125,37 @@ def mended(text: bytes) -> bytes:
 
     U+FFFD stands for each, as it does in the reference's strings.
     """
-    return _ESCAPE.sub(lambda m: rb"\ufffd" if m[1] else m[0], text)
+    if _HALF.search(text) is None:
+        return text
+    mended = bytearray()
+    for part in _MENDED_PART.finditer(text):
+        mended += rb"\ufffd" if part[1] else part[0]
+    return bytes(mended)
 
 
 _described = lru_cache(inspect.type_info)
 
 
-def as_read(line: bytes, struct: type[msgspec.Struct] = Command) -> bytes:
+def as_read(
+    line: bytes, struct: type[msgspec.Struct] = Command, *, alone: bool = False
+) -> bytes:
     """Rewrite the first value in *line* as strict JSON of a *struct*.
 
+    :param alone: whether anything behind that value is an error.
     :raises ValueError: there is no value, or not even the reference could read it.
     """
-    text = line.decode()
-    start = len(text) - len(text.lstrip(" \t\r\n"))
-    _, end = _scan(text, start)
-    return _folded(mended(text[start:end].encode()), _described(struct))
+    if not line.isascii():
+        line.decode()
+    text = mended(line)
+    try:
+        value = bytes(_any(text))
+    except msgspec.DecodeError as error:
+        behind = _TRAILING.fullmatch(str(error))
+        if behind is None or alone:
+            raise
+        # The place of the first byte behind the value, counted from 1.
+        value = text[: int(behind[1]) - 1].strip(b" \t\r\n")
+    return _folded(value, _described(struct))
 
 
 def _folded(value: bytes, kind: inspect.Type) -> bytes:
