@@ -12,7 +12,7 @@ PACKAGE = Path(centrifugo_tx.__file__).parent
 
 FLOORS = (
     {"protocol", "grpc", "metrics"},
-    {"interfaces", "options", "errors", "globs", "payloads", "tls"},
+    {"interfaces", "options", "errors", "globs", "payloads", "tls"} | {"bounded_log"},
     {"core"},
     {"engines", "access", "proxies", "transports", "api", "consumers"},
     {"config", "web"},
