@@ -8,7 +8,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
-__all__ = ["BoundedLog", "cut"]
+__all__ = ["BoundedLog", "address_of", "cut"]
 
 #: Characters of a field that are logged; the rest is cut off.
 FIELD_LIMIT = 256
@@ -19,6 +19,19 @@ def cut(value: object, limit: int = FIELD_LIMIT) -> object:
     if isinstance(value, str) and len(value) > limit:
         return f"{value[:limit]}…"
     return value
+
+
+def address_of(request: Any) -> str:
+    """Return where an HTTP request comes from, as far as it is known.
+
+    A proxy says it in ``X-Real-IP`` or ``X-Forwarded-For``, which others may forge.
+    """
+    for name in (b"x-real-ip", b"x-forwarded-for"):
+        value: bytes | None = request.getHeader(name)
+        if value:
+            return value.decode(errors="replace")
+    peer = getattr(request, "getClientAddress", None)
+    return str(getattr(peer(), "host", "")) if peer is not None else ""
 
 
 @define(eq=False)
@@ -113,9 +126,7 @@ class BoundedLog:
             rest = self._began + self.interval - now
             self._ending = self._clock.callLater(rest, self.flush)
 
-    def _count(
-        self, level: Any, message: str, known: dict[str, object]
-    ) -> _Count:
+    def _count(self, level: Any, message: str, known: dict[str, object]) -> _Count:
         cause: Hashable = (message, *known.values())
         count = self._counts.get(cause)
         if count is None:

@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from attrs import define, field
+from twisted.logger import Logger
 
+from .bounded_log import BoundedLog
 from .config.model import Config
 from .core import Node
 from .transports.admission import Gate
@@ -48,7 +50,9 @@ class ClientEndpoints:
             client.connection_limit,
             client.connection_rate_limit,
         )
-        self._origins = OriginRule(client.allowed_origins)
+        self._origins = OriginRule(
+            client.allowed_origins, BoundedLog(Logger(), self._reactor)
+        )
         header = client.user_id_http_header.lower()
         self._headers = frozenset({header} if header else ())
         self._cors = CORS(self._origins)

@@ -15,19 +15,28 @@ __all__ = [
 
 
 class ReplyError(CentrifugoError):
-    """Carries an `Error` out of the core: it answers one command."""
+    """Carries an `Error` out of the core: it answers one command.
 
-    def __init__(self, error: Error) -> None:
+    ``cause`` tells the operator more than the client may know; ``details`` are
+    further fields for the log.  Neither holds secrets.
+    """
+
+    def __init__(self, error: Error, cause: str = "", **details: object) -> None:
         super().__init__(f"{error.code}: {error.message}")
-        self.error = error
+        self.error, self.cause, self.details = error, cause, details
 
 
 class DisconnectClient(CentrifugoError):
-    """Carries a `Disconnect` out of the core: it ends the connection."""
+    """Carries a `Disconnect` out of the core: it ends the connection.
 
-    def __init__(self, disconnect: Disconnect) -> None:
+    ``cause`` and ``details`` are for the operator, as those of `ReplyError`.
+    """
+
+    def __init__(
+        self, disconnect: Disconnect, cause: str = "", **details: object
+    ) -> None:
         super().__init__(f"{disconnect.code}: {disconnect.reason}")
-        self.disconnect = disconnect
+        self.disconnect, self.cause, self.details = disconnect, cause, details
 
 
 class BrokerUnavailable(CentrifugoError):

@@ -13,10 +13,12 @@ from typing import Any, TextIO, cast
 from attrs import define
 from twisted.logger import (
     FilteringLogObserver,
+    ILogFilterPredicate,
     ILogObserver,
     LogEvent,
     LogLevel,
     LogLevelFilterPredicate,
+    PredicateResult,
     formatEvent,
 )
 from zope.interface import implementer, provider
@@ -43,8 +45,15 @@ _THRESHOLDS = {
 }
 
 _NAMES = {"critical": "fatal"}
-_SHORT = {"debug": "DBG", "info": "INF", "warn": "WRN", "error": "ERR", "fatal": "FTL"}
-_COLORS = {"debug": 35, "info": 32, "warn": 33, "error": 31, "fatal": 31}
+_SHORT = {
+    "trace": "TRC",
+    "debug": "DBG",
+    "info": "INF",
+    "warn": "WRN",
+    "error": "ERR",
+    "fatal": "FTL",
+}
+_COLORS = {"trace": 34, "debug": 35, "info": 32, "warn": 33, "error": 31, "fatal": 31}
 
 #: What `twisted.python.log` puts into events, beside the ``log_`` keys.
 _LEGACY = frozenset(
@@ -58,7 +67,11 @@ def observer(level: str, stream: TextIO, colored: bool) -> ILogObserver:
 
 
 def filtered(level: str, observer: Callable[[LogEvent], None]) -> ILogObserver:
-    """Return an observer that passes on to *observer* what *level* lets through."""
+    """Return an observer that passes on to *observer* what *level* lets through.
+
+    twisted.logger knows no level ``trace``: such events are of level ``debug`` and
+    have a field ``log_frame`` that is true.
+    """
     if level.lower() == "none":
         return cast(ILogObserver, _drop)
     threshold = _THRESHOLDS.get(level.lower(), LogLevel.info)
@@ -67,9 +80,15 @@ def filtered(level: str, observer: Callable[[LogEvent], None]) -> ILogObserver:
         # What the framework says of itself is detail to an operator.
         for namespace in ("twisted", "log_legacy", "autobahn"):
             predicate.setLogLevelForNamespace(namespace, LogLevel.warn)
+    predicates = [predicate] if level.lower() == "trace" else [_no_trace, predicate]
     return cast(
-        ILogObserver, FilteringLogObserver(cast(ILogObserver, observer), [predicate])
+        ILogObserver, FilteringLogObserver(cast(ILogObserver, observer), predicates)
     )
+
+
+@provider(ILogFilterPredicate)
+def _no_trace(event: LogEvent) -> Any:
+    return PredicateResult.no if event.get("log_frame") else PredicateResult.maybe
 
 
 def open_log(path: str) -> TextIO:
@@ -131,6 +150,8 @@ def console_line(event: LogEvent) -> str:
 
 
 def _level(event: LogEvent) -> str:
+    if event.get("log_frame"):
+        return "trace"
     name = getattr(event.get("log_level"), "name", "info")
     return _NAMES.get(name, name)
 
@@ -147,6 +168,8 @@ def _fields(event: LogEvent) -> Iterator[tuple[str, object]]:
             continue
         if value is None or isinstance(value, (str, int, float)):
             yield name, value
+        elif isinstance(value, (list, tuple)):
+            yield name, [str(each) for each in value]
         else:
             yield name, str(value)
 
@@ -165,7 +188,9 @@ def to_record(event: LogEvent) -> dict[str, object]:
 
 def from_record(record: dict[str, Any], **fields: object) -> LogEvent:
     """Return the event of another process, with more *fields*."""
-    level = {"fatal": "critical"}.get(record["level"], record["level"])
+    level = {"fatal": "critical", "trace": "debug"}.get(
+        record["level"], record["level"]
+    )
     event: LogEvent = {
         **record["fields"],
         **fields,
@@ -174,6 +199,7 @@ def from_record(record: dict[str, Any], **fields: object) -> LogEvent:
         "log_namespace": record["namespace"],
         "log_format": "{log_text}",
         "log_text": record["text"],
+        "log_frame": record["level"] == "trace",
     }
     if record["error"]:
         event["log_failure"] = _Told(record["error"])

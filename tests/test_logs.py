@@ -44,6 +44,12 @@ class JSONTests(LogCase):
         self.assertEqual(line["odd"], "{1}")
         self.assertFalse([name for name in line if name.startswith("log_")])
 
+    def test_list(self) -> None:
+        """Several values of a field are a list."""
+        self.logger().info("refused", allowed_origins=("https://a", "https://b"))
+        (line,) = self.lines()
+        self.assertEqual(line["allowed_origins"], ["https://a", "https://b"])
+
     def test_one_line(self) -> None:
         """Line breaks in values stay inside the line."""
         self.logger().info("a\nb {c}", c="d\ne")
@@ -90,6 +96,20 @@ class LevelTests(LogCase):
             shown = [line["level"] for line in self.lines()]
             expected = [name.replace("critical", "fatal") for name in names[first:]]
             self.assertEqual(shown, expected, level)
+
+    def test_trace(self) -> None:
+        """Events that say so are of level trace, which debug does not let through."""
+        for level, shown in (("trace", ["trace", "debug"]), ("debug", ["debug"])):
+            self.stream = StringIO()
+            log = self.logger(level)
+            log.debug("frame", log_frame=True)
+            log.debug("said")
+            self.assertEqual([line["level"] for line in self.lines()], shown)
+
+    def test_trace_colored(self) -> None:
+        """A terminal shows them with a mark of their own."""
+        self.logger("trace", colored=True).debug("frame", log_frame=True)
+        self.assertIn("[TRC]", self.stream.getvalue())
 
     def test_framework(self) -> None:
         """At info, the framework's own news are left out, its warnings not."""
@@ -152,10 +172,11 @@ class RecordTests(LogCase):
 
         def receive(event: LogEvent) -> None:
             record = json.loads(json.dumps(to_record(event)))
-            observer("info", self.stream, colored)(from_record(record, worker=2))
+            observer("trace", self.stream, colored)(from_record(record, worker=2))
 
         log = Logger("a", observer=LogPublisher(receive))  # type: ignore[arg-type]
         log.warn("{a} went", a="b", odd={1})
+        log.debug("frame", log_frame=True)
         try:
             raise ValueError("broken")
         except ValueError:
@@ -164,7 +185,8 @@ class RecordTests(LogCase):
     def test_same(self) -> None:
         """They look as if they were of this process, but for what is added."""
         self.sent(colored=False)
-        warned, failed = self.lines()
+        warned, traced, failed = self.lines()
+        self.assertEqual(traced["level"], "trace")
         self.assertEqual((warned["level"], warned["message"]), ("warn", "b went"))
         self.assertEqual((warned["a"], warned["odd"]), ("b", "{1}"))
         self.assertEqual((warned["worker"], failed["worker"]), (2, 2))

@@ -3,7 +3,6 @@
 import msgspec
 from attrs import define, frozen
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
 
 from ..errors import DisconnectClient, ReplyError
 from ..interfaces import IClient
@@ -68,19 +67,18 @@ class Doorkeeper:
     _options: AccessOptions
     _namespaces: Namespaces
     _verifier: TokenVerifier
-    _log = Logger()
 
     async def connect(self, client: IClient, request: ConnectRequest) -> Admission:
         """Find out who it is, in the order of section 2."""
         options = self._options
         if request.token:
-            admission = await self._by_token(client, request.token)
+            admission = await self._by_token(request.token)
         elif options.allow_anonymous_connect_without_token or options.insecure:
             admission = Admission()
         else:
             user = self._user_of_header(client)
             if not user:
-                raise DisconnectClient(MALFORMED)
+                raise DisconnectClient(MALFORMED, "client credentials not found")
             return Admission(user=user)
         subs = dict(admission.subs)
         exclusive = self._add_personal_channel(admission.user, subs)
@@ -93,35 +91,35 @@ class Doorkeeper:
         values = client.transport.info.headers.get(name, ()) if name else ()
         return values[0] if values else ""
 
-    async def _by_token(self, client: IClient, token: str) -> Admission:
+    async def _by_token(self, token: str) -> Admission:
         try:
-            who = await self._identity(client, token)
-        except TokenExpired:
-            raise ReplyError(TOKEN_EXPIRED) from None
+            who = await self._identity(token)
+        except InvalidToken as error:
+            raise DisconnectClient(
+                INVALID_TOKEN, "invalid connection token", token_error=str(error)
+            ) from None
+        except TokenExpired as error:
+            raise ReplyError(
+                TOKEN_EXPIRED, "connection token expired", token_error=str(error)
+            ) from None
         if not who.user and self._options.disallow_anonymous_connection_tokens:
-            raise DisconnectClient(REFUSED)
+            raise DisconnectClient(REFUSED, "anonymous connection tokens disallowed")
         expire_at = 0 if self._options.insecure else who.expire_at
         return Admission(who.user, expire_at, who.info, meta=who.meta, subs=who.subs)
 
-    async def _identity(self, client: IClient, token: str) -> _Identity:
+    async def _identity(self, token: str) -> _Identity:
         """Verify a token.
 
         :raises TokenExpired: it is not valid now.
-        :raises DisconnectClient: 3500, it proves nothing.
+        :raises InvalidToken: it proves nothing.
         :raises ReplyError: 102 or 100, what it asks for is not understood (2.1).
         """
-        try:
-            claims = await self._verifier.connection(token)
-            subs = self._subs_of(claims)
-        except InvalidToken as reason:
-            self._log.info(
-                "invalid connection token: {reason}", reason=reason, client=client.id
-            )
-            raise DisconnectClient(INVALID_TOKEN) from None
+        claims = await self._verifier.connection(token)
+        subs = self._subs_of(claims)
         try:
             info = payload_of(claims.info, claims.b64info)
         except ValueError:
-            raise ReplyError(INTERNAL) from None
+            raise ReplyError(INTERNAL, "malformed base64 info in token") from None
         return _Identity(
             claims.sub,
             capped(claims.end, self._clock.seconds()),
@@ -168,7 +166,9 @@ class Doorkeeper:
             try:
                 namespace = self._namespaces.find(channel)
             except ReplyError:
-                raise DisconnectClient(MALFORMED) from None
+                raise DisconnectClient(
+                    MALFORMED, "subscribe unknown channel", channel=channel
+                ) from None
             if channel in subs or self._namespaces.private(channel):
                 continue
             if namespace.options.subscribe_proxy_enabled or not namespace.valid(
@@ -185,13 +185,21 @@ class Doorkeeper:
     async def refresh(self, client: IClient, request: RefreshRequest) -> Expiry:
         """Prolong a connection by a new token (3.6)."""
         try:
-            who = await self._identity(client, request.token)
-        except TokenExpired:
-            raise DisconnectClient(CONNECTION_EXPIRED) from None
+            who = await self._identity(request.token)
+        except InvalidToken as error:
+            raise DisconnectClient(
+                INVALID_TOKEN, "invalid refresh token", token_error=str(error)
+            ) from None
+        except TokenExpired as error:
+            raise DisconnectClient(
+                CONNECTION_EXPIRED, "refresh token expired", token_error=str(error)
+            ) from None
         if who.user != client.user:
-            raise DisconnectClient(INVALID_TOKEN)
+            raise DisconnectClient(
+                INVALID_TOKEN, "refresh token user mismatch", token_user=who.user
+            )
         if 0 < who.expire_at <= self._clock.seconds():
-            raise ReplyError(EXPIRED)
+            raise ReplyError(EXPIRED, "connection expiration must be greater than now")
         return Expiry(
             expire_at=who.expire_at,
             info=who.info if who.expire_at else EMPTY,

@@ -254,7 +254,7 @@ class Namespaces:
             return self._without
         namespace = self._named.get(name)
         if namespace is None:
-            raise ReplyError(UNKNOWN_CHANNEL)
+            raise ReplyError(UNKNOWN_CHANNEL, "unknown channel namespace")
         return namespace
 
     def private(self, channel: str) -> bool:

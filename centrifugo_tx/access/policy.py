@@ -123,13 +123,17 @@ class AccessPolicy:
             return fail(error)
         options = namespace.options
         if not acceptable(request.data, namespace.channel.publication_data_format):
-            return fail(ReplyError(BAD_REQUEST))
+            return fail(ReplyError(BAD_REQUEST, "publish data validation failed"))
         if options.publish_proxy_enabled or options.subscribe_stream_proxy_enabled:
-            return fail(ReplyError(NOT_AVAILABLE))
+            return fail(ReplyError(NOT_AVAILABLE, "publish proxy not enabled"))
         subscribed = client.subscribed(channel)
         if may_publish(options, client.user, subscribed) or self.options.insecure:
             return succeed(namespace.publication)
-        return fail(ReplyError(PERMISSION_DENIED))
+        return fail(
+            ReplyError(
+                PERMISSION_DENIED, "attempt to publish without sufficient permission"
+            )
+        )
 
     def change_map(
         self, client: IClient, request: PublishRequest
@@ -143,13 +147,18 @@ class AccessPolicy:
         options, own = namespace.options, namespace.options.map
         removed, change = request.removed, namespace.change
         if own.remove_proxy_enabled if removed else own.publish_proxy_enabled:
-            return fail(ReplyError(NOT_AVAILABLE))
+            return fail(ReplyError(NOT_AVAILABLE, "map proxy not enabled"))
         subscribed = client.subscribed(channel)
         allowed = may_change_map(options, client.user, subscribed, removed)
         key = own_key(options, client, request.key)
         nobody = own.client_key and not key
         if change is None or nobody or not (allowed or self.options.insecure):
-            return fail(ReplyError(PERMISSION_DENIED))
+            return fail(
+                ReplyError(
+                    PERMISSION_DENIED,
+                    "attempt to change a map without sufficient permission",
+                )
+            )
         return succeed((key, change))
 
     def track(
@@ -173,7 +182,7 @@ class AccessPolicy:
             return fail(error)
         polling = self.polling.get(options.proxy_name or "default")
         if polling is None:
-            return fail(ReplyError(NOT_AVAILABLE))
+            return fail(ReplyError(NOT_AVAILABLE, "shared poll proxy not enabled"))
         return polling(channel, items)
 
     def presence(self, client: IClient, channel: str) -> "Deferred[None]":
@@ -183,11 +192,18 @@ class AccessPolicy:
         except ReplyError as error:
             return fail(error)
         if not options.presence:
-            return fail(ReplyError(NOT_AVAILABLE))
+            return fail(
+                ReplyError(NOT_AVAILABLE, "presence is not enabled for channel")
+            )
         subscribed = client.subscribed(channel)
         if may_see_presence(options, client.user, subscribed) or self.options.insecure:
             return succeed(None)
-        return fail(ReplyError(PERMISSION_DENIED))
+        return fail(
+            ReplyError(
+                PERMISSION_DENIED,
+                "attempt to call presence without sufficient permission",
+            )
+        )
 
     def history(
         self, client: IClient, request: HistoryRequest
@@ -199,12 +215,17 @@ class AccessPolicy:
         except ReplyError as error:
             return fail(error)
         if not namespace.channel.history:
-            return fail(ReplyError(NOT_AVAILABLE))
+            return fail(ReplyError(NOT_AVAILABLE, "history is not enabled for channel"))
         options, subscribed = namespace.options, client.subscribed(channel)
         if not (
             may_read_history(options, client.user, subscribed) or self.options.insecure
         ):
-            return fail(ReplyError(PERMISSION_DENIED))
+            return fail(
+                ReplyError(
+                    PERMISSION_DENIED,
+                    "attempt to call history without sufficient permission",
+                )
+            )
         most = self.options.history_max_publication_limit
         limit = request.limit if 0 <= request.limit <= most else most
         meta_ttl = options.history_meta_ttl
@@ -215,11 +236,12 @@ class AccessPolicy:
         ping = self.options.rpc_ping_method
         if ping and request.method == ping:
             return succeed(EMPTY)
-        return fail(ReplyError(METHOD_NOT_FOUND if ping else NOT_AVAILABLE))
+        error = METHOD_NOT_FOUND if ping else NOT_AVAILABLE
+        return fail(ReplyError(error, "rpc proxy not enabled"))
 
     def message(self, client: IClient, data: Raw) -> None:
         """Take no messages."""
-        raise DisconnectClient(NOT_SERVED)
+        raise DisconnectClient(NOT_SERVED, "nothing receives messages of clients")
 
     def _namespace(self, channel: str) -> Namespace:
         """Return the namespace of a channel whose name is valid.
@@ -228,7 +250,7 @@ class AccessPolicy:
         """
         namespace = self.namespaces.find(channel)
         if not namespace.valid(channel):
-            raise ReplyError(BAD_REQUEST)
+            raise ReplyError(BAD_REQUEST, "invalid channel name")
         return namespace
 
 

@@ -58,9 +58,9 @@ class TrackingKeys:
             if secret and hmac.compare_digest(expected.encode(), signature.encode()):
                 break
         else:
-            raise ReplyError(PERMISSION_DENIED)
+            raise ReplyError(PERMISSION_DENIED, "invalid track signature")
         if 0 < end < now - GRACE:
-            raise ReplyError(TOKEN_EXPIRED)
+            raise ReplyError(TOKEN_EXPIRED, "track signature expired")
         return end
 
 
@@ -70,5 +70,5 @@ def _number(text: str) -> int:
     :raises ReplyError: 103, it says no number.
     """
     if not text.isascii() or not text.isdigit() or len(text) > 18:
-        raise ReplyError(PERMISSION_DENIED)
+        raise ReplyError(PERMISSION_DENIED, "invalid track signature")
     return int(text)

@@ -3,7 +3,6 @@
 import msgspec
 from attrs import define
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
 
 from ..errors import DisconnectClient, ReplyError
 from ..interfaces import IClient
@@ -32,6 +31,9 @@ _TYPES = {
 }
 
 
+_OTHER_TYPE = "subscription type not allowed for namespace"
+
+
 @define(eq=False)
 class Usher:
     """Decides on subscriptions."""
@@ -40,7 +42,6 @@ class Usher:
     _options: AccessOptions
     _namespaces: Namespaces
     _verifier: TokenVerifier
-    _log = Logger()
 
     async def subscribe(
         self, client: IClient, request: SubscribeRequest
@@ -50,18 +51,21 @@ class Usher:
         namespace = self._namespace(request)
         options = namespace.options
         if not namespace.valid(channel):
-            raise ReplyError(BAD_REQUEST)
+            raise ReplyError(BAD_REQUEST, "invalid channel name")
         if request.type != _TYPES[options.subscription_type]:
-            raise ReplyError(PERMISSION_DENIED)
+            raise ReplyError(PERMISSION_DENIED, _OTHER_TYPE)
         if self._namespaces.private(channel) and not request.token:
-            raise ReplyError(PERMISSION_DENIED)
+            raise ReplyError(
+                PERMISSION_DENIED,
+                "attempt to subscribe on private channel without token",
+            )
         if request.token:
             base = await self._by_token(client, request)
         else:
             source = self._source(client, channel, namespace)
             base = server_side_options(namespace, source)
         if request.tf is not None and not options.allow_tags_filter:
-            raise ReplyError(BAD_REQUEST)
+            raise ReplyError(BAD_REQUEST, "tags filter not allowed")
         insecure = self._options.insecure
         return grant(base, options, client.user, request, insecure)
 
@@ -71,9 +75,11 @@ class Usher:
         try:
             namespace = self._namespaces.find(request.channel)
         except ReplyError as error:
-            raise ReplyError(NOT_AVAILABLE) if polled else error from None
+            if not polled:
+                raise
+            raise ReplyError(NOT_AVAILABLE, error.cause) from None
         if polled != (namespace.options.subscription_type == "shared_poll"):
-            raise ReplyError(NOT_AVAILABLE if polled else BAD_REQUEST)
+            raise ReplyError(NOT_AVAILABLE if polled else BAD_REQUEST, _OTHER_TYPE)
         return namespace
 
     def _source(self, client: IClient, channel: str, namespace: Namespace) -> int:
@@ -83,49 +89,47 @@ class Usher:
             if namespace.lists(channel, client.user):
                 return Source.USER_LIMITED
         elif options.subscribe_proxy_enabled or options.subscribe_stream_proxy_enabled:
-            raise ReplyError(NOT_AVAILABLE)
+            raise ReplyError(NOT_AVAILABLE, "subscribe proxy not enabled")
         elif open_to(options, client.user):
             return Source.CLIENT_ALLOWED
         if self._options.insecure:
             return Source.CLIENT_INSECURE
-        raise ReplyError(PERMISSION_DENIED)
+        raise ReplyError(
+            PERMISSION_DENIED, "attempt to subscribe without sufficient permission"
+        )
 
     async def _by_token(
         self, client: IClient, request: SubscribeRequest
     ) -> SubscribeOptions:
         """Let a token decide (row 5)."""
         try:
-            claims, options = await self._claims(client, request.token)
-        except TokenExpired:
-            raise ReplyError(TOKEN_EXPIRED) from None
-        except InvalidToken:
-            raise ReplyError(PERMISSION_DENIED) from None
+            claims, options = await self._claims(request.token)
+        except TokenExpired as error:
+            raise ReplyError(
+                TOKEN_EXPIRED, "subscription token expired", token_error=str(error)
+            ) from None
+        except InvalidToken as error:
+            raise ReplyError(
+                PERMISSION_DENIED, "invalid subscription token", token_error=str(error)
+            ) from None
         _check_bearer(client, claims, request.channel)
         return options
 
-    async def _claims(
-        self, client: IClient, token: str
-    ) -> tuple[SubscriptionClaims, SubscribeOptions]:
+    async def _claims(self, token: str) -> tuple[SubscriptionClaims, SubscribeOptions]:
         """Verify a token; return also what it grants.
 
         :raises TokenExpired: it is not valid now.
-        :raises InvalidToken: it proves nothing; that is logged already.
+        :raises InvalidToken: it proves nothing.
         :raises ReplyError: 102, the namespace of its channel is unknown.
         """
+        claims = await self._verifier.subscription(token)
+        namespace = self._namespaces.find(claims.channel)
         try:
-            claims = await self._verifier.subscription(token)
-            namespace = self._namespaces.find(claims.channel)
-            try:
-                options = server_side_options(
-                    namespace, Source.SUBSCRIPTION_TOKEN, claims.options
-                )
-            except ValueError:
-                raise InvalidToken("malformed base64") from None
-        except InvalidToken as reason:
-            self._log.info(
-                "invalid subscription token: {reason}", reason=reason, client=client.id
+            options = server_side_options(
+                namespace, Source.SUBSCRIPTION_TOKEN, claims.options
             )
-            raise
+        except ValueError:
+            raise InvalidToken("malformed base64") from None
         expire_at = capped(claims.end, self._clock.seconds())
         return claims, msgspec.structs.replace(options, expire_at=expire_at)
 
@@ -135,20 +139,37 @@ class Usher:
         A request without channel means the token's.
         """
         try:
-            claims, options = await self._claims(client, request.token)
-        except TokenExpired:
-            raise ReplyError(EXPIRED) from None
-        except InvalidToken:
-            raise DisconnectClient(INVALID_TOKEN) from None
+            claims, options = await self._claims(request.token)
+        except TokenExpired as error:
+            raise ReplyError(
+                EXPIRED, "subscription refresh token expired", token_error=str(error)
+            ) from None
+        except InvalidToken as error:
+            raise DisconnectClient(
+                INVALID_TOKEN,
+                "invalid subscription refresh token",
+                token_error=str(error),
+            ) from None
         _check_bearer(client, claims, request.channel or claims.channel)
         if 0 < options.expire_at <= self._clock.seconds():
-            raise ReplyError(EXPIRED)
+            raise ReplyError(
+                EXPIRED, "subscription expiration must be greater than now"
+            )
         channels = frozenset({claims.channel})
         return Expiry(expire_at=options.expire_at, info=options.info, channels=channels)
 
 
 def _check_bearer(client: IClient, claims: SubscriptionClaims, channel: str) -> None:
     """Make sure that a token is this client's, and for this channel."""
-    other_client = claims.client and claims.client != client.id
-    if claims.channel != channel or claims.sub != client.user or other_client:
-        raise DisconnectClient(INVALID_TOKEN)
+    if claims.channel != channel:
+        raise DisconnectClient(
+            INVALID_TOKEN, "token channel mismatch", token_channel=claims.channel
+        )
+    if claims.sub != client.user:
+        raise DisconnectClient(
+            INVALID_TOKEN, "token user mismatch", token_user=claims.sub
+        )
+    if claims.client and claims.client != client.id:
+        raise DisconnectClient(
+            INVALID_TOKEN, "token client mismatch", token_client=claims.client
+        )

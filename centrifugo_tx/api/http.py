@@ -11,6 +11,7 @@ from attrs import define
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from ..bounded_log import BoundedLog, address_of
 from ..core import drive
 from ..options import Answer
 from ..protocol.codes import BAD_REQUEST
@@ -55,11 +56,12 @@ class HTTPAPIOptions(msgspec.Struct, frozen=True, kw_only=True):
 def http_handlers(api: Api, options: HTTPAPIOptions) -> dict[bytes, Handler]:
     """Return the handlers by path: one per method, and the old style's."""
     prefix = options.handler_prefix.rstrip("/")
-    door = _Door(options)
+    log = BoundedLog(Logger(), api.node.clock)
+    door = _Door(options, log)
     handlers: dict[bytes, Handler] = {}
     for method in METHODS.values():
-        handlers[f"{prefix}/{method.name}".encode()] = _NewStyle(api, door, method)
-    old = _OldStyle(api, door)
+        handlers[f"{prefix}/{method.name}".encode()] = _NewStyle(api, door, log, method)
+    old = _OldStyle(api, door, log)
     handlers[(prefix or "/").encode()] = handlers[f"{prefix}/".encode()] = old
     return handlers
 
@@ -69,7 +71,7 @@ class _Door:
     """Lets in who shows the key (1.1)."""
 
     _options: HTTPAPIOptions
-    _log = Logger()
+    _log: BoundedLog
 
     def refusal(self, request: Any) -> Answer | None:
         """Return why *request* may not come in, None if it may."""
@@ -77,23 +79,19 @@ class _Door:
             return Answer(405)
         if self._options.insecure or self._shows_key(request):
             return None
+        if not self._options.key:
+            self._log.error("API key is empty", **_from(request))
+        elif any(_shown_keys(request)):
+            self._log.warn("wrong API key", **_from(request))
+        else:
+            self._log.warn("API key required", **_from(request))
         return Answer(401)
 
     def _shows_key(self, request: Any) -> bool:
         key = self._options.key.encode()
-        if not key:
-            self._log.error("API key is empty")
-            return False
-        shown = request.getHeader(b"x-api-key") or b""
-        if not shown:
-            words = (request.getHeader(b"authorization") or b"").split()
-            if len(words) == 2 and words[0].lower() == b"apikey":
-                shown = words[1]
-        if compare_digest(shown, key):
-            return True
-        query: bytes = request.uri.partition(b"?")[2]
-        shown = parse_qs(query).get(b"api_key", [b""])[0] if query else b""
-        return compare_digest(shown, key)
+        return key != b"" and any(
+            compare_digest(shown, key) for shown in _shown_keys(request)
+        )
 
     def transport_errors(self, request: Any) -> bool:
         """Whether errors are to become HTTP statuses (3)."""
@@ -109,6 +107,7 @@ class _NewStyle:
 
     _api: Api
     _door: _Door
+    _log: BoundedLog
     _method: Method
 
     def __call__(self, http: Any) -> "Answer | Deferred[Answer]":
@@ -118,8 +117,9 @@ class _NewStyle:
         method = self._method
         try:
             request = decode(http.content.read(), method.request)
-        except ValueError:
+        except ValueError as error:
             self._api.count_error(method.name, "unmarshal")
+            _log_malformed(self._log, http, method.name, error)
             return _BAD
         outcome = self._api.call(method, request)
         if isinstance(outcome, Deferred):
@@ -135,10 +135,44 @@ class _NewStyle:
         batch = isinstance(outcome, m.BatchResult)
         try:
             body = encode(outcome if batch else {"result": outcome})
-        except EncodeError:
+        except EncodeError as error:
             self._api.count_error(self._method.name, "marshal")
+            _log_broken(self._log, self._method.name, error)
             return _BROKEN
         return Answer(200, body, _JSON)
+
+
+def _shown_keys(request: Any) -> Iterator[bytes]:
+    """Yield the keys that *request* shows; only the first header counts (1.1)."""
+    shown: bytes = request.getHeader(b"x-api-key") or b""
+    if not shown:
+        words = (request.getHeader(b"authorization") or b"").split()
+        if len(words) == 2 and words[0].lower() == b"apikey":
+            shown = words[1]
+    if shown:
+        yield shown
+    query: bytes = request.uri.partition(b"?")[2]
+    if query:
+        yield from parse_qs(query).get(b"api_key", [])[:1]
+
+
+def _from(request: Any) -> dict[str, Any]:
+    """Return what a log line says of *request*: path and address, nothing secret."""
+    path: bytes = request.uri.partition(b"?")[0]
+    fields: dict[str, Any] = {"path": path.decode(errors="replace")}
+    if addr := address_of(request):
+        fields["addr"] = addr
+    return fields
+
+
+def _log_malformed(log: BoundedLog, http: Any, method: str, error: ValueError) -> None:
+    message = "error decoding API request body"
+    log.error(message, ("method",), method=method, error=str(error), **_from(http))
+
+
+def _log_broken(log: BoundedLog, method: str, error: EncodeError) -> None:
+    message = "error encoding API response"
+    log.error(message, ("method",), method=method, error=str(error))
 
 
 class _OldCommand(msgspec.Struct, frozen=True):
@@ -167,6 +201,7 @@ class _OldStyle:
 
     _api: Api
     _door: _Door
+    _log: BoundedLog
 
     def __call__(self, http: Any) -> "Answer | Deferred[Answer]":
         refusal = self._door.refusal(http)
@@ -175,16 +210,21 @@ class _OldStyle:
         if self._api.node.stopping:
             return Answer(503)
         body = http.content.read()
-        return drive(self._run(body)) if body else _BAD
+        if body:
+            return drive(self._run(body, http))
+        _log_malformed(self._log, http, "", ValueError("no data in API request"))
+        return _BAD
 
-    async def _run(self, body: bytes) -> Answer:
+    async def _run(self, body: bytes, http: Any) -> Answer:
         replies = []
         try:
             for command in _commands(body):
                 replies.append(await self._reply(command))
-        except ValueError:
+        except ValueError as error:
+            _log_malformed(self._log, http, "", error)
             return _BAD
-        except EncodeError:
+        except EncodeError as error:
+            _log_broken(self._log, "", error)
             return _BROKEN
         return Answer(200, b"\n".join(replies), _JSON)
 
@@ -207,8 +247,10 @@ class _OldStyle:
         try:
             text = b"{}" if method.name == "info" else bytes(params)
             request = decode(text, method.request)
-        except ValueError:
-            return m.Error(BAD_REQUEST.code, BAD_REQUEST.message)
+        except ValueError as reason:
+            error = m.Error(BAD_REQUEST.code, BAD_REQUEST.message)
+            self._api.log_error(method.name, error, cause=str(reason))
+            return error
         outcome = self._api.call(method, request, counted=False)
         return await outcome if isinstance(outcome, Deferred) else outcome
 

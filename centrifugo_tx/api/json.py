@@ -118,8 +118,8 @@ def payload(plain: Raw, encoded: str) -> Raw:
         return plain.copy() if plain is not EMPTY else plain
     encoded = encoded.replace("\r", "").replace("\n", "")
     if len(encoded) % 4:
-        raise ReplyError(BAD_REQUEST)
+        raise ReplyError(BAD_REQUEST, "malformed base64")
     try:
         return raw(a2b_base64(encoded, strict_mode=True))
     except ValueError:
-        raise ReplyError(BAD_REQUEST) from None
+        raise ReplyError(BAD_REQUEST, "malformed base64") from None

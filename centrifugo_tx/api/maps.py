@@ -32,20 +32,21 @@ def _map(api: "Api", channel: str) -> tuple[Maps, MapRules]:
     """Return the node's maps, and the rules of *channel*, which must be one."""
     rules = api.node.policy.channel(channel).map if channel else None
     if rules is None or api.node.maps is None:
-        raise ReplyError(BAD_REQUEST)
+        raise ReplyError(BAD_REQUEST, "map method called on non-map namespace")
     return api.node.maps, rules
 
 
 async def publish(api: "Api", request: m.MapPublishRequest) -> m.MapResult:
     """Set a key."""
     if not request.key:
-        raise ReplyError(BAD_REQUEST)
+        raise ReplyError(BAD_REQUEST, "key required")
     maps, rules = _map(api, request.channel)
     data = payload(request.data, request.b64data)
     if request.key_mode not in _KEY_MODES:
-        raise ReplyError(BAD_REQUEST)
+        raise ReplyError(BAD_REQUEST, "invalid key_mode")
     if request.version and not rules.stream_size:
-        raise ReplyError(INTERNAL)  # what the reference says here
+        # What the reference says here.
+        raise ReplyError(INTERNAL, "version on a map without stream")
     change = MapChange(
         rules,
         tags=request.tags or {},
@@ -61,7 +62,7 @@ async def publish(api: "Api", request: m.MapPublishRequest) -> m.MapResult:
 async def remove(api: "Api", request: m.MapRemoveRequest) -> m.MapResult:
     """Take a key out."""
     if not request.key:
-        raise ReplyError(BAD_REQUEST)
+        raise ReplyError(BAD_REQUEST, "key required")
     maps, rules = _map(api, request.channel)
     change = MapChange(rules, idempotency_key=request.idempotency_key)
     return _result(await maps.remove(request.channel, request.key, change))
@@ -113,12 +114,12 @@ async def clear(api: "Api", request: m.MapClearRequest) -> Empty:
 async def publish_polled(api: "Api", request: m.SharedPollPublishRequest) -> Empty:
     """Set a polled key."""
     if not (request.channel and request.key and request.version):
-        raise ReplyError(BAD_REQUEST)
+        raise ReplyError(BAD_REQUEST, "channel, key and version required")
     rules = api.node.policy.channel(request.channel).poll
     if rules is None:
-        raise ReplyError(BAD_REQUEST)
+        raise ReplyError(BAD_REQUEST, "no shared poll namespace")
     if not rules.publish:
-        raise ReplyError(NOT_AVAILABLE)
+        raise ReplyError(NOT_AVAILABLE, "shared poll publish is not enabled")
     data = payload(request.data, request.b64data)
     api.node.polls.publish(
         request.channel, request.key, data, request.version, request.epoch

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ..bounded_log import BoundedLog
 from ..core import Node, drive
 from ..errors import BrokerUnavailable, CentrifugoError, ReplyError
 from ..options import (
@@ -64,7 +65,10 @@ class Api:
     #: How calls come, for the metrics.
     protocol: str = "http"
     extensions: dict[str, Extension] = field(factory=dict)
-    _log = Logger()
+    _log: BoundedLog = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._log = BoundedLog(Logger(), self.node.clock)
 
     def call(
         self, method: Method, request: m.Request, counted: bool = True
@@ -77,13 +81,18 @@ class Api:
         try:
             outcome = drive(method.call(self, request))
         except Exception:
-            return self._finish(Failure(), method.name, counted, began)
+            return self._finish(Failure(), method.name, request, counted, began)
         if isinstance(outcome, Deferred):
-            return outcome.addBoth(self._finish, method.name, counted, began)
-        return self._finish(outcome, method.name, counted, began)
+            return outcome.addBoth(self._finish, method.name, request, counted, began)
+        return self._finish(outcome, method.name, request, counted, began)
 
     def _finish(
-        self, outcome: m.Result | Failure, name: str, counted: bool, began: float
+        self,
+        outcome: m.Result | Failure,
+        name: str,
+        request: m.Request,
+        counted: bool,
+        began: float,
     ) -> m.Result:
         self.node.metrics.histogram(
             "api_command_duration_seconds_histogram",
@@ -92,7 +101,7 @@ class Api:
         ).observe(perf_counter() - began)
         if not isinstance(outcome, Failure):
             return outcome
-        error = self._error(outcome, name)
+        error = self._error(outcome, name, getattr(request, "channel", ""))
         if counted:
             self.count_error(name, str(error.code))
         return error
@@ -106,28 +115,44 @@ class Api:
             error=error,
         ).value += 1
 
-    def _error(self, failure: Failure, name: str) -> m.Error:
+    def _error(self, failure: Failure, name: str, channel: str) -> m.Error:
         value = failure.value
         if isinstance(value, ReplyError):
-            return m.Error(value.error.code, value.error.message)
+            error = m.Error(value.error.code, value.error.message)
+            self.log_error(name, error, channel=channel, cause=value.cause)
+            return error
         if isinstance(value, BrokerUnavailable):
             self.node.outage.failed(name, str(value))
         elif isinstance(value, CentrifugoError):
-            self._log.warn("{method} failed: {reason}", method=name, reason=value)
+            self._log.warn(
+                "API call failed", ("method",), method=name, cause=str(value)
+            )
         else:
-            self._log.failure("{method} failed", failure, method=name)
+            self._log.failure("API call failed", failure, ("method",), method=name)
         return m.Error(INTERNAL.code, INTERNAL.message)
+
+    def log_error(self, method: str, error: m.Error, **fields: str) -> None:
+        """Log that a call is answered with an error, and why."""
+        shown = {name: value for name, value in fields.items() if value}
+        self._log.warn(
+            "API command error",
+            ("method", "code"),
+            method=method,
+            code=error.code,
+            error=error.message,
+            **shown,
+        )
 
     # --- Publishing ------------------------------------------------------------
 
     async def publish(self, request: m.PublishRequest) -> m.PublishResult:
         """Publish into one channel (6.1)."""
         if not request.channel:
-            raise ReplyError(BAD_REQUEST)
+            raise ReplyError(BAD_REQUEST, "channel required for publish")
         data = payload(request.data, request.b64data)
         options = self.node.policy.channel(request.channel)
         if options.subscription_type not in ("", "stream"):
-            raise ReplyError(BAD_REQUEST)
+            raise ReplyError(BAD_REQUEST, "publish called on non-stream namespace")
         return await self._publish(request.channel, data, options, request)
 
     async def _publish(
@@ -138,7 +163,7 @@ class Api:
         request: m.PublishRequest | m.BroadcastRequest,
     ) -> m.PublishResult:
         if not acceptable(data, options.publication_data_format):
-            raise ReplyError(BAD_REQUEST)
+            raise ReplyError(BAD_REQUEST, "publish data validation failed")
         published = await self.node.publish(
             channel, data, _publish_options(options, request)
         )
@@ -147,17 +172,17 @@ class Api:
     async def broadcast(self, request: m.BroadcastRequest) -> m.BroadcastResult:
         """Publish into several channels (6.5)."""
         if not request.channels:
-            raise ReplyError(BAD_REQUEST)
+            raise ReplyError(BAD_REQUEST, "channels required for broadcast")
         data = payload(request.data, request.b64data)
 
         async def one(channel: str) -> m.PublishResponse:
             try:
                 if not channel:
-                    raise ReplyError(BAD_REQUEST)
+                    raise ReplyError(BAD_REQUEST, "channel required for broadcast")
                 options = self.node.policy.channel(channel)
                 result = await self._publish(channel, data, options, request)
             except Exception:
-                error = self._error(Failure(), "broadcast_publish")
+                error = self._error(Failure(), "broadcast_publish", channel)
                 self.count_error("broadcast_publish", str(error.code))
                 return m.PublishResponse(error=error)
             return m.PublishResponse(result=result)
@@ -170,7 +195,7 @@ class Api:
     async def subscribe(self, request: m.SubscribeRequest) -> m.Empty:
         """Subscribe the connections of a user (6.6)."""
         if not request.channel:
-            raise ReplyError(BAD_REQUEST)
+            raise ReplyError(BAD_REQUEST, "channel required for subscribe")
         info = payload(request.info, request.b64info)
         data = payload(request.data, request.b64data)
         options = self.node.policy.channel(request.channel)
@@ -224,10 +249,12 @@ class Api:
     def _with(self, channel: str, feature: str) -> ChannelOptions:
         """Return the channel's options if it has *feature* (6.9, 6.10)."""
         if not channel:
-            raise ReplyError(BAD_REQUEST)
+            raise ReplyError(BAD_REQUEST, "channel required")
         options = self.node.policy.channel(channel)
         if not getattr(options, feature):
-            raise ReplyError(NOT_AVAILABLE)
+            raise ReplyError(
+                NOT_AVAILABLE, "presence or history is not enabled for channel"
+            )
         return options
 
     async def presence(self, request: m.PresenceRequest) -> m.PresenceResult:
@@ -248,7 +275,8 @@ class Api:
         options = self._with(request.channel, "history")
         since = request.since
         if since is not None and request.reverse and not since.offset:
-            raise ReplyError(INTERNAL)  # what the reference says here
+            # What the reference says here.
+            raise ReplyError(INTERNAL, "reverse history since offset 0")
         query = HistoryQuery(
             -1 if request.limit < 0 else request.limit,
             since,
@@ -274,7 +302,7 @@ class Api:
         try:
             found = await self.node.channels(request.pattern)
         except ValueError:
-            raise ReplyError(INTERNAL) from None  # a bad pattern
+            raise ReplyError(INTERNAL, "malformed pattern") from None
         return m.ChannelsResult(
             {name: m.ChannelInfo(count) for name, count in found.items()}
         )
@@ -306,10 +334,11 @@ class Api:
     async def rpc(self, request: m.RPCRequest) -> m.RPCResult:
         """Call an extension (6.13)."""
         if not request.method:
-            raise ReplyError(BAD_REQUEST)
+            raise ReplyError(BAD_REQUEST, "rpc method required")
         extension = self.extensions.get(request.method)
         if extension is None:
-            raise ReplyError(Error(NOT_FOUND.code, NOT_FOUND.message))
+            error = Error(NOT_FOUND.code, NOT_FOUND.message)
+            raise ReplyError(error, "unknown rpc method")
         return m.RPCResult(await extension(request.params))
 
     async def batch(self, request: BatchRequest) -> m.BatchResult:
@@ -336,6 +365,7 @@ class Api:
                 return outcome.addCallback(partial(_reply, name))
             return _reply(name, outcome)
         self.count_error("unknown", str(NOT_FOUND.code))
+        self.log_error("unknown", NOT_FOUND, cause="no known command in batch")
         return {"error": NOT_FOUND}
 
 

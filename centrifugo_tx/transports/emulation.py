@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from attrs import define
+from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ..bounded_log import BoundedLog
 from ..core import Node, SurveyFailed, UnknownNode
 from ..errors import BrokerUnavailable, DecodeError
 from ..options import Answer
@@ -29,7 +30,10 @@ class EmulationEndpoint:
     _node: Node
     _cors: CORS
     _limit: int = 0
-    _log = Logger()
+    _log: BoundedLog = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._log = BoundedLog(Logger(), self._node.clock)
 
     def __call__(self, request: Any) -> "Answer | Deferred[Answer]":
         """Pass the commands in the body on."""
@@ -44,7 +48,8 @@ class EmulationEndpoint:
         decode = binary if is_protobuf(request) else json
         try:
             asked = decode.decode_emulation(body)
-        except DecodeError:
+        except DecodeError as error:
+            self._log.info("can't unmarshal emulation request", error=str(error))
             return Answer(400, headers=headers)
         done: Deferred[Any] = self._node.emulation.forward(asked)
         return done.addCallbacks(
@@ -56,10 +61,9 @@ class EmulationEndpoint:
     def _failed(self, failure: Failure, node: str, headers: Headers) -> Answer:
         failure.trap(UnknownNode, SurveyFailed, BrokerUnavailable)
         if failure.check(UnknownNode):
+            self._log.info("emulation request for an unknown node", node=node)
             return Answer(404, headers=headers)
         self._log.warn(
-            "node {node} did not take commands: {reason}",
-            node=node,
-            reason=failure.value,
+            "node did not take emulation request", node=node, error=str(failure.value)
         )
         return Answer(500, headers=headers)

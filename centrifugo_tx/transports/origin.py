@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from attrs import define, field
 
+from ..bounded_log import BoundedLog
 from ..globs import compile_glob
 
 __all__ = ["OriginRule"]
@@ -13,12 +14,14 @@ __all__ = ["OriginRule"]
 class OriginRule:
     """Globs over the ``Origin`` header, which is compared in lower case.
 
-    A request without the header always passes: it comes from no browser.
+    A request without the header always passes: it comes from no browser.  Refusals
+    are logged if there is a log.
 
     :raises ValueError: a pattern is no glob.
     """
 
     patterns: Sequence[str] = ()
+    _log: BoundedLog | None = None
     _match: list[Callable[[str], bool]] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -29,4 +32,21 @@ class OriginRule:
         if not origin:
             return True
         lowered = origin.lower()
-        return any(matches(lowered) for matches in self._match)
+        if any(matches(lowered) for matches in self._match):
+            return True
+        if self._log is not None:
+            self._refused(self._log, origin)
+        return False
+
+    def _refused(self, log: BoundedLog, origin: str) -> None:
+        if self.patterns:
+            log.info(
+                "request Origin is not authorized",
+                origin=origin,
+                allowed_origins=list(self.patterns),
+            )
+        else:
+            log.info(
+                "request Origin is not authorized due to empty allowed_origins",
+                origin=origin,
+            )

@@ -4,9 +4,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
+from ..bounded_log import BoundedLog
 from ..core import Node
 from ..metrics import Counter
 from ..options import Answer
@@ -109,7 +111,8 @@ def websocket_resource(
     :raises ValueError: one of them is no glob.
     """
     options = options or WebSocketOptions()
-    turn, origins = Turn(node.clock, options.write_timeout), OriginRule(allowed_origins)
+    turn = Turn(node.clock, options.write_timeout)
+    origins = _origins(node, allowed_origins)
     return WebSocketResource(
         WebSocketFactory(node, turn, _open_gate(node), origins, options)
     )
@@ -138,7 +141,7 @@ def emulation_resource(
     node: Node, allowed_origins: Sequence[str] = (), body_limit: int = BODY_LIMIT
 ) -> StreamResource:
     """Return a resource for the commands of clients on streams, of all nodes."""
-    cors = CORS(OriginRule(allowed_origins))
+    cors = CORS(_origins(node, allowed_origins))
     return StreamResource(EmulationEndpoint(node, cors, body_limit))
 
 
@@ -149,7 +152,8 @@ def uni_websocket_resource(
 ) -> WebSocketResource:
     """Return the same for clients that only listen."""
     options = options or UniWebSocketOptions()
-    turn, origins = Turn(node.clock, options.write_timeout), OriginRule(allowed_origins)
+    turn = Turn(node.clock, options.write_timeout)
+    origins = _origins(node, allowed_origins)
     return WebSocketResource(
         UniWebSocketFactory(node, turn, _open_gate(node), origins, options)
     )
@@ -180,8 +184,12 @@ def uni_http_stream_resource(
 
 
 def _streams(node: Node, allowed_origins: Sequence[str]) -> Streams:
-    cors = CORS(OriginRule(allowed_origins))
+    cors = CORS(_origins(node, allowed_origins))
     return Streams(node, Turn(node.clock), _open_gate(node), cors)
+
+
+def _origins(node: Node, allowed: Sequence[str]) -> OriginRule:
+    return OriginRule(allowed, BoundedLog(Logger(), node.clock))
 
 
 def _open_gate(node: Node) -> Gate:

@@ -8,8 +8,10 @@ from typing import Any, Literal
 import msgspec
 from attrs import define, field
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 from zope.interface import implementer
 
+from ..bounded_log import BoundedLog
 from ..core import Client, Node
 from ..interfaces import IEmulatedTransport
 from ..options import Answer, TransportInfo
@@ -134,6 +136,10 @@ class Streams:
     cors: CORS
     limit: int = 1048576
     kept_headers: frozenset[str] = frozenset()
+    log: BoundedLog = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.log = BoundedLog(Logger(), self.node.clock)
 
     def transport(
         self, request: Any, wire: Wire, info: TransportInfo
@@ -182,6 +188,9 @@ class Streams:
 
     def refuse(self, request: Any, status: int) -> Answer:
         """Return an answer to a request that makes no client."""
+        if status == 413:
+            path: bytes = request.uri.partition(b"?")[0]
+            self.log.info("request body too large", path=path.decode(errors="replace"))
         return Answer(status, headers=self.cors.headers(request))
 
 

@@ -121,7 +121,12 @@ class UniStream:
         streams, wire = self._streams, self._wire
         try:
             wire.commands(connect)
-        except DecodeError:
+        except DecodeError as error:
+            streams.log.info(
+                "malformed connect request",
+                transport=self._info.name,
+                error=str(error),
+            )
             return streams.refuse(request, 400)
         info = streams.info(request, self._info)
         if self.refusals.enabled:

@@ -123,6 +123,9 @@ class UniProtocol(ClientProtocol):
         given = request.params.get("cf_connect", ("",))[0].encode()
         if given:
             if not _is_readable(given):
+                self.factory.log.info(
+                    "malformed connect request", transport=_PLAIN.name
+                )
                 raise ConnectionDeny(400, "invalid connect request")
             self._given = given
         return None

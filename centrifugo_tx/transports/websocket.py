@@ -7,8 +7,10 @@ import msgspec
 from attrs import define
 from autobahn.util import encode_truncate
 from autobahn.websocket.types import ConnectionDeny
+from twisted.logger import Logger
 from zope.interface import implementer
 
+from ..bounded_log import BoundedLog
 from ..core import Client, Node
 from ..core.client import State
 from ..interfaces import ITransport
@@ -259,6 +261,7 @@ class WebSocketFactory(LeanFactory):
         self.node, self.turn, self.gate, self.origins = node, turn, gate, origins
         self.options, self.queue_max_size = options, queue_max_size
         self._kept = kept_headers
+        self.log = BoundedLog(Logger(), node.clock)
         self.compresses = options.compression
         limit = options.message_size_limit
         self.inflated_limit = options.decompressed_message_size_limit or 10 * limit
@@ -281,6 +284,7 @@ class WebSocketFactory(LeanFactory):
         versions = params.get("cf_protocol_version", ())
         version = VERSIONS.get(versions[0]) if versions else 0
         if version is None:
+            self.log.info("unknown protocol version", version=versions[0])
             raise ConnectionDeny(400, "no such version of the protocol")
         own_pings = "true" in params.get("cf_ws_frame_ping_pong", ())
         headers = self.headers_of(request)
