@@ -34,7 +34,7 @@ from .access.tokens import KeySource
 from .api import Api, http_handlers
 from .client_endpoints import ClientEndpoints
 from .config.model import Config
-from .core import Node
+from .core import Node, journal_for
 from .engines import memory_engine, memory_maps
 from .garbage import Freezer
 from .grpc_ports import GRPCPorts
@@ -73,6 +73,7 @@ def build(reactor: Any, config: Config, gather: Gather | None = None) -> "Server
         reactor,
         node_options(config),
         counts,
+        journal_for(config.log.level, reactor.seconds),
     )
     health = Health(serving=gather is None)
     placed = endpoints(reactor, config, node, gather, health)

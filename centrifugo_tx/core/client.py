@@ -8,7 +8,6 @@ from uuid import uuid4
 import msgspec
 from attrs import define, field
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -126,7 +125,6 @@ class Client:
     #: Whether a command is under way that all later ones wait for.
     _held: bool = field(default=False, init=False)
     _backlog: Backlog | None = field(default=None, init=False)
-    _log = Logger()
 
     def __attrs_post_init__(self) -> None:
         self.deadlines = Deadlines(self)
@@ -186,6 +184,7 @@ class Client:
     def connected(self, name: str, version: str) -> None:
         """Let other commands in."""
         self.state = State.CONNECTED
+        self.node.journal.authenticated(self)
         self.node.counts.accepted(self.transport.info, name, version)
 
     def roll_back(self) -> None:
@@ -217,6 +216,7 @@ class Client:
         try:
             received = cast("list[Command | None]", self.transport.wire.commands(data))
         except DecodeError as error:
+            self.node.notices.malformed(self, error)
             received = [*error.commands, None]
         return received, len(data) // len(received)
 
@@ -273,7 +273,7 @@ class Client:
         if self.state is State.CLOSED:
             return
         if command is None:
-            self.close(MALFORMED)
+            self._close(MALFORMED)  # why is in the log already
             return
         if not command.id and command.send is None:
             self._pong(size)
@@ -288,6 +288,9 @@ class Client:
         else:
             if self.speaks_v1 and self.state is State.CONNECTED:
                 self.node.counts.error("unknown", METHOD_NOT_FOUND)
+                self.node.notices.command_error(
+                    self, "unknown", command, METHOD_NOT_FOUND
+                )
                 self.reply(Reply(id=command.id, error=METHOD_NOT_FOUND), "unknown")
                 return
         self.close(MALFORMED)
@@ -303,24 +306,34 @@ class Client:
         try:
             result = drive(handler(self, request))
         except Exception:
-            self._finish(Failure(), id, name, began)
+            self._finish(Failure(), id, name, request, began)
         else:
             if isinstance(result, Deferred):
                 self._held = name == "unsubscribe"
-                result.addBoth(self._finish_later, id, name, began)
+                result.addBoth(self._finish_later, id, name, request, began)
             else:
-                self._finish(result, id, name, began)
+                self._finish(result, id, name, request, began)
 
     def _finish_later(
-        self, outcome: Outcome | Failure, id: int, name: str, began: float
+        self,
+        outcome: Outcome | Failure,
+        id: int,
+        name: str,
+        request: object,
+        began: float,
     ) -> None:
         if name == "unsubscribe":
             self._held = False
-        self._finish(outcome, id, name, began)
+        self._finish(outcome, id, name, request, began)
         self.proceed()
 
     def _finish(
-        self, outcome: Outcome | Failure, id: int, name: str, began: float
+        self,
+        outcome: Outcome | Failure,
+        id: int,
+        name: str,
+        request: object,
+        began: float,
     ) -> None:
         """Answer a command."""
         self._running -= 1
@@ -328,17 +341,18 @@ class Client:
         if self.state is State.CLOSED:
             return
         if isinstance(outcome, Failure):
-            self._fail(outcome, id, name)
+            self._fail(outcome, id, name, request)
         elif isinstance(outcome, commands.Told):
             self.reply(_answer(id, name, outcome.result), name)
             outcome.then()
         elif outcome is not None:
             self.reply(_answer(id, name, outcome), name)
 
-    def _fail(self, failure: Failure, id: int, name: str) -> None:
-        value = failure.value
+    def _fail(self, failure: Failure, id: int, name: str, request: object) -> None:
+        value, notices = failure.value, self.node.notices
+        notices.command_failed(self, name, request, value)
         if isinstance(value, DisconnectClient):
-            self.close(value.disconnect)
+            self._close(value.disconnect)
             return
         if isinstance(value, ReplyError):
             error = value.error
@@ -347,9 +361,7 @@ class Client:
             if isinstance(value, BrokerUnavailable):
                 self.node.outage.failed(name, str(value))
             else:
-                self._log.failure(
-                    "{method} failed", failure, method=name, client=self.id
-                )
+                notices.unexpected(self, name, failure)
         self.node.counts.error(name, error)
         if name == "connect":
             self._refuse(error, id)
@@ -368,7 +380,7 @@ class Client:
             self.transport.resume()
         if self.transport.info.unidirectional:
             special = self.node.options.disconnects.get(error.code)
-            self.close(special or as_disconnect(error))
+            self._close(special or as_disconnect(error))
             return
         self.reply(Reply(id=id, error=error), "connect")
 
@@ -415,6 +427,7 @@ class Client:
         """Send the protocol's own ping."""
         wire = self.transport.wire
         self.node.counts.traffic.sent(wire, "server_ping").add(1, len(wire.ping))
+        self.node.journal.pinged(self)
         self.transport.write(wire.ping)
 
     # --- The end ---------------------------------------------------------------
@@ -434,8 +447,14 @@ class Client:
 
     def close(self, disconnect: Disconnect) -> None:
         """End the connection and tell the client why."""
+        if self.state is not State.CLOSED:
+            self.node.notices.closing(self, disconnect)
+            self._close(disconnect)
+
+    def _close(self, disconnect: Disconnect) -> None:
         if self.state is State.CLOSED:
             return
+        self.node.journal.closing(self, disconnect.code, disconnect.reason)
         self._leave()
         if disconnect is not CONNECTION_CLOSED:
             self.node.counts.disconnect(disconnect)
@@ -452,7 +471,7 @@ class Client:
         if isinstance(failure.value, DisconnectClient):
             self.close(failure.value.disconnect)
         else:
-            self._log.failure("{doing} failed", failure, doing=doing, client=self.id)
+            self.node.notices.unexpected(self, doing, failure)
             self.close(SERVER_ERROR)
 
     def _leave(self) -> None:

@@ -82,13 +82,19 @@ async def connect(client: "Client", request: ConnectRequest) -> Told:
         await node.make_room(client, admission.exclusive)
         still_there(client)
     if len(admission.subs) > options.channel_limit:
-        raise DisconnectClient(CHANNEL_LIMIT)
+        raise DisconnectClient(
+            CHANNEL_LIMIT,
+            "maximum limit of channels per client reached",
+            limit=options.channel_limit,
+        )
     limit = options.user_connection_limit
     if client.user and 0 < limit <= node.hub.connections(client.user):
-        raise DisconnectClient(CONNECTION_LIMIT)
+        raise DisconnectClient(
+            CONNECTION_LIMIT, "limit of connections for user reached", limit=limit
+        )
     now = node.clock.seconds()
     if 0 < admission.expire_at <= now:
-        raise ReplyError(EXPIRED)
+        raise ReplyError(EXPIRED, "connection expiration must be greater than now")
     info = client.transport.info
     if info.emulated or info.unidirectional:
         client.session = str(uuid4())
@@ -172,7 +178,7 @@ def _known(request: ConnectRequest, name: str) -> SubscribeRequest:
 async def ping(client: "Client", request: PingRequest) -> PingResult:
     """Answer in protocol v1; in v2 it is the server that pings (3.1)."""
     if not client.speaks_v1:
-        raise DisconnectClient(MALFORMED)
+        raise DisconnectClient(MALFORMED, "ping is of protocol v1")
     return PingResult()
 
 
@@ -186,19 +192,27 @@ async def subscribe(
         return await maps.subscribe(client, request)
     node, name = client.node, request.channel
     if not name or request.delta not in ("", "fossil"):
-        raise DisconnectClient(MALFORMED)
+        raise DisconnectClient(
+            MALFORMED, "channel required for subscribe, and a known delta type"
+        )
     if len(name.encode()) > node.options.channel_max_length:
-        raise ReplyError(BAD_REQUEST)
+        raise ReplyError(BAD_REQUEST, "channel too long")
     if name in client.subscriptions:
-        raise ReplyError(ALREADY_SUBSCRIBED)
+        raise ReplyError(ALREADY_SUBSCRIBED, "client already subscribed on channel")
     if len(client.subscriptions) >= node.options.channel_limit:
-        raise ReplyError(LIMIT_EXCEEDED)
+        raise ReplyError(
+            LIMIT_EXCEEDED,
+            "maximum limit of channels per client reached",
+            limit=node.options.channel_limit,
+        )
     subscription = client.subscriptions[name] = Subscription(client, name)
     try:
         options: SubscribeOptions = await node.policy.subscribe(client, request)
         still_there(client)
         if 0 < options.expire_at <= node.clock.seconds():
-            raise ReplyError(EXPIRED)
+            raise ReplyError(
+                EXPIRED, "subscription expiration must be greater than now"
+            )
         await subscription.begin(options, request)
         result, follow_up = subscription.settle(request)
     except BaseException:
@@ -212,7 +226,7 @@ async def unsubscribe(
 ) -> UnsubscribeResult:
     """Take the client out of a channel, whoever put it in (6.3)."""
     if not request.channel:
-        raise DisconnectClient(MALFORMED)
+        raise DisconnectClient(MALFORMED, "channel required for unsubscribe")
     subscription = client.subscriptions.get(request.channel)
     if subscription is not None:
         await subscription.decided()
@@ -226,7 +240,7 @@ async def publish(client: "Client", request: PublishRequest) -> PublishResult:
         return await maps.publish(client, request)
     node, name = client.node, request.channel
     if not name:
-        raise DisconnectClient(MALFORMED)
+        raise DisconnectClient(MALFORMED, "channel required for publish")
     options = await node.policy.publish(client, request)
     if options is not None:
         data = request.data.copy() if options.data is None else options.data
@@ -239,7 +253,7 @@ async def publish(client: "Client", request: PublishRequest) -> PublishResult:
 async def presence(client: "Client", request: PresenceRequest) -> PresenceResult:
     """Tell who is in a channel."""
     if not request.channel:
-        raise DisconnectClient(MALFORMED)
+        raise DisconnectClient(MALFORMED, "channel required for presence")
     await client.node.policy.presence(client, request.channel)
     return PresenceResult(await client.node.presence(request.channel))
 
@@ -249,7 +263,7 @@ async def presence_stats(
 ) -> PresenceStatsResult:
     """Tell how many are in a channel."""
     if not request.channel:
-        raise DisconnectClient(MALFORMED)
+        raise DisconnectClient(MALFORMED, "channel required for presence stats")
     await client.node.policy.presence(client, request.channel)
     stats = await client.node.presence_stats(request.channel)
     return PresenceStatsResult(stats.num_clients, stats.num_users)
@@ -258,7 +272,7 @@ async def presence_stats(
 async def history(client: "Client", request: HistoryRequest) -> HistoryResult:
     """Read a channel's stream (7.5)."""
     if not request.channel:
-        raise DisconnectClient(MALFORMED)
+        raise DisconnectClient(MALFORMED, "channel required for history")
     query = await client.node.policy.history(client, request)
     found = await client.node.history(request.channel, query)
     position = found.position
@@ -285,11 +299,15 @@ async def send(client: "Client", request: SendRequest) -> None:
 async def refresh(client: "Client", request: RefreshRequest) -> RefreshResult:
     """Let the connection live on by a new token (6.4)."""
     if not request.token or client.server_side_refresh:
-        raise DisconnectClient(MALFORMED)
+        raise DisconnectClient(
+            MALFORMED, "token required to refresh, and client-side refresh"
+        )
     prolonged = await client.node.policy.refresh(client, request)
     still_there(client)
     if prolonged.channels is not None and _differ(client, prolonged.channels):
-        raise DisconnectClient(INSUFFICIENT_STATE)
+        raise DisconnectClient(
+            INSUFFICIENT_STATE, "refresh token changes server-side subscriptions"
+        )
     expiry.prolong(client, prolonged)
     expires = bool(prolonged.expire_at)
     return RefreshResult(
@@ -326,7 +344,9 @@ async def sub_refresh(client: "Client", request: SubRefreshRequest) -> SubRefres
     if name:
         _refreshable(client, name)
     if not request.token:
-        raise ReplyError(BAD_REQUEST) if name else DisconnectClient(MALFORMED)
+        if not name:
+            raise DisconnectClient(MALFORMED, "channel required for sub refresh")
+        raise ReplyError(BAD_REQUEST, "subscription refresh token required")
     prolonged = await client.node.policy.sub_refresh(client, request)
     still_there(client)
     if not name:
@@ -341,7 +361,7 @@ async def sub_refresh(client: "Client", request: SubRefreshRequest) -> SubRefres
 def _refreshable(client: "Client", name: str) -> Subscription:
     subscription = client.subscriptions.get(name)
     if subscription is None or not subscription.settled:
-        raise ReplyError(PERMISSION_DENIED)
+        raise ReplyError(PERMISSION_DENIED, "client not subscribed to channel")
     if subscription.options.server_side_refresh:
-        raise DisconnectClient(MALFORMED)
+        raise DisconnectClient(MALFORMED, "server-side sub refresh expected")
     return subscription

@@ -59,7 +59,9 @@ from .counts import Counts
 from .driver import drive
 from .emulation import Emulation
 from .hub import Hub
+from .journal import Journal
 from .maps import Maps
+from .notices import Notices
 from .outage import Outage
 from .peers import NodeInfo, Peers
 from .polls import Polls
@@ -89,6 +91,7 @@ class Node:
     clock: IReactorTime
     options: NodeOptions = field(factory=NodeOptions)
     metrics: Metrics = field(factory=Metrics)
+    journal: Journal = field(factory=Journal)
     id: str = field(factory=lambda: str(uuid4()), init=False)
     stopping: bool = field(default=False, init=False)
     counts: Counts = field(init=False)
@@ -96,6 +99,7 @@ class Node:
     scheduler: Scheduler = field(init=False)
     wheel: TimerWheel = field(init=False)
     outage: Outage = field(init=False)
+    notices: Notices = field(init=False)
     listening: Listening = field(init=False)
     positions: Positions = field(init=False)
     maps: Maps | None = field(default=None, init=False)
@@ -112,6 +116,7 @@ class Node:
         self.hub = Hub(fan_out)
         self.scheduler = Scheduler(self.clock)
         self.wheel = TimerWheel(self.clock)
+        self.notices = Notices(self.clock)
         self.outage = Outage(self.clock, self.wheel)
         self.listening = Listening(self.engine.broker, self.hub.channels, self.clock)
         self.positions = Positions(
@@ -156,6 +161,7 @@ class Node:
             self.maps.stop()
         self.polls.stop()
         self.wheel.end()
+        self.notices.log.flush()
         return self.engine.stop()
 
     # --- Connections -----------------------------------------------------------
@@ -164,6 +170,7 @@ class Node:
         """Take a new connection; its transport then calls the client it gets."""
         client = Client(self, transport)
         self.hub.open[client] = None
+        self.journal.opened(client)
         if self.stopping:
             client.close(SHUTDOWN)
         else:
@@ -173,6 +180,7 @@ class Node:
     def disconnected(self, client: Client) -> None:
         """Take note that a connection is gone."""
         self.hub.open.pop(client, None)
+        self.journal.completed(client)
         if self._gone is not None and not self.hub.open:
             self._gone.callback(None)
 

@@ -204,6 +204,7 @@ class Subscription:
     def _follow_up(self, late: Sequence[Publication]) -> None:
         """Send what had to wait for the reply, and tell the others."""
         self._told = True
+        self.client.node.journal.subscribed(self)
         for publication in late:
             if not self.ended:
                 self.give(Edition(self.name, publication))
@@ -311,6 +312,8 @@ class Subscription:
         if self.ended:
             return
         self.ended = True
+        if self._told:
+            self.client.node.journal.unsubscribed(self)
         self._decide()
         if self.channel is None:
             return

@@ -26,26 +26,26 @@ class Traffic:
     """Finds the flow for a wire and a kind of message (``frame_type``)."""
 
     _metrics: Metrics
-    _sent: dict[tuple[Wire, str], Flow] = field(factory=dict, init=False)
-    _received: dict[tuple[Wire, str], Flow] = field(factory=dict, init=False)
+    _sent: dict[tuple[str, str], Flow] = field(factory=dict, init=False)
+    _received: dict[tuple[str, str], Flow] = field(factory=dict, init=False)
 
     def sent(self, wire: Wire, kind: str) -> Flow:
         """Return the flow of what *wire* sends of *kind*."""
-        return self._sent.get((wire, kind)) or self._open(
+        return self._sent.get((wire.transport, kind)) or self._open(
             self._sent, "sent", wire, kind
         )
 
     def received(self, wire: Wire, kind: str) -> Flow:
         """Return the flow of what *wire* receives of *kind*."""
-        return self._received.get((wire, kind)) or self._open(
+        return self._received.get((wire.transport, kind)) or self._open(
             self._received, "received", wire, kind
         )
 
     def _open(
-        self, flows: dict[tuple[Wire, str], Flow], way: str, wire: Wire, kind: str
+        self, flows: dict[tuple[str, str], Flow], way: str, wire: Wire, kind: str
     ) -> Flow:
         labels = {"transport": wire.transport, "frame_type": kind}
-        flow = flows[wire, kind] = Flow(
+        flow = flows[wire.transport, kind] = Flow(
             self._metrics.counter(
                 f"transport_messages_{way}", **labels, channel_namespace=""
             ),

@@ -196,6 +196,7 @@ class ClientProtocol(LeanProtocol):
         stream.wire = self.factory.old_wire(self, info)
         # Application pings would be pushes to these clients.
         stream.info = msgspec.structs.replace(info, version=1, pings=False)
+        self.factory.node.journal.watch(self.client)
         if self._pings is None:
             self._ping_by_frames()
 

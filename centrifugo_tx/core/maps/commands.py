@@ -38,17 +38,21 @@ async def subscribe(
     """Begin to read a map, or go on with it."""
     node, name = client.node, request.channel
     if not name:
-        raise DisconnectClient(MALFORMED)
+        raise DisconnectClient(MALFORMED, "channel required for subscribe")
     if len(name.encode()) > node.options.channel_max_length:
-        raise ReplyError(BAD_REQUEST)
+        raise ReplyError(BAD_REQUEST, "channel too long")
     known = client.subscriptions.get(name)
     if isinstance(known, MapSubscription) and known.loading and _goes_on(request):
         return await _go_on(known, request)
     if known is not None:
-        raise ReplyError(ALREADY_SUBSCRIBED)
+        raise ReplyError(ALREADY_SUBSCRIBED, "client already subscribed on channel")
     _forget_late(client)
     if len(client.subscriptions) >= node.options.channel_limit:
-        raise ReplyError(LIMIT_EXCEEDED)
+        raise ReplyError(
+            LIMIT_EXCEEDED,
+            "maximum limit of channels per client reached",
+            limit=node.options.channel_limit,
+        )
     if request.cursor:
         raise ReplyError(PERMISSION_DENIED)
     subscription = MapSubscription(client, name)
@@ -57,7 +61,9 @@ async def subscribe(
         options = await node.policy.subscribe(client, request)
         still_there(client)
         if 0 < options.expire_at <= node.clock.seconds():
-            raise ReplyError(EXPIRED)
+            raise ReplyError(
+                EXPIRED, "subscription expiration must be greater than now"
+            )
         rules = node.policy.channel(name).map
         if rules is None or node.maps is None:
             raise ReplyError(NOT_AVAILABLE)

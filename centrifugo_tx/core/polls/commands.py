@@ -32,20 +32,26 @@ async def subscribe(client: "Client", request: SubscribeRequest) -> Told:
     """Subscribe the client to a polled channel; it says later what it tracks."""
     node, name = client.node, request.channel
     if not name:
-        raise DisconnectClient(MALFORMED)
+        raise DisconnectClient(MALFORMED, "channel required for subscribe")
     if len(name.encode()) > node.options.channel_max_length:
-        raise ReplyError(BAD_REQUEST)
+        raise ReplyError(BAD_REQUEST, "channel too long")
     if name in client.subscriptions:
-        raise ReplyError(ALREADY_SUBSCRIBED)
+        raise ReplyError(ALREADY_SUBSCRIBED, "client already subscribed on channel")
     if len(client.subscriptions) >= node.options.channel_limit:
-        raise ReplyError(LIMIT_EXCEEDED)
+        raise ReplyError(
+            LIMIT_EXCEEDED,
+            "maximum limit of channels per client reached",
+            limit=node.options.channel_limit,
+        )
     subscription = PollSubscription(client, name)
     client.subscriptions[name] = subscription
     try:
         options = await node.policy.subscribe(client, request)
         still_there(client)
         if 0 < options.expire_at <= node.clock.seconds():
-            raise ReplyError(EXPIRED)
+            raise ReplyError(
+                EXPIRED, "subscription expiration must be greater than now"
+            )
         rules = node.policy.channel(name).poll
         if rules is None:
             raise ReplyError(NOT_AVAILABLE)
