@@ -1,4 +1,4 @@
-"""The console script: everything around the server (operations, 1).
+"""The console script: everything around the server (operations, "Console commands").
 
 Without a command it runs the server, by way of ``twistd``.
 """

@@ -125,7 +125,7 @@ class IBrokerEventHandler(Interface):
 
 
 class IBroker(Interface):
-    """PUB/SUB and history (engines, A.1)."""
+    """PUB/SUB and history (engines, "Broker")."""
 
     def listen(receiver: IBrokerEventHandler) -> None:
         """Name the one who gets the events; called once, before anything else."""
@@ -153,7 +153,7 @@ class IBroker(Interface):
     def history(channel: str, query: HistoryQuery) -> "Deferred[History]":
         """Read part of the stream and its top; create the stream if there is none.
 
-        Epochs are not compared here (engines, A.4).
+        Epochs are not compared here (engines, "Reading history").
         """
 
     def remove_history(channel: str) -> "Deferred[None]":
@@ -238,7 +238,7 @@ class IMapBroker(Interface):
 
 
 class IPresenceManager(Interface):
-    """Who is in a channel, over all nodes (engines, A.7)."""
+    """Who is in a channel, over all nodes (engines, "Presence manager")."""
 
     def add(channel: str, client: str, info: ClientInfo) -> "Deferred[None]":
         """Enter, or renew, a client; the entry fades without renewal."""
@@ -257,7 +257,10 @@ class IControlEventHandler(Interface):
     """What a controller calls."""
 
     def handle_control(message: bytes) -> None:
-        """Take a message from a node (engines, C.6); possibly this one's own."""
+        """Take a message from a node; possibly this one's own.
+
+        See engines, "Control messages".
+        """
 
 
 class IController(Interface):
@@ -320,7 +323,10 @@ class IPolicy(Interface):
         """
 
     def connect(client: IClient, request: ConnectRequest) -> "Deferred[Admission]":
-        """Say who this is (auth and channels, 2); ``client.user`` is not yet set."""
+        """Say who this is; ``client.user`` is not yet set.
+
+        See permissions, "Authentication".
+        """
 
     def refresh(client: IClient, request: RefreshRequest) -> "Deferred[Expiry]":
         """Prolong a connection: by the token given or, without one, by asking.
@@ -331,7 +337,7 @@ class IPolicy(Interface):
     def subscribe(
         client: IClient, request: SubscribeRequest
     ) -> "Deferred[SubscribeOptions]":
-        """Decide on a subscription (auth and channels, 5, the second table)."""
+        """Decide on a subscription (permissions, "Granted extras")."""
 
     def sub_refresh(client: IClient, request: SubRefreshRequest) -> "Deferred[Expiry]":
         """Prolong a subscription: by the token given or, without one, by asking."""

@@ -227,7 +227,10 @@ class Launch(MultiService):
             self._end()
 
     def _reload(self) -> None:
-        """Take over from the configuration what can change (configuration, 2)."""
+        """Take over from the configuration what can change.
+
+        See configuration rules, "Reload".
+        """
         try:
             self._server.reload(self._reload_config())
         except ConfigError as error:
@@ -243,7 +246,10 @@ class Launch(MultiService):
             self._reactor.stop()
 
     def stopService(self) -> "Deferred[None]":
-        """Stop gracefully, within ``shutdown.timeout`` (operations, 7)."""
+        """Stop gracefully, within ``shutdown.timeout``.
+
+        See operations, "Signals and shutdown".
+        """
         self._ended = True
         stopped: Deferred[None] = maybeDeferred(MultiService.stopService, self)
         stopped.addErrback(self._log_failure)

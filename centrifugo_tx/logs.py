@@ -1,7 +1,7 @@
 """Log lines as the reference writes them: JSON, or colors on a terminal.
 
 An event is one line: level, time, message, error, and the values that the
-message was made of, so that lines can be counted and filtered (operations, 5).
+message was made of, so that lines can be counted and filtered (operations, "Logs").
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What a node counts, under the reference's names (operations, 4).
+"""What a node counts, under the reference's names (operations, "Metrics").
 
 Counting must cost next to nothing: a `Counter` is a slot that the code adds to,
 a `Histogram` one bisection.  They become Prometheus samples only when somebody
@@ -14,7 +14,7 @@ from attrs import define, field
 
 __all__ = ["QUANTILES", "Counter", "Histogram", "Metrics"]
 
-#: The quantiles of summaries (operations, 4).
+#: The quantiles of summaries (operations, "Metrics").
 QUANTILES = (0.5, 0.99, 0.999)
 #: How many of the last observations the quantiles are taken from.
 RECENT = 1024
@@ -108,7 +108,7 @@ _COMMON = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _DEFAULT = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _CLIENT = (0.0001, 0.00025, 0.0005, *_COMMON)
 
-#: The bounds of every histogram, in its unit (operations, 4, Buckets).
+#: The bounds of every histogram, in its unit (operations, "Metric buckets").
 BOUNDS: dict[str, Sequence[float]] = {
     "client_command_duration_seconds_histogram": _CLIENT,
     "client_ping_pong_duration_seconds": _CLIENT,

@@ -54,7 +54,10 @@ class Value(msgspec.Struct, frozen=True, gc=False):
 
 
 class TLSOptions(msgspec.Struct, frozen=True):
-    """Encryption of one server, or of one client connection (configuration, 4.1)."""
+    """Encryption of one server, or of one client connection.
+
+    See configuration rules, "Ports and endpoints".
+    """
 
     enabled: bool = False
     """Use TLS, version 1.2 or newer."""
@@ -103,7 +106,7 @@ class Answer(Value, frozen=True):
 
 
 class MapRules(Value, frozen=True):
-    """How a channel keeps a map (client protocol, 10.1).
+    """How a channel keeps a map (client protocol, "Maps").
 
     ``stream_size`` 0: changes are not kept, so nothing can be recovered; ``key_ttl``
     0: keys stay for good; ``meta_ttl`` 0: so does the map's position.  Those who
@@ -130,7 +133,7 @@ class MapRules(Value, frozen=True):
 
 
 class PollRules(Value, frozen=True):
-    """How a channel's keys are polled (client protocol, 10.2).
+    """How a channel's keys are polled (client protocol, "Shared poll").
 
     ``interval`` is the time between two polls of a key, ``batch`` how many keys one
     poll asks for, ``max_keys`` how many one client may track.  ``versioned``: the
@@ -192,12 +195,12 @@ class ChannelOptions(Value, frozen=True):
 
     @property
     def history(self) -> bool:
-        """Whether the channel keeps history (engines, A.2)."""
+        """Whether the channel keeps history (engines, "Publish options")."""
         return self.history_size > 0 and self.history_ttl > 0
 
 
 class PublishOptions(Value, frozen=True):
-    """How to publish (engines, A.2).
+    """How to publish (engines, "Publish options").
 
     History needs both ``history_size`` and ``history_ttl``; ``history_meta_ttl`` 0
     takes the engine's default.  ``version`` > 0 drops what is not newer.  ``data``
@@ -229,7 +232,7 @@ class Published(Value, frozen=True):
 
 
 class HistoryQuery(Value, frozen=True):
-    """Which part of a stream (engines, A.4).
+    """Which part of a stream (engines, "Reading history").
 
     ``limit`` 0: the position alone; -1: everything.  ``since`` excludes itself.
     """
@@ -318,7 +321,7 @@ class PresenceStats(Value, frozen=True):
 
 
 class Source:
-    """Why a subscription was allowed (auth and channels, 5)."""
+    """Why a subscription was allowed (permissions, "Subscribing")."""
 
     UNKNOWN = 0
     CONNECTION_TOKEN = 1
@@ -394,7 +397,7 @@ class Expiry(Value, frozen=True):
 
 
 class NodeOptions(Value, frozen=True):
-    """The numbers by which a node lives (configuration, 6).
+    """The numbers by which a node lives (configuration rules, "Client options").
 
     A negative ``pong_timeout`` waits for no pong, a negative ``ping_interval``
     sends no ping, a negative ``position_check_delay`` checks no position.

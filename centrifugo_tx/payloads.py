@@ -1,4 +1,4 @@
-"""What a channel takes as a publication (configuration, 7)."""
+"""What a channel takes as a publication (configuration rules, "Channel options")."""
 
 import msgspec
 
@@ -14,7 +14,7 @@ def acceptable(data: Raw, format: str) -> bool:
     """Whether *data* is what *format* asks for.
 
     ``""``: anything but nothing; ``binary``: anything; ``json``: JSON;
-    ``json_object``: a JSON object (server API, 6.1).
+    ``json_object``: a JSON object (server API, "Publish").
     """
     if format == "binary":
         return True

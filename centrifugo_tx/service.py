@@ -138,7 +138,10 @@ class Server(MultiService):
             )
 
     def stopService(self) -> "Deferred[None]":
-        """Stop to listen, then send the clients away (operations, 7)."""
+        """Stop to listen, then send the clients away.
+
+        See operations, "Signals and shutdown".
+        """
         ending: list[Deferred[Any]] = [
             maybeDeferred(port.stopListening) for port in self.ports
         ]
@@ -158,7 +161,7 @@ class Server(MultiService):
                 await polling.stop()
 
     def reload(self, config: Config) -> None:
-        """Take over what is looked at per operation (configuration, 2).
+        """Take over what is looked at per operation (configuration rules, "Reload").
 
         Whether subscription tokens are verified by keys of their own stays as it
         was at the start.
@@ -168,7 +171,10 @@ class Server(MultiService):
 
 
 def engine(reactor: Any, config: Config, metrics: Metrics) -> Engine:
-    """Return the engine, whose parts may be set apart (configuration, 8)."""
+    """Return the engine, whose parts may be set apart.
+
+    See configuration rules, "Engine options".
+    """
     shared = _engine_without_maps(reactor, config, metrics)
     if config.map_broker.type == "redis":
         from .engines.redis.engine import redis_maps
@@ -338,7 +344,10 @@ def token_verifier(
 
 
 def port_tls(config: Config, address: Address) -> CertificateOptions | None:
-    """Return what encrypts a port, if anything does (configuration, 4.1)."""
+    """Return what encrypts a port, if anything does.
+
+    See configuration rules, "Ports and endpoints".
+    """
     http = config.http_server
     options = http.tls
     if address != addresses(config)[0]:
@@ -368,7 +377,10 @@ def endpoints(
     gather: Gather | None = None,
     health: Health | None = None,
 ) -> "dict[Address, tuple[Endpoints, list[str]]]":
-    """Return what is served where, with the names of it (configuration, 4.1)."""
+    """Return what is served where, with the names of it.
+
+    See configuration rules, "Ports and endpoints".
+    """
     outside, inside = addresses(config)
     placed: dict[Address, tuple[Endpoints, list[str]]] = {}
 

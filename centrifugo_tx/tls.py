@@ -1,4 +1,7 @@
-"""Certificates, and the encryption of our own ports (configuration, 4.1)."""
+"""Certificates, and the encryption of our own ports.
+
+See configuration rules, "Ports and endpoints".
+"""
 
 from OpenSSL.crypto import FILETYPE_PEM, load_privatekey
 from OpenSSL.crypto import Error as PEMError

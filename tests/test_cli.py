@@ -1,4 +1,4 @@
-"""The console script (operations, 1)."""
+"""The console script (operations, "Console commands")."""
 
 import json
 import os

@@ -21,7 +21,7 @@ PATIENCE = 30.0
 
 
 class FlagTests(SynchronousTestCase):
-    """Command-line flags (configuration, 3)."""
+    """Command-line flags (configuration rules, "Flags")."""
 
     def flags(self, *given: str) -> dict[str, str]:
         """Return the flags that a command line gives."""

@@ -1,4 +1,4 @@
-"""Log lines (operations, 5)."""
+"""Log lines (operations, "Logs")."""
 
 import json
 from io import StringIO

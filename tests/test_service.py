@@ -39,7 +39,10 @@ class ServiceCase(SynchronousTestCase):
 
 
 class PlacementTests(ServiceCase):
-    """Which endpoint is on which address (configuration, 4.1)."""
+    """Which endpoint is on which address.
+
+    See configuration rules, "Ports and endpoints".
+    """
 
     def placed(self, **tree: Any) -> dict[tuple[str, int], list[str]]:
         """Return the names of the endpoints by address."""
@@ -213,7 +216,7 @@ class OptionTests(ServiceCase):
 
 
 class ReloadTests(ServiceCase):
-    """What SIGHUP changes (configuration, 2)."""
+    """What SIGHUP changes (configuration rules, "Reload")."""
 
     def test_channels(self) -> None:
         """Namespaces and channel options are taken over."""

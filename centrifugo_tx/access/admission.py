@@ -1,4 +1,4 @@
-"""Who a connection is (auth and channels, 2 and 3.6)."""
+"""Who a connection is (permissions, "Authentication" and "Refreshing tokens")."""
 
 import msgspec
 from attrs import define, frozen
@@ -86,7 +86,10 @@ class Doorkeeper:
         return msgspec.structs.replace(admission, subs=subs, exclusive=exclusive)
 
     def _user_of_header(self, client: IClient) -> str:
-        """Return the user whom a trusted proxy named (section 2, row 4)."""
+        """Return the user whom a trusted proxy named.
+
+        See permissions, "Authentication".
+        """
         name = self._options.user_id_http_header.lower()
         values = client.transport.info.headers.get(name, ()) if name else ()
         return values[0] if values else ""
@@ -112,7 +115,8 @@ class Doorkeeper:
 
         :raises TokenExpired: it is not valid now.
         :raises InvalidToken: it proves nothing.
-        :raises ReplyError: 102 or 100, what it asks for is not understood (2.1).
+        :raises ReplyError: 102 or 100, what it asks for is not understood (permissions,
+            "Token problems").
         """
         claims = await self._verifier.connection(token)
         subs = self._subs_of(claims)
@@ -129,7 +133,10 @@ class Doorkeeper:
         )
 
     def _subs_of(self, claims: ConnectionClaims) -> dict[str, SubscribeOptions]:
-        """Return the server-side subscriptions of a token (3.4)."""
+        """Return the server-side subscriptions of a token.
+
+        See permissions, "Connection tokens".
+        """
         wanted: dict[str, SubOptions | None] = claims.subs or dict.fromkeys(
             claims.channels or ()
         )
@@ -161,7 +168,10 @@ class Doorkeeper:
     def _add_wishes(
         self, user: str, request: ConnectRequest, subs: dict[str, SubscribeOptions]
     ) -> None:
-        """Add the channels that the client asks for and may have anyway (5.1)."""
+        """Add the channels that the client asks for and may have anyway.
+
+        See permissions, "Channels in the connect request".
+        """
         for channel in request.subs:
             try:
                 namespace = self._namespaces.find(channel)
@@ -183,7 +193,7 @@ class Doorkeeper:
                 subs[channel] = server_side_options(namespace, Source.UNI_CONNECT)
 
     async def refresh(self, client: IClient, request: RefreshRequest) -> Expiry:
-        """Prolong a connection by a new token (3.6)."""
+        """Prolong a connection by a new token (permissions, "Refreshing tokens")."""
         try:
             who = await self._identity(request.token)
         except InvalidToken as error:

@@ -1,4 +1,7 @@
-"""The claims of tokens (auth and channels, 3.4 and 3.5); unknown ones are ignored."""
+"""The claims of tokens; unknown ones are ignored.
+
+See permissions, "Connection tokens" and "Subscription tokens".
+"""
 
 import math
 import re
@@ -18,7 +21,8 @@ __all__ = [
     "seconds",
 ]
 
-#: A point in time; a number inside a string is accepted, too (3.2).
+#: A point in time; a number inside a string is accepted, too (permissions, "Order of
+#: token checks").
 NumericDate = int | float | str
 
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")

@@ -24,14 +24,14 @@ _PLAIN = SubOptions()
 
 
 def open_to(options: NamespaceOptions, user: str) -> bool:
-    """Whether *user* may subscribe without more ado (5, row 9)."""
+    """Whether *user* may subscribe without more ado (permissions, "Subscribing")."""
     return options.allow_subscribe_for_client and bool(
         user or options.allow_subscribe_for_anonymous
     )
 
 
 def may_publish(options: NamespaceOptions, user: str, subscribed: bool) -> bool:
-    """Whether *user* may publish (6, rows 7 and 8)."""
+    """Whether *user* may publish (permissions, "Publishing")."""
     allowed = options.allow_publish_for_client or (
         options.allow_publish_for_subscriber and subscribed
     )
@@ -62,7 +62,7 @@ def own_key(options: NamespaceOptions, client: IClient, key: str) -> str:
 
 
 def may_see_presence(options: NamespaceOptions, user: str, subscribed: bool) -> bool:
-    """Whether *user* may see who is there (7)."""
+    """Whether *user* may see who is there (permissions, "Presence and history")."""
     allowed = options.allow_presence_for_client or (
         options.allow_presence_for_subscriber and subscribed
     )
@@ -70,7 +70,7 @@ def may_see_presence(options: NamespaceOptions, user: str, subscribed: bool) -> 
 
 
 def may_read_history(options: NamespaceOptions, user: str, subscribed: bool) -> bool:
-    """Whether *user* may read history (7)."""
+    """Whether *user* may read history (permissions, "Presence and history")."""
     allowed = options.allow_history_for_client or (
         options.allow_history_for_subscriber and subscribed
     )
@@ -120,7 +120,7 @@ def grant(
     request: SubscribeRequest,
     insecure: bool,
 ) -> SubscribeOptions:
-    """Add what the subscriber asks for and may have (5, the second table).
+    """Add what the subscriber asks for and may have (permissions, "Granted extras").
 
     The rights of subscribers count, since it is about to be one.
     """

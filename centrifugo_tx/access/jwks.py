@@ -1,4 +1,4 @@
-"""Key sets that are fetched (auth and channels, 3.3; RFC 7517)."""
+"""Key sets that are fetched (permissions, "Key sets"; RFC 7517)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -31,7 +31,10 @@ MAP_TYPES = frozenset({"map", "map_clients", "map_users"})
 
 
 class NamespaceOptions(msgspec.Struct, frozen=True):
-    """What the channels of one namespace are like (configuration, 7.1)."""
+    """What the channels of one namespace are like.
+
+    See configuration rules, "Channel options".
+    """
 
     presence: bool = False
     """Keep who is subscribed."""
@@ -130,7 +133,7 @@ def presence_maps(options: NamespaceOptions) -> PresenceMaps | None:
 
 @frozen
 class ChannelRules:
-    """How names of channels are read (auth and channels, 4.1)."""
+    """How names of channels are read (permissions, "Special characters")."""
 
     private_prefix: str = "$"
     namespace_boundary: str = ":"
@@ -201,13 +204,16 @@ class Namespace:
             self._searches = re2.compile(options.channel_regex).search
 
     def valid(self, channel: str) -> bool:
-        """Whether *channel* is a name that this namespace takes (4.2)."""
+        """Whether *channel* is a name that this namespace takes.
+
+        See permissions, "Channel names".
+        """
         if self._searches is None:
             return channel.isascii()
         return self._searches(self._rules.split(channel)[1]) is not None
 
     def user_limited(self, channel: str) -> bool:
-        """Whether *channel* lists its users (4.3)."""
+        """Whether *channel* lists its users (permissions, "User-limited channels")."""
         boundary = self._rules.user_boundary
         return (
             self.options.allow_user_limited_channels

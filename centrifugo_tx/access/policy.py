@@ -1,4 +1,7 @@
-"""The policy of the standalone server: namespaces and tokens (auth and channels)."""
+"""The policy of the standalone server: namespaces and tokens.
+
+See permissions, "Authentication" and "Subscribing".
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -93,29 +96,29 @@ class AccessPolicy:
     def connect(
         self, client: IClient, request: ConnectRequest
     ) -> "Deferred[Admission]":
-        """Say who this is (2)."""
+        """Say who this is (permissions, "Authentication")."""
         return _run(self._doorkeeper.connect(client, request))
 
     def refresh(self, client: IClient, request: RefreshRequest) -> "Deferred[Expiry]":
-        """Prolong a connection (3.6)."""
+        """Prolong a connection (permissions, "Refreshing tokens")."""
         return _run(self._doorkeeper.refresh(client, request))
 
     def subscribe(
         self, client: IClient, request: SubscribeRequest
     ) -> "Deferred[SubscribeOptions]":
-        """Decide on a subscription (5)."""
+        """Decide on a subscription (permissions, "Subscribing")."""
         return _run(self._usher.subscribe(client, request))
 
     def sub_refresh(
         self, client: IClient, request: SubRefreshRequest
     ) -> "Deferred[Expiry]":
-        """Prolong a subscription (3.6)."""
+        """Prolong a subscription (permissions, "Refreshing tokens")."""
         return _run(self._usher.sub_refresh(client, request))
 
     def publish(
         self, client: IClient, request: PublishRequest
     ) -> "Deferred[PublishOptions | None]":
-        """Decide on a publication (6)."""
+        """Decide on a publication (permissions, "Publishing")."""
         channel = request.channel
         try:
             namespace = self._namespace(channel)
@@ -186,7 +189,10 @@ class AccessPolicy:
         return polling(channel, items)
 
     def presence(self, client: IClient, channel: str) -> "Deferred[None]":
-        """Decide whether the client may see who is in *channel* (7)."""
+        """Decide whether the client may see who is in *channel*.
+
+        See permissions, "Presence and history".
+        """
         try:
             options = self._namespace(channel).options
         except ReplyError as error:
@@ -208,7 +214,10 @@ class AccessPolicy:
     def history(
         self, client: IClient, request: HistoryRequest
     ) -> "Deferred[HistoryQuery]":
-        """Decide on a history request, and cut it (7)."""
+        """Decide on a history request, and cut it.
+
+        See permissions, "Presence and history".
+        """
         channel = request.channel
         try:
             namespace = self._namespace(channel)
@@ -232,7 +241,7 @@ class AccessPolicy:
         return succeed(HistoryQuery(limit, request.since, request.reverse, meta_ttl))
 
     def rpc(self, client: IClient, request: RPCRequest) -> "Deferred[Raw]":
-        """Answer the built-in ping, nothing else (8)."""
+        """Answer the built-in ping, nothing else (permissions, "RPC and messages")."""
         ping = self.options.rpc_ping_method
         if ping and request.method == ping:
             return succeed(EMPTY)

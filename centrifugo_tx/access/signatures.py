@@ -1,4 +1,4 @@
-"""Signatures by which clients may track keys (client protocol, 10.2)."""
+"""Signatures by which clients may track keys (client protocol, "Shared poll")."""
 
 import hmac
 from collections.abc import Sequence

@@ -1,4 +1,7 @@
-"""Which channels a connection may have (auth and channels, 5 and 3.6)."""
+"""Which channels a connection may have.
+
+See permissions, "Subscribing" and "Refreshing tokens".
+"""
 
 import msgspec
 from attrs import define
@@ -24,7 +27,7 @@ from .tokens import InvalidToken, TokenExpired, TokenVerifier
 
 __all__ = ["Usher"]
 
-#: The numbers of subscription types in requests (client protocol, 4.1).
+#: The numbers of subscription types in requests (client protocol, "Requests").
 _TYPES = {
     **{"": 0, "stream": 0},
     **{"map": 1, "map_clients": 2, "map_users": 3, "shared_poll": 4},
@@ -46,7 +49,7 @@ class Usher:
     async def subscribe(
         self, client: IClient, request: SubscribeRequest
     ) -> SubscribeOptions:
-        """Decide by the table of section 5."""
+        """Decide by the table of rules (permissions, "Subscribing")."""
         channel = request.channel
         namespace = self._namespace(request)
         options = namespace.options
@@ -70,7 +73,10 @@ class Usher:
         return grant(base, options, client.user, request, insecure)
 
     def _namespace(self, request: SubscribeRequest) -> Namespace:
-        """Find the namespace, and keep shared poll apart (5, row 3)."""
+        """Find the namespace, and keep shared poll apart.
+
+        See permissions, "Subscribing".
+        """
         polled = request.type == _TYPES["shared_poll"]
         try:
             namespace = self._namespaces.find(request.channel)
@@ -83,7 +89,7 @@ class Usher:
         return namespace
 
     def _source(self, client: IClient, channel: str, namespace: Namespace) -> int:
-        """Say why the client may subscribe (rows 6 to 11)."""
+        """Say why the client may subscribe (permissions, "Subscribing")."""
         options = namespace.options
         if namespace.user_limited(channel):
             if namespace.lists(channel, client.user):
@@ -101,7 +107,7 @@ class Usher:
     async def _by_token(
         self, client: IClient, request: SubscribeRequest
     ) -> SubscribeOptions:
-        """Let a token decide (row 5)."""
+        """Let a token decide (permissions, "Subscribing")."""
         try:
             claims, options = await self._claims(request.token)
         except TokenExpired as error:
@@ -134,7 +140,7 @@ class Usher:
         return claims, msgspec.structs.replace(options, expire_at=expire_at)
 
     async def sub_refresh(self, client: IClient, request: SubRefreshRequest) -> Expiry:
-        """Prolong a subscription by a new token (3.6).
+        """Prolong a subscription by a new token (permissions, "Refreshing tokens").
 
         A request without channel means the token's.
         """

@@ -1,4 +1,4 @@
-"""URLs of key sets that depend on the token (auth and channels, 3.3)."""
+"""URLs of key sets that depend on the token (permissions, "Key sets")."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +22,7 @@ def unsafe_template(template: str, patterns: Sequence[str]) -> str:
 
     What fills a placeholder comes from a token that is not verified yet.  So a group
     that does may consist of literals and alternatives only, and no pattern may have
-    a character class (configuration, 10).
+    a character class (configuration rules, "Validation").
     """
     wanted = {name.strip() for name in _PLACEHOLDER.findall(template)}
     if not wanted:

@@ -1,4 +1,7 @@
-"""JSON Web Tokens: who a client is, and which channels it may have (3)."""
+"""JSON Web Tokens: who a client is, and which channels it may have.
+
+See permissions, "Tokens".
+"""
 
 import re
 from base64 import b64decode, urlsafe_b64decode
@@ -41,7 +44,7 @@ class TokenExpired(CentrifugoError):
 
 
 class TokenOptions(msgspec.Struct, frozen=True):
-    """How tokens are verified (configuration, 6.1)."""
+    """How tokens are verified (configuration rules, "Token options")."""
 
     hmac_secret_key: str = ""
     """The key of HS256, HS384 and HS512 tokens."""
@@ -166,7 +169,7 @@ class _Token:
 
 @define(eq=False)
 class TokenVerifier:
-    """Verifies tokens in the order of section 3.2.
+    """Verifies tokens in order (permissions, "Order of token checks").
 
     Namespaces and payloads in claims are for those to check who know what they mean.
     """

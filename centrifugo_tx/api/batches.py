@@ -1,4 +1,4 @@
-"""Several requests of the server API in one (server API, 6.14)."""
+"""Several requests of the server API in one (server API, "Batch")."""
 
 from .map_messages import (
     MapClearRequest,
@@ -30,7 +30,10 @@ __all__ = ["BatchRequest", "Command"]
 
 
 class Command(Request, frozen=True):
-    """One command of a batch: its first member counts, in this order (6.14)."""
+    """One command of a batch: its first member counts, in this order.
+
+    See server API, "Batch".
+    """
 
     publish: PublishRequest | None = None
     broadcast: BroadcastRequest | None = None

@@ -1,4 +1,4 @@
-"""The server API over HTTP (server API, 1 to 5)."""
+"""The server API over HTTP (server API, "HTTP" and "Old style")."""
 
 from collections.abc import Callable, Iterator
 from hmac import compare_digest
@@ -32,7 +32,7 @@ _BROKEN = Answer(500, b"Internal Server Error\n", "text/plain; charset=utf-8")
 
 _scan = JSONDecoder().raw_decode
 
-#: HTTP statuses of errors in transport mode (3).
+#: HTTP statuses of errors in transport mode (server API, "API errors").
 _STATUSES = {100: 500, 102: 404, 104: 404, 107: 400, 108: 400, 112: 416, 113: 409}
 
 
@@ -68,7 +68,7 @@ def http_handlers(api: Api, options: HTTPAPIOptions) -> dict[bytes, Handler]:
 
 @define(eq=False)
 class _Door:
-    """Lets in who shows the key (1.1)."""
+    """Lets in who shows the key (server API, "API keys")."""
 
     _options: HTTPAPIOptions
     _log: BoundedLog
@@ -94,7 +94,7 @@ class _Door:
         )
 
     def transport_errors(self, request: Any) -> bool:
-        """Whether errors are to become HTTP statuses (3)."""
+        """Whether errors are to become HTTP statuses (server API, "API errors")."""
         if self._options.error_mode == "transport":
             return True
         asked: bytes | None = request.getHeader(b"x-centrifugo-error-mode")
@@ -103,7 +103,7 @@ class _Door:
 
 @define(eq=False)
 class _NewStyle:
-    """``POST {prefix}/{method}``: the body is the request (2)."""
+    """``POST {prefix}/{method}``: the body is the request (server API, "Envelope")."""
 
     _api: Api
     _door: _Door
@@ -143,7 +143,10 @@ class _NewStyle:
 
 
 def _shown_keys(request: Any) -> Iterator[bytes]:
-    """Yield the keys that *request* shows; only the first header counts (1.1)."""
+    """Yield the keys that *request* shows; only the first header counts.
+
+    See server API, "API keys".
+    """
     shown: bytes = request.getHeader(b"x-api-key") or b""
     if not shown:
         words = (request.getHeader(b"authorization") or b"").split()
@@ -182,7 +185,8 @@ class _OldCommand(msgspec.Struct, frozen=True):
 
 
 _BY_CODE = {method.code: method for method in IN_BATCH.values()}
-#: What old clients may ask for by name and is not served here (5.1).
+#: What old clients may ask for by name and is not served here (server API, "Method
+#: numbers").
 _ELSEWHERE = frozenset(
     (
         *("connections", "update_user_status", "get_user_status"),
@@ -197,7 +201,10 @@ _ELSEWHERE = frozenset(
 
 @define(eq=False)
 class _OldStyle:
-    """``POST {prefix}``: commands one after another in one body (5)."""
+    """``POST {prefix}``: commands one after another in one body.
+
+    See server API, "Old style".
+    """
 
     _api: Api
     _door: _Door

@@ -1,4 +1,4 @@
-"""Requests and answers of the server API as JSON (server API, 1.3)."""
+"""Requests and answers of the server API as JSON (server API, "JSON rules")."""
 
 from binascii import a2b_base64
 from collections.abc import Iterator
@@ -113,7 +113,10 @@ def _of_info(info: ClientInfo) -> Iterator[Raw]:
 
 
 def payload(plain: Raw, encoded: str) -> Raw:
-    """Return the payload of a pair ``x`` and ``b64x``; the latter wins (1.3)."""
+    """Return the payload of a pair ``x`` and ``b64x``; the latter wins.
+
+    See server API, "JSON rules".
+    """
     if not encoded:
         return plain.copy() if plain is not EMPTY else plain
     encoded = encoded.replace("\r", "").replace("\n", "")

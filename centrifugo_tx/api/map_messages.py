@@ -1,4 +1,7 @@
-"""Requests and results of the server API's methods for keys (server API, 6.15)."""
+"""Requests and results of the server API's methods for keys.
+
+See server API, "Maps and keys".
+"""
 
 from ..protocol.messages import EMPTY, Raw, StreamPosition
 from .messages import Int32, Request, Result, UInt64, fit

@@ -1,4 +1,7 @@
-"""The server API's methods for keys: of maps, and polled ones (server API, 6.15)."""
+"""The server API's methods for keys: of maps, and polled ones.
+
+See server API, "Maps and keys".
+"""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, cast

@@ -1,4 +1,4 @@
-"""Requests and results of the server API (server API, 4).
+"""Requests and results of the server API (server API, "API messages").
 
 Names and defaults are those of the JSON form.  Empty fields of results are left
 out; a field without a default is always written.
@@ -66,7 +66,7 @@ class Empty(Result, frozen=True):
 
 
 class Error(Result, frozen=True):
-    """Why a command failed (3)."""
+    """Why a command failed (server API, "API errors")."""
 
     code: int = 0
     message: str = ""

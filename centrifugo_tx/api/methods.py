@@ -37,7 +37,7 @@ from .json import payload
 
 __all__ = ["METHODS", "NOT_FOUND", "Api", "Extension", "Method"]
 
-#: What the client protocol calls "method not found" (server API, 3).
+#: What the client protocol calls "method not found" (server API, "API errors").
 NOT_FOUND = m.Error(104, "not found")
 
 #: How many channels of a broadcast, or commands of a batch, are under way at once.
@@ -59,7 +59,10 @@ class Method:
 
 @define(eq=False)
 class Api:
-    """What backends can do; permissions of clients do not apply (server API, 6)."""
+    """What backends can do; permissions of clients do not apply.
+
+    See server API, "Methods".
+    """
 
     node: Node
     #: How calls come, for the metrics.
@@ -146,7 +149,7 @@ class Api:
     # --- Publishing ------------------------------------------------------------
 
     async def publish(self, request: m.PublishRequest) -> m.PublishResult:
-        """Publish into one channel (6.1)."""
+        """Publish into one channel (server API, "Publish")."""
         if not request.channel:
             raise ReplyError(BAD_REQUEST, "channel required for publish")
         data = payload(request.data, request.b64data)
@@ -170,7 +173,7 @@ class Api:
         return m.PublishResult(published.position.offset, published.position.epoch)
 
     async def broadcast(self, request: m.BroadcastRequest) -> m.BroadcastResult:
-        """Publish into several channels (6.5)."""
+        """Publish into several channels (server API, "Broadcast")."""
         if not request.channels:
             raise ReplyError(BAD_REQUEST, "channels required for broadcast")
         data = payload(request.data, request.b64data)
@@ -193,7 +196,10 @@ class Api:
     # --- Clients ---------------------------------------------------------------
 
     async def subscribe(self, request: m.SubscribeRequest) -> m.Empty:
-        """Subscribe the connections of a user (6.6)."""
+        """Subscribe the connections of a user.
+
+        See server API, "Subscribe and unsubscribe".
+        """
         if not request.channel:
             raise ReplyError(BAD_REQUEST, "channel required for subscribe")
         info = payload(request.info, request.b64info)
@@ -210,7 +216,10 @@ class Api:
         return _DONE
 
     async def unsubscribe(self, request: m.UnsubscribeRequest) -> m.Empty:
-        """Take the connections of a user out of a channel (6.6)."""
+        """Take the connections of a user out of a channel.
+
+        See server API, "Subscribe and unsubscribe".
+        """
         if request.channel:
             self.node.policy.channel(request.channel)
             await self.node.unsubscribe(
@@ -219,7 +228,7 @@ class Api:
         return _DONE
 
     async def disconnect(self, request: m.DisconnectRequest) -> m.Empty:
-        """Close the connections of a user (6.7)."""
+        """Close the connections of a user (server API, "Disconnect")."""
         wanted, disconnect = request.disconnect, FORCE_DISCONNECT
         if wanted is not None and wanted.code:
             disconnect = Disconnect(wanted.code, wanted.reason)
@@ -233,7 +242,7 @@ class Api:
         return _DONE
 
     async def refresh(self, request: m.RefreshRequest) -> m.Empty:
-        """Move the expiry of the connections of a user (6.8)."""
+        """Move the expiry of the connections of a user (server API, "Refresh")."""
         await self.node.refresh(
             request.user,
             request.client,
@@ -247,7 +256,10 @@ class Api:
     # --- Channels --------------------------------------------------------------
 
     def _with(self, channel: str, feature: str) -> ChannelOptions:
-        """Return the channel's options if it has *feature* (6.9, 6.10)."""
+        """Return the channel's options if it has *feature*.
+
+        See server API, "Presence" and "History in the API".
+        """
         if not channel:
             raise ReplyError(BAD_REQUEST, "channel required")
         options = self.node.policy.channel(channel)
@@ -271,7 +283,7 @@ class Api:
         return m.PresenceStatsResult(stats.num_clients, stats.num_users)
 
     async def history(self, request: m.HistoryRequest) -> m.HistoryResult:
-        """Read a channel's stream (6.10)."""
+        """Read a channel's stream (server API, "History in the API")."""
         options = self._with(request.channel, "history")
         since = request.since
         if since is not None and request.reverse and not since.offset:
@@ -298,7 +310,7 @@ class Api:
         return _DONE
 
     async def channels(self, request: m.ChannelsRequest) -> m.ChannelsResult:
-        """Tell which channels have subscribers (6.11)."""
+        """Tell which channels have subscribers (server API, "Channels")."""
         try:
             found = await self.node.channels(request.pattern)
         except ValueError:
@@ -308,7 +320,7 @@ class Api:
         )
 
     async def info(self, request: m.InfoRequest) -> m.InfoResult:
-        """Tell which nodes there are (6.12)."""
+        """Tell which nodes there are (server API, "Info")."""
         nodes = await self.node.info()
         return m.InfoResult(
             [
@@ -332,7 +344,7 @@ class Api:
         )
 
     async def rpc(self, request: m.RPCRequest) -> m.RPCResult:
-        """Call an extension (6.13)."""
+        """Call an extension (server API, "RPC")."""
         if not request.method:
             raise ReplyError(BAD_REQUEST, "rpc method required")
         extension = self.extensions.get(request.method)
@@ -342,7 +354,10 @@ class Api:
         return m.RPCResult(await extension(request.params))
 
     async def batch(self, request: BatchRequest) -> m.BatchResult:
-        """Run several commands, one after another or side by side (6.14)."""
+        """Run several commands, one after another or side by side.
+
+        See server API, "Batch".
+        """
         made = [partial(self._command, each) for each in request.commands or ()]
         if request.parallel:
             return m.BatchResult(await in_parallel(made))
@@ -426,7 +441,10 @@ def _publish_options(
 def _subscribe_options(
     options: ChannelOptions, request: m.SubscribeRequest, info: Raw, data: Raw
 ) -> SubscribeOptions:
-    """Take the channel's options, each replaceable by an override (6.6)."""
+    """Take the channel's options, each replaceable by an override.
+
+    See server API, "Subscribe and unsubscribe".
+    """
     override = request.override or m.SubscribeOptionOverride()
 
     def choose(replaced: m.BoolValue | None, given: bool) -> bool:
@@ -477,6 +495,6 @@ _TABLE = (
     ),
 )
 
-#: In the order in which a batch looks for them (6.14).
+#: In the order in which a batch looks for them (server API, "Batch").
 IN_BATCH = {method.name: method for method in _TABLE}
 METHODS = {**IN_BATCH, "batch": Method("batch", BatchRequest, None, Api.batch)}

@@ -1,7 +1,7 @@
 """Rules between options: everything that is wrong, found before the start.
 
-What the reference finds only while starting is found here too (configuration,
-10), and all problems come at once, a line each.
+What the reference finds only while starting is found here too (configuration rules,
+"Validation"), and all problems come at once, a line each.
 """
 
 import json

@@ -1,4 +1,7 @@
-"""Rules among the options of a channel's namespace (configuration, 10)."""
+"""Rules among the options of a channel's namespace.
+
+See configuration rules, "Validation".
+"""
 
 from collections.abc import Iterator
 

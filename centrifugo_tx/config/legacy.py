@@ -1,4 +1,6 @@
-"""The flat option names of Centrifugo v1 to v5, read as today's (configuration, 9).
+"""The flat option names of Centrifugo v1 to v5, read as today's.
+
+See configuration rules, "Old option names".
 
 The reference took these names until v5 and ignores them now; here they still
 work, with a line in the log for each.  A name of today in the same file wins.

@@ -1,4 +1,7 @@
-"""Channel options of v1 to v5, read as today's (configuration, 9.2)."""
+"""Channel options of v1 to v5, read as today's.
+
+See configuration rules, "Old channel options".
+"""
 
 from collections.abc import Mapping
 from functools import cache

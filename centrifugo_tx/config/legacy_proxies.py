@@ -1,4 +1,7 @@
-"""Proxies and consumers of v2 to v5, read as today's (configuration, 9.1)."""
+"""Proxies and consumers of v2 to v5, read as today's.
+
+See configuration rules, "Old option names".
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

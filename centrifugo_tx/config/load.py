@@ -1,7 +1,7 @@
 """Configuration from file, environment and flags, in the reference's ways.
 
 A flag goes before a variable, a variable before the file, the file before the
-default.  A zero counts as unset everywhere (configuration, 1).
+default.  A zero counts as unset everywhere (configuration rules, "Sources").
 """
 
 import json

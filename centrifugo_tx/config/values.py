@@ -2,7 +2,7 @@
 
 Every reader takes what a file, an environment variable or a flag held, and
 returns the option's value; what it cannot read is a `ValueError` that says what
-would be right (configuration, 1.1).
+would be right (configuration rules, "Value types").
 """
 
 import base64

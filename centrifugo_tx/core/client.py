@@ -72,7 +72,8 @@ class State(Enum):
 Outcome = Result | commands.Told | None
 Handler = Callable[["Client", Any], Coroutine["Deferred[Any]", Any, Outcome]]
 
-#: In the order in which the reference looks for requests (client protocol, 3).
+#: In the order in which the reference looks for requests (client protocol, "Commands,
+#: replies and pushes").
 HANDLERS: tuple[tuple[str, Handler], ...] = (
     ("connect", commands.connect),
     ("ping", commands.ping),
@@ -141,7 +142,10 @@ class Client:
 
     @property
     def speaks_v1(self) -> bool:
-        """Whether it is of the first version of the protocol, which differs (v1, 5)."""
+        """Whether it is of the first version of the protocol, which differs.
+
+        See client protocol v1, "Differences".
+        """
         return self.transport.wire.version == 1
 
     # --- What a policy may ask -------------------------------------------------
@@ -369,7 +373,9 @@ class Client:
             self.reply(Reply(id=id, error=error), name)
 
     def _refuse(self, error: Error, id: int) -> None:
-        """Answer a failed connect; the connection is of no use any more (6.1).
+        """Answer a failed connect; the connection is of no use any more.
+
+        See client protocol, "Connect".
 
         It is read on, so that the client's close frame is seen, and commands are
         ignored.  A client that stays is stale in the end.
@@ -486,7 +492,10 @@ class Client:
         self.subscriptions = {}
 
     def ttl(self, expire_at: int) -> int:
-        """Return the seconds until *expire_at*, begun ones too, at least 1 (4.2)."""
+        """Return the seconds until *expire_at*, begun ones too, at least 1.
+
+        See client protocol, "Results".
+        """
         return max(1, expire_at - int(self.node.clock.seconds()))
 
 
@@ -495,7 +504,7 @@ def _answer(id: int, name: str, result: Result) -> Reply:
 
 
 def _kind(push: Push) -> str:
-    """Return the metrics' name of a push (operations, 4)."""
+    """Return the metrics' name of a push (operations, "Metrics")."""
     for part, kind in _KINDS:
         if getattr(push, part) is not None:
             return kind

@@ -1,4 +1,4 @@
-"""The client's commands (client protocol, 6): one coroutine each.
+"""The client's commands (client protocol, "Commands"): one coroutine each.
 
 A handler returns the result to answer with, `Told` when something must follow the
 answer in the same turn, or None when there is no answer.  It raises `ReplyError`
@@ -69,7 +69,7 @@ _NOTHING_KNOWN = SubscribeRequest()
 
 
 async def connect(client: "Client", request: ConnectRequest) -> Told:
-    """Find out who it is, subscribe it, and let it in (6.1)."""
+    """Find out who it is, subscribe it, and let it in (client protocol, "Connect")."""
     node, options = client.node, client.node.options
     client.begin_connect()
     admission: Admission = await node.policy.connect(client, request)
@@ -166,7 +166,10 @@ def _settle_all(
 
 
 def _known(request: ConnectRequest, name: str) -> SubscribeRequest:
-    """Return what counts of what a client says of a server-side subscription (4.1)."""
+    """Return what counts of what a client says of a server-side subscription.
+
+    See client protocol, "Requests".
+    """
     said = request.subs.get(name)
     if said is None:
         return _NOTHING_KNOWN
@@ -176,7 +179,10 @@ def _known(request: ConnectRequest, name: str) -> SubscribeRequest:
 
 
 async def ping(client: "Client", request: PingRequest) -> PingResult:
-    """Answer in protocol v1; in v2 it is the server that pings (3.1)."""
+    """Answer in protocol v1; in v2 it is the server that pings.
+
+    See client protocol, "Ping and pong".
+    """
     if not client.speaks_v1:
         raise DisconnectClient(MALFORMED, "ping is of protocol v1")
     return PingResult()
@@ -185,7 +191,7 @@ async def ping(client: "Client", request: PingRequest) -> PingResult:
 async def subscribe(
     client: "Client", request: SubscribeRequest
 ) -> Told | SubscribeResult:
-    """Subscribe the client to a channel (6.2)."""
+    """Subscribe the client to a channel (client protocol, "Subscribe")."""
     if request.type:
         if request.type == polls.SHARED_POLL:
             return await polls.subscribe(client, request)
@@ -224,7 +230,10 @@ async def subscribe(
 async def unsubscribe(
     client: "Client", request: UnsubscribeRequest
 ) -> UnsubscribeResult:
-    """Take the client out of a channel, whoever put it in (6.3)."""
+    """Take the client out of a channel, whoever put it in.
+
+    See client protocol, "Unsubscribe".
+    """
     if not request.channel:
         raise DisconnectClient(MALFORMED, "channel required for unsubscribe")
     subscription = client.subscriptions.get(request.channel)
@@ -270,7 +279,7 @@ async def presence_stats(
 
 
 async def history(client: "Client", request: HistoryRequest) -> HistoryResult:
-    """Read a channel's stream (7.5)."""
+    """Read a channel's stream (client protocol, "History")."""
     if not request.channel:
         raise DisconnectClient(MALFORMED, "channel required for history")
     query = await client.node.policy.history(client, request)
@@ -287,7 +296,8 @@ async def rpc(client: "Client", request: RPCRequest) -> RPCResult:
 async def send(client: "Client", request: SendRequest) -> None:
     """Hand a message to the application.
 
-    In protocol v1 nobody is told when there is none (v1, 5).
+    In protocol v1 nobody is told when there is none (client protocol v1,
+    "Differences").
     """
     try:
         client.node.policy.message(client, request.data)
@@ -297,7 +307,10 @@ async def send(client: "Client", request: SendRequest) -> None:
 
 
 async def refresh(client: "Client", request: RefreshRequest) -> RefreshResult:
-    """Let the connection live on by a new token (6.4)."""
+    """Let the connection live on by a new token.
+
+    See client protocol, "Connection expiry".
+    """
     if not request.token or client.server_side_refresh:
         raise DisconnectClient(
             MALFORMED, "token required to refresh, and client-side refresh"
@@ -329,7 +342,9 @@ def _differ(client: "Client", channels: frozenset[str]) -> bool:
 
 
 async def sub_refresh(client: "Client", request: SubRefreshRequest) -> SubRefreshResult:
-    """Let a subscription live on by a new token (6.5).
+    """Let a subscription live on by a new token.
+
+    See client protocol, "Subscription expiry".
 
     centrifuge-python leaves the channel out; then the token names it.
     """

@@ -1,4 +1,4 @@
-"""What a node counts (operations, 4)."""
+"""What a node counts (operations, "Metrics")."""
 
 from attrs import define, field
 

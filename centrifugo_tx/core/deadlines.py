@@ -1,4 +1,7 @@
-"""All that a connection must do in time (client protocol, 2.4 and 6)."""
+"""All that a connection must do in time.
+
+See client protocol, "Ping and pong" and "Connection expiry".
+"""
 
 from random import uniform
 from typing import TYPE_CHECKING

@@ -1,4 +1,7 @@
-"""Commands that come beside the stream of their client (client protocol, 1.4)."""
+"""Commands that come beside the stream of their client.
+
+See client protocol, "Emulation".
+"""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,4 +1,6 @@
-"""What happens when a connection or a subscription has reached its end (6.4, 6.5).
+"""What happens when a connection or a subscription has reached its end.
+
+See client protocol, "Connection expiry" and "Subscription expiry".
 
 Either the client refreshes, by a command; or the server asks its policy.
 """

@@ -86,7 +86,8 @@ class Hub:
     def find(self, user: str, client: str = "", session: str = "") -> "list[Client]":
         """Return the connections of *user*, narrowed by client id and session.
 
-        An empty user means anonymous connections, not everyone (server API, 6.6).
+        An empty user means anonymous connections, not everyone (server API, "Subscribe
+        and unsubscribe").
         """
         return [
             each

@@ -209,7 +209,7 @@ class Node:
         return self.engine.broker.publish(channel, payload, options or PublishOptions())
 
     def history(self, channel: str, query: HistoryQuery) -> "Deferred[History]":
-        """Read part of a stream (engines, A.4).
+        """Read part of a stream (engines, "Reading history").
 
         Fails with `ReplyError`: 107, backwards from offset 0; 112, another epoch.
         """
@@ -425,7 +425,10 @@ class Node:
         self.counts.broadcast.observe(self.clock.seconds() - began)
 
     def _lags(self, publication: Publication, now: float) -> bool:
-        """Whether a publication took too long to come here (7.4)."""
+        """Whether a publication took too long to come here.
+
+        See client protocol, "Live positions".
+        """
         lag = now - publication.time / 1000
         self.counts.lag.observe(max(0.0, lag))
         return 0 < self.options.position_max_time_lag < lag

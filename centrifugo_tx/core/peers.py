@@ -1,4 +1,7 @@
-"""The other nodes: who they are, and what is said between them (engines, C.6)."""
+"""The other nodes: who they are, and what is said between them.
+
+See engines, "Control messages".
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar

@@ -1,4 +1,7 @@
-"""What the server does to one client on its own account (server API, 6.6 to 6.8)."""
+"""What the server does to one client on its own account.
+
+See server API, "Subscribe and unsubscribe", "Disconnect" and "Refresh".
+"""
 
 from typing import TYPE_CHECKING
 

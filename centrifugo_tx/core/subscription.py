@@ -136,7 +136,10 @@ class Subscription:
             raise DisconnectClient(CONNECTION_CLOSED)
 
     def _read(self, request: SubscribeRequest) -> "Deferred[History]":
-        """Read as much of the stream as recovery needs (7.2, 7.3)."""
+        """Read as much of the stream as recovery needs.
+
+        See client protocol, "Recovery" and "Cache recovery".
+        """
         options, node = self.options, self.client.node
         ttl = options.history_meta_ttl
         if not self._recovering(request):
@@ -330,7 +333,10 @@ class Subscription:
             node.publish_leave(self.name, self.info)
 
     def lose_place(self) -> None:
-        """Tell the client that it missed something (7.4; v1, 5)."""
+        """Tell the client that it missed something.
+
+        See client protocol, "Live positions"; client protocol v1, "Differences".
+        """
         if self.server_side or self.client.speaks_v1:
             self.client.close(INSUFFICIENT_STATE)
         else:

@@ -1,4 +1,7 @@
-"""How many messages and bytes went over each kind of connection (operations, 4)."""
+"""How many messages and bytes went over each kind of connection.
+
+See operations, "Metrics".
+"""
 
 from attrs import define, field
 

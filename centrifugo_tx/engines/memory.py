@@ -1,4 +1,6 @@
-"""The engine of a server that stands alone: everything in this process (engines, B).
+"""The engine of a server that stands alone: everything in this process.
+
+See engines, "Memory engine".
 
 Each part answers at once, so nobody ever waits.  What expires does so up to a
 second late, and costs the reactor one call for all of it.

@@ -1,4 +1,7 @@
-"""The stream of one channel, in memory (engines, A.3, A.4 and B)."""
+"""The stream of one channel, in memory.
+
+See engines, "Offsets and epochs", "Reading history" and "Memory engine".
+"""
 
 from collections import deque
 from itertools import islice, product
@@ -45,7 +48,10 @@ class MemoryStream:
         return self._kept[-1] if self._kept else None
 
     def supersedes(self, version: int, version_epoch: str) -> bool:
-        """Whether this version, or a newer one, is in the stream already (A.2)."""
+        """Whether this version, or a newer one, is in the stream already.
+
+        See engines, "Publish options".
+        """
         if not version or not self._version:
             return False
         if version_epoch and version_epoch != self._version_epoch:

@@ -1,4 +1,4 @@
-"""Protocol v2 in Protobuf (client protocol, 2.1 and 2.3)."""
+"""Protocol v2 in Protobuf (client protocol, "Batches" and "Protobuf encoding")."""
 
 from collections.abc import Iterator
 
@@ -74,7 +74,9 @@ def decode_commands(data: bytes) -> list[Command]:
 
 
 def decode_connect(data: bytes) -> ConnectRequest:
-    """Decode the connect request of a unidirectional client (1.6).
+    """Decode the connect request of a unidirectional client.
+
+    See client protocol, "Unidirectional transports".
 
     :raises DecodeError: it is none.
     """
@@ -82,7 +84,9 @@ def decode_connect(data: bytes) -> ConnectRequest:
 
 
 def decode_emulation(data: bytes) -> EmulationRequest:
-    """Decode the body of an emulated command (1.4); it has no length before it.
+    """Decode the body of an emulated command; it has no length before it.
+
+    See client protocol, "Emulation".
 
     :raises DecodeError: it is none.
     """
@@ -90,7 +94,10 @@ def decode_emulation(data: bytes) -> EmulationRequest:
 
 
 def encode_emulation(request: EmulationRequest) -> bytes:
-    """Encode an emulated command, as nodes send it to each other (engines, C.6)."""
+    """Encode an emulated command, as nodes send it to each other.
+
+    See engines, "Control messages".
+    """
     return _emulations.encode(request)
 
 
@@ -111,7 +118,9 @@ def encode_push(push: Push) -> bytes:
 
 
 def encode_bare_push(push: Push) -> bytes:
-    """Encode a push alone, as unidirectional clients want it (1.6).
+    """Encode a push alone, as unidirectional clients want it.
+
+    See client protocol, "Unidirectional transports".
 
     :raises EncodeError: a number does not fit its field.
     """

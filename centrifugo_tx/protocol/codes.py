@@ -1,4 +1,6 @@
-"""What a client may be told: errors, disconnects and unsubscribes (client protocol, 5).
+"""What a client may be told: errors, disconnects and unsubscribes.
+
+See client protocol, "Errors", "Disconnects" and "Unsubscribes".
 
 The tables are values.  Rules about a code, such as whether the client will come
 back, are properties of the value, so nobody else compares numbers.
@@ -81,11 +83,16 @@ class Disconnect(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
     @property
     def reconnect(self) -> bool:
-        """Whether an official SDK comes back after this (client protocol, 5.2)."""
+        """Whether an official SDK comes back after this.
+
+        See client protocol, "Disconnects".
+        """
         return not (3500 <= self.code <= 3999 or 4500 <= self.code <= 4999)
 
     def in_v1(self, limit: int) -> str:
-        """Return the reason as protocol v1 wants it: JSON (v1, 6).
+        """Return the reason as protocol v1 wants it: JSON.
+
+        See client protocol v1, "Close reasons".
 
         :param limit: bytes that it may have; a longer reason is cut.
         """
@@ -106,11 +113,14 @@ class Unsubscribe(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
     @property
     def resubscribe(self) -> bool:
-        """Whether an official SDK subscribes again (client protocol, 5.3)."""
+        """Whether an official SDK subscribes again.
+
+        See client protocol, "Unsubscribes".
+        """
         return self.code >= 2500
 
 
-# Errors: the answer to one command (5.1).
+# Errors: the answer to one command (client protocol, "Errors").
 INTERNAL = Error(100, "internal server error", True)
 UNAUTHORIZED = Error(101, "unauthorized")
 UNKNOWN_CHANNEL = Error(102, "unknown channel")
@@ -143,7 +153,7 @@ ERRORS = (
     CONCURRENT_PAGINATION,
 )
 
-# Disconnects: the end of a connection (5.2).
+# Disconnects: the end of a connection (client protocol, "Disconnects").
 CONNECTION_CLOSED = Disconnect(3000, "connection closed")
 SHUTDOWN = Disconnect(3001, "shutdown")
 SERVER_ERROR = Disconnect(3004, "internal server error")
@@ -192,7 +202,7 @@ DISCONNECTS = (
     TOO_MANY_ERRORS,
 )
 
-# Unsubscribes: the end of a subscription (5.3).
+# Unsubscribes: the end of a subscription (client protocol, "Unsubscribes").
 SERVER_UNSUBSCRIBE = Unsubscribe(2000, "server unsubscribe")
 LOST_POSITION = Unsubscribe(2500, "insufficient state")
 SUBSCRIPTION_OVER = Unsubscribe(2501, "subscription expired")
@@ -215,5 +225,8 @@ _AS_DISCONNECT = {
 
 
 def as_disconnect(error: Error) -> Disconnect:
-    """Say a connect error to a client that gets no replies (client protocol, 1.6)."""
+    """Say a connect error to a client that gets no replies.
+
+    See client protocol, "Unidirectional transports".
+    """
     return _AS_DISCONNECT.get(error.code, SERVER_ERROR)

@@ -1,4 +1,7 @@
-"""What nodes say to each other (engines, C.6): structs, and their Protobuf."""
+"""What nodes say to each other: structs, and their Protobuf.
+
+See engines, "Control messages".
+"""
 
 import msgspec
 

@@ -1,4 +1,6 @@
-"""Payloads as the difference to the one before: fossil deltas (client protocol, 8).
+"""Payloads as the difference to the one before: fossil deltas.
+
+See client protocol, "Deltas".
 
 A delta is text as far as its target is: no insert begins or ends inside a character
 of UTF-8.

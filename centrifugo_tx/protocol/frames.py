@@ -74,7 +74,7 @@ class Deflate(msgspec.Struct, frozen=True):
                 self.level, zlib.DEFLATED, -self.window_bits, _MEM_LEVEL
             )
             packed = deflate.compress(payload) + deflate.flush(zlib.Z_SYNC_FLUSH)
-            packed = packed[:-4]  # the empty block that ends a flush (7.2.1)
+            packed = packed[:-4]  # the empty block that ends a flush (RFC 7692, 7.2.1)
             if len(packed) < len(payload):
                 return _header(_RSV1 | opcode, len(packed)) + packed
         return _header(opcode, len(payload)) + payload
@@ -93,17 +93,25 @@ def varint(number: int) -> bytes:
 
 
 def delimited(message: bytes) -> bytes:
-    """Return a Protobuf message with its length before it (client protocol, 2.1)."""
+    """Return a Protobuf message with its length before it.
+
+    See client protocol, "Batches".
+    """
     return varint(len(message)) + message
 
 
 def line(payload: bytes) -> bytes:
-    """Return *payload* as a line, as HTTP streaming wants it (client protocol, 1.2)."""
+    """Return *payload* as a line, as HTTP streaming wants it.
+
+    See client protocol, "HTTP streaming".
+    """
     return payload + b"\n"
 
 
 def event(payload: bytes) -> bytes:
-    """Return *payload*, JSON without newlines, as a server-sent event (1.3).
+    """Return *payload*, JSON without newlines, as a server-sent event.
+
+    See client protocol, "Server-sent events".
 
     A carriage return, which can only be white space there, would end the line, too.
     """

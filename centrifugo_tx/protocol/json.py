@@ -1,4 +1,4 @@
-"""Protocol v2 in JSON (client protocol, 2.1 and 2.2)."""
+"""Protocol v2 in JSON (client protocol, "Batches" and "JSON")."""
 
 from collections.abc import Iterable, Sequence
 
@@ -114,7 +114,9 @@ def _beyond(request: ConnectRequest) -> bool:
 
 
 def decode_connect(data: bytes) -> ConnectRequest:
-    """Decode the connect request of a unidirectional client (1.6).
+    """Decode the connect request of a unidirectional client.
+
+    See client protocol, "Unidirectional transports".
 
     :raises DecodeError: it is none; ``null`` is an empty one.
     """
@@ -134,7 +136,7 @@ def decode_connect(data: bytes) -> ConnectRequest:
 
 
 def decode_emulation(data: bytes) -> EmulationRequest:
-    """Decode the body of an emulated command (1.4).
+    """Decode the body of an emulated command (client protocol, "Emulation").
 
     :raises DecodeError: it is none; ``null`` is an empty one.
     """
@@ -160,7 +162,9 @@ def is_json(payload: bytes) -> bool:
 
 
 def quote(payload: bytes) -> Raw:
-    """Return *payload* as a JSON string, which is how it travels beside deltas (8).
+    """Return *payload* as a JSON string, which is how it travels beside deltas.
+
+    See client protocol, "Deltas".
 
     :raises EncodeError: it is no text.
     """
@@ -171,7 +175,9 @@ def quote(payload: bytes) -> Raw:
 
 
 def unquote(text: bytes) -> bytes:
-    """Return what a JSON string says, which is how commands are emulated (1.4).
+    """Return what a JSON string says, which is how commands are emulated.
+
+    See client protocol, "Emulation".
 
     :raises DecodeError: it is none; ``null`` says nothing.
     """
@@ -210,7 +216,9 @@ def encode_push(push: Push) -> bytes:
 
 
 def encode_bare_push(push: Push) -> bytes:
-    """Encode a push alone, as unidirectional clients want it (1.6).
+    """Encode a push alone, as unidirectional clients want it.
+
+    See client protocol, "Unidirectional transports".
 
     :raises EncodeError: a payload is no JSON.
     """

@@ -1,4 +1,4 @@
-"""What only the reference reads as JSON commands (client protocol, 2.1).
+"""What only the reference reads as JSON commands (client protocol, "Batches").
 
 It ignores text after a value, unknown names and the case of names, and takes a
 null for an absent field.  No SDK needs that, so the decoder comes here only after

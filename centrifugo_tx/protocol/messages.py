@@ -1,9 +1,9 @@
 """The client protocol's messages: one model for v1 and v2, JSON and Protobuf.
 
 Field names are those of the JSON form and of ``proto/client.proto``; defaults
-are the protocol's zero values and are not written (client protocol, 2.2 and 4).
-A field without a default is always written.  Payloads are ``msgspec.Raw``: JSON
-passes through as the bytes it came in, binary passes through Protobuf untouched.
+are the protocol's zero values and are not written (client protocol, "JSON" and
+"Requests"). A field without a default is always written.  Payloads are ``msgspec.Raw``:
+JSON passes through as the bytes it came in, binary passes through Protobuf untouched.
 """
 
 from typing import Annotated
@@ -87,11 +87,11 @@ class Asked(Part, frozen=True, forbid_unknown_fields=True):
     """A part of a command.
 
     An unknown name is no error of the client's; it makes the decoder look twice,
-    since it may be a known one in another case (client protocol, 2.1).
+    since it may be a known one in another case (client protocol, "Batches").
     """
 
 
-# --- Shared parts (4.3) -------------------------------------------------------
+# --- Shared parts (client protocol, "Pushes") -----------------------------------------
 
 
 class StreamPosition(Part, frozen=True):
@@ -134,7 +134,10 @@ class Publication(Part, frozen=True):
 
 
 class FilterNode(Asked, frozen=True):
-    """A publication filter by tags (9): a leaf, or ``and``/``or``/``not`` of nodes."""
+    """A publication filter by tags: a leaf, or ``and``/``or``/``not`` of nodes.
+
+    See client protocol, "Tag filters".
+    """
 
     op: str = ""
     key: str = ""
@@ -152,13 +155,13 @@ class KeyedItem(Asked, frozen=True):
 
 
 class TrackBatch(Asked, frozen=True):
-    """Keys to track under one signature (10.2)."""
+    """Keys to track under one signature (client protocol, "Shared poll")."""
 
     signature: str = ""
     items: list[KeyedItem] = []
 
 
-# --- Requests (4.1) -----------------------------------------------------------
+# --- Requests (client protocol, "Requests") -------------------------------------------
 
 
 class SubscribeRequest(Asked, frozen=True):
@@ -266,7 +269,9 @@ class SubRefreshRequest(Asked, frozen=True):
 
 
 class Command(Asked, frozen=True):
-    """One command: an ``id`` and exactly one request (3).
+    """One command: an ``id`` and exactly one request.
+
+    See client protocol, "Commands, replies and pushes".
 
     The order of the fields is the order in which the reference looks for them.
     """
@@ -287,14 +292,17 @@ class Command(Asked, frozen=True):
 
 
 class EmulationRequest(Part, frozen=True):
-    """Commands on their way to a session that another request holds open (1.4)."""
+    """Commands on their way to a session that another request holds open.
+
+    See client protocol, "Emulation".
+    """
 
     node: str = ""
     session: str = ""
     data: Raw = EMPTY
 
 
-# --- Results (4.2) ------------------------------------------------------------
+# --- Results (client protocol, "Results") ---------------------------------------------
 
 
 class SubscribeResult(Part, frozen=True):
@@ -406,7 +414,7 @@ Result = (
 )
 
 
-# --- Pushes (4.3) -------------------------------------------------------------
+# --- Pushes (client protocol, "Pushes") -----------------------------------------------
 
 
 class Join(Part, frozen=True):

@@ -1,4 +1,6 @@
-"""Between our structs and Google's messages, by field name (client protocol, 2.3).
+"""Between our structs and Google's messages, by field name.
+
+See client protocol, "Protobuf encoding".
 
 A `Bridge` is a plan made once per pair of types, from the message's descriptor.
 """

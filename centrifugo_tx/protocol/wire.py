@@ -57,8 +57,8 @@ class Wire:
     push: Callable[[Push], bytes]
     #: The frame of a server ping.
     ping: bytes
-    #: A payload, or a delta, as it travels where deltas were agreed on (8).
-    #: Raises `EncodeError`.
+    #: A payload, or a delta, as it travels where deltas were agreed on (client
+    #: protocol, "Deltas"). Raises `EncodeError`.
     quote: Callable[[bytes], Raw]
 
 
@@ -141,7 +141,10 @@ def websocket_protobuf(
 
 @cache
 def http_stream_json() -> Wire:
-    """Return the wire of HTTP streaming in JSON: a line per reply (1.2)."""
+    """Return the wire of HTTP streaming in JSON: a line per reply.
+
+    See client protocol, "HTTP streaming".
+    """
     return _two_way("http_stream", json, line)
 
 
@@ -153,7 +156,10 @@ def http_stream_protobuf() -> Wire:
 
 @cache
 def sse_json() -> Wire:
-    """Return the wire of server-sent events: an event per reply (1.3)."""
+    """Return the wire of server-sent events: an event per reply.
+
+    See client protocol, "Server-sent events".
+    """
     return _two_way("sse", json, event)
 
 
@@ -161,7 +167,10 @@ def sse_json() -> Wire:
 def uni_websocket(
     deflate_level: int = 0, deflate_min_size: int = 0, window_bits: int = 12
 ) -> Wire:
-    """Return the wire of a unidirectional WebSocket (1.6)."""
+    """Return the wire of a unidirectional WebSocket.
+
+    See client protocol, "Unidirectional transports".
+    """
     deflate = deflate_level, deflate_min_size, window_bits
     return _one_way("uni_websocket", json, _frame(text_frame, deflate))
 
@@ -174,19 +183,27 @@ def uni_websocket_lines() -> Wire:
 
 @cache
 def uni_sse() -> Wire:
-    """Return the wire of unidirectional server-sent events (1.6)."""
+    """Return the wire of unidirectional server-sent events.
+
+    See client protocol, "Unidirectional transports".
+    """
     return _one_way("uni_sse", json, event)
 
 
 @cache
 def uni_http_stream() -> Wire:
-    """Return the wire of unidirectional HTTP streaming (1.6)."""
+    """Return the wire of unidirectional HTTP streaming.
+
+    See client protocol, "Unidirectional transports".
+    """
     return _one_way("uni_http_stream", json, line)
 
 
 @cache
 def uni_grpc() -> Wire:
-    """Return the wire of unidirectional gRPC: frames are serialized pushes (1.6).
+    """Return the wire of unidirectional gRPC: frames are serialized pushes.
+
+    See client protocol, "Unidirectional transports".
 
     Its client's request is a serialized ``ConnectRequest``.
     """
@@ -203,8 +220,9 @@ def websocket_json_v1(
 ) -> Wire:
     """Return the wire of a JSON WebSocket in protocol v1.
 
-    :param seqgen: positions are ``seq`` and ``gen`` (client protocol v1, 4).
-    :param whole_history: what is asked without limit is all there is (5).
+    :param seqgen: positions are ``seq`` and ``gen`` (client protocol v1, "Positions").
+    :param whole_history: what is asked without limit is all there is (client protocol
+        v1, "Differences").
     """
     deflate = deflate_level, deflate_min_size, window_bits
     frame = _frame(text_frame, deflate)
@@ -221,8 +239,9 @@ def websocket_protobuf_v1(
 ) -> Wire:
     """Return the wire of a Protobuf WebSocket in protocol v1.
 
-    :param seqgen: positions are ``seq`` and ``gen`` (client protocol v1, 4).
-    :param whole_history: what is asked without limit is all there is (5).
+    :param seqgen: positions are ``seq`` and ``gen`` (client protocol v1, "Positions").
+    :param whole_history: what is asked without limit is all there is (client protocol
+        v1, "Differences").
     """
     deflate = deflate_level, deflate_min_size, window_bits
     frame = _sized(_frame(binary_frame, deflate))

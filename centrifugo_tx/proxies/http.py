@@ -1,4 +1,4 @@
-"""A backend that is asked over HTTP (proxies, 3)."""
+"""A backend that is asked over HTTP (event proxies, "HTTP requests")."""
 
 from collections.abc import Mapping
 from typing import Any, NoReturn

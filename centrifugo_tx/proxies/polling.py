@@ -1,4 +1,4 @@
-"""Asking a backend about polled keys (proxies, 5, shared_poll_refresh)."""
+"""Asking a backend about polled keys (event proxies, "Shared poll refresh")."""
 
 from collections.abc import Sequence
 from typing import Protocol

@@ -1,4 +1,7 @@
-"""How many connections a node takes, and how quickly (configuration, 6)."""
+"""How many connections a node takes, and how quickly.
+
+See configuration rules, "Connection limits".
+"""
 
 from collections.abc import Callable
 

@@ -34,7 +34,10 @@ class _Accepted(PerMessageDeflateOfferAccept):  # type: ignore[misc]  # untyped
 
 
 def usable(extensions: Sequence[tuple[str, Any]]) -> list[tuple[str, Any]]:
-    """Return the offers that can be understood; the others are declined (5.1)."""
+    """Return the offers that can be understood; the others are declined.
+
+    See RFC 7692, 5.1.
+    """
     return [offer for offer in extensions if _is_usable(*offer)]
 
 

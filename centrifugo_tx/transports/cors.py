@@ -1,4 +1,4 @@
-"""What web pages of other origins may read (client protocol, 1)."""
+"""What web pages of other origins may read (client protocol, "Endpoints")."""
 
 import re
 from typing import Any

@@ -1,4 +1,7 @@
-"""Commands of clients whose streams only bring them replies (client protocol, 1.4)."""
+"""Commands of clients whose streams only bring them replies.
+
+See client protocol, "Emulation".
+"""
 
 from typing import Any
 

@@ -1,4 +1,7 @@
-"""Pings by WebSocket frames, for clients that asked for them (client protocol, 1.1)."""
+"""Pings by WebSocket frames, for clients that asked for them.
+
+See client protocol, "WebSocket".
+"""
 
 from typing import Protocol
 

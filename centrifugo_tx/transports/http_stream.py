@@ -1,4 +1,4 @@
-"""Bidirectional clients over HTTP streaming (client protocol, 1.2)."""
+"""Bidirectional clients over HTTP streaming (client protocol, "HTTP streaming")."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Which web pages may connect (configuration, 6, ``allowed_origins``)."""
+"""Which web pages may connect (configuration rules, "Allowed origins")."""
 
 from collections.abc import Callable, Sequence
 

@@ -1,4 +1,7 @@
-"""Bidirectional clients over server-sent events (client protocol, 1.3)."""
+"""Bidirectional clients over server-sent events.
+
+See client protocol, "Server-sent events".
+"""
 
 from typing import Any
 

@@ -1,6 +1,7 @@
 """Clients whose frames come in the body of a response that does not end.
 
-What such a client wants to say comes by other requests (client protocol, 1.2 to 1.4).
+What such a client wants to say comes by other requests (client protocol, "HTTP
+streaming", "Server-sent events" and "Emulation").
 """
 
 from typing import Any, Literal

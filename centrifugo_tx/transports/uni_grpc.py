@@ -1,4 +1,6 @@
-"""Clients that only listen, over gRPC (client protocol, 1.6; Protobuf tables, 4).
+"""Clients that only listen, over gRPC.
+
+See client protocol, "Unidirectional transports"; protobuf, "Unidirectional gRPC".
 
 Calls live on gRPC's loop, clients in the reactor.  A `GRPCTransport` is the only thing
 that both know: the reactor appends frames to its queue, the loop takes them.

@@ -1,4 +1,7 @@
-"""Clients that only listen, over HTTP streaming (client protocol, 1.6)."""
+"""Clients that only listen, over HTTP streaming.
+
+See client protocol, "Unidirectional transports".
+"""
 
 from typing import Any
 

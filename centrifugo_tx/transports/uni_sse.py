@@ -1,4 +1,7 @@
-"""Clients that only listen, over server-sent events (client protocol, 1.6)."""
+"""Clients that only listen, over server-sent events.
+
+See client protocol, "Unidirectional transports".
+"""
 
 from typing import Any
 

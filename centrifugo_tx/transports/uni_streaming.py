@@ -1,4 +1,7 @@
-"""Clients that only listen to the body of a response (client protocol, 1.6)."""
+"""Clients that only listen to the body of a response.
+
+See client protocol, "Unidirectional transports".
+"""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,7 @@
-"""Clients that only listen, over WebSocket (client protocol, 1.6)."""
+"""Clients that only listen, over WebSocket.
+
+See client protocol, "Unidirectional transports".
+"""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Bidirectional clients over WebSocket (client protocol, 1.1)."""
+"""Bidirectional clients over WebSocket (client protocol, "WebSocket")."""
 
 from collections.abc import Callable
 from typing import Any, Literal
@@ -55,7 +55,8 @@ OLD_WIRES: dict[Encoding, Callable[..., Wire]] = {
     "protobuf": websocket_protobuf_v1,
 }
 
-#: How a request says which version of the protocol it is for (client protocol v1, 8).
+#: How a request says which version of the protocol it is for (client protocol v1,
+#: "Choosing the version").
 VERSIONS = {"v1": 1, "v2": 2}
 
 
@@ -276,7 +277,7 @@ class WebSocketFactory(LeanFactory):
         )
 
     def describe(self, request: Any, subprotocol: str | None) -> TransportInfo:
-        """Say how a client came, from its request (1.1)."""
+        """Say how a client came, from its request (client protocol, "WebSocket")."""
         params = request.params
         asked = (*params.get("format", ()), *params.get("cf_protocol", ()))
         encoding: Encoding = SUBPROTOCOLS.get(subprotocol or "", "json")

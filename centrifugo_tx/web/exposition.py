@@ -1,4 +1,4 @@
-"""The metrics as Prometheus reads them (operations, 4).
+"""The metrics as Prometheus reads them (operations, "Metrics").
 
 Text format 0.0.4, written here: the client library would put ``_total`` behind
 the reference's counter names.  What the library knows of the process follows.

@@ -1,4 +1,4 @@
-"""Endpoints for those who watch the server (operations, 3)."""
+"""Endpoints for those who watch the server (operations, "Endpoints for operators")."""
 
 from collections.abc import Callable
 from typing import Any

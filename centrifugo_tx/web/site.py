@@ -1,4 +1,7 @@
-"""What is served where, on one port or two (configuration, 4.1)."""
+"""What is served where, on one port or two.
+
+See configuration rules, "Ports and endpoints".
+"""
 
 from collections.abc import Mapping
 from typing import Any

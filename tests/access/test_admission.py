@@ -1,4 +1,8 @@
-"""Who may connect, and as whom (auth and channels, 2, 4.4, 5.1 and 3.6)."""
+"""Who may connect, and as whom.
+
+See permissions, "Authentication", "Personal channels", "Channels in the connect
+request" and "Refreshing tokens".
+"""
 
 from typing import Any
 
@@ -42,7 +46,7 @@ class AdmissionTestCase(PolicyTestCase):
 
 
 class OrderTests(AdmissionTestCase):
-    """The ways to authenticate (2)."""
+    """The ways to authenticate (permissions, "Authentication")."""
 
     def by_header(self, *values: str) -> Visitor:
         """Return a client whose request had the header."""
@@ -123,7 +127,10 @@ class OrderTests(AdmissionTestCase):
 
 
 class TokenTests(AdmissionTestCase):
-    """What becomes of connection tokens (2.1, 3.4)."""
+    """What becomes of connection tokens.
+
+    See permissions, "Token problems" and "Connection tokens".
+    """
 
     def test_problems(self) -> None:
         """Each problem has its code."""
@@ -304,7 +311,7 @@ class TokenTests(AdmissionTestCase):
 
 
 class PersonalChannelTests(AdmissionTestCase):
-    """The channel of a user's own (4.4)."""
+    """The channel of a user's own (permissions, "Personal channels")."""
 
     def test_namespaces(self) -> None:
         """A user is subscribed to its own channel; an anonymous one is not."""
@@ -351,7 +358,10 @@ class PersonalChannelTests(AdmissionTestCase):
 
 
 class WishTests(AdmissionTestCase):
-    """Channels asked for in the connect request (5.1)."""
+    """Channels asked for in the connect request.
+
+    See permissions, "Channels in the connect request".
+    """
 
     def granted(
         self, channel: str, options: OPTIONS, user: str = "9", **access: Any
@@ -443,7 +453,7 @@ class WishTests(AdmissionTestCase):
 
 
 class RefreshTests(PolicyTestCase):
-    """A connection that is to live on (3.6)."""
+    """A connection that is to live on (permissions, "Refreshing tokens")."""
 
     def refresh(self, given: str, user: str = "1", **access: Any) -> Any:
         """Refresh the connection of *user*."""

@@ -1,4 +1,7 @@
-"""Key sets: which keys they hold, and when they are asked for (3.3)."""
+"""Key sets: which keys they hold, and when they are asked for.
+
+See permissions, "Key sets".
+"""
 
 import json
 from typing import Any

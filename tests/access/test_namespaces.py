@@ -1,4 +1,4 @@
-"""Names of channels, and the options they lead to (auth and channels, 4)."""
+"""Names of channels, and the options they lead to (permissions, "Channel names")."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ def names(rules: ChannelRules | None = None, **named: NamespaceOptions) -> Names
 
 
 class FindTests(SynchronousTestCase):
-    """Which namespace a channel is in (4.2)."""
+    """Which namespace a channel is in (permissions, "Channel names")."""
 
     def test_found(self) -> None:
         """The text before the first boundary names the namespace."""
@@ -78,7 +78,7 @@ class FindTests(SynchronousTestCase):
 
 
 class NameTests(SynchronousTestCase):
-    """Which names are valid (4.2)."""
+    """Which names are valid (permissions, "Channel names")."""
 
     def test_ascii(self) -> None:
         """Without regex a name is ASCII, and anything goes that is."""
@@ -131,7 +131,7 @@ class NameTests(SynchronousTestCase):
 
 
 class UserLimitedTests(SynchronousTestCase):
-    """Names that list their users (4.3)."""
+    """Names that list their users (permissions, "User-limited channels")."""
 
     def test_lists(self) -> None:
         """Behind the last boundary stand the users, with separators between them."""

@@ -1,4 +1,7 @@
-"""What a client may do in channels and beside them (auth and channels, 6 to 8)."""
+"""What a client may do in channels and beside them.
+
+See permissions, "Publishing", "Presence and history" and "RPC and messages".
+"""
 
 from typing import Any
 
@@ -34,7 +37,7 @@ class ChannelTests(PolicyTestCase):
 
 
 class PublishTests(PolicyTestCase):
-    """Decision on publish (6)."""
+    """Decision on publish (permissions, "Publishing")."""
 
     def publish(
         self,
@@ -101,7 +104,7 @@ class PublishTests(PolicyTestCase):
                 self.assertEqual(result if isinstance(result, int) else 0, code)
 
     def test_formats(self) -> None:
-        """Each format takes what it says (server API, 6.1)."""
+        """Each format takes what it says (server API, "Publish")."""
         deep = b"[" * 100_000 + b"]" * 100_000
         for form, good, bad in (
             ("", (b"1", b"{", b" "), (b"",)),
@@ -237,7 +240,7 @@ class MapTests(PolicyTestCase):
 
 
 class ReadTests(PolicyTestCase):
-    """Presence and history (7)."""
+    """Presence and history (permissions, "Presence and history")."""
 
     def ask(
         self,
@@ -309,7 +312,7 @@ class ReadTests(PolicyTestCase):
 
 
 class OtherTests(PolicyTestCase):
-    """RPC and messages (8)."""
+    """RPC and messages (permissions, "RPC and messages")."""
 
     def rpc(self, method: str, ping: str = "") -> Any:
         """Call a method."""

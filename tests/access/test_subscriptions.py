@@ -1,4 +1,7 @@
-"""Which channels a client may have (auth and channels, 5 and 3.6)."""
+"""Which channels a client may have.
+
+See permissions, "Subscribing" and "Refreshing tokens".
+"""
 
 from typing import Any
 
@@ -46,7 +49,7 @@ class SubscribeTestCase(PolicyTestCase):
 
 
 class DecisionTests(SubscribeTestCase):
-    """The table of section 5, without tokens."""
+    """The rules without tokens (permissions, "Subscribing")."""
 
     def test_rows(self) -> None:
         """Every row decides as it says."""
@@ -107,7 +110,7 @@ class DecisionTests(SubscribeTestCase):
 
 
 class TokenTests(SubscribeTestCase):
-    """A token decides, whatever the namespace says (row 5)."""
+    """A token decides, whatever the namespace says (permissions, "Subscribing")."""
 
     def test_rows(self) -> None:
         """Each kind of token has its outcome, also in an open channel."""
@@ -206,7 +209,7 @@ class TokenTests(SubscribeTestCase):
 
 
 class WishTests(SubscribeTestCase):
-    """What is asked for beside the channel (5, the second table)."""
+    """What is asked for beside the channel (permissions, "Granted extras")."""
 
     def test_rows(self) -> None:
         """What may be had is granted, the rest is silently off."""
@@ -317,7 +320,7 @@ class WishTests(SubscribeTestCase):
 
 
 class SubRefreshTests(PolicyTestCase):
-    """A subscription that is to live on (3.6)."""
+    """A subscription that is to live on (permissions, "Refreshing tokens")."""
 
     def refresh(self, given: OPTIONS | str, channel: str = "a", user: str = "1") -> Any:
         """Refresh the subscription of *user*."""

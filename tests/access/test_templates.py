@@ -1,4 +1,7 @@
-"""Whether tokens could bend the URL of a key set (configuration, 10)."""
+"""Whether tokens could bend the URL of a key set.
+
+See configuration rules, "Validation".
+"""
 
 from twisted.trial.unittest import SynchronousTestCase
 

@@ -1,4 +1,7 @@
-"""Tokens and the keys that are given for them (auth and channels, 3.1 and 3.2)."""
+"""Tokens and the keys that are given for them.
+
+See permissions, "Algorithms" and "Order of token checks".
+"""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -74,7 +77,7 @@ class TokenTestCase(PolicyTestCase):
 
 
 class KeyTests(TokenTestCase):
-    """Which keys take which algorithms (3.1)."""
+    """Which keys take which algorithms (permissions, "Algorithms")."""
 
     def test_hmac(self) -> None:
         """A secret takes all of HMAC."""
@@ -177,7 +180,7 @@ class KeyTests(TokenTestCase):
 
 
 class FormTests(TokenTestCase):
-    """What a token looks like (3.2, step 1)."""
+    """What a token looks like (permissions, "Order of token checks")."""
 
     def test_payload_is_text(self) -> None:
         """Payloads pass as they are, so a token that is no UTF-8 is invalid."""
@@ -256,7 +259,10 @@ class FormTests(TokenTestCase):
 
 
 class ClaimTests(TokenTestCase):
-    """What is looked at in the claims, and when (3.2, steps 2 to 5)."""
+    """What is looked at in the claims, and when.
+
+    See permissions, "Order of token checks".
+    """
 
     def test_time(self) -> None:
         """exp lies strictly after now, nbf strictly before; there is no leeway."""

@@ -1,4 +1,4 @@
-"""The wish for deltas (server API, 6.4)."""
+"""The wish for deltas (server API, "API deltas")."""
 
 from typing import Any
 

@@ -27,7 +27,7 @@ def error(code: int, message: str) -> bytes:
 
 
 class DoorTests(SynchronousTestCase):
-    """Who may call (server API, 1.1)."""
+    """Who may call (server API, "API keys")."""
 
     def setUp(self) -> None:
         self.backend = Backend(HTTPAPIOptions(key="k"))
@@ -228,7 +228,7 @@ class NewStyleTests(SynchronousTestCase):
 
 
 class OldStyleTests(SynchronousTestCase):
-    """``POST /api``: several commands in one body (server API, 5)."""
+    """``POST /api``: several commands in one body (server API, "Old style")."""
 
     def setUp(self) -> None:
         self.backend = Backend()

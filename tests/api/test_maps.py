@@ -1,4 +1,4 @@
-"""The API's methods for maps (server API, 6.15)."""
+"""The API's methods for maps (server API, "Maps and keys")."""
 
 from typing import Any
 

@@ -17,7 +17,11 @@ from .support import Backend
 
 
 class PublishTests(SynchronousTestCase):
-    """publish and broadcast (server API, 6.1 to 6.5)."""
+    """publish and broadcast.
+
+    See server API, "Publish", "Idempotency keys", "Versions", "API deltas" and
+    "Broadcast".
+    """
 
     def setUp(self) -> None:
         self.backend = Backend()
@@ -116,7 +120,10 @@ class PublishTests(SynchronousTestCase):
 
 
 class ClientTests(SynchronousTestCase):
-    """subscribe, unsubscribe, disconnect and refresh (6.6 to 6.8)."""
+    """subscribe, unsubscribe, disconnect and refresh.
+
+    See server API, "Subscribe and unsubscribe", "Disconnect" and "Refresh".
+    """
 
     def setUp(self) -> None:
         self.backend = Backend()
@@ -190,7 +197,10 @@ class ClientTests(SynchronousTestCase):
 
 
 class ChannelTests(SynchronousTestCase):
-    """presence, history, channels, info and rpc (6.9 to 6.13)."""
+    """presence, history, channels, info and rpc.
+
+    See server API, "Presence", "History in the API", "Channels", "Info" and "RPC".
+    """
 
     def setUp(self) -> None:
         self.backend = Backend()
@@ -297,7 +307,7 @@ class ChannelTests(SynchronousTestCase):
 
 
 class BatchTests(SynchronousTestCase):
-    """batch (6.14)."""
+    """batch (server API, "Batch")."""
 
     def setUp(self) -> None:
         self.backend = Backend()

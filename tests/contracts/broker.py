@@ -1,4 +1,4 @@
-"""What every broker must do (engines, A.1 to A.4)."""
+"""What every broker must do (engines, "Broker" and "Reading history")."""
 
 from abc import abstractmethod
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""What every controller must do (engines, A.1 and C.6)."""
+"""What every controller must do (engines, "Broker" and "Control messages")."""
 
 from abc import abstractmethod
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""What every presence manager must do (engines, A.7)."""
+"""What every presence manager must do (engines, "Presence manager")."""
 
 from abc import abstractmethod
 from typing import TYPE_CHECKING

@@ -32,7 +32,7 @@ HISTORY = PublishOptions(history_size=10, history_ttl=60)
 
 
 class ConnectTests(SynchronousTestCase):
-    """The first command (client protocol, 6.1)."""
+    """The first command (client protocol, "Connect")."""
 
     def test_reply(self) -> None:
         """The reply tells id, version, ping and pong."""
@@ -212,7 +212,10 @@ class ConnectTests(SynchronousTestCase):
 
 
 class ServerSideTests(SynchronousTestCase):
-    """Subscriptions that come with connect (6.7)."""
+    """Subscriptions that come with connect.
+
+    See client protocol, "Server-side subscriptions".
+    """
 
     def setUp(self) -> None:
         self.world = World()
@@ -259,7 +262,7 @@ class ServerSideTests(SynchronousTestCase):
 
 
 class CommandTests(SynchronousTestCase):
-    """Commands after connect (6.2, 6.3)."""
+    """Commands after connect (client protocol, "Subscribe" and "Other commands")."""
 
     def setUp(self) -> None:
         self.world = World()
@@ -522,7 +525,7 @@ class OrderTests(SynchronousTestCase):
 
 
 class PingTests(SynchronousTestCase):
-    """Ping and pong (2.4)."""
+    """Ping and pong (client protocol, "Ping and pong")."""
 
     def setUp(self) -> None:
         self.world = World()
@@ -582,7 +585,10 @@ class PingTests(SynchronousTestCase):
 
 
 class ExpiryTests(SynchronousTestCase):
-    """The end of connections and subscriptions (6.4, 6.5)."""
+    """The end of connections and subscriptions.
+
+    See client protocol, "Connection expiry" and "Subscription expiry".
+    """
 
     def setUp(self) -> None:
         self.world = World(options=NodeOptions(ping_interval=-1))
@@ -706,7 +712,7 @@ class ExpiryTests(SynchronousTestCase):
 
 
 class JoinLeaveTests(SynchronousTestCase):
-    """Who sees whom come and go (6.6)."""
+    """Who sees whom come and go (client protocol, "Join and leave")."""
 
     def setUp(self) -> None:
         self.world = World()
@@ -749,7 +755,7 @@ class JoinLeaveTests(SynchronousTestCase):
 
 
 class RecoveryTests(SynchronousTestCase):
-    """What was missed comes with the subscribe reply (7)."""
+    """What was missed comes with the subscribe reply (client protocol, "Streams")."""
 
     def setUp(self) -> None:
         self.world = World()

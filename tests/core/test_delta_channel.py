@@ -151,7 +151,7 @@ class LiveTests(SynchronousTestCase):
             self.assertEqual([each[1:] for each in found], [(data, delta)])
 
     def test_example(self) -> None:
-        """The exchange of the specification."""
+        """The documented exchange (client protocol, "Deltas")."""
         client = self.deltas.client()
         subscribe(client)
         base = b'{"lamp":"kitchen","level":41,"mode":"night"}'

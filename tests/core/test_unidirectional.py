@@ -1,4 +1,7 @@
-"""Clients that get no replies: what connect says to them (client protocol, 1.6)."""
+"""Clients that get no replies: what connect says to them.
+
+See client protocol, "Unidirectional transports".
+"""
 
 import json
 from typing import Any

@@ -1,4 +1,7 @@
-"""What the node does otherwise for clients of protocol v1 (client protocol v1, 5)."""
+"""What the node does otherwise for clients of protocol v1.
+
+See client protocol v1, "Differences".
+"""
 
 import json
 from typing import Any

@@ -18,7 +18,8 @@ __all__ = ["Crowd"]
 
 #: Seconds before a client tries again what did not work.
 AGAIN = 0.1
-#: The first of the codes after which a client must not come back (codes, 2).
+#: The first of the codes after which a client must not come back (client protocol,
+#: "Disconnects").
 TERMINAL = range(3500, 4000)
 
 _UPGRADE = (

@@ -93,7 +93,7 @@ class BadInputTestCase(SynchronousTestCase):
 
 
 class MessageTests(BadInputTestCase):
-    """Messages that are no commands (client protocol, 2.1)."""
+    """Messages that are no commands (client protocol, "Batches")."""
 
     def test_malformed(self) -> None:
         """What cannot be read as commands ends in 3501."""
@@ -163,7 +163,10 @@ class MessageTests(BadInputTestCase):
 
 
 class IdTests(BadInputTestCase):
-    """Ids, and commands at the wrong moment (client protocol, 3.1)."""
+    """Ids, and commands at the wrong moment.
+
+    See client protocol, "Ids and malformed commands".
+    """
 
     def test_before_connect(self) -> None:
         """Anything but a connect with an id, as the first command, ends in 3501."""
@@ -380,7 +383,7 @@ class HandshakeTests(BadInputTestCase):
 
 
 class HTTPTests(BadInputTestCase):
-    """Requests to the server API that are wrong (server API, 1)."""
+    """Requests to the server API that are wrong (server API, "HTTP")."""
 
     def post(
         self, body: bytes, path: str = "/api/publish", **headers: str

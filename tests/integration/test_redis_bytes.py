@@ -215,7 +215,7 @@ class Keys(BytesCase):
 
 
 class Presence(BytesCase):
-    """What presence leaves behind (engines, C.5)."""
+    """What presence leaves behind (engines, "Redis payloads")."""
 
     async def test_keys(self) -> None:
         """Data, expiries and the users' counts are where others look for them."""

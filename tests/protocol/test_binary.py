@@ -31,7 +31,7 @@ _WIRE = wire.websocket_protobuf()
 
 
 class Vectors(SynchronousTestCase):
-    """The samples of the specification (protobuf-client, 3)."""
+    """The documented samples (protobuf, "Samples")."""
 
     def test_ping_and_pong(self) -> None:
         """Both are a message of no bytes."""

@@ -10,7 +10,8 @@ from centrifugo_tx.protocol.messages import Raw, StreamPosition
 UID = "11111111-2222-4333-8444-555555555555"
 SENDER = "0a2431313131313131312d323232322d343333332d383434342d353535353535353535353535"
 
-#: Commands after the sender, as the reference writes them (engines, C.6).
+#: Commands after the sender, as the reference writes them (engines, "Control
+#: messages").
 VECTORS = (
     (
         ControlCommand(

@@ -44,7 +44,7 @@ class MakingTests(SynchronousTestCase):
     """What is made leads from the base to the target."""
 
     def test_example(self) -> None:
-        """The worked example of the specification comes out to the byte."""
+        """The worked example comes out to the byte (client protocol, "Deltas")."""
         self.assertEqual(make(BASE, TARGET), DELTA)
         self.assertEqual(apply(BASE, DELTA), TARGET)
 

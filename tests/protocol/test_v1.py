@@ -272,7 +272,7 @@ class JSONReplyTests(SynchronousTestCase):
             self.assertEqual(said(self.wire, reply), {"id": 1, "result": result})
 
     def test_bytes(self) -> None:
-        """Members come in the order of the specification, absent ones not at all."""
+        """Members come in the documented order, absent ones not at all."""
         lap = Publication(data=Raw(b'{"lap":9}'), offset=9, info=_INFO, tags={"a": "b"})
         for message, line in (
             (

@@ -1,4 +1,4 @@
-"""Asking a backend about polled keys (proxies, 5)."""
+"""Asking a backend about polled keys (event proxies, "Shared poll refresh")."""
 
 import json
 from typing import Any

@@ -1,4 +1,7 @@
-"""What the reference publishes over Redis, byte for byte (engines, C.5)."""
+"""What the reference publishes over Redis, byte for byte.
+
+See engines, "Redis payloads".
+"""
 
 from centrifugo_tx.protocol.messages import ClientInfo, Publication, Raw
 

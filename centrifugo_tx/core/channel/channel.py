@@ -30,7 +30,7 @@ class Channel:
     stream, so a gap is found once.  It is learned from deliveries alone.  A
     subscriber *arrives* (what comes is held for it), then *settles*, and enters
     its lane as soon as it stands where the channel stands; until then it is
-    *ahead*.  The rules are in the architecture document, "The hot path".
+    *ahead* (architecture, "How a subscriber joins").
     """
 
     name: str

@@ -1,4 +1,7 @@
-"""Deltas between publications, those made lately at hand (client protocol, 8)."""
+"""Deltas between publications, those made lately at hand.
+
+See client protocol, "Deltas".
+"""
 
 from collections.abc import Callable
 

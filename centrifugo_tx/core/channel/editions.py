@@ -1,4 +1,4 @@
-"""The forms in which one publication travels (client protocol, 8)."""
+"""The forms in which one publication travels (client protocol, "Deltas")."""
 
 from collections.abc import Sequence
 

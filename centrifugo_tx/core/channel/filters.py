@@ -1,4 +1,7 @@
-"""Which publications a subscriber wants, by their tags (client protocol, 9)."""
+"""Which publications a subscriber wants, by their tags.
+
+See client protocol, "Tag filters".
+"""
 
 import re
 from collections.abc import Callable, Mapping

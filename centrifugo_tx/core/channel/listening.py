@@ -1,4 +1,4 @@
-"""Which channels this node receives from the broker (engines, A.5)."""
+"""Which channels this node receives from the broker (engines, "Node subscriptions")."""
 
 from typing import TYPE_CHECKING
 

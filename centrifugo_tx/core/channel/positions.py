@@ -1,4 +1,7 @@
-"""Find out whether a channel here still stands where its stream does (engines, A.6)."""
+"""Find out whether a channel here still stands where its stream does.
+
+See engines, "Position checks".
+"""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING

@@ -1,4 +1,6 @@
-"""What a subscriber gets of the past: pure functions (client protocol, 7.1 to 7.3).
+"""What a subscriber gets of the past: pure functions.
+
+See client protocol, "Positioning", "Recovery" and "Cache recovery".
 
 While history is read, live publications are held back for the subscriber.  Here
 the two are put together.
@@ -35,7 +37,10 @@ class Recovery(msgspec.Struct, frozen=True, gc=False):
 
 
 def fresh(history: History, held: Sequence[Held]) -> Recovery:
-    """Start at the top of the stream; what was held counts as seen (7.1)."""
+    """Start at the top of the stream; what was held counts as seen.
+
+    See client protocol, "Positioning".
+    """
     top = history.position
     merged = _merge([], held, top)
     if merged is None:
@@ -50,7 +55,9 @@ def recover_stream(
     held: Sequence[Held],
     passes: Filter | None = None,
 ) -> Recovery:
-    """Fill the gap from *since* to now, or say that it cannot be filled (7.2).
+    """Fill the gap from *since* to now, or say that it cannot be filled.
+
+    See client protocol, "Recovery".
 
     :param history: what the stream holds after *since*, up to the limit.
     """
@@ -79,7 +86,9 @@ def recover_latest(
     passes: Filter | None = None,
     chain: bool = False,
 ) -> Recovery:
-    """Bring the newest publication, unless the client has it (7.3, cache mode).
+    """Bring the newest publication, unless the client has it.
+
+    See client protocol, "Cache recovery".
 
     :param history: the newest publications, newest first.
     :param chain: give all that was held, not only the last (for deltas).

@@ -1,4 +1,7 @@
-"""Map channels: keyed entries that subscribers have in full (client protocol, 10.1)."""
+"""Map channels: keyed entries that subscribers have in full.
+
+See client protocol, "Maps".
+"""
 
 from .maps import Maps
 

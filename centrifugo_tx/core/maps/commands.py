@@ -1,4 +1,4 @@
-"""The client's commands in map channels (client protocol, 10.1)."""
+"""The client's commands in map channels (client protocol, "Maps")."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Maps that mirror who is in a channel (client protocol, 10.1, types 2 and 3)."""
+"""Maps that mirror who is in a channel (client protocol, "Maps")."""
 
 from typing import TYPE_CHECKING
 

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LIVE", "MAP", "STATE", "STREAM", "MapSubscription"]
 
-#: The type of subscriptions, publications and results of maps (4.1).
+#: The type of subscriptions, publications and results of maps (client protocol,
+#: "Requests").
 MAP = 1
 #: How far a subscriber has come: it reads the state, then what changed since, then
 #: it is told of changes.

@@ -1,4 +1,7 @@
-"""Shared poll: keys that the node polls for all who track them (10.2)."""
+"""Shared poll: keys that the node polls for all who track them.
+
+See client protocol, "Shared poll".
+"""
 
 from .polls import Polls
 

@@ -1,4 +1,4 @@
-"""The client's commands in polled channels (client protocol, 10.2)."""
+"""The client's commands in polled channels (client protocol, "Shared poll")."""
 
 from typing import TYPE_CHECKING
 

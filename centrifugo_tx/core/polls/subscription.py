@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SHARED_POLL", "PollSubscription"]
 
-#: The type of subscriptions of polled channels (4.1).
+#: The type of subscriptions of polled channels (client protocol, "Requests").
 SHARED_POLL = 4
 
 

@@ -1,4 +1,7 @@
-"""Where the shards are: the address forms of the configuration (engines, C.1)."""
+"""Where the shards are: the address forms of the configuration.
+
+See engines, "Redis addresses".
+"""
 
 import re
 from typing import Literal

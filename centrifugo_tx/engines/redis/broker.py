@@ -1,4 +1,4 @@
-"""PUB/SUB and history in Redis (engines, C)."""
+"""PUB/SUB and history in Redis (engines, "Redis keys" and "Redis scripts")."""
 
 from typing import Any
 

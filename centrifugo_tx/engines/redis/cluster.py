@@ -1,4 +1,4 @@
-"""Redis Cluster: which node serves which slot (engines, C.4)."""
+"""Redis Cluster: which node serves which slot (engines, "Redis connections")."""
 
 from binascii import crc_hqx
 from random import choice

@@ -1,8 +1,8 @@
 """The one door to Redis: the protocol of a connection.
 
 Built on txredisapi's protocol class, whose commands stay usable.  What is replaced
-is what the hot path and an outage need (engines, D): commands go out as bytes,
-replies are matched by a queue, and no failure is final.
+is what the hot path and an outage need (engines, "The Redis client"): commands go out
+as bytes, replies are matched by a queue, and no failure is final.
 """
 
 from collections import deque

@@ -1,4 +1,4 @@
-"""Node to node over Redis PUB/SUB (engines, C.6)."""
+"""Node to node over Redis PUB/SUB (engines, "Control messages")."""
 
 from collections.abc import Sequence
 from itertools import cycle

@@ -1,4 +1,7 @@
-"""What travels over PUB/SUB and lies in history, byte for byte (engines, C.5)."""
+"""What travels over PUB/SUB and lies in history, byte for byte.
+
+See engines, "Redis payloads".
+"""
 
 from typing import NamedTuple
 

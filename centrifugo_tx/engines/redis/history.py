@@ -1,4 +1,4 @@
-"""Reading history out of Redis (engines, A.4 and C.3)."""
+"""Reading history out of Redis (engines, "Reading history" and "Redis scripts")."""
 
 from ...options import History, HistoryQuery
 from ...protocol.messages import Publication, StreamPosition

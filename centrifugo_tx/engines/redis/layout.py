@@ -1,4 +1,7 @@
-"""The names of keys and PUB/SUB channels, as every node must form them (C.2)."""
+"""The names of keys and PUB/SUB channels, as every node must form them.
+
+See engines, "Redis keys".
+"""
 
 from attrs import define, field
 

@@ -1,4 +1,4 @@
-"""Maps in Redis (engines, C.7)."""
+"""Maps in Redis (engines, "Other keys in Redis")."""
 
 from typing import Any
 

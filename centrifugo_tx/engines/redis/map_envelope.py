@@ -1,4 +1,6 @@
-"""A map's entries and changes, byte for byte as Redis holds and carries them (C.7).
+"""A map's entries and changes, byte for byte as Redis holds and carries them.
+
+See engines, "Other keys in Redis".
 
 An entry is ``OFFSET:EPOCH:PROTOBUF``, and so is the message of its change.  With a
 delta asked for the message is ``d:OFFSET:EPOCH:LENGTH:ENTRY:LENGTH:PROTOBUF``, where

@@ -1,4 +1,4 @@
-"""The names of a map's keys and PUB/SUB channel (engines, C.7)."""
+"""The names of a map's keys and PUB/SUB channel (engines, "Other keys in Redis")."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,6 @@
-"""What must happen to a map in one step on the side of Redis (engines, C.7).
+"""What must happen to a map in one step on the side of Redis.
+
+See engines, "Other keys in Redis".
 
 The keys of a map, in this order: stream of changes, meta (epoch ``e`` and top ``s``),
 state (entries by key), expiries, state meta (the epoch that the state is of, and the

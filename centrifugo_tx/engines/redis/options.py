@@ -1,4 +1,7 @@
-"""How Redis is reached and used (configuration, 8); imports nothing heavy."""
+"""How Redis is reached and used; imports nothing heavy.
+
+See configuration rules, "Engine options".
+"""
 
 import msgspec
 

@@ -1,4 +1,4 @@
-"""Presence in Redis (engines, C.2 and C.3)."""
+"""Presence in Redis (engines, "Redis keys" and "Redis scripts")."""
 
 from collections.abc import Callable
 from typing import TypeVar

@@ -1,4 +1,4 @@
-"""What must happen in one step on the side of Redis (engines, C.3).
+"""What must happen in one step on the side of Redis (engines, "Redis scripts").
 
 Nodes of other makes work on the same keys with scripts of their own; what counts
 is what the scripts leave behind.

@@ -1,4 +1,4 @@
-"""Which of several shards a channel belongs to (engines, C.4).
+"""Which of several shards a channel belongs to (engines, "Redis sharding").
 
 The same channel must come to the same shard on every node of every language, so
 both functions are exact.

@@ -1,4 +1,4 @@
-"""Protocol v1 in Protobuf (client protocol v1, 2)."""
+"""Protocol v1 in Protobuf (client protocol v1, "Envelopes")."""
 
 from typing import Any
 

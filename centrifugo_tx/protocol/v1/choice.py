@@ -1,4 +1,7 @@
-"""Which version of the protocol a client speaks (client protocol v1, 8)."""
+"""Which version of the protocol a client speaks.
+
+See client protocol v1, "Choosing the version".
+"""
 
 import msgspec
 from google.protobuf.message import DecodeError

@@ -1,4 +1,7 @@
-"""The messages of protocol v1, and what they are in v2 (client protocol v1, 2 to 4)."""
+"""The messages of protocol v1, and what they are in v2.
+
+See client protocol v1, "Envelopes", "Messages" and "Positions".
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -229,7 +232,7 @@ def command(id: int, method: int, request: Any, whole_history: bool) -> Command:
 
 @frozen
 class Dialect:
-    """One of the two eras of positions (client protocol v1, 4).
+    """One of the two eras of positions (client protocol v1, "Positions").
 
     ``seqgen``: a position is two numbers of 32 bits, and recovered publications
     come newest first.

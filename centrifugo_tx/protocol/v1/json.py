@@ -1,4 +1,4 @@
-"""Protocol v1 in JSON (client protocol v1, 2)."""
+"""Protocol v1 in JSON (client protocol v1, "Envelopes")."""
 
 import msgspec
 

@@ -1,4 +1,4 @@
-"""What happens to those who have a map (10.1)."""
+"""What happens to those who have a map (client protocol, "Maps")."""
 
 from typing import Any
 

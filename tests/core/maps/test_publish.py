@@ -1,4 +1,4 @@
-"""Clients that change maps (10.1)."""
+"""Clients that change maps (client protocol, "Maps")."""
 
 from typing import Any
 

@@ -1,4 +1,7 @@
-"""How clients come to have a map, and what they are told then (10.1)."""
+"""How clients come to have a map, and what they are told then.
+
+See client protocol, "Maps".
+"""
 
 from typing import Any, cast
 

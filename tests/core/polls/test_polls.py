@@ -1,4 +1,7 @@
-"""Keys that the node polls for those who track them (client protocol, 10.2)."""
+"""Keys that the node polls for those who track them.
+
+See client protocol, "Shared poll".
+"""
 
 from typing import Any
 

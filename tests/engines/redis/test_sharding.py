@@ -5,7 +5,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from centrifugo_tx.engines.redis.cluster import key_slot
 from centrifugo_tx.engines.redis.sharding import fnv1a64, jump, shard_index
 
-#: Channel, hash, and the shard among 2, 3, 5 and 16 (engines, C.4).
+#: Channel, hash, and the shard among 2, 3, 5 and 16 (engines, "Redis sharding").
 VECTORS = [
     ("a", 0xAF63DC4C8601EC8C, (1, 2, 2, 12)),
     ("test", 0xF9E6E6EF197C2B25, (1, 1, 1, 10)),
