@@ -54,10 +54,9 @@ class Value(msgspec.Struct, frozen=True, gc=False):
 
 
 class TLSOptions(msgspec.Struct, frozen=True):
-    """Encryption of one server, or of one client connection.
+    """Encryption of one server, or of one client connection."""
 
-    See configuration rules, "Ports and endpoints".
-    """
+    # See configuration rules, "Ports and endpoints".
 
     enabled: bool = False
     """Use TLS, version 1.2 or newer."""

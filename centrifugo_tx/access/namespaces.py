@@ -31,10 +31,9 @@ MAP_TYPES = frozenset({"map", "map_clients", "map_users"})
 
 
 class NamespaceOptions(msgspec.Struct, frozen=True):
-    """What the channels of one namespace are like.
+    """What the channels of one namespace are like."""
 
-    See configuration rules, "Channel options".
-    """
+    # See configuration rules, "Channel options".
 
     presence: bool = False
     """Keep who is subscribed."""

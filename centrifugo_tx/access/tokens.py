@@ -44,7 +44,9 @@ class TokenExpired(CentrifugoError):
 
 
 class TokenOptions(msgspec.Struct, frozen=True):
-    """How tokens are verified (configuration rules, "Token options")."""
+    """How tokens are verified."""
+
+    # See configuration rules, "Token options".
 
     hmac_secret_key: str = ""
     """The key of HS256, HS384 and HS512 tokens."""
