@@ -32,6 +32,7 @@ from .access.jwks import KeySet, fetcher
 from .access.signatures import TrackingKeys
 from .access.tokens import KeySource
 from .api import Api, http_handlers
+from .api.http import BODY_LIMIT
 from .client_endpoints import ClientEndpoints
 from .config.model import Config
 from .core import Node, journal_for
@@ -394,7 +395,8 @@ def endpoints(
     if not config.http_api.disabled:
         handlers = http_handlers(Api(node), config.http_api)
         where = outside if config.http_api.external else inside
-        place(where, "api", Endpoints(handlers=handlers))
+        limits = dict.fromkeys(handlers, BODY_LIMIT)
+        place(where, "api", Endpoints(handlers=handlers, body_limits=limits))
     if config.prometheus.enabled:
         path = config.prometheus.handler_prefix.encode()
         own = exposition(node)

@@ -113,8 +113,10 @@ class PlacementTests(ServiceCase):
         ((served, _),) = endpoints(self.reactor, config, node).values()
         self.assertEqual(set(served.streams), {b"/connection/http_stream", b"/s"})
         self.assertIn(b"/e", served.handlers)
+        limits = served.body_limits
+        self.assertEqual(limits[b"/api/publish"], 16 * 1024 * 1024)
         self.assertEqual(
-            served.body_limits,
+            {path: size for path, size in limits.items() if b"/api" not in path},
             {b"/connection/http_stream": 7, b"/s": 65536, b"/e": 65536},
         )
 

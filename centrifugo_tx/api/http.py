@@ -22,7 +22,7 @@ from . import messages as m
 from .json import decode, encode
 from .methods import IN_BATCH, METHODS, NOT_FOUND, Api, Method
 
-__all__ = ["HTTPAPIOptions", "http_handlers"]
+__all__ = ["BODY_LIMIT", "HTTPAPIOptions", "http_handlers"]
 
 Handler = Callable[[Any], "Answer | Deferred[Answer]"]
 
@@ -32,6 +32,8 @@ _BROKEN = Answer(500, b"Internal Server Error\n", "text/plain; charset=utf-8")
 
 _scan = JSONDecoder().raw_decode
 
+#: Bytes of the largest body.
+BODY_LIMIT = 16 * 1024 * 1024
 #: HTTP statuses of errors in transport mode (server API, "API errors").
 _STATUSES = {100: 500, 102: 404, 104: 404, 107: 400, 108: 400, 112: 416, 113: 409}
 
@@ -109,6 +111,10 @@ class _NewStyle:
     _door: _Door
     _log: BoundedLog
     _method: Method
+
+    def refusal(self, http: Any) -> Answer | None:
+        """Return why the body of a request is not even read."""
+        return self._door.refusal(http)
 
     def __call__(self, http: Any) -> "Answer | Deferred[Answer]":
         refusal = self._door.refusal(http)
@@ -209,6 +215,10 @@ class _OldStyle:
     _api: Api
     _door: _Door
     _log: BoundedLog
+
+    def refusal(self, http: Any) -> Answer | None:
+        """Return why the body of a request is not even read."""
+        return self._door.refusal(http)
 
     def __call__(self, http: Any) -> "Answer | Deferred[Answer]":
         refusal = self._door.refusal(http)

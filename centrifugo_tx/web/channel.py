@@ -1,6 +1,6 @@
 """HTTP/1.1 connections that can become WebSockets, and refuse large bodies early."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -9,6 +9,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 
+from ..core.round_robin import SLICE_SECONDS
 from ..options import Answer
 from ..transports.eager import taken_from
 from ..transports.handover import take_over
@@ -20,23 +21,48 @@ __all__ = ["Channel"]
 
 #: Seconds in which a refused body may still arrive and is ignored.
 LINGER = 2
-#: Bytes of requests that may wait behind one whose answer takes time.
+#: Bytes of requests that may wait behind others, before reading pauses.
 HELD_LIMIT = 65536
+#: Digits of the longest length that is read.
+LENGTH_DIGITS = 18
+#: What a connection may have done before others have their turn: so many requests,
+#: bytes of answers, or seconds.  Each is a share of one whole.
+PER_REQUEST = 1 / 64
+PER_BYTE = 1 / 65536
+PER_SECOND = 1 / SLICE_SECONDS
+
+_BAD_REQUEST = (
+    b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+)
 
 
 class Channel(HTTPChannel):  # type: ignore[misc]  # untyped
     """One HTTP/1.1 connection.
 
-    Its site has ``sockets``, WebSocket factories by path, and ``body_limit``, a
-    function from a path to the bytes its body may have.
+    Its site has ``sockets``, WebSocket factories by path, ``refusal``, which says
+    whether a body is to be read, and ``robin``, which says when to go on with
+    pipelined requests.
+
+    Requests are answered one after another.  What has come behind one is held while
+    its answer takes time, while the client does not read the answers before, and
+    when the connection has had its share of the reactor's turn.
     """
 
     transport: Any
     _networkProducer: Any
+    _handlingRequest: bool
+    _dataBuffer: list[bytes]
     _log = Logger()
     _disconnected = False
-    #: What came while a handler takes its time over a quick request.
+    _closing = False
+    #: What has come and is held; None: nothing has to be.
     _held: bytes | None = None
+    #: The part of its share that this connection has had; 1 is all of it.
+    _used = 0.0
+    #: Since when it has been at it.
+    _since = 0.0
+    #: Whether it goes on when the client has read.
+    _stalled = False
 
     def resetTimeout(self) -> None:
         """Do nothing, so that the site's timeout bounds a whole request."""
@@ -46,8 +72,12 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # untyped
         if self._held is not None:
             self._held += data
             if len(self._held) > HELD_LIMIT:
-                self.transport.pauseProducing()
-            return
+                self._networkProducer.pauseProducing()
+        elif not self._closing:
+            self._take(data)
+
+    def _take(self, data: bytes) -> None:
+        self._since = self.site.reactor.seconds()
         if data.startswith(b"POST ") and self._between_requests():
             data = self._answer_posts(data)
         if data:
@@ -76,9 +106,16 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # untyped
             if isinstance(answer, Deferred):
                 if answers:
                     self.transport.write(answers)
-                self._wait_for(answer, data)
-                return b""
-            answers += head_of(answer, self.site.reactor.seconds()) + answer.body
+                    answers = b""
+                known = self._wait_for(answer, data)
+                if known is None:
+                    return b""
+                answer = known
+            text = head_of(answer, self.site.reactor.seconds()) + answer.body
+            answers += text
+            if self.spend(len(text)):
+                self._hold(data)
+                data = b""
         if answers:
             self.transport.write(answers)
             self.setTimeout(self.site.timeOut)  # for the next request
@@ -94,27 +131,108 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # untyped
         self._log.failure("a request failed", failure)
         return FAILED
 
-    def _wait_for(self, answer: "Deferred[Answer]", data: bytes) -> None:
-        """Hold *data* and what comes until the answer is there; answers keep order."""
-        self._held = data
-        self.setTimeout(None)  # now it is the server that is slow
+    def _wait_for(self, answer: "Deferred[Answer]", data: bytes) -> Answer | None:
+        """Return the answer if it is there, else hold *data* and what comes."""
+        known: list[Answer] = []
+        late = False
 
         def done(found: Answer) -> None:
-            held, self._held = self._held or b"", None
-            if self.transport is None or self._disconnected:
-                return
-            self.transport.write(
-                head_of(found, self.site.reactor.seconds()) + found.body
-            )
-            self.setTimeout(self.site.timeOut)
-            self.transport.resumeProducing()
-            if held:
-                self.dataReceived(held)
+            if late:
+                self._answer_late(found)
+            else:
+                known.append(found)
 
         answer.addErrback(self._failed).addCallback(done)
+        if known:
+            return known[0]
+        late = True
+        self._held = data
+        self.setTimeout(None)  # now it is the server that is slow
+        return None
+
+    def _answer_late(self, answer: Answer) -> None:
+        if self.transport is None or self._disconnected:
+            return
+        self._since = now = self.site.reactor.seconds()
+        text = head_of(answer, now) + answer.body
+        self.transport.write(text)
+        self.setTimeout(self.site.timeOut)
+        if self.spend(len(text)):
+            self._hold()
+        else:
+            self._resume()
+
+    # --- Shares of the reactor's turns -----------------------------------------
+
+    def spend(self, size: int = 0) -> bool:
+        """Count a request, and *size* bytes of its answer.
+
+        :return: whether others have their turn now.
+        """
+        now = self.site.reactor.seconds()
+        elapsed, self._since = max(0.0, now - self._since), now
+        self._used += PER_REQUEST + size * PER_BYTE + elapsed * PER_SECOND
+        return self._used >= 1 or self._waitingForTransport
+
+    def count(self, size: int) -> None:
+        """Count *size* bytes of an answer."""
+        self._used += size * PER_BYTE
+
+    def _hold(self, data: bytes = b"") -> None:
+        """Hold *data* and what comes until others have had their turn."""
+        self._held = data if self._held is None else self._held
+        self.site.robin.add(self._go_on)
+
+    def _go_on(self) -> None:
+        """Take a new share."""
+        self._used = 0.0
+        if self._waitingForTransport:
+            self._stalled = True
+        else:
+            self._resume()
+
+    def _resume(self) -> None:
+        """Go on with what is held."""
+        data, self._held = self._held or b"", None
+        if self._disconnected or self._closing or self.transport is None:
+            return
+        if self._handlingRequest:
+            data = b"".join(self._dataBuffer) + data
+            self._dataBuffer = []
+            self._handlingRequest = False
+            self.setLineMode()
+        if not self._waitingForTransport:
+            self._networkProducer.resumeProducing()
+        if data:
+            self._take(data)
+
+    def requestDone(self, request: Any) -> None:
+        """Go on with the next request, unless others have their turn now."""
+        over = self.spend()
+        if not over or not self.persistent:
+            super().requestDone(request)
+            return
+        self.requests.remove(request)
+        # As long as a request seems to be handled Twisted keeps what comes.
+        if self._savedTimeOut:
+            self.setTimeout(self._savedTimeOut)
+        self._hold()
+
+    def resumeProducing(self) -> None:
+        """Go on, since the client has read."""
+        if self._held is None:
+            super().resumeProducing()
+            return
+        self._waitingForTransport = False
+        if self._stalled:
+            self._stalled = False
+            self.site.robin.add(self._go_on)
+
+    # --- The end ---------------------------------------------------------------
 
     def loseConnection(self) -> None:
         """Close when all is sent, or when the client takes nothing any more."""
+        self._closing = True
         super().loseConnection()
         if self._abortingCall is None and not self._disconnected:
             self._wait_for_client()
@@ -146,6 +264,37 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # untyped
         self.requests.clear()
         self._transferDecoder = None
 
+    # --- What is refused -------------------------------------------------------
+
+    def lineReceived(self, line: bytes) -> None:
+        """Take a line of a head; a folded one is refused (RFC 9112, 5.2)."""
+        if line[:1] in (b" ", b"\t") and not self._HTTPChannel__first_line:
+            self._respondToBadRequestAndDisconnect()
+        else:
+            super().lineReceived(line)
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        """Refuse a line that is too long."""
+        self._respondToBadRequestAndDisconnect()
+
+    def _maybeChooseTransferDecoder(self, header: bytes, data: bytes) -> bool:
+        """Refuse lengths that no computer counts to, and all codings but one."""
+        wrong = (header == b"Content-Length" and len(data) > LENGTH_DIGITS) or (
+            header == b"Transfer-Encoding" and data.lower() != b"chunked"
+        )
+        if wrong:
+            self._respondToBadRequestAndDisconnect()
+            return False
+        chosen: bool = super()._maybeChooseTransferDecoder(header, data)
+        return chosen
+
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        """Answer 400, and listen no more."""
+        if not self._closing:
+            self.transport.write(_BAD_REQUEST)
+            self.loseConnection()
+            self._ignore_rest()
+
     def allHeadersReceived(self) -> None:
         """Look for an upgrade and for a body that is too large."""
         request = self.requests[-1]
@@ -164,23 +313,21 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # untyped
         hosts = request.requestHeaders.getRawHeaders(b"host", ())
         if len(hosts) != 1 and self._version == b"HTTP/1.1":  # RFC 9112, 3.2
             self._respondToBadRequestAndDisconnect()
-            self._ignore_rest()
             return
-        limit: Callable[[bytes], int] = self.site.body_limit
-        if self.length is not None and self.length > limit(path):
-            self.refuse()
+        answer = self.site.refusal(path, request, self.length)
+        if answer is not None:
+            self.refuse(answer)
             return
         super().allHeadersReceived()
 
-    def refuse(self) -> None:
-        """Answer 413, and ignore for a moment what still comes.
+    def refuse(self, answer: Answer) -> None:
+        """Answer before the body is there, and ignore for a moment what still comes.
 
         Closing at once would send a reset, which can destroy the answer.
         """
-        self.transport.write(
-            b"HTTP/1.1 413 Content Too Large\r\n"
-            b"Connection: close\r\nContent-Length: 0\r\n\r\n"
-        )
+        close = ((b"Connection", [b"close"]),)
+        head = head_of(answer, self.site.reactor.seconds(), more=close)
+        self.transport.write(head + answer.body)
         self._ignore_rest()
         self.setTimeout(LINGER)
 

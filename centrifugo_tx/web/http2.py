@@ -1,24 +1,127 @@
 """HTTP/2 over TLS (RFC 9113)."""
 
+from collections import deque
+from contextlib import suppress
 from typing import Any
 
+import h2.events as events
+from h2.errors import ErrorCodes
+from h2.exceptions import ProtocolError, StreamClosedError
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionLost
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import ServerFactory
-from twisted.web._http2 import H2Connection
+from twisted.logger import Logger, LogPublisher
+from twisted.python.failure import Failure
+from twisted.web._http2 import H2Connection, H2Stream
+
+from ..core.round_robin import SLICE_SECONDS
+from ..options import Answer
+from .channel import LENGTH_DIGITS
+from .frame_reader import EARNED, FrameReader, Patience
 
 __all__ = ["HTTP2Connection", "HTTP2Factory"]
+
+#: Frames that one connection may have read in one turn of the reactor.
+SLICE_FRAMES = 128
+#: Bytes that may wait to be read, before reading from the socket pauses.
+HELD_LIMIT = 65536
+#: Bytes of bodies that one connection may have under way.
+BODIES_LIMIT = 32 * 1024 * 1024
+#: Bytes of answers that may wait for a window before requests wait, too.
+ANSWERS_LIMIT = 4 * 1024 * 1024
+#: Bytes of an answer that are worth one frame which makes room for more.
+UPDATE = 2048
+#: Bytes of headers that the compressor of answers remembers.
+TABLE_SIZE = 4096
+
+
+class Stream(H2Stream):  # type: ignore[misc]  # untyped
+    """One request, whose body has a bound in time and size."""
+
+    _conn: "HTTP2Connection"
+    gathered = 0
+    _deadline: IDelayedCall | None = None
+
+    def begin(self, seconds: float) -> None:
+        """Wait for the body, for so many seconds at most."""
+        late = Answer(408)
+        self._deadline = self._conn.callLater(seconds, self.refuse, late)
+
+    def arrived(self) -> None:
+        """Wait no more, since the body is there."""
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def receiveDataChunk(self, data: bytes, flowControlledLength: int) -> None:
+        """Take a part of the body, unless there is too much of it by now."""
+        connection = self._conn
+        self.gathered += len(data)
+        connection.gathered += len(data)
+        if connection.gathered > BODIES_LIMIT:
+            self.refuse(Answer(503))
+        else:
+            self._request.handleContentChunk(data)
+        # Others on the connection need the room, whatever became of this one.
+        connection.openStreamWindow(self.streamID, flowControlledLength)
+
+    def refuse(self, answer: Answer) -> None:
+        """Answer before the body is there, and let the client stop sending it."""
+        self._deadline = None
+        connection, id = self._conn, self.streamID
+        if connection.streams.get(id) is not self:
+            return
+        headers = [(b":status", b"%d" % answer.status)]
+        headers.append((b"content-length", b"%d" % len(answer.body)))
+        if answer.content_type:
+            headers.append((b"content-type", answer.content_type.encode()))
+        conn = connection.conn
+        room = conn.local_flow_control_window(id) >= len(answer.body)
+        body = answer.body if room else b""
+        conn.send_headers(id, headers, end_stream=not body)
+        if body:
+            conn.send_data(id, body, end_stream=True)
+        with suppress(StreamClosedError):  # the body has ended, too
+            conn.reset_stream(id, ErrorCodes.NO_ERROR)  # RFC 9113, 8.1
+        if connection._tryToWriteControlData():
+            self.connectionLost(Failure(ConnectionLost("refused")))
+            connection._requestDone(id)
+
+    def connectionLost(self, reason: Any) -> None:
+        """Forget the request."""
+        self.arrived()
+        super().connectionLost(reason)
 
 
 class HTTP2Connection(H2Connection):  # type: ignore[misc]  # untyped
     """One HTTP/2 connection.
 
+    What comes is read frame by frame, a slice in a turn of the reactor.  A client
+    that sends more frames without use than `Patience` allows is sent away.  As RFC
+    9113, 5.3.2 allows, priorities are ignored: all streams are equal.
+
     Twisted's own looks for room in every turn of the reactor for as long as something
     waits for a window, which a peer need never open (RFC 9113, 5.2).
     """
 
+    transport: Any
+    site: Any
+    factory: Any
+    callLater: Any
     _sendingDeferred: Any
+    #: Nothing that a client does is worth a line.
+    _log = Logger(observer=LogPublisher())
+    #: Bytes of bodies under way.
+    gathered = 0
 
     def __init__(self, reactor: Any) -> None:
         self._blocked: set[int] = set()
+        self._frames = FrameReader()
+        self._patience = Patience(reactor)
+        self._waits = self._paused = False
+        #: Requests that are complete and wait for others to be answered.
+        self._ready: deque[int] = deque()
         super().__init__(reactor)
 
     def connectionMade(self) -> None:
@@ -26,20 +129,159 @@ class HTTP2Connection(H2Connection):  # type: ignore[misc]  # untyped
         super().connectionMade()
         self.transport.registerProducer(self, True)
 
-    def timeoutConnection(self) -> None:
-        """Send an idle client away."""
-        self.transport.unregisterProducer()  # TLS would wait for it
-        super().timeoutConnection()
+    # --- What comes ------------------------------------------------------------
 
-    def connectionLost(self, reason: Any, _cancelTimeouts: bool = True) -> None:
-        """Tell those who answer requests; leave no cycle behind.
+    def dataReceived(self, data: bytes) -> None:
+        """Take what comes, and go on with what has got room by it."""
+        if not self._stillProducing:
+            return  # it has been sent away
+        self._frames.feed(data)
+        if not self._waits:
+            self._read()
+        elif self._frames.size > HELD_LIMIT and not self._paused:
+            self._paused = True
+            self.transport.pauseProducing()
 
-        Twisted calls it, without cancelling, also when the peer has said goodbye.
-        """
-        self.transport.unregisterProducer()
-        super().connectionLost(reason, _cancelTimeouts)
-        if _cancelTimeouts:
-            self.requestFactory = self.site = self.factory = self.callLater = None
+    def _read(self) -> None:
+        """Read a slice; let the rest wait until others had their turn."""
+        self._waits = False
+        end = self._reactor.seconds() + SLICE_SECONDS
+        for _ in range(SLICE_FRAMES):
+            frame = self._frames.next()
+            if frame is None:
+                break
+            self._receive(frame)
+            if not self._stillProducing:
+                return
+            if self._reactor.seconds() >= end:
+                break
+        if self._frames.ready:
+            self._waits = True
+            self.site.robin.add(self._go_on_reading)
+        else:
+            self._unpause()
+        self._tryToWriteControlData()
+        if self._blocked and self._stillProducing:
+            self._wake()
+
+    def _go_on_reading(self) -> None:
+        if self._stillProducing:
+            self._read()
+
+    def _unpause(self) -> None:
+        if self._paused:
+            self._paused = False
+            self.transport.resumeProducing()
+
+    def _receive(self, frame: bytes) -> None:
+        """Take one frame."""
+        if not self._patience.bears(frame):
+            self._send_away(ErrorCodes.ENHANCE_YOUR_CALM)
+            return
+        try:
+            found = self.conn.receive_data(frame)
+        except ProtocolError:
+            self._terminate(Failure())
+            return
+        if found:  # a part of a head says nothing
+            self.resetTimeout()
+        for event in found:
+            self._take(event)
+            if not self._stillProducing:
+                return
+
+    def _take(self, event: Any) -> None:
+        kind = type(event)
+        if kind is events.RequestReceived:
+            self._requestReceived(event)
+        elif kind is events.WindowUpdated:
+            self._handleWindowUpdate(event)
+        elif kind is events.RemoteSettingsChanged:
+            encoder = self.conn.encoder
+            encoder.header_table_size = min(encoder.header_table_size, TABLE_SIZE)
+        elif kind is events.ConnectionTerminated:
+            self._lose(Failure(ConnectionLost("the client says goodbye")))
+        elif getattr(event, "stream_id", None) not in self.streams:
+            pass  # it is gone already
+        elif kind is events.DataReceived:
+            self._requestDataReceived(event)
+        elif kind is events.StreamEnded:
+            self._requestEnded(event)
+        elif kind is events.StreamReset:
+            self._requestAborted(event)
+
+    def _requestReceived(self, event: Any) -> None:
+        """Begin a request."""
+        id, site = event.stream_id, self.site
+        lengths = [v for name, v in event.headers if name == b"content-length"]
+        if not _is_fit(event.headers, lengths):
+            self._refuse_head(id)
+            return
+        self._streamCleanupCallbacks[id] = Deferred()
+        self._outboundStreamQueues[id] = deque()
+        self.priority.insert_stream(id)
+        self.priority.block(id)
+        stream = Stream(id, self, event.headers, self.requestFactory, site, site)
+        self.streams[id] = stream
+        self._patience.earn(EARNED)
+        if event.stream_ended is not None:
+            return
+        request = stream._request
+        request.method, request.uri = stream.command, stream.path
+        path = stream.path.partition(b"?")[0]
+        answer = site.refusal(path, request, int(lengths[0]) if lengths else None)
+        if answer is not None:
+            stream.refuse(answer)
+        else:
+            stream.begin(site.timeOut)
+
+    def _refuse_head(self, id: int) -> None:
+        """Answer 400 to a request that is none."""
+        headers = [(b":status", b"400"), (b"content-length", b"0")]
+        self.conn.send_headers(id, headers, end_stream=True)
+        with suppress(StreamClosedError):
+            self.conn.reset_stream(id, ErrorCodes.NO_ERROR)
+        self._tryToWriteControlData()
+
+    def _requestEnded(self, event: Any) -> None:
+        """Answer a complete request, if the client takes what it has asked for."""
+        stream = self.streams[event.stream_id]
+        stream.arrived()
+        self._ready.append(event.stream_id)
+        self._answer_ready()
+
+    def _answer_ready(self) -> None:
+        ready = self._ready
+        while ready and self._stillProducing and self._unsent() <= ANSWERS_LIMIT:
+            stream = self.streams.get(ready.popleft())
+            if stream is not None:
+                self.gathered -= stream.gathered
+                stream.gathered = 0
+                stream.requestComplete()
+
+    def _unsent(self) -> int:
+        """Return how many bytes of answers wait."""
+        return sum(
+            len(each)
+            for queue in self._outboundStreamQueues.values()
+            for each in queue
+            if isinstance(each, bytes)
+        )
+
+    def _requestDone(self, streamID: int) -> None:
+        """Forget a stream."""
+        self.gathered -= self.streams[streamID].gathered
+        super()._requestDone(streamID)
+
+    # --- What goes -------------------------------------------------------------
+
+    def _sendPrioritisedData(self, *arguments: object) -> None:
+        """Send a frame; then there may be room for another request."""
+        window = self.conn.outbound_flow_control_window
+        super()._sendPrioritisedData()
+        self._patience.earn((window - self.conn.outbound_flow_control_window) / UPDATE)
+        if self._ready:
+            self._answer_ready()
 
     def remainingOutboundWindow(self, streamID: int) -> int:
         """Return the room that is left; without a window, rest until there is one."""
@@ -48,12 +290,6 @@ class HTTP2Connection(H2Connection):  # type: ignore[misc]  # untyped
             self._blocked.add(streamID)
             self.priority.block(streamID)
         return remaining
-
-    def dataReceived(self, data: bytes) -> None:
-        """Take what comes, and go on with what has got room by it."""
-        super().dataReceived(data)
-        if self._blocked and self._stillProducing:
-            self._wake()
 
     def _wake(self) -> None:
         self._blocked &= self.streams.keys()
@@ -67,6 +303,56 @@ class HTTP2Connection(H2Connection):  # type: ignore[misc]  # untyped
         sending, self._sendingDeferred = self._sendingDeferred, None
         if sending is not None:
             sending.callback(None)
+
+    # --- The end ---------------------------------------------------------------
+
+    def _send_away(self, code: ErrorCodes) -> None:
+        self.conn.close_connection(error_code=code)
+        self._terminate(Failure(ConnectionLost(f"sent away: {code.name}")))
+
+    def _terminate(self, reason: Failure) -> None:
+        """Say goodbye, and listen no more."""
+        self._frames.clear()
+        self._unpause()  # TLS reads the end
+        super()._terminate(reason)
+
+    def _lose(self, reason: Failure) -> None:
+        self.transport.loseConnection()
+        self.connectionLost(reason, _cancelTimeouts=False)
+
+    def timeoutConnection(self) -> None:
+        """Send an idle client away; abort if it does not go."""
+        later = self.callLater
+        if self._stillProducing:
+            idle = not self.conn.open_inbound_streams
+            self._send_away(ErrorCodes.NO_ERROR if idle else ErrorCodes.PROTOCOL_ERROR)
+        else:
+            self.transport.loseConnection()
+        self._abortingCall = later(self.abortTimeout, self.forceAbortClient)
+
+    def forceAbortClient(self) -> None:
+        """Abort, since the client takes nothing any more."""
+        self._abortingCall = None
+        self.transport.abortConnection()
+
+    def connectionLost(self, reason: Any, _cancelTimeouts: bool = True) -> None:
+        """Tell those who answer requests; leave no cycle behind.
+
+        Twisted calls it, without cancelling, also when the peer has said goodbye.
+        """
+        self.transport.unregisterProducer()
+        super().connectionLost(reason, _cancelTimeouts)
+        self._frames.clear()
+        if _cancelTimeouts:
+            self.requestFactory = self.site = self.factory = self.callLater = None
+
+
+def _is_fit(headers: Any, lengths: list[bytes]) -> bool:
+    """Whether a head has a path, and at most one length that can be counted."""
+    if lengths and not (len(lengths) == 1 and lengths[0].isdigit()):
+        return False
+    fit = not lengths or len(lengths[0]) <= LENGTH_DIGITS
+    return fit and any(name == b":path" for name, _ in headers)
 
 
 class HTTP2Factory(ServerFactory):

@@ -1,6 +1,7 @@
 """HTTP requests that go to a function by their exact path."""
 
 from collections.abc import Callable
+from io import BytesIO
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -12,7 +13,14 @@ from twisted.web.server import Request
 from ..options import Answer
 from .heads import head_of
 
-__all__ = ["FAILED", "Handler", "QuickRequest", "StreamHandler"]
+__all__ = [
+    "FAILED",
+    "NOT_FOUND",
+    "TOO_LARGE",
+    "Handler",
+    "QuickRequest",
+    "StreamHandler",
+]
 
 #: Answers a request, now or later.
 Handler = Callable[[Any], "Answer | Deferred[Answer]"]
@@ -21,7 +29,8 @@ StreamHandler = Callable[[Any], "Answer | Deferred[Answer | None] | None"]
 
 _NO_HEADERS = Headers()
 _NO_COOKIES: dict[bytes, bytes] = {}
-_NOT_FOUND = Answer(404, b"404 page not found\n", "text/plain; charset=utf-8")
+NOT_FOUND = Answer(404, b"404 page not found\n", "text/plain; charset=utf-8")
+TOO_LARGE = Answer(413)
 FAILED = Answer(500, b"Internal Server Error\n", "text/plain; charset=utf-8")
 
 
@@ -37,6 +46,10 @@ class QuickRequest(Request):  # type: ignore[misc]  # untyped
     _log = Logger()
     _received = 0
 
+    def gotLength(self, length: int | None) -> None:
+        """Keep the body in memory: files could be more than may be open."""
+        self.content = BytesIO()
+
     def handleContentChunk(self, data: bytes) -> None:
         """Count bodies whose length was not announced."""
         self._received += len(data)
@@ -44,9 +57,7 @@ class QuickRequest(Request):  # type: ignore[misc]  # untyped
         if self._received <= limit:
             self.content.write(data)
         elif self._received - len(data) <= limit:
-            refuse = getattr(self.channel, "refuse", None)
-            if refuse is not None:
-                refuse()
+            self.channel.refuse(TOO_LARGE)
 
     def _path(self) -> bytes:
         path: bytes = self.uri.partition(b"?")[0]
@@ -56,17 +67,14 @@ class QuickRequest(Request):  # type: ignore[misc]  # untyped
         """Find the handler, and answer with what it says."""
         self.site = self.channel.site
         if self._received > self.site.body_limit(self._path()):
-            if hasattr(self.channel, "refuse"):
-                self.channel.loseConnection()  # it has said so
-            else:  # HTTP/2
-                self._answer(Answer(413))
+            self.channel.loseConnection()  # it has said so
             return
         handler: StreamHandler | None = self.site.handlers.get(self.path)
         if handler is None:
             if self.site.tree:
                 super().process()
             else:
-                self._answer(_NOT_FOUND)
+                self._answer(NOT_FOUND)
             return
         try:
             answer = handler(self)
@@ -112,5 +120,7 @@ class QuickRequest(Request):  # type: ignore[misc]  # untyped
             self.responseHeaders.getAllRawHeaders(),
         )
         self.startedWriting = 1
-        self.channel.write(head + (b"" if self.method == b"HEAD" else body))
+        text = head + (b"" if self.method == b"HEAD" else body)
+        self.channel.count(len(text))
+        self.channel.write(text)
         self.finish()

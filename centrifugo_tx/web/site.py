@@ -3,7 +3,7 @@
 See configuration rules, "Ports and endpoints".
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from attrs import define, field
@@ -14,13 +14,14 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import Site
 
+from ..core.round_robin import RoundRobin
 from ..metrics import Counter
 from ..options import Answer
 from .accepting import AcceptGuard
 from .channel import Channel
 from .front import PortFactory
 from .http2 import HTTP2Factory
-from .request import Handler, QuickRequest, StreamHandler
+from .request import NOT_FOUND, TOO_LARGE, Handler, QuickRequest, StreamHandler
 from .sharing import listen_shared
 
 __all__ = ["BACKLOG", "Endpoints", "HTTPSite", "port_factory"]
@@ -29,8 +30,11 @@ __all__ = ["BACKLOG", "Endpoints", "HTTPSite", "port_factory"]
 BACKLOG = 4096
 #: Seconds a client has for one request, and to begin the next.
 REQUEST_SECONDS = 30
-#: Bytes of the largest body, where nothing else is said.
-BODY_LIMIT = 16 * 1024 * 1024
+#: Bytes of the largest body, where nothing else is said: of handlers, of a tree.
+BODY_LIMIT = 65536
+TREE_BODY_LIMIT = 16 * 1024 * 1024
+#: Bytes of a body that is read without asking whether its sender is welcome.
+SMALL_BODY = 65536
 
 
 @define(eq=False)
@@ -73,6 +77,7 @@ class HTTPSite(Site):  # type: ignore[misc]  # untyped
             timeout=REQUEST_SECONDS,
             parsePOSTFormSubmission=False,
         )
+        self.robin = RoundRobin(reactor)
         self.sockets = endpoints.sockets
         self.quick = endpoints.handlers
         self.handlers = {
@@ -85,7 +90,25 @@ class HTTPSite(Site):  # type: ignore[misc]  # untyped
 
     def body_limit(self, path: bytes) -> int:
         """Return how many bytes the body of a request to *path* may have."""
-        return self._limits.get(path, BODY_LIMIT)
+        return self._limits.get(path, TREE_BODY_LIMIT if self.tree else BODY_LIMIT)
+
+    def refusal(self, path: bytes, request: Any, length: int | None) -> Answer | None:
+        """Return why the body of *request* is not to be read, None if it is.
+
+        A handler that has a method ``refusal`` is asked about large ones.
+
+        :param length: bytes of the body, None if that is not announced.
+        """
+        if length is not None and length <= SMALL_BODY:
+            return TOO_LARGE if length > self.body_limit(path) else None
+        handler = self.handlers.get(path)
+        if handler is None and not self.tree:
+            return NOT_FOUND
+        if length is not None and length > self.body_limit(path):
+            return TOO_LARGE
+        refusal: Callable[[Any], Answer | None] | None
+        refusal = getattr(handler, "refusal", None)
+        return refusal(request) if refusal is not None else None
 
     def log(self, request: Any) -> None:
         """Log nothing."""
