@@ -69,7 +69,7 @@ class Doorkeeper:
     _verifier: TokenVerifier
 
     async def connect(self, client: IClient, request: ConnectRequest) -> Admission:
-        """Find out who it is, in the order of section 2."""
+        """Find out who it is, in order (permissions, "Authentication")."""
         options = self._options
         if request.token:
             admission = await self._by_token(request.token)
