@@ -45,7 +45,7 @@ class ClientEndpoints:
         client, node = self._config.client, self._node
         self._gate = Gate(
             self._reactor,
-            lambda: node.hub.num_clients,
+            lambda: node.connections.num_clients,
             node.metrics.counter("node_client_connection_limit"),
             client.connection_limit,
             client.connection_rate_limit,

@@ -79,7 +79,7 @@ def build(reactor: Any, config: Config, gather: Gather | None = None) -> "Server
     health = Health(serving=gather is None)
     placed = endpoints(reactor, config, node, gather, health)
     server = Server(reactor, config, node, placed, gather is not None, polling, health)
-    freezer = Freezer(reactor, lambda: node.hub.num_clients)
+    freezer = Freezer(reactor, lambda: node.connections.num_clients)
     MultiService.addService(server, freezer)
     return server
 

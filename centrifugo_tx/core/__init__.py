@@ -1,11 +1,12 @@
 """Hub, clients, channels and the node: everything that decides, and no network."""
 
 from .client import Client
+from .cluster.emulation import UnknownNode
+from .cluster.peers import NodeInfo
+from .cluster.surveys import SurveyFailed
 from .driver import drive
-from .emulation import UnknownNode
 from .journal import Journal, journal_for
 from .node import Node
-from .peers import NodeInfo, SurveyFailed
 from .policy import Policy
 
 __all__ = [

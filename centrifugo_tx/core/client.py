@@ -193,7 +193,7 @@ class Client:
 
     def roll_back(self) -> None:
         """Undo a connect that failed half-way."""
-        self.node.hub.remove(self)
+        self.node.connections.remove(self)
         for subscription in list(self.subscriptions.values()):
             self.forget(subscription)
 
@@ -486,7 +486,7 @@ class Client:
         self._backlog = None
         self.deadlines.stop()
         del self.deadlines  # it holds this client: a cycle
-        self.node.hub.remove(self)
+        self.node.connections.remove(self)
         for subscription in list(self.subscriptions.values()):
             subscription.end()
         self.subscriptions = {}

@@ -88,7 +88,7 @@ async def connect(client: "Client", request: ConnectRequest) -> Told:
             limit=options.channel_limit,
         )
     limit = options.user_connection_limit
-    if client.user and 0 < limit <= node.hub.connections(client.user):
+    if client.user and 0 < limit <= node.connections.of_user(client.user):
         raise DisconnectClient(
             CONNECTION_LIMIT, "limit of connections for user reached", limit=limit
         )
@@ -98,7 +98,7 @@ async def connect(client: "Client", request: ConnectRequest) -> Told:
     info = client.transport.info
     if info.emulated or info.unidirectional:
         client.session = str(uuid4())
-    node.hub.add(client)
+    node.connections.add(client)
     try:
         await _begin_all(client, admission.subs, request)
         subs, then = _settle_all(client, request)

@@ -5,7 +5,6 @@ from attrs import define, field
 from ..metrics import Counter, Histogram, Metrics
 from ..options import TransportInfo
 from ..protocol.codes import Disconnect, Error, Unsubscribe
-from .channel.recovery import Recovery
 from .traffic import Traffic
 
 __all__ = ["Counts"]
@@ -100,13 +99,13 @@ class Counts:
             "client_num_server_disconnects", code=str(disconnect.code)
         ).value += 1
 
-    def recovery(self, recovery: Recovery) -> None:
-        """Count an attempt to recover."""
+    def recovery(self, recovered: bool, publications: bool) -> None:
+        """Count an attempt to recover, and whether it brought *publications*."""
         self._metrics.counter(
             "client_recover",
-            recovered="yes" if recovery.recovered else "no",
+            recovered="yes" if recovered else "no",
             channel_namespace="",
-            has_recovered_publications="yes" if recovery.publications else "no",
+            has_recovered_publications="yes" if publications else "no",
         ).value += 1
 
     def accepted(self, info: TransportInfo, name: str, version: str) -> None:

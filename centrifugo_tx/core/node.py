@@ -1,23 +1,14 @@
-"""The verbs: what one can do with channels, clients and the other nodes."""
+"""One node: its parts put together, and the verbs that applications call."""
 
-from collections.abc import Coroutine, Sequence
-from typing import TYPE_CHECKING, Any
-from uuid import uuid4
+from collections.abc import Sequence
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
-from ..errors import BrokerUnavailable, DisconnectClient, ReplyError
-from ..interfaces import (
-    Engine,
-    IBrokerEventHandler,
-    IPolicy,
-    ITransport,
-)
+from ..errors import BrokerUnavailable, DisconnectClient
+from ..interfaces import Engine, IPolicy, ITransport
 from ..metrics import Metrics
 from ..options import (
     History,
@@ -29,55 +20,52 @@ from ..options import (
     SubscribeOptions,
 )
 from ..protocol.codes import (
-    BAD_REQUEST,
     CONNECTION_LIMIT,
     FORCE_DISCONNECT,
     SERVER_ERROR,
     SERVER_UNSUBSCRIBE,
     SHUTDOWN,
-    UNRECOVERABLE_POSITION,
     Disconnect,
     Unsubscribe,
 )
-from ..protocol.messages import (
-    EMPTY,
-    ClientInfo,
-    Join,
-    Leave,
-    Publication,
-    Push,
-    Raw,
-    StreamPosition,
-    raw,
-)
-from . import server_side
-from .channel.lanes import FanOut
+from ..protocol.messages import EMPTY, ClientInfo, EmulationRequest, Raw, StreamPosition
+from .channel.hub import Hub
+from .channel.lanes import FanOut, Subscriber, lose_positions
 from .channel.listening import Listening
 from .channel.positions import Positions
+from .channel.presence import Presence
+from .channel.streams import Streams
 from .client import Client
+from .cluster.client_commands import (
+    ClientCommands,
+    DisconnectCommand,
+    RefreshCommand,
+    SubscribeCommand,
+    Target,
+    UnsubscribeCommand,
+)
+from .cluster.emulation import Emulation
+from .cluster.peers import NodeInfo, Peers
+from .cluster.surveys import Surveys
 from .counts import Counts
-from .driver import drive
-from .emulation import Emulation
-from .hub import Hub
 from .journal import Journal
 from .maps import Maps
 from .notices import Notices
 from .outage import Outage
-from .peers import NodeInfo, Peers
 from .polls import Polls
+from .runtime import Runtime
 from .scheduler import Scheduler
+from .session.connections import Connections
 from .timers import TimerWheel
-
-if TYPE_CHECKING:
-    from .subscription import Subscription
 
 __all__ = ["Node"]
 
 #: Seconds that clients have to take leave when the node stops.
 FAREWELL = 6.0
 
+_PLAIN = PublishOptions()
 
-@implementer(IBrokerEventHandler)
+
 @define(eq=False)
 class Node:
     """One server among those that share an engine.
@@ -92,75 +80,117 @@ class Node:
     options: NodeOptions = field(factory=NodeOptions)
     metrics: Metrics = field(factory=Metrics)
     journal: Journal = field(factory=Journal)
-    id: str = field(factory=lambda: str(uuid4()), init=False)
     stopping: bool = field(default=False, init=False)
-    counts: Counts = field(init=False)
+    runtime: Runtime = field(init=False)
     hub: Hub = field(init=False)
-    scheduler: Scheduler = field(init=False)
-    wheel: TimerWheel = field(init=False)
-    outage: Outage = field(init=False)
+    connections: Connections[Client] = field(init=False)
+    streams: Streams = field(init=False)
+    presences: Presence = field(init=False)
     notices: Notices = field(init=False)
-    listening: Listening = field(init=False)
-    positions: Positions = field(init=False)
     maps: Maps | None = field(default=None, init=False)
     polls: Polls = field(init=False)
     peers: Peers = field(init=False)
-    emulation: Emulation = field(init=False)
+    _surveys: Surveys = field(init=False)
+    _commands: ClientCommands = field(init=False)
+    _emulation: Emulation = field(init=False)
     _gone: "Deferred[None] | None" = field(default=None, init=False)
-    _log = Logger()
 
     def __attrs_post_init__(self) -> None:
-        self.counts = Counts(self.metrics)
-        counts, limit = self.counts, self.options.broadcast_slice
-        fan_out = FanOut(self.clock, limit, counts.traffic, counts.unwanted)
-        self.hub = Hub(fan_out)
-        self.scheduler = Scheduler(self.clock)
-        self.wheel = TimerWheel(self.clock)
+        counts, engine = Counts(self.metrics), self.engine
+        runtime = Runtime(self.clock, self.policy, self.options, counts)
+        limit = self.options.broadcast_slice
+        hub = Hub(FanOut(self.clock, limit, counts.traffic, counts.unwanted))
+        connections: Connections[Client] = Connections()
+        self.runtime, self.hub, self.connections = runtime, hub, connections
         self.notices = Notices(self.clock)
-        self.outage = Outage(self.clock, self.wheel)
-        self.listening = Listening(self.engine.broker, self.hub.channels, self.clock)
-        self.positions = Positions(
-            self, lambda name, query: self.engine.broker.history(name, query)
-        )
-        if self.engine.maps is not None:
-            self.maps = Maps(self, self.engine.maps)
-        self.polls = Polls(self)
-        self.peers = Peers(self)
-        self.emulation = Emulation(self)
+        self.streams = Streams(runtime, engine.broker, hub)
+        self.presences = Presence(runtime, engine.presence)
+        if engine.maps is not None:
+            self.maps = Maps(runtime, hub, engine.maps)
+        self.polls = Polls(runtime)
+        self.peers = Peers(runtime, engine.controller, hub, connections)
+        self._surveys = Surveys(runtime, self.peers, hub)
+        self._commands = ClientCommands(self.peers, connections)
+        self._emulation = Emulation(runtime, self.peers, self._surveys, connections)
+
+    @property
+    def id(self) -> str:
+        """The node's own id, a UUID."""
+        return self.runtime.id
+
+    # --- What sessions use -----------------------------------------------------
+
+    @property
+    def counts(self) -> Counts:
+        """The node's counters."""
+        return self.runtime.counts
+
+    @property
+    def wheel(self) -> TimerWheel:
+        """The node's deadlines."""
+        return self.runtime.wheel
+
+    @property
+    def scheduler(self) -> Scheduler:
+        """Shares the reactor's turns among clients."""
+        return self.runtime.scheduler
+
+    @property
+    def outage(self) -> Outage:
+        """The log of calls that fail because storage is away."""
+        return self.runtime.outage
+
+    @property
+    def listening(self) -> Listening:
+        """What makes the node a receiver of a channel."""
+        return self.streams.listening
+
+    @property
+    def positions(self) -> Positions:
+        """What compares channels with storage."""
+        return self.streams.positions
+
+    def lose(self, lost: Sequence[Subscriber]) -> None:
+        """Tell those that lost their position in the stream."""
+        lose_positions(lost)
+
+    def log_failure(self, failure: Failure, doing: str, about: str) -> None:
+        """Log the failure of a call whose result no caller waits for."""
+        self.runtime.log_failure(failure, doing, about)
 
     # --- Life ------------------------------------------------------------------
 
-    def start(self) -> "Deferred[None]":
+    def start(self) -> Deferred[None]:
         """Connect to the engine and make the node known to the others."""
-        self.engine.broker.listen(self)
-        self.engine.controller.listen(self.peers, self.id)
+        self.streams.start()
+        self.peers.listen()
         if self.maps is not None:
             self.maps.start()
         return self.engine.start().addCallback(lambda _: self.peers.start())
 
-    def stop(self) -> "Deferred[None]":
-        """Send every client away with 3001, then leave the engine.
+    def stop(self) -> Deferred[None]:
+        """Close every connection with 3001, then leave the engine.
 
         :return: fires when the connections are closed, 6 seconds later at most.
         """
         self.stopping = True
-        told = self.peers.stop()
-        for client in list(self.hub.open):
+        announced = self.peers.stop()
+        for client in list(self.connections.open):
             client.close(SHUTDOWN)
         gone: Deferred[None] = succeed(None)
-        if self.hub.open:
+        if self.connections.open:
             gone = self._gone = Deferred()
             gone.addTimeout(FAREWELL, self.clock, lambda _, __: None)
-        gone.addCallback(lambda _: told)
+        gone.addCallback(lambda _: announced)
         return gone.addCallback(lambda _: self._leave())
 
-    def _leave(self) -> "Deferred[None]":
+    def _leave(self) -> Deferred[None]:
         self._gone = None
-        self.listening.stop()
+        self.streams.stop()
         if self.maps is not None:
             self.maps.stop()
         self.polls.stop()
-        self.wheel.end()
+        self.runtime.wheel.end()
         self.notices.log.flush()
         return self.engine.stop()
 
@@ -169,7 +199,7 @@ class Node:
     def connect(self, transport: ITransport) -> Client:
         """Take a new connection; its transport then calls the client it gets."""
         client = Client(self, transport)
-        self.hub.open[client] = None
+        self.connections.open[client] = None
         self.journal.opened(client)
         if self.stopping:
             client.close(SHUTDOWN)
@@ -178,10 +208,10 @@ class Node:
         return client
 
     def disconnected(self, client: Client) -> None:
-        """Take note that a connection is gone."""
-        self.hub.open.pop(client, None)
+        """Forget a connection that is gone."""
+        self.connections.open.pop(client, None)
         self.journal.completed(client)
-        if self._gone is not None and not self.hub.open:
+        if self._gone is not None and not self.connections.open:
             self._gone.callback(None)
 
     async def make_room(self, client: Client, channel: str) -> None:
@@ -195,71 +225,67 @@ class Node:
                     whitelist=[client.id],
                 )
         except BrokerUnavailable as reason:
-            self.outage.failed("making room for a user", str(reason))
+            self.runtime.outage.failed("making room for a user", str(reason))
             raise DisconnectClient(SERVER_ERROR) from None
+
+    def forward(self, request: EmulationRequest) -> Deferred[None]:
+        """Hand an emulated client's commands to the node that has its session.
+
+        :return: fires when that node has taken them, also without such a session.
+            Fails with `UnknownNode`, or with `SurveyFailed` after 10 seconds.
+        """
+        return self._emulation.forward(request)
 
     # --- Channels --------------------------------------------------------------
 
     def publish(
-        self, channel: str, data: Raw | bytes, options: PublishOptions | None = None
-    ) -> "Deferred[Published]":
+        self, channel: str, data: Raw | bytes, options: PublishOptions = _PLAIN
+    ) -> Deferred[Published]:
         """Publish *data* (JSON, or any bytes) into *channel*."""
-        self.counts.published.value += 1
-        payload = raw(data) if isinstance(data, bytes) else data
-        return self.engine.broker.publish(channel, payload, options or PublishOptions())
+        return self.streams.publish(channel, data, options)
 
-    def history(self, channel: str, query: HistoryQuery) -> "Deferred[History]":
+    def history(self, channel: str, query: HistoryQuery) -> Deferred[History]:
         """Read part of a stream (engines, "Reading history").
 
         Fails with `ReplyError`: 107, backwards from offset 0; 112, another epoch.
         """
-        self.counts.action("history")
-        since = query.since
-        if since is not None and query.reverse and not since.offset:
-            return _failed(ReplyError(BAD_REQUEST))
-        found = self.engine.broker.history(channel, query)
-        if since is None or not since.epoch:
-            return found
-        epoch = since.epoch
+        return self.streams.history(channel, query)
 
-        def compare(history: History) -> History:
-            if history.position.epoch != epoch:
-                raise ReplyError(UNRECOVERABLE_POSITION)
-            return history
-
-        return found.addCallback(compare)
-
-    def remove_history(self, channel: str) -> "Deferred[None]":
+    def remove_history(self, channel: str) -> Deferred[None]:
         """Forget a channel's publications; its position goes on."""
-        self.counts.action("history_remove")
-        return self.engine.broker.remove_history(channel)
+        return self.streams.remove_history(channel)
 
-    def presence(self, channel: str) -> "Deferred[dict[str, ClientInfo]]":
-        """Return who is in *channel*, by client id."""
-        self.counts.action("presence")
-        return self.engine.presence.presence(channel)
+    def presence(self, channel: str) -> Deferred[dict[str, ClientInfo]]:
+        """Return the clients in *channel*, by client id."""
+        return self.presences.clients(channel)
 
-    def presence_stats(self, channel: str) -> "Deferred[PresenceStats]":
-        """Return how many are in *channel*."""
-        self.counts.action("presence_stats")
-        return self.engine.presence.stats(channel)
+    def presence_stats(self, channel: str) -> Deferred[PresenceStats]:
+        """Return the numbers of clients and users in *channel*."""
+        return self.presences.stats(channel)
 
-    def channels(self, pattern: str = "") -> "Deferred[dict[str, int]]":
+    def channels(self, pattern: str = "") -> Deferred[dict[str, int]]:
         """Return how many subscribers each channel has, over all nodes.
 
         :raises ValueError: (as a failure) *pattern* is no glob.
         """
-        return self.peers.channels(pattern)
+        return self._surveys.channels(pattern)
 
-    def info(self) -> "Deferred[list[NodeInfo]]":
-        """Return what is known of all nodes, this one first."""
+    # --- Nodes -----------------------------------------------------------------
+
+    @property
+    def num_nodes(self) -> int:
+        """How many nodes there are, this one included."""
+        return 1 + self.peers.num_others
+
+    def info(self) -> Deferred[list[NodeInfo]]:
+        """Return the state of all nodes, this one first."""
         return succeed(self.peers.info())
 
     def survey(
         self, op: str, data: bytes, node: str = ""
-    ) -> "Deferred[dict[str, tuple[int, bytes]]]":
+    ) -> Deferred[dict[str, tuple[int, bytes]]]:
         """Ask all nodes, or one; returns code and answer by node id."""
-        return self.peers.survey(op, data, node)
+        return self._surveys.survey(op, data, node)
 
     # --- Clients, wherever they are --------------------------------------------
 
@@ -271,29 +297,11 @@ class Node:
         client: str = "",
         session: str = "",
         since: StreamPosition | None = None,
-    ) -> "Deferred[None]":
+    ) -> Deferred[None]:
         """Subscribe the connections of *user* to *channel*, on all nodes."""
-        told = self.peers.tell_subscribe(channel, options, user, client, session, since)
-        return told.addCallback(
-            lambda _: self.subscribe_here(
-                channel, options, user, client, session, since
-            )
+        return self._commands.run(
+            Target(user, client, session), SubscribeCommand(channel, options, since)
         )
-
-    def subscribe_here(
-        self,
-        channel: str,
-        options: SubscribeOptions,
-        user: str,
-        client: str,
-        session: str,
-        since: StreamPosition | None,
-    ) -> None:
-        """Subscribe those who are connected to this node."""
-        for each in self.hub.find(user, client, session):
-            self._detach(
-                server_side.subscribe(each, channel, options, since), each, "subscribe"
-            )
 
     def unsubscribe(
         self,
@@ -302,21 +310,11 @@ class Node:
         client: str = "",
         session: str = "",
         reason: Unsubscribe = SERVER_UNSUBSCRIBE,
-    ) -> "Deferred[None]":
+    ) -> Deferred[None]:
         """Take the connections of *user* out of *channel*, on all nodes."""
-        told = self.peers.tell_unsubscribe(channel, user, client, session, reason)
-        return told.addCallback(
-            lambda _: self.unsubscribe_here(channel, user, client, session, reason)
+        return self._commands.run(
+            Target(user, client, session), UnsubscribeCommand(channel, reason)
         )
-
-    def unsubscribe_here(
-        self, channel: str, user: str, client: str, session: str, reason: Unsubscribe
-    ) -> None:
-        """Take those out who are connected to this node."""
-        for each in self.hub.find(user, client, session):
-            self._detach(
-                server_side.unsubscribe(each, channel, reason), each, "unsubscribe"
-            )
 
     def disconnect(
         self,
@@ -325,25 +323,11 @@ class Node:
         session: str = "",
         disconnect: Disconnect = FORCE_DISCONNECT,
         whitelist: Sequence[str] = (),
-    ) -> "Deferred[None]":
+    ) -> Deferred[None]:
         """Close the connections of *user*, but for the client ids in *whitelist*."""
-        told = self.peers.tell_disconnect(user, client, session, disconnect, whitelist)
-        return told.addCallback(
-            lambda _: self.disconnect_here(user, client, session, disconnect, whitelist)
+        return self._commands.run(
+            Target(user, client, session), DisconnectCommand(disconnect, whitelist)
         )
-
-    def disconnect_here(
-        self,
-        user: str,
-        client: str,
-        session: str,
-        disconnect: Disconnect,
-        whitelist: Sequence[str],
-    ) -> None:
-        """Close those that are connected to this node."""
-        for each in self.hub.find(user, client, session):
-            if each.id not in whitelist:
-                each.close(disconnect)
 
     def refresh(
         self,
@@ -353,151 +337,8 @@ class Node:
         expired: bool = False,
         expire_at: int = 0,
         info: Raw = EMPTY,
-    ) -> "Deferred[None]":
+    ) -> Deferred[None]:
         """Move the expiry of the connections of *user*, on all nodes."""
-        told = self.peers.tell_refresh(user, client, session, expired, expire_at, info)
-        return told.addCallback(
-            lambda _: self.refresh_here(user, client, session, expired, expire_at, info)
+        return self._commands.run(
+            Target(user, client, session), RefreshCommand(expired, expire_at, info)
         )
-
-    def refresh_here(
-        self,
-        user: str,
-        client: str,
-        session: str,
-        expired: bool,
-        expire_at: int,
-        info: Raw,
-    ) -> None:
-        """Move the expiry of those that are connected to this node."""
-        for each in self.hub.find(user, client, session):
-            server_side.refresh(each, expired, expire_at, info)
-
-    def _detach(
-        self,
-        coroutine: Coroutine["Deferred[Any]", Any, None],
-        client: Client,
-        doing: str,
-    ) -> None:
-        """Run what nobody waits for."""
-        try:
-            result = drive(coroutine)
-        except Exception:
-            client.fail(Failure(), doing)
-            return
-        if isinstance(result, Deferred):
-            result.addErrback(client.fail, doing)
-
-    # --- Events of the broker --------------------------------------------------
-
-    def handle_publication(
-        self,
-        channel: str,
-        publication: Publication,
-        position: StreamPosition,
-        delta: bool,
-        previous: Publication | None,
-    ) -> None:
-        """Deliver to the subscribers here; those who missed something are told."""
-        self.counts.received("publication")
-        found = self.hub.channels.get(channel)
-        if found is None or not found.subscribers:
-            return
-        began = self.clock.seconds()
-        if publication.time and self._lags(publication, began):
-            self.lose(found.forget_position())
-        epoch = position.epoch if position.offset == 1 else ""
-        if publication.time or publication.epoch != epoch:
-            publication = Publication(
-                data=publication.data,
-                info=publication.info,
-                offset=publication.offset,
-                tags=publication.tags,
-                channel=publication.channel,
-                key=publication.key,
-                removed=publication.removed,
-                score=publication.score,
-                epoch=epoch,
-                version=publication.version,
-            )
-        base = previous if delta else None
-        self.lose(found.deliver(publication, position, base))
-        self.counts.broadcast.observe(self.clock.seconds() - began)
-
-    def _lags(self, publication: Publication, now: float) -> bool:
-        """Whether a publication took too long to come here.
-
-        See client protocol, "Live positions".
-        """
-        lag = now - publication.time / 1000
-        self.counts.lag.observe(max(0.0, lag))
-        return 0 < self.options.position_max_time_lag < lag
-
-    def handle_join(self, channel: str, info: ClientInfo) -> None:
-        """Tell the subscribers here that somebody came."""
-        self.counts.received("join")
-        self._announce(Push(channel=channel, join=Join(info)))
-
-    def handle_leave(self, channel: str, info: ClientInfo) -> None:
-        """Tell the subscribers here that somebody left."""
-        self.counts.received("leave")
-        self._announce(Push(channel=channel, leave=Leave(info)))
-
-    def _announce(self, push: Push) -> None:
-        for channels in (self.hub.channels, self.hub.maps):
-            found = channels.get(push.channel)
-            if found is not None:
-                found.announce(push)
-
-    def handle_gap(self, channels: Sequence[str]) -> None:
-        """Compare channels with storage; those who missed something are told."""
-        for name in channels:
-            found = self.hub.channels.get(name)
-            if found is not None:
-                self.positions.check(found)
-
-    # --- What subscriptions need -----------------------------------------------
-
-    def lose(self, lost: "Sequence[Subscription]") -> None:
-        """Tell those who lost their place in the stream."""
-        for subscription in lost:
-            subscription.lose_place()
-
-    def publish_join(self, channel: str, info: ClientInfo) -> None:
-        """Tell everybody that somebody came; nobody waits for it."""
-        self.counts.sent("join")
-        done = self.engine.broker.publish_join(channel, info)
-        done.addErrback(self.log_failure, "join", channel)
-
-    def publish_leave(self, channel: str, info: ClientInfo) -> None:
-        """Tell everybody that somebody left; nobody waits for it."""
-        self.counts.sent("leave")
-        done = self.engine.broker.publish_leave(channel, info)
-        done.addErrback(self.log_failure, "leave", channel)
-
-    def add_presence(self, channel: str, info: ClientInfo) -> None:
-        """Renew a presence; nobody waits for it."""
-        self.counts.action("add_presence")
-        done = self.engine.presence.add(channel, info.client, info)
-        done.addErrback(self.log_failure, "presence", channel)
-
-    def remove_presence(self, channel: str, info: ClientInfo) -> None:
-        """Take out a presence; nobody waits for it."""
-        self.counts.action("remove_presence")
-        done = self.engine.presence.remove(channel, info.client, info.user)
-        done.addErrback(self.log_failure, "presence", channel)
-
-    def log_failure(self, failure: Failure, doing: str, about: str) -> None:
-        """Write down a failure that nobody waits for."""
-        if failure.check(BrokerUnavailable):
-            self.outage.failed(doing, failure.getErrorMessage())
-        else:
-            self._log.failure(
-                "{doing} failed for {about}", failure, doing=doing, about=about
-            )
-
-
-def _failed(error: Exception) -> "Deferred[History]":
-    failed: Deferred[History] = Deferred()
-    failed.errback(error)
-    return failed

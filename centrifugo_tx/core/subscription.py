@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
 from ..errors import BrokerUnavailable, DisconnectClient, EncodeError, ReplyError
+from ..interfaces import ITransport
 from ..options import History, HistoryQuery, SubscribeOptions
 from ..protocol.codes import (
     CONNECTION_CLOSED,
@@ -217,7 +218,7 @@ class Subscription:
         if self.options.join_leave and not self.ended:
             assert self.info is not None
             self._announced = True
-            self.client.node.publish_join(self.name, self.info)
+            self.client.node.streams.publish_join(self.name, self.info)
         self._decide()
 
     def _recover(self, request: SubscribeRequest, held: Sequence[Held]) -> Recovery:
@@ -233,7 +234,9 @@ class Subscription:
             recovery = recover_latest(since, history, held, passes, chain)
         else:
             recovery = recover_stream(since, history, held, passes)
-        self.client.node.counts.recovery(recovery)
+        self.client.node.counts.recovery(
+            recovery.recovered, bool(recovery.publications)
+        )
         return recovery
 
     def _enter(self, recovery: Recovery | None) -> None:
@@ -326,13 +329,27 @@ class Subscription:
         node.hub.num_subscriptions -= 1
         self.listening.vacate(self.channel)
         if self._present:
-            node.remove_presence(self.name, self.info)
+            node.presences.remove(self.name, self.info)
         if self._mirrored:
             presence.vanish(self)
         if self._announced:
-            node.publish_leave(self.name, self.info)
+            node.streams.publish_leave(self.name, self.info)
 
-    def lose_place(self) -> None:
+    @property
+    def transport(self) -> ITransport:
+        """Where its frames go."""
+        return self.client.transport
+
+    @property
+    def observes_presence(self) -> bool:
+        """Whether it is sent the joins and leaves of others."""
+        return self.options.push_join_leave
+
+    def undeliverable(self) -> None:
+        """End the connection: its encoding cannot say a publication."""
+        self.client.close(INAPPROPRIATE_PROTOCOL)
+
+    def lose_position(self) -> None:
         """Tell the client that it missed something.
 
         See client protocol, "Live positions"; client protocol v1, "Differences".
@@ -346,6 +363,6 @@ class Subscription:
         """Enter again before the entry fades."""
         if self._present and self.settled:
             assert self.info is not None
-            self.client.node.add_presence(self.name, self.info)
+            self.client.node.presences.renew(self.name, self.info)
         if self._mirrored and self.settled:
             presence.appear(self)

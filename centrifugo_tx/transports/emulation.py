@@ -54,7 +54,7 @@ class EmulationEndpoint:
         except DecodeError as error:
             self._log.info("can't unmarshal emulation request", error=str(error))
             return Answer(400, headers=headers)
-        done: Deferred[Any] = self._node.emulation.forward(asked)
+        done: Deferred[Any] = self._node.forward(asked)
         return done.addCallbacks(
             lambda _: Answer(204, headers=headers),
             self._failed,

@@ -193,4 +193,4 @@ def _origins(node: Node, allowed: Sequence[str]) -> OriginRule:
 
 
 def _open_gate(node: Node) -> Gate:
-    return Gate(node.clock, lambda: node.hub.num_clients, Counter())
+    return Gate(node.clock, lambda: node.connections.num_clients, Counter())

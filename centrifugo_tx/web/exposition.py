@@ -81,11 +81,11 @@ def _sum_and_count(name: str, labels: Labels, histogram: Histogram) -> Iterator[
 
 def _gauges(node: Node) -> Iterator[tuple[str, int]]:
     hub = node.hub
-    yield "node_num_clients", hub.num_clients
-    yield "node_num_users", hub.num_users
+    yield "node_num_clients", node.connections.num_clients
+    yield "node_num_users", node.connections.num_users
     yield "node_num_subscriptions", hub.num_subscriptions
     yield "node_num_channels", hub.num_channels
-    yield "node_num_nodes", len(node.peers.info())
+    yield "node_num_nodes", node.num_nodes
     yield "shared_poll_num_channels", len(node.polls.channels)
     yield "shared_poll_num_keys", node.polls.num_keys
 

@@ -4,7 +4,7 @@ import io
 import json
 from typing import Any
 
-from attrs import define, evolve, field
+from attrs import define, field
 from twisted.internet.defer import Deferred, fail
 from twisted.web.http_headers import Headers
 
@@ -130,9 +130,8 @@ class Backend:
 
     def fail(self, reason: Exception) -> None:
         """Let all publications fail from now on."""
-        node = self.world.node
         broker: Any = _Broken(reason)
-        node.engine = evolve(node.engine, broker=broker)
+        self.world.node.streams.broker = broker
 
     def errors(self) -> dict[tuple[str, str], float]:
         """Return how many errors were counted, by method and error."""

@@ -108,7 +108,7 @@ class PositionTests(SynchronousTestCase):
     def deliver(self, offset: int, epoch: str | None = None) -> None:
         """Let the broker deliver a publication that is not in its stream."""
         channel = self.world.node.hub.channels["news"]
-        self.world.node.handle_publication(
+        self.world.node.streams.handle_publication(
             "news",
             Publication(data=Raw(b"0"), offset=offset),
             StreamPosition(offset, channel.epoch if epoch is None else epoch),
@@ -307,7 +307,7 @@ class InterleavingTests(SynchronousTestCase):
         engine = Engine(broker, MemoryPresenceManager(clock), LocalController())
         policy = Permissive(subscription=RECOVERABLE)
         node = Node(engine, policy, clock, NodeOptions(broadcast_slice=1))
-        broker.listen(node)
+        broker.listen(node.streams)
         crowd = [Watcher(node) for _ in range(watchers)]
         for turn, step in enumerate(steps):
             self.step(step, broker, node, crowd[turn % len(crowd)])

@@ -164,8 +164,8 @@ class ConnectTests(SynchronousTestCase):
         peer.ask(connect={})
         peer.client.transport_lost()
         decision.callback(Admission(user="u"))
-        self.assertEqual(world.node.hub.num_clients, 0)
-        self.assertEqual(world.node.hub.open, {})
+        self.assertEqual(world.node.connections.num_clients, 0)
+        self.assertEqual(world.node.connections.open, {})
 
     def test_stale(self) -> None:
         """Who does not connect within 10 s is closed with 3502."""
@@ -207,7 +207,7 @@ class ConnectTests(SynchronousTestCase):
         world = World()
         peer = world.open(emulated=True)
         result = peer.one(connect={})["connect"]
-        self.assertIs(world.node.hub.by_session(result["session"]), peer.client)
+        self.assertIs(world.node.connections.by_session(result["session"]), peer.client)
         self.assertEqual(result["node"], world.node.id)
 
 
@@ -257,7 +257,7 @@ class ServerSideTests(SynchronousTestCase):
         peer.ask(connect={})
         broken.errback(BrokerUnavailable("away"))
         self.assertEqual(peer.closed, 3004)
-        self.assertEqual(self.world.node.hub.num_clients, 0)
+        self.assertEqual(self.world.node.connections.num_clients, 0)
         self.assertEqual(self.world.node.hub.num_subscriptions, 0)
 
 
@@ -859,9 +859,10 @@ class EndTests(SynchronousTestCase):
         world.policy.subscription = SubscribeOptions(presence=True)
         peer = world.subscribed("a", "u")
         peer.client.transport_lost()
-        hub = world.node.hub
+        hub, connections = world.node.hub, world.node.connections
         self.assertEqual(
-            (hub.num_clients, hub.num_users, hub.num_subscriptions), (0, 0, 0)
+            (connections.num_clients, connections.num_users, hub.num_subscriptions),
+            (0, 0, 0),
         )
         self.assertEqual(hub.num_channels, 0)
         found = self.successResultOf(world.node.presence("a"))

@@ -192,7 +192,7 @@ class InterleavingTests(SynchronousTestCase):
         policy = Permissive()
         options = NodeOptions(broadcast_slice=1, ping_interval=-1)
         node = Node(engine, policy, clock, options)
-        broker.listen(node)
+        broker.listen(node.streams)
         subscribers = [Subscriber(node, policy, *each) for each in crowd]
         for step, who in steps:
             self.step(step, broker, node, subscribers[who % len(subscribers)])

@@ -73,7 +73,7 @@ class EmulationTests(SynchronousTestCase):
         """Let commands for a client come to a node."""
         session = (peer or self.peer).client.session
         given = {"node": self.first.id, "session": session, "data": data, **changes}
-        return by.emulation.forward(EmulationRequest(**given))
+        return by.forward(EmulationRequest(**given))
 
     def quoted(self, commands: bytes = RPC) -> Raw:
         return raw(json.dumps(commands.decode()).encode())

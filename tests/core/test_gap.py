@@ -26,7 +26,7 @@ class Gap(SynchronousTestCase):
 
     def test_nothing_missed(self) -> None:
         """Who stands where the stream does is not disturbed."""
-        self.world.node.handle_gap(["news"])
+        self.world.node.streams.handle_gap(["news"])
         self.assertEqual(self.peer.take(), [])
 
     def test_missed(self) -> None:
@@ -37,14 +37,14 @@ class Gap(SynchronousTestCase):
             return succeed(History([], ahead))
 
         self.patch(self.world.node.engine.broker, "history", history)
-        self.world.node.handle_gap(["news"])
+        self.world.node.streams.handle_gap(["news"])
         [message] = self.peer.take()
         self.assertEqual(message["push"]["unsubscribe"]["code"], 2500)
 
     def test_storage_away(self) -> None:
         """Storage that does not answer is asked again, less and less often."""
         reads = self.reads()
-        self.world.node.handle_gap(["news"])
+        self.world.node.streams.handle_gap(["news"])
         for delay in (1, 2, 4):  # less than until the first ping
             reads.pop().errback(BrokerUnavailable("away"))
             self.world.clock.advance(delay - 0.1)
@@ -59,10 +59,10 @@ class Gap(SynchronousTestCase):
     def test_back_again(self) -> None:
         """The next gap is looked into at once, since storage is there again."""
         reads = self.reads()
-        self.world.node.handle_gap(["news"])
-        self.world.node.handle_gap(["news"])
+        self.world.node.streams.handle_gap(["news"])
+        self.world.node.streams.handle_gap(["news"])
         reads.pop().errback(BrokerUnavailable("away"))
-        self.world.node.handle_gap(["news"])
+        self.world.node.streams.handle_gap(["news"])
         self.assertEqual(len(reads), 1)
         reads.pop().callback(History([], self.top))
         self.world.clock.advance(5)
@@ -71,7 +71,7 @@ class Gap(SynchronousTestCase):
     def test_late_delivery(self) -> None:
         """What came before the gap, and is delivered only now, confirms nothing."""
         reads = self.reads()
-        self.world.node.handle_gap(["news"])
+        self.world.node.streams.handle_gap(["news"])
         self.world.clock.advance(0.1)
         self.world.publish("news", 2, **HISTORY)
         self.assertEqual(len(self.peer.take()), 1)
@@ -86,7 +86,7 @@ class Gap(SynchronousTestCase):
     def test_delivered_meanwhile(self) -> None:
         """Deliveries that reach the top of the stream confirm all before it."""
         reads = self.reads()
-        self.world.node.handle_gap(["news"])
+        self.world.node.streams.handle_gap(["news"])
         self.world.clock.advance(0.1)
         self.world.publish("news", 2, **HISTORY)
         ahead = StreamPosition(self.top.offset + 1, self.top.epoch)
@@ -98,7 +98,7 @@ class Gap(SynchronousTestCase):
     def test_left_meanwhile(self) -> None:
         """A channel without subscribers is not asked for again."""
         reads = self.reads()
-        self.world.node.handle_gap(["news"])
+        self.world.node.streams.handle_gap(["news"])
         reads.pop().errback(BrokerUnavailable("away"))
         self.peer.client.transport_lost()
         self.world.clock.advance(5)
@@ -107,7 +107,7 @@ class Gap(SynchronousTestCase):
     def test_stopped_meanwhile(self) -> None:
         """Storage is not asked again by a node that has stopped."""
         reads = self.reads()
-        self.world.node.handle_gap(["news"])
+        self.world.node.streams.handle_gap(["news"])
         self.world.node.stop()
         self.peer.client.transport_lost()
         reads.pop().errback(BrokerUnavailable("stopped"))
@@ -126,5 +126,5 @@ class Gap(SynchronousTestCase):
 
     def test_unknown_channel(self) -> None:
         """A channel that nobody is in any more is passed over."""
-        self.world.node.handle_gap(["nobody", "news"])
+        self.world.node.streams.handle_gap(["nobody", "news"])
         self.assertEqual(self.peer.take(), [])

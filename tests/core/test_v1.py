@@ -8,6 +8,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from centrifugo_tx.core.channel.lanes import lose_positions
 from centrifugo_tx.errors import ReplyError
 from centrifugo_tx.options import SubscribeOptions, TransportInfo
 from centrifugo_tx.protocol.codes import TOKEN_EXPIRED
@@ -88,7 +89,7 @@ class OldClientTests(SynchronousTestCase):
         where = self.world.publish("c", 1, history_size=9, history_ttl=60.0)
         self.assertEqual(len(self.peer.take()), 1)
         channel = self.world.node.hub.channel("c")
-        self.world.node.lose(channel.forget_position())
+        lose_positions(channel.forget_position())
         self.assertEqual((self.peer.closed, where.offset), (3010, 1))
 
     def test_expired_subscription(self) -> None:

@@ -79,7 +79,7 @@ class StreamTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.world = World(NodeOptions(ping_interval=25, pong_timeout=8))
         self.clock, self.node = self.world.clock, self.world.node
-        count = lambda: self.node.hub.num_clients  # noqa: E731
+        count = lambda: self.node.connections.num_clients  # noqa: E731
         self.streams = Streams(
             self.node,
             Turn(self.clock),

@@ -123,7 +123,7 @@ class StreamTests(HTTP2TestCase):
         events = self.settle()
         self.assertIn(b'"code":3503', b"".join(getattr(e, "data", b"") for e in events))
         self.assertIn("StreamEnded", [type(each).__name__ for each in events])
-        self.assertNotIn(self.client, self.world.node.hub.open)
+        self.assertNotIn(self.client, self.world.node.connections.open)
         self.assertFalse(self.network.disconnecting)
         self.ask(3)
         self.assertEqual(len(self.clients), 2)
@@ -134,7 +134,7 @@ class StreamTests(HTTP2TestCase):
         self.client.close(CONNECTION_CLOSED)
         (reset,) = self.named("StreamReset")
         self.assertEqual(reset.stream_id, 1)
-        self.assertNotIn(self.client, self.world.node.hub.open)
+        self.assertNotIn(self.client, self.world.node.connections.open)
         self.clients[1].transport.write(b"one\n")
         self.assertEqual(self.data(), [b"one\n"])
 
@@ -143,7 +143,7 @@ class StreamTests(HTTP2TestCase):
         self.peer.reset_stream(1)
         self.settle()
         self.assertTrue(self.client.closed)
-        self.assertNotIn(self.client, self.world.node.hub.open)
+        self.assertNotIn(self.client, self.world.node.connections.open)
         self.write(b"late\n")
         self.assertEqual(self.data(), [])
 
@@ -152,7 +152,7 @@ class StreamTests(HTTP2TestCase):
         self.ask(3)
         self.network.lose(self.server)
         self.assertEqual([client.closed for client in self.clients], [True, True])
-        self.assertEqual(list(self.world.node.hub.open), [])
+        self.assertEqual(list(self.world.node.connections.open), [])
 
     def test_timeout(self) -> None:
         """The connection's time-out runs only while there is no stream."""

@@ -40,7 +40,7 @@ class EmulationTestCase(StreamTestCase):
         """Open a stream; return its client and its connection."""
         self.connect()
         self.assertEqual(self.ask("POST", path, body, **headers).status, 200)
-        return list(self.node.hub.open)[-1], self.stream
+        return list(self.node.connections.open)[-1], self.stream
 
     def received(self, connection: Any) -> bytes:
         """Return what came down since the last look."""

@@ -47,7 +47,7 @@ class StatusTests(HTTPStreamTestCase):
             found = self.ask(method, "/", Origin=GOOD)
             self.assertEqual(found.status, 405, method)
             self.assertEqual(found.headers["Access-Control-Allow-Origin"], GOOD)
-            self.assertEqual(list(self.node.hub.open), [])
+            self.assertEqual(list(self.node.connections.open), [])
 
     def test_body_limit(self) -> None:
         """A body of more bytes than the limit gets 413, also in chunks."""
@@ -90,7 +90,7 @@ class JSONTests(HTTPStreamTestCase):
         self.assertEqual(found.headers["Content-Type"], "text/plain; charset=utf-8")
         (chunk,) = chunks(found.rest)
         connect, rpc = self.replies(chunk)
-        (client,) = self.node.hub.open
+        (client,) = self.node.connections.open
         self.assertEqual(connect["id"], 1)
         self.assertEqual(connect["connect"]["client"], client.id)
         self.assertEqual(connect["connect"]["session"], client.session)
@@ -129,13 +129,13 @@ class JSONTests(HTTPStreamTestCase):
     def test_kept_headers(self) -> None:
         """A client keeps the headers that were asked for, and no others."""
         self.ask("POST", "/", CONNECT, X_User="u1", Cookie="c")
-        (client,) = self.node.hub.open
+        (client,) = self.node.connections.open
         info = client.transport.info
         self.assertEqual(info.headers, {"x-user": ("u1",)})
         self.assertEqual((info.name, info.emulated), ("http_stream", True))
         self.connect()
         self.ask("POST", "/", CONNECT)
-        self.assertEqual(list(self.node.hub.open)[1].transport.info.headers, {})
+        self.assertEqual(list(self.node.connections.open)[1].transport.info.headers, {})
 
     def test_publication(self) -> None:
         """A publication comes as a line, which is a chunk."""
@@ -157,7 +157,7 @@ class ProtobufTests(HTTPStreamTestCase):
         (chunk,) = chunks(found.rest)
         self.assertEqual(chunk[0], len(chunk) - 1)
         reply = client_pb2.Reply.FromString(chunk[1:])
-        (client,) = self.node.hub.open
+        (client,) = self.node.connections.open
         self.assertEqual(reply.connect.session, client.session)
         self.assertEqual(reply.connect.node, self.node.id)
         self.assertIs(client.transport.wire, http_stream_protobuf())

@@ -108,13 +108,13 @@ class StreamResourceTests(ResourceTestCase):
         self.assertEqual(first, b"\r\n")
         self.assertIn(b'data: {"connect":', event)
         self.world.publish("news", 1)
-        (client,) = self.world.node.hub.open
+        (client,) = self.world.node.connections.open
         client.close(FORCE_DISCONNECT)
         news, last = chunks(self.ask(b""))
         self.assertIn(b'data: {"channel":"news"', news)
         self.assertIn(b'data: {"disconnect":{"code":3503', news)
         self.assertEqual(last, b"")
-        self.assertEqual(len(self.world.node.hub.open), 0)
+        self.assertEqual(len(self.world.node.connections.open), 0)
 
     def test_lines(self) -> None:
         """Or lines."""
@@ -122,7 +122,7 @@ class StreamResourceTests(ResourceTestCase):
         found = self.answered("POST", b"{}")
         self.assertIn(b'{"connect":', chunks(found.rest)[0])
         self.stream.lose(self.stream.protocol)
-        self.assertEqual(len(self.world.node.hub.open), 0)
+        self.assertEqual(len(self.world.node.connections.open), 0)
 
     def test_both_directions(self) -> None:
         """Clients that have more to say do so beside their stream."""
@@ -130,7 +130,7 @@ class StreamResourceTests(ResourceTestCase):
             self.serve(resource(self.world.node))
             found = self.answered("POST", b'{"id":1,"connect":{}}')
             self.assertIn(b'{"id":1,"connect":', chunks(found.rest)[-1])
-            down, (client,) = self.stream, list(self.world.node.hub.open)
+            down, (client,) = self.stream, list(self.world.node.connections.open)
             self.serve(emulation_resource(self.world.node, [GOOD]))
             asked = {"session": client.session, "node": self.world.node.id}
             body = json.dumps({**asked, "data": '{"id":2,"rpc":{}}'}).encode()

@@ -111,7 +111,7 @@ class EventTests(SSETestCase):
             found = self.ask(*asked)
             _, body = chunks(found.rest)
             connect, rpc = events(body)
-            client = list(self.node.hub.open)[-1]
+            client = list(self.node.connections.open)[-1]
             self.assertEqual(connect["id"], 1)
             self.assertEqual(connect["connect"]["session"], client.session)
             self.assertEqual(connect["connect"]["node"], self.node.id)

@@ -165,7 +165,7 @@ class BodyTests(StreamingTestCase):
         self.assertTrue(self.stream.aborted)
         self.assertEqual(self.stream.take(), b"")
         self.lose()
-        self.assertNotIn(self.client, self.node.hub.open)
+        self.assertNotIn(self.client, self.node.connections.open)
 
     def test_stuck(self) -> None:
         """A peer that takes nothing for a second is dropped."""
@@ -180,7 +180,7 @@ class BodyTests(StreamingTestCase):
         """A peer that goes takes its client with it."""
         self.lose()
         self.assertTrue(self.client.closed)
-        self.assertNotIn(self.client, self.node.hub.open)
+        self.assertNotIn(self.client, self.node.connections.open)
         self.transport.write(b"late\n")
         self.assertEqual(self.stream.take(), b"")
 
@@ -207,7 +207,7 @@ class CloseTests(StreamingTestCase):
         push = b'{"push":{"disconnect":{"code":3503,"reason":"force disconnect"}}}\n'
         self.assertEqual(self.take(), [b"one\n" + push, b""])
         self.assertFalse(self.stream.disconnecting)
-        self.assertNotIn(self.client, self.node.hub.open)
+        self.assertNotIn(self.client, self.node.connections.open)
         self.assertEqual(self.begin().status, 200)
 
     def test_unheard(self) -> None:
@@ -219,7 +219,7 @@ class CloseTests(StreamingTestCase):
             self.assertEqual(self.stream.take(), b"")
             self.assertTrue(self.stream.aborted)
             self.lose()
-            self.assertNotIn(self.client, self.node.hub.open)
+            self.assertNotIn(self.client, self.node.connections.open)
             self.connect()
             self.begin()
 
@@ -255,7 +255,7 @@ class CloseTests(StreamingTestCase):
         self.assertEqual(found.status, 200)
         self.assertIn(b'"code":3001', found.rest)
         self.assertTrue(found.rest.endswith(b"0\r\n\r\n"))
-        self.assertEqual(list(self.node.hub.open), [])
+        self.assertEqual(list(self.node.connections.open), [])
 
     def test_shutdown_code(self) -> None:
         """The reason of a stopping node is "shutdown"."""

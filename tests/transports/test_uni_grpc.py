@@ -97,7 +97,7 @@ class UniGRPCCase(SynchronousTestCase):
     @property
     def client(self) -> Client:
         """Return the only client."""
-        (client,) = self.world.node.hub.open
+        (client,) = self.world.node.connections.open
         return client
 
 
@@ -188,7 +188,7 @@ class EndTests(UniGRPCCase):
             self.assertEqual(news.pub.data, b"1")
             self.assertEqual(end.disconnect.code, 3503)
             self.assertEqual(end.disconnect.reason, "force disconnect")
-            self.assertEqual(len(self.world.node.hub.open), 0)
+            self.assertEqual(len(self.world.node.connections.open), 0)
 
         self.run_in_loop(story())
 
@@ -213,7 +213,7 @@ class EndTests(UniGRPCCase):
             await asyncio.wait([self.task])
             self.assertTrue(self.task.cancelled())
             self.assertTrue(client.closed)
-            self.assertEqual(len(self.world.node.hub.open), 0)
+            self.assertEqual(len(self.world.node.connections.open), 0)
 
         self.run_in_loop(story())
 
@@ -245,7 +245,7 @@ class EndTests(UniGRPCCase):
             await self.task
             self.assertEqual(call.take(), [])
             self.assertEqual(self.disconnects("3008"), 1)
-            self.assertEqual(len(self.world.node.hub.open), 0)
+            self.assertEqual(len(self.world.node.connections.open), 0)
 
         self.run_in_loop(story())
 

@@ -129,7 +129,7 @@ class UniHTTPStreamTests(UniHTTPStreamTestCase):
             self.assertEqual(found.status, status, (method, body))
             self.assertEqual(found.headers["Access-Control-Allow-Origin"], GOOD)
             self.connect()
-        self.assertEqual(list(self.node.hub.open), [])
+        self.assertEqual(list(self.node.connections.open), [])
 
     def test_preflight(self) -> None:
         """OPTIONS tells a browser what it may do."""
@@ -149,7 +149,7 @@ class UniHTTPStreamTests(UniHTTPStreamTestCase):
     def test_transport(self) -> None:
         """The client's transport is one; it knows the headers that are kept."""
         self.ask("POST", "/", b"{}", X_User="42", X_Other="1")
-        (client,) = self.node.hub.open
+        (client,) = self.node.connections.open
         verifyObject(ITransport, client.transport)
         info = client.transport.info
         self.assertEqual(info.headers, {"x-user": ("42",)})
@@ -158,11 +158,11 @@ class UniHTTPStreamTests(UniHTTPStreamTestCase):
     def test_end(self) -> None:
         """A push says why the stream ends."""
         self.ask("POST", "/", b"{}")
-        (client,) = self.node.hub.open
+        (client,) = self.node.connections.open
         client.close(FORCE_DISCONNECT)
         push = b'{"disconnect":{"code":3503,"reason":"force disconnect"}}\n'
         self.assertEqual(self.take(), [push, b""])
-        self.assertEqual(list(self.node.hub.open), [])
+        self.assertEqual(list(self.node.connections.open), [])
 
     def test_refused(self) -> None:
         """An error of connect is such a push, too; the status is 200."""
@@ -257,7 +257,7 @@ class UniSSETests(UniSSETestCase):
             self.assertEqual(found.status, status, (method, path, body))
             self.assertEqual(found.headers["Access-Control-Allow-Origin"], GOOD)
             self.connect()
-        self.assertEqual(list(self.node.hub.open), [])
+        self.assertEqual(list(self.node.connections.open), [])
 
     def test_full_node(self) -> None:
         """A full node answers 503."""
@@ -270,7 +270,7 @@ class UniSSETests(UniSSETestCase):
     def test_end(self) -> None:
         """An event says why the stream ends."""
         self.ask("GET", "/")
-        (client,) = self.node.hub.open
+        (client,) = self.node.connections.open
         client.close(FORCE_DISCONNECT)
         push = b'data: {"disconnect":{"code":3503,"reason":"force disconnect"}}\n\n'
         self.assertEqual(self.take(), [push, b""])
@@ -278,7 +278,7 @@ class UniSSETests(UniSSETestCase):
     def test_info(self) -> None:
         """The node knows the transport by its name."""
         self.ask("GET", "/")
-        (client,) = self.node.hub.open
+        (client,) = self.node.connections.open
         info = client.transport.info
         self.assertEqual((info.name, info.unidirectional), ("uni_sse", True))
 
@@ -302,7 +302,7 @@ class RefusalTests(UniHTTPStreamTestCase):
                 "Access-Control-Allow-Credentials": "true",
             },
         )
-        self.assertEqual(list(self.node.hub.open), [])
+        self.assertEqual(list(self.node.connections.open), [])
         return found.status, found.rest
 
     def test_accepted(self) -> None:
@@ -366,7 +366,7 @@ class RefusalTests(UniHTTPStreamTestCase):
         self.protocol.dataReceived(b"Content-Length: 2\r\n\r\n{}")
         self.clock.advance(16)
         self.assertIn(b"HTTP/1.1 408 ", self.stream.take())
-        self.assertEqual(list(self.node.hub.open), [])
+        self.assertEqual(list(self.node.connections.open), [])
 
     def test_gone(self) -> None:
         """A peer that goes before the outcome is known leaves nothing behind."""
@@ -374,9 +374,9 @@ class RefusalTests(UniHTTPStreamTestCase):
         self.world.policy.admission = answer
         self.protocol.dataReceived(b"POST / HTTP/1.1\r\nHost: a\r\n")
         self.protocol.dataReceived(b"Content-Length: 2\r\n\r\n{}")
-        self.assertEqual(len(self.node.hub.open), 1)
+        self.assertEqual(len(self.node.connections.open), 1)
         self.stream.lose(self.protocol)
-        self.assertEqual(len(self.node.hub.open), 0)
+        self.assertEqual(len(self.node.connections.open), 0)
         answer.callback(Admission())
         self.clock.advance(0)
         self.assertEqual(self.stream.take(), b"")
@@ -385,7 +385,7 @@ class RefusalTests(UniHTTPStreamTestCase):
         """While the node stops it is the status of 3001."""
         self.node.stop()
         self.assertEqual(self.ask("POST", "/", b"{}").status, 503)
-        self.assertEqual(list(self.node.hub.open), [])
+        self.assertEqual(list(self.node.connections.open), [])
 
 
 class SSERefusalTests(UniSSETestCase):

@@ -45,7 +45,7 @@ class UniWebSocketTestCase(SynchronousTestCase):
         self.world.policy.admission = Admission(user="u", subs=NEWS)
         self.clock = self.world.clock
         node = self.world.node
-        count = lambda: len(node.hub.open)  # noqa: E731
+        count = lambda: len(node.connections.open)  # noqa: E731
         self.factory = UniWebSocketFactory(
             node,
             Turn(self.clock),
@@ -255,7 +255,7 @@ class CloseTests(UniWebSocketTestCase):
         self.open("{}")
         self.pushes()
         self.stream.lose(self.protocol)
-        self.assertEqual(len(self.world.node.hub.open), 0)
+        self.assertEqual(len(self.world.node.connections.open), 0)
         self.clock.pump([0.1] * 500)
         self.assertEqual(self.stream.take(), b"")
 
@@ -298,7 +298,7 @@ class WithoutCloseFrameTests(UniWebSocketTestCase):
         self.assertTrue(self.stream.disconnecting)
         self.assertFalse(self.stream.aborted)
         self.stream.lose(self.protocol)
-        self.assertEqual(len(self.world.node.hub.open), 0)
+        self.assertEqual(len(self.world.node.connections.open), 0)
 
     def test_malformed(self) -> None:
         """After a bad first message the connection is closed without a word."""

@@ -34,7 +34,7 @@ class WebSocketTestCase(SynchronousTestCase):
         self.world = World(NodeOptions(ping_interval=25, pong_timeout=8))
         self.clock = self.world.clock
         node = self.world.node
-        count = lambda: len(node.hub.open)  # noqa: E731
+        count = lambda: len(node.connections.open)  # noqa: E731
         self.refused = Counter()
         gate = Gate(self.clock, count, self.refused, self.limit, self.rate)
         self.factory = WebSocketFactory(
@@ -112,7 +112,7 @@ class HandshakeTests(WebSocketTestCase):
         self.open()
         self.ask(CONNECT)
         self.stream.lose(self.protocol)
-        self.assertEqual(len(self.world.node.hub.open), 0)
+        self.assertEqual(len(self.world.node.connections.open), 0)
 
     def test_pause(self) -> None:
         """The client can stop reading, and go on."""
@@ -238,7 +238,7 @@ class CloseTests(WebSocketTestCase):
         self.world.node.stop()
         self.open()
         self.protocol.onClose(True, None, None)
-        self.assertEqual(len(self.world.node.hub.open), 1)
+        self.assertEqual(len(self.world.node.connections.open), 1)
 
 
 class FramePingTests(WebSocketTestCase):

@@ -3,21 +3,16 @@
 from collections import deque
 from collections.abc import Sequence
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from attrs import define, field
 
 from ...errors import EncodeError
-from ...protocol.codes import INAPPROPRIATE_PROTOCOL
 from ...protocol.messages import Publication, Push, StreamPosition
 from ...protocol.wire import Wire
 from .editions import Edition, linked
-from .lanes import Cast, FanOut, Lane, Lanes, enter
+from .lanes import Cast, FanOut, Lane, Lanes, Subscriber, enter
 from .recovery import Held, Recovery
-from .specials import Specials
-
-if TYPE_CHECKING:
-    from ..subscription import Subscription
+from .special_lanes import Specials
 
 __all__ = ["Channel"]
 
@@ -42,41 +37,39 @@ class Channel:
     confirmed: float = field(default=0.0, init=False)
     #: Whether the broker delivers here; kept by `Listening`.
     listening: bool = field(default=False, init=False)
-    subscribers: "dict[Subscription, None]" = field(factory=dict, init=False)
+    subscribers: dict[Subscriber, None] = field(factory=dict, init=False)
     lanes: Lanes = field(factory=dict, init=False)
-    _positioned: "dict[Subscription, None]" = field(factory=dict, init=False)
-    _arriving: "dict[Subscription, list[Held]] | None" = field(default=None, init=False)
-    _ahead: "dict[Subscription, StreamPosition] | None" = field(
-        default=None, init=False
-    )
+    _positioned: dict[Subscriber, None] = field(factory=dict, init=False)
+    _arriving: dict[Subscriber, list[Held]] | None = field(default=None, init=False)
+    _ahead: dict[Subscriber, StreamPosition] | None = field(default=None, init=False)
     _specials: Specials | None = field(default=None, init=False)
     _observers: Lanes | None = field(default=None, init=False)
     _casts: deque[Cast] | None = field(default=None, init=False)
 
     # --- Coming and going ------------------------------------------------------
 
-    def arrive(self, subscription: "Subscription") -> None:
-        """Hold every publication for *subscription* from now on."""
+    def arrive(self, subscriber: Subscriber) -> None:
+        """Hold every publication for *subscriber* from now on."""
         if self._arriving is None:
             self._arriving = {}
-        self._arriving[subscription] = []
-        self.subscribers[subscription] = None
+        self._arriving[subscriber] = []
+        self.subscribers[subscriber] = None
 
-    def held(self, subscription: "Subscription") -> list[Held]:
-        """Return what was held for *subscription* so far."""
-        return self._arriving[subscription] if self._arriving else []
+    def held(self, subscriber: Subscriber) -> list[Held]:
+        """Return what was held for *subscriber* so far."""
+        return self._arriving[subscriber] if self._arriving else []
 
     def settle(
-        self, subscription: "Subscription", recovery: Recovery | None
-    ) -> "tuple[bool, list[Subscription]]":
-        """Give *subscription* its place; call it in the turn that writes the reply.
+        self, subscriber: Subscriber, recovery: Recovery | None
+    ) -> tuple[bool, list[Subscriber]]:
+        """Give *subscriber* its place; call it in the turn that writes the reply.
 
         :param recovery: where it stands; None if it does not care.
         :return: whether it has a place now, and who lost theirs because storage
             has begun a new epoch.
         """
         assert self._arriving is not None
-        lost: list[Subscription] = []
+        lost: list[Subscriber] = []
         if recovery is not None:
             if recovery.broken:
                 return False, lost
@@ -84,66 +77,66 @@ class Channel:
                 lost = self.forget_position()
             if self.known and self.offset > recovery.upto:
                 return False, lost
-        del self._arriving[subscription]
+        del self._arriving[subscriber]
         if not self._arriving:
             self._arriving = None
         if recovery is None:
-            self._enter(subscription)
+            self._enter(subscriber)
         elif self.known and self.offset == recovery.upto:
-            self._positioned[subscription] = None
-            self._enter(subscription)
+            self._positioned[subscriber] = None
+            self._enter(subscriber)
         else:
             if self._ahead is None:
                 self._ahead = {}
-            self._ahead[subscription] = StreamPosition(recovery.upto, recovery.epoch)
-        if subscription.options.push_join_leave:
-            self._observe(subscription)
+            self._ahead[subscriber] = StreamPosition(recovery.upto, recovery.epoch)
+        if subscriber.observes_presence:
+            self._observe(subscriber)
         return True, lost
 
-    def leave(self, subscription: "Subscription") -> None:
-        """Give *subscription* nothing more; no error if it is not here."""
-        self.subscribers.pop(subscription, None)
-        self._positioned.pop(subscription, None)
+    def leave(self, subscriber: Subscriber) -> None:
+        """Give *subscriber* nothing more; no error if it is not here."""
+        self.subscribers.pop(subscriber, None)
+        self._positioned.pop(subscriber, None)
         if self._arriving is not None:
-            self._arriving.pop(subscription, None)
+            self._arriving.pop(subscriber, None)
             self._arriving = self._arriving or None
         if self._ahead is not None:
-            self._ahead.pop(subscription, None)
+            self._ahead.pop(subscriber, None)
             self._ahead = self._ahead or None
-        lane = subscription.lane
+        lane = subscriber.lane
         if lane is not None:
-            subscription.lane = None
-            del lane.members[subscription]
+            subscriber.lane = None
+            del lane.members[subscriber]
             if not lane.members:
-                self._drop(lane, subscription)
+                self._drop(lane, subscriber)
         if self._observers is not None:
-            self._unobserve(subscription)
+            self._unobserve(subscriber)
         if self._casts:
-            self._pass_over(subscription)
+            self._pass_over(subscriber)
 
-    def _enter(self, subscription: "Subscription") -> None:
-        if subscription.special is None:
-            subscription.lane = enter(self.lanes, subscription)
+    def _enter(self, subscriber: Subscriber) -> None:
+        if subscriber.special is None:
+            subscriber.lane = enter(self.lanes, subscriber)
             return
         if self._specials is None:
             self._specials = Specials()
-        subscription.lane = self._specials.enter(subscription, subscription.special)
+        subscriber.lane = self._specials.enter(subscriber, subscriber.special)
 
-    def _drop(self, lane: Lane, subscription: "Subscription") -> None:
-        if subscription.special is None:
+    def _drop(self, lane: Lane, subscriber: Subscriber) -> None:
+        if subscriber.special is None:
             del self.lanes[lane.wire]
-        elif self._specials and not self._specials.drop(lane, subscription.special):
+        elif self._specials and not self._specials.drop(lane, subscriber.special):
             self._specials = None
 
-    def _observe(self, subscription: "Subscription") -> None:
+    def _observe(self, subscriber: Subscriber) -> None:
         if self._observers is None:
             self._observers = {}
-        enter(self._observers, subscription)
+        enter(self._observers, subscriber)
 
-    def _unobserve(self, subscription: "Subscription") -> None:
+    def _unobserve(self, subscriber: Subscriber) -> None:
         assert self._observers is not None
-        lane = self._observers.get(subscription.client.transport.wire)
-        if lane is not None and lane.members.pop(subscription, None) is not None:
+        lane = self._observers.get(subscriber.transport.wire)
+        if lane is not None and lane.members.pop(subscriber, None) is not None:
             if not lane.members:
                 del self._observers[lane.wire]
             self._observers = self._observers or None
@@ -155,7 +148,7 @@ class Channel:
         publication: Publication,
         position: StreamPosition,
         previous: Publication | None = None,
-    ) -> "list[Subscription]":
+    ) -> list[Subscriber]:
         """Send to all who are here; return those who lost their place.
 
         They have left when this returns, and got nothing of this publication.
@@ -174,11 +167,11 @@ class Channel:
             )
         if not offset:
             self._cast(publication, edition, placed=False)
-            for subscription in list(self._ahead or ()):
+            for subscriber in list(self._ahead or ()):
                 assert edition is not None
-                subscription.give(edition)
+                subscriber.give(edition)
             return []
-        lost: list[Subscription] = []
+        lost: list[Subscriber] = []
         passed = False
         if self.known:
             renewed = self.epoch and position.epoch != self.epoch
@@ -186,8 +179,8 @@ class Channel:
                 lost = list(self._positioned)
             elif offset <= self.offset:
                 passed = True
-            for subscription in lost:
-                self.leave(subscription)
+            for subscriber in lost:
+                self.leave(subscriber)
         if not passed:
             self.known, self.offset, self.epoch = True, offset, position.epoch
             self.confirmed = self._fan_out.clock.seconds()
@@ -205,52 +198,50 @@ class Channel:
         """
         return linked(publications, wire, self._fan_out.deltas.as_work_allows())
 
-    def _catch_up(
-        self, edition: Edition, position: StreamPosition
-    ) -> "list[Subscription]":
+    def _catch_up(self, edition: Edition, position: StreamPosition) -> list[Subscriber]:
         """Take those along who stood ahead of the channel."""
         lost, next_for = [], []
         assert self._ahead is not None
-        for subscription, place in self._ahead.items():
+        for subscriber, place in self._ahead.items():
             if (
                 place.epoch and position.epoch != place.epoch
             ) or position.offset > place.offset + 1:
-                lost.append(subscription)
+                lost.append(subscriber)
             elif position.offset == place.offset + 1:
-                next_for.append(subscription)
-                self._ahead[subscription] = position
-        for subscription in lost:
-            self.leave(subscription)
-        for subscription in next_for:
-            subscription.give(edition)
-        for subscription, place in list((self._ahead or {}).items()):
+                next_for.append(subscriber)
+                self._ahead[subscriber] = position
+        for subscriber in lost:
+            self.leave(subscriber)
+        for subscriber in next_for:
+            subscriber.give(edition)
+        for subscriber, place in list((self._ahead or {}).items()):
             if place.offset == self.offset:
-                del self._ahead[subscription]
-                self._positioned[subscription] = None
-                self._enter(subscription)
+                del self._ahead[subscriber]
+                self._positioned[subscriber] = None
+                self._enter(subscriber)
         self._ahead = self._ahead or None
         return lost
 
-    def forget_position(self) -> "list[Subscription]":
+    def forget_position(self) -> list[Subscriber]:
         """Take nothing for granted any more; return those who lost their place."""
         lost = list(self._positioned)
-        for subscription in lost:
-            self.leave(subscription)
+        for subscriber in lost:
+            self.leave(subscriber)
         self.known, self.offset, self.epoch = False, 0, ""
         return lost
 
-    def compare(self, top: StreamPosition) -> "list[Subscription]":
+    def compare(self, top: StreamPosition) -> list[Subscriber]:
         """Compare with storage; return those who are not at its top.
 
         They have left when this returns.
         """
-        lost: list[Subscription] = []
+        lost: list[Subscriber] = []
         if self.known and (self.offset, self.epoch) != (top.offset, top.epoch):
             lost = self.forget_position()
-        for subscription, place in list((self._ahead or {}).items()):
+        for subscriber, place in list((self._ahead or {}).items()):
             if place != top:
-                self.leave(subscription)
-                lost.append(subscription)
+                self.leave(subscriber)
+                lost.append(subscriber)
         self.confirmed = self._fan_out.clock.seconds()
         return lost
 
@@ -325,9 +316,9 @@ class Channel:
             transport.write(frame)
         return room
 
-    def _refuse(self, subscriptions: "Sequence[Subscription]") -> None:
-        for subscription in subscriptions:
-            subscription.client.close(INAPPROPRIATE_PROTOCOL)
+    def _refuse(self, subscribers: Sequence[Subscriber]) -> None:
+        for subscriber in subscribers:
+            subscriber.undeliverable()
 
     def _queue(self, cast: Cast) -> None:
         for _, transport in islice(cast.members, cast.done):
@@ -348,15 +339,15 @@ class Channel:
             room -= len(part)
             if cast.done >= len(cast.members):
                 self._casts.popleft()
-            for subscription, transport in part:
-                if subscription not in cast.gone:
+            for subscriber, transport in part:
+                if subscriber not in cast.gone:
                     transport.write(cast.frame)
         if self._casts:
             self._fan_out.clock.callLater(0, self._continue)
         else:
             self._casts = None
 
-    def _pass_over(self, subscription: "Subscription") -> None:
-        """Leave *subscription* out of what is still to be sent."""
+    def _pass_over(self, subscriber: Subscriber) -> None:
+        """Leave *subscriber* out of what is still to be sent."""
         for cast in self._casts or ():
-            cast.gone.add(subscription)
+            cast.gone.add(subscriber)

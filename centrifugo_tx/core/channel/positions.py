@@ -4,17 +4,15 @@ See engines, "Position checks".
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from ...options import History, HistoryQuery
-
-if TYPE_CHECKING:
-    from ..node import Node
-    from .channel import Channel
+from ..runtime import Runtime
+from .channel import Channel
+from .lanes import lose_positions
 
 __all__ = ["Positions"]
 
@@ -26,7 +24,7 @@ SOON, LATER = 1.0, 30.0
 class _Doubt:
     """A channel that may not stand where its stream does, until that is known."""
 
-    channel: "Channel"
+    channel: Channel
     _ask: "Callable[[_Doubt], None]"
     delay: float = SOON
     tick: int = 0
@@ -40,25 +38,25 @@ class _Doubt:
 class Positions:
     """Compares channels with storage: one question per channel, not per subscriber."""
 
-    _node: "Node"
+    _runtime: Runtime
     _read: "Callable[[str, HistoryQuery], Deferred[History]]"
-    _doubts: "dict[Channel, _Doubt]" = field(factory=dict, init=False)
+    _doubts: dict[Channel, _Doubt] = field(factory=dict, init=False)
 
-    def check_if_silent(self, channel: "Channel") -> None:
+    def check_if_silent(self, channel: Channel) -> None:
         """Check *channel* if nothing confirmed its position for a while."""
-        node = self._node
-        delay = node.options.position_check_delay
-        silent = node.clock.seconds() - channel.confirmed
+        runtime = self._runtime
+        delay = runtime.options.position_check_delay
+        silent = runtime.clock.seconds() - channel.confirmed
         if delay >= 0 and silent > (delay or 40.0) and channel not in self._doubts:
             self.check(channel)
 
-    def check(self, channel: "Channel") -> None:
+    def check(self, channel: Channel) -> None:
         """Check *channel* now; those who are not at the top lose their place."""
         doubt = self._doubts.get(channel)
         if doubt is not None:
             if not doubt.tick:
                 return  # it is being asked
-            self._node.wheel.forget(doubt)
+            self._runtime.wheel.forget(doubt)
         self._doubts[channel] = _Doubt(channel, self._ask)
         self._ask(self._doubts[channel])
 
@@ -83,7 +81,7 @@ class Positions:
                 self._ask(doubt, again=False)
             else:
                 del self._doubts[channel]
-                self._node.lose(channel.compare(top))
+                lose_positions(channel.compare(top))
 
         def failed(failure: Failure) -> None:
             self._later(doubt)  # meanwhile it counts as valid
@@ -91,5 +89,5 @@ class Positions:
         asked.addCallbacks(answered, failed)
 
     def _later(self, doubt: _Doubt) -> None:
-        self._node.wheel.set(doubt, self._node.clock.seconds() + doubt.delay)
+        self._runtime.wheel.set(doubt, self._runtime.clock.seconds() + doubt.delay)
         doubt.delay = min(LATER, doubt.delay * 2)

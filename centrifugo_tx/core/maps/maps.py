@@ -1,7 +1,6 @@
 """The maps of a node: the verbs, and the events of the map broker."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import msgspec
 from attrs import define, field
@@ -21,12 +20,20 @@ from ...options import (
     MapRules,
 )
 from ...protocol.codes import UNRECOVERABLE_POSITION
-from ...protocol.messages import ClientInfo, Publication, Raw, StreamPosition
+from ...protocol.messages import (
+    ClientInfo,
+    Join,
+    Leave,
+    Publication,
+    Push,
+    Raw,
+    StreamPosition,
+)
+from ..channel.hub import Hub
+from ..channel.lanes import lose_positions
 from ..channel.listening import Listening
 from ..channel.positions import Positions
-
-if TYPE_CHECKING:
-    from ..node import Node
+from ..runtime import Runtime
 
 __all__ = ["Maps", "shown"]
 
@@ -44,19 +51,20 @@ class Maps:
     Clients are led by `MapSubscription`; the channels are in ``hub.maps``.
     """
 
-    _node: "Node"
+    _runtime: Runtime
+    _hub: Hub
     broker: IMapBroker
     listening: Listening = field(init=False)
     positions: Positions = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        node = self._node
-        self.listening = Listening(self.broker, node.hub.maps, node.clock)
-        self.positions = Positions(node, self._top)
+        clock = self._runtime.clock
+        self.listening = Listening(self.broker, self._hub.maps, clock)
+        self.positions = Positions(self._runtime, self._top)
 
     def _top(self, channel: str, query: HistoryQuery) -> "Deferred[History]":
         """Read a map's position; while somebody asks for it the map stays."""
-        rules = self._node.policy.channel(channel).map
+        rules = self._runtime.policy.channel(channel).map
         ttl = 0.0 if rules is None else rules.meta_ttl
         query = msgspec.structs.replace(query, meta_ttl=ttl)
         return self.broker.stream(channel, query)
@@ -75,14 +83,14 @@ class Maps:
         self, channel: str, key: str, data: Raw, change: MapChange
     ) -> "Deferred[MapChanged]":
         """Set a key of *channel*."""
-        self._node.counts.sent("map_publication")
+        self._runtime.counts.sent("map_publication")
         return self.broker.publish(channel, key, data, change)
 
     def remove(
         self, channel: str, key: str, change: MapChange
     ) -> "Deferred[MapChanged]":
         """Take a key out of *channel*."""
-        self._node.counts.sent("map_removal")
+        self._runtime.counts.sent("map_removal")
         return self.broker.remove(channel, key, change)
 
     def state(
@@ -132,43 +140,44 @@ class Maps:
         previous: Publication | None,
     ) -> None:
         """Deliver to the subscribers here; those who missed something are told."""
-        node = self._node
-        node.counts.received("publication")
-        found = node.hub.maps.get(channel)
+        self._runtime.counts.received("publication")
+        found = self._hub.maps.get(channel)
         if found is not None and found.subscribers:
-            node.lose(found.deliver(shown(publication), position, previous))
+            lose_positions(found.deliver(shown(publication), position, previous))
 
     def handle_clear(self, channel: str) -> None:
         """Have all subscribers here read the map again."""
-        found = self._node.hub.maps.get(channel)
+        found = self._hub.maps.get(channel)
         if found is not None:
             lost = found.forget_position()
             lost += [each for each in found.subscribers if each.settled]
-            self._node.lose(lost)
+            lose_positions(lost)
 
     def handle_gap(self, channels: Sequence[str]) -> None:
         """Compare maps with storage; without a stream they have to be read again."""
         for name in channels:
-            found = self._node.hub.maps.get(name)
+            found = self._hub.maps.get(name)
             if found is None:
                 continue
             if found.has_positioned:
                 self.positions.check(found)
             else:
-                self._node.lose([each for each in found.subscribers if each.settled])
+                lose_positions([each for each in found.subscribers if each.settled])
 
     def handle_join(self, channel: str, info: ClientInfo) -> None:
         """Tell the subscribers here that somebody came."""
-        self._node.handle_join(channel, info)
+        self._runtime.counts.received("join")
+        self._hub.announce(Push(channel=channel, join=Join(info)))
 
     def handle_leave(self, channel: str, info: ClientInfo) -> None:
         """Tell the subscribers here that somebody left."""
-        self._node.handle_leave(channel, info)
+        self._runtime.counts.received("leave")
+        self._hub.announce(Push(channel=channel, leave=Leave(info)))
 
     def rules(self, channel: str) -> MapRules | None:
         """Return how *channel* is kept; None if no namespace of maps has it."""
         try:
-            return self._node.policy.channel(channel).map
+            return self._runtime.policy.channel(channel).map
         except ReplyError:
             return None
 

@@ -276,7 +276,9 @@ class MapSubscription(Subscription):
         passes = None if wish is None else wish.passes
         recovery = recover_stream(since, history, held, passes)
         if request.recover:
-            self.client.node.counts.recovery(recovery)
+            self.client.node.counts.recovery(
+                recovery.recovered, bool(recovery.publications)
+            )
         if not recovery.recovered and not recovery.broken:
             raise ReplyError(UNRECOVERABLE_POSITION)
         return recovery

@@ -14,9 +14,9 @@ from ...protocol.codes import INAPPROPRIATE_PROTOCOL
 from ...protocol.messages import KeyedItem, Publication
 from ...protocol.wire import Wire
 from ..channel.editions import Edition
+from ..runtime import Runtime
 
 if TYPE_CHECKING:
-    from ..node import Node
     from .subscription import PollSubscription
 
 __all__ = ["PolledChannel"]
@@ -45,7 +45,7 @@ class PolledChannel:
     application's as well, everybody has to begin anew.
     """
 
-    _node: "Node"
+    _runtime: Runtime
     name: str
     rules: PollRules
     _forget: "Callable[[PolledChannel], None]"
@@ -76,7 +76,7 @@ class PolledChannel:
         self._subscribers.pop(subscription, None)
         if not self._subscribers and self._ending is None:
             delay = max(0.0, self.rules.linger)
-            self._ending = self._node.clock.callLater(delay, self._end)
+            self._ending = self._runtime.clock.callLater(delay, self._end)
 
     def track(self, key: str, subscription: "PollSubscription") -> _Key:
         """Tell *subscription* of *key* from now on; return what it holds."""
@@ -114,7 +114,7 @@ class PolledChannel:
         """Ask for *keys*, with all that is wanted in this turn of the reactor."""
         self._wanted.update(dict.fromkeys(keys))
         if self._wanted and self._soon is None:
-            self._soon = self._node.clock.callLater(0, self._ask_wanted)
+            self._soon = self._runtime.clock.callLater(0, self._ask_wanted)
 
     def _ask_wanted(self) -> None:
         self._soon = None
@@ -124,7 +124,7 @@ class PolledChannel:
             self._ask(part)
 
     def _sleep(self) -> None:
-        self._next = self._node.clock.callLater(self.rules.interval, self._ask_all)
+        self._next = self._runtime.clock.callLater(self.rules.interval, self._ask_all)
 
     def _ask_all(self) -> None:
         """Ask for everything, spread over the time until the next turn."""
@@ -139,7 +139,7 @@ class PolledChannel:
         self._parts.clear()
         for number, part in enumerate(batches):
             delay = self.rules.interval * number / len(batches)
-            call = self._node.clock.callLater(delay, self._ask, part)
+            call = self._runtime.clock.callLater(delay, self._ask, part)
             self._parts.append(call)
 
     def _batches(self, keys: Sequence[str]) -> list[Sequence[str]]:
@@ -151,11 +151,11 @@ class PolledChannel:
         versioned = self.rules.versioned
         items = [KeyedItem(key, version if versioned else 0) for key, version in known]
         if items:
-            asked = self._node.policy.poll(self.name, items)
+            asked = self._runtime.policy.poll(self.name, items)
             asked.addCallback(self._answered).addErrback(self._failed)
 
     def _failed(self, failure: Failure) -> None:
-        self._node.log_failure(failure, "poll", self.name)
+        self._runtime.log_failure(failure, "poll", self.name)
 
     def _answered(self, polled: Polled) -> None:
         if self.rules.versioned:
@@ -190,7 +190,7 @@ class PolledChannel:
         for found in self.keys.values():
             found.version, found.newest, found.fresh = 0, None, False
         for subscription in list(self._subscribers):
-            subscription.lose_place()
+            subscription.lose_position()
 
     def _set(self, key: str, found: _Key, item: Publication) -> bool:
         """Let a key hold *item*, if it is newer, and tell so."""
@@ -212,7 +212,7 @@ class PolledChannel:
         """
         frames: dict[_Group, bytes] = {}
         version = edition.publication.version
-        traffic = self._node.counts.traffic
+        traffic = self._runtime.counts.traffic
         for subscription in list(found.trackers):
             form = subscription.form(edition.publication.key, before, version)
             transport = subscription.client.transport

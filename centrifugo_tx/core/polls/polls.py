@@ -1,15 +1,11 @@
 """The polled channels of a node."""
 
-from typing import TYPE_CHECKING
-
 from attrs import define, field
 
 from ...options import PollRules
 from ...protocol.messages import Publication, Raw
+from ..runtime import Runtime
 from .channel import PolledChannel
-
-if TYPE_CHECKING:
-    from ..node import Node
 
 __all__ = ["Polls"]
 
@@ -21,14 +17,14 @@ class Polls:
     A channel is there from its first subscriber on, and some time after its last.
     """
 
-    _node: "Node"
+    _runtime: Runtime
     channels: dict[str, PolledChannel] = field(factory=dict, init=False)
 
     def channel(self, name: str, rules: PollRules) -> PolledChannel:
         """Return the channel of this name, a new one if need be."""
         channel = self.channels.get(name)
         if channel is None:
-            channel = PolledChannel(self._node, name, rules, self._forget)
+            channel = PolledChannel(self._runtime, name, rules, self._forget)
             self.channels[name] = channel
         return channel
 

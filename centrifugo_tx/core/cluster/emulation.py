@@ -3,21 +3,22 @@
 See client protocol, "Emulation".
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from attrs import define
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.python.failure import Failure
 
-from ..errors import CentrifugoError, DecodeError
-from ..interfaces import IEmulatedTransport
-from ..protocol.binary import decode_emulation, encode_emulation
-from ..protocol.json import unquote
-from ..protocol.messages import EmulationRequest
-from .peers import SURVEY, SurveyFailed
-
-if TYPE_CHECKING:
-    from .node import Node
+from ...errors import CentrifugoError, DecodeError
+from ...interfaces import IEmulatedTransport
+from ...protocol.binary import decode_emulation, encode_emulation
+from ...protocol.json import unquote
+from ...protocol.messages import EmulationRequest
+from ..client import Client
+from ..runtime import Runtime
+from ..session.connections import Connections
+from .peers import Peers
+from .surveys import TIMEOUT, SurveyFailed, Surveys
 
 __all__ = ["Emulation", "UnknownNode"]
 
@@ -35,10 +36,13 @@ class UnknownNode(CentrifugoError):
 class Emulation:
     """Brings commands to the client that holds a session, wherever it is."""
 
-    _node: "Node"
+    _runtime: Runtime
+    _peers: Peers
+    _surveys: Surveys
+    _connections: Connections[Client]
 
     def __attrs_post_init__(self) -> None:
-        self._node.peers.handlers[OP] = self._asked
+        self._surveys.handlers[OP] = self._asked
 
     def forward(self, request: EmulationRequest) -> "Deferred[None]":
         """Hand commands to the node they are for.
@@ -46,14 +50,14 @@ class Emulation:
         :return: fires when it has taken them, also if the session is not there.
             Fails with `UnknownNode`, or with `SurveyFailed` after 10 seconds.
         """
-        node = self._node
         done: Deferred[Any]
-        if request.node == node.id:
-            done = node.peers.timed(OP, self._deliver(request))
+        if request.node == self._runtime.id:
+            done = self._surveys.timed(OP, self._deliver(request))
             if not done.called:
-                done.addTimeout(SURVEY, node.clock, _late)
-        elif node.peers.knows(request.node):
-            done = node.survey(OP, encode_emulation(request), request.node)
+                done.addTimeout(TIMEOUT, self._runtime.clock, _late)
+        elif self._peers.knows(request.node):
+            question = encode_emulation(request)
+            done = self._surveys.survey(OP, question, request.node)
         else:
             return fail(UnknownNode(f"no node {request.node!r} is known"))
         return done.addCallback(lambda _: None)
@@ -68,7 +72,7 @@ class Emulation:
 
     def _deliver(self, request: EmulationRequest) -> "Deferred[int]":
         """Give commands to their client, as soon as it can take them."""
-        client = self._node.hub.by_session(request.session)
+        client = self._connections.by_session(request.session)
         if client is None or not client.transport.info.emulated:
             return succeed(NO_SESSION)
         data = bytes(request.data)

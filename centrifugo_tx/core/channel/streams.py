@@ -1,0 +1,173 @@
+"""The node's stream channels: publish, history, and what the broker delivers."""
+
+from collections.abc import Sequence
+
+from attrs import define, field
+from twisted.internet.defer import Deferred, fail
+from zope.interface import implementer
+
+from ...errors import ReplyError
+from ...interfaces import IBroker, IBrokerEventHandler
+from ...options import History, HistoryQuery, Published, PublishOptions
+from ...protocol.codes import BAD_REQUEST, UNRECOVERABLE_POSITION
+from ...protocol.messages import (
+    ClientInfo,
+    Join,
+    Leave,
+    Publication,
+    Push,
+    Raw,
+    StreamPosition,
+    raw,
+)
+from ..runtime import Runtime
+from .hub import Hub
+from .lanes import lose_positions
+from .listening import Listening
+from .positions import Positions
+
+__all__ = ["Streams"]
+
+_PLAIN = PublishOptions()
+
+
+@implementer(IBrokerEventHandler)
+@define(eq=False)
+class Streams:
+    """Stands between the broker and the channels of this node."""
+
+    _runtime: Runtime
+    broker: IBroker
+    _hub: Hub
+    listening: Listening = field(init=False)
+    positions: Positions = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        clock = self._runtime.clock
+        self.listening = Listening(self.broker, self._hub.channels, clock)
+        self.positions = Positions(
+            self._runtime, lambda name, query: self.broker.history(name, query)
+        )
+
+    def start(self) -> None:
+        """Receive the broker's events from now on."""
+        self.broker.listen(self)
+
+    def stop(self) -> None:
+        """Leave nothing behind in the reactor."""
+        self.listening.stop()
+
+    # --- Verbs -----------------------------------------------------------------
+
+    def publish(
+        self, channel: str, data: Raw | bytes, options: PublishOptions = _PLAIN
+    ) -> Deferred[Published]:
+        """Publish *data* (JSON, or any bytes) into *channel*."""
+        self._runtime.counts.published.value += 1
+        payload = raw(data) if isinstance(data, bytes) else data
+        return self.broker.publish(channel, payload, options)
+
+    def history(self, channel: str, query: HistoryQuery) -> Deferred[History]:
+        """Read part of a stream (engines, "Reading history").
+
+        Fails with `ReplyError`: 107, backwards from offset 0; 112, another epoch.
+        """
+        self._runtime.counts.action("history")
+        since = query.since
+        if since is not None and query.reverse and not since.offset:
+            return fail(ReplyError(BAD_REQUEST))
+        found = self.broker.history(channel, query)
+        if since is None or not since.epoch:
+            return found
+        epoch = since.epoch
+
+        def compare(history: History) -> History:
+            if history.position.epoch != epoch:
+                raise ReplyError(UNRECOVERABLE_POSITION)
+            return history
+
+        return found.addCallback(compare)
+
+    def read(self, channel: str, query: HistoryQuery) -> Deferred[History]:
+        """Read what a subscriber missed; epochs are compared by its recovery."""
+        return self.broker.history(channel, query)
+
+    def remove_history(self, channel: str) -> Deferred[None]:
+        """Forget a channel's publications; its position goes on."""
+        self._runtime.counts.action("history_remove")
+        return self.broker.remove_history(channel)
+
+    def publish_join(self, channel: str, info: ClientInfo) -> None:
+        """Announce a subscriber on all nodes; no caller waits for it."""
+        self._runtime.counts.sent("join")
+        done = self.broker.publish_join(channel, info)
+        done.addErrback(self._runtime.log_failure, "join", channel)
+
+    def publish_leave(self, channel: str, info: ClientInfo) -> None:
+        """Announce on all nodes that a subscriber left; no caller waits for it."""
+        self._runtime.counts.sent("leave")
+        done = self.broker.publish_leave(channel, info)
+        done.addErrback(self._runtime.log_failure, "leave", channel)
+
+    # --- Events of the broker --------------------------------------------------
+
+    def handle_publication(
+        self,
+        channel: str,
+        publication: Publication,
+        position: StreamPosition,
+        delta: bool,
+        previous: Publication | None,
+    ) -> None:
+        """Deliver to the subscribers here; those that missed something are told."""
+        runtime = self._runtime
+        runtime.counts.received("publication")
+        found = self._hub.channels.get(channel)
+        if found is None or not found.subscribers:
+            return
+        began = runtime.clock.seconds()
+        if publication.time and self._lags(publication, began):
+            lose_positions(found.forget_position())
+        epoch = position.epoch if position.offset == 1 else ""
+        if publication.time or publication.epoch != epoch:
+            publication = Publication(
+                data=publication.data,
+                info=publication.info,
+                offset=publication.offset,
+                tags=publication.tags,
+                channel=publication.channel,
+                key=publication.key,
+                removed=publication.removed,
+                score=publication.score,
+                epoch=epoch,
+                version=publication.version,
+            )
+        base = previous if delta else None
+        lose_positions(found.deliver(publication, position, base))
+        runtime.counts.broadcast.observe(runtime.clock.seconds() - began)
+
+    def _lags(self, publication: Publication, now: float) -> bool:
+        """Whether a publication took too long to arrive here.
+
+        See client protocol, "Live positions".
+        """
+        lag = now - publication.time / 1000
+        self._runtime.counts.lag.observe(max(0.0, lag))
+        return 0 < self._runtime.options.position_max_time_lag < lag
+
+    def handle_join(self, channel: str, info: ClientInfo) -> None:
+        """Tell the subscribers here that a client subscribed."""
+        self._runtime.counts.received("join")
+        self._hub.announce(Push(channel=channel, join=Join(info)))
+
+    def handle_leave(self, channel: str, info: ClientInfo) -> None:
+        """Tell the subscribers here that a client left."""
+        self._runtime.counts.received("leave")
+        self._hub.announce(Push(channel=channel, leave=Leave(info)))
+
+    def handle_gap(self, channels: Sequence[str]) -> None:
+        """Compare channels with storage; those that missed something are told."""
+        for name in channels:
+            found = self._hub.channels.get(name)
+            if found is not None:
+                self.positions.check(found)

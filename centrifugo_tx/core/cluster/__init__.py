@@ -1,0 +1,1 @@
+"""The other nodes: which there are, and how commands and questions reach them."""

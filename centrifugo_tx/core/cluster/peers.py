@@ -1,0 +1,199 @@
+"""The other nodes of the cluster: which there are, and messages between them."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from ...errors import DecodeError
+from ...interfaces import IControlEventHandler, IController
+from ...protocol import control
+from ..channel.hub import Hub
+from ..runtime import Runtime
+from ..session.connections import Connections
+
+__all__ = ["NodeInfo", "Peers"]
+
+#: Seconds between two announcements of a node.
+ANNOUNCE = 3.0
+#: Seconds of silence after which a node counts as gone, and between looks at that.
+SILENCE, SWEEP = 7.0, 9.0
+
+#: Takes the part of a control message it is registered for, and the sender's id.
+ControlHandler = Callable[[str, Any], None]
+
+
+class NodeInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A node's own state; ``uptime`` is seconds."""
+
+    uid: str
+    name: str = ""
+    version: str = ""
+    num_clients: int = 0
+    num_users: int = 0
+    num_channels: int = 0
+    num_subs: int = 0
+    uptime: int = 0
+    metrics: Mapping[str, float] | None = None
+
+
+@implementer(IControlEventHandler)
+@define(eq=False)
+class Peers:
+    """Knows the nodes, and carries control messages to them and from them.
+
+    ``handlers`` are found by the name of the message's part (`ControlCommand`).
+    """
+
+    _runtime: Runtime
+    _controller: IController
+    _hub: Hub
+    _connections: Connections[Any]
+    handlers: dict[str, ControlHandler] = field(factory=dict, init=False)
+    _known: dict[str, tuple[NodeInfo, float]] = field(factory=dict, init=False)
+    _began: float = field(default=0.0, init=False)
+    _calls: dict[str, IDelayedCall] = field(factory=dict, init=False)
+    _log = Logger()
+
+    def __attrs_post_init__(self) -> None:
+        self.handlers["node"] = self._met
+        self.handlers["shutdown"] = self._left
+
+    # --- Life ------------------------------------------------------------------
+
+    def listen(self) -> None:
+        """Receive the controller's messages from now on."""
+        self._controller.listen(self, self._runtime.id)
+
+    def start(self) -> None:
+        """Announce this node, now and regularly."""
+        self._began = self._runtime.clock.seconds()
+        self._announce()
+        self._calls["sweep"] = self._runtime.clock.callLater(SWEEP, self._sweep)
+
+    def stop(self) -> Deferred[None]:
+        """Leave nothing behind in the reactor; fires when the others were told."""
+        for call in self._calls.values():
+            call.cancel()
+        self._calls.clear()
+        return self.notify(control.ControlCommand(shutdown=control.Shutdown()))
+
+    def _announce(self) -> None:
+        clock = self._runtime.clock
+        self._calls["announce"] = clock.callLater(ANNOUNCE, self._announce)
+        self.notify(self._own_state())
+
+    def _sweep(self) -> None:
+        clock = self._runtime.clock
+        self._calls["sweep"] = clock.callLater(SWEEP, self._sweep)
+        limit = clock.seconds() - SILENCE
+        for uid, (_, heard) in list(self._known.items()):
+            if heard < limit:
+                del self._known[uid]
+
+    # --- The nodes -------------------------------------------------------------
+
+    @property
+    def num_others(self) -> int:
+        """How many other nodes are known."""
+        return len(self._known)
+
+    def own_info(self) -> NodeInfo:
+        """Return the state of this node."""
+        runtime, hub = self._runtime, self._hub
+        return NodeInfo(
+            uid=runtime.id,
+            name=runtime.options.name,
+            version=runtime.options.version,
+            num_clients=self._connections.num_clients,
+            num_users=self._connections.num_users,
+            num_channels=hub.num_channels,
+            num_subs=hub.num_subscriptions,
+            uptime=int(runtime.clock.seconds() - self._began),
+        )
+
+    def info(self) -> list[NodeInfo]:
+        """Return the state of all nodes, this one first."""
+        return [self.own_info(), *(info for info, _ in self._known.values())]
+
+    def knows(self, uid: str) -> bool:
+        """Whether there is a node of this id."""
+        return uid == self._runtime.id or uid in self._known
+
+    def _own_state(self) -> control.ControlCommand:
+        own = self.own_info()
+        return control.ControlCommand(
+            node=control.Node(
+                uid=own.uid,
+                name=own.name,
+                version=own.version,
+                num_clients=own.num_clients,
+                num_users=own.num_users,
+                num_channels=own.num_channels,
+                uptime=own.uptime,
+                num_subs=own.num_subs,
+            )
+        )
+
+    def _met(self, uid: str, state: control.Node) -> None:
+        now = self._runtime.clock.seconds()
+        known = self._known.get(state.uid)
+        metrics = known[0].metrics if known is not None else None
+        if state.metrics is not None:
+            metrics = state.metrics.items
+        info = NodeInfo(
+            uid=state.uid,
+            name=state.name,
+            version=state.version,
+            num_clients=state.num_clients,
+            num_users=state.num_users,
+            num_channels=state.num_channels,
+            num_subs=state.num_subs,
+            uptime=state.uptime,
+            metrics=metrics,
+        )
+        self._known[state.uid] = info, now
+        if known is None:
+            self.notify(self._own_state(), state.uid)
+
+    def _left(self, uid: str, goodbye: control.Shutdown) -> None:
+        self._known.pop(uid, None)
+
+    # --- Messages --------------------------------------------------------------
+
+    def send(self, command: control.ControlCommand, node: str = "") -> Deferred[None]:
+        """Send *command* to one node, or to all others.
+
+        :return: fires when the controller has taken it.
+        """
+        command = msgspec.structs.replace(command, uid=self._runtime.id)
+        self._runtime.counts.sent("control")
+        return self._controller.publish(control.encode(command), node)
+
+    def notify(self, command: control.ControlCommand, node: str = "") -> Deferred[None]:
+        """Send *command*; a failure is logged, and the Deferred fires all the same."""
+        sent = self.send(command, node)
+        return sent.addErrback(
+            self._runtime.log_failure, "control message", node or "all nodes"
+        )
+
+    def handle_control(self, message: bytes) -> None:
+        """Handle a message from a node; ignore this node's own."""
+        self._runtime.counts.received("control")
+        try:
+            command = control.decode(message)
+        except DecodeError as error:
+            self._log.warn("malformed control message: {reason}", reason=error)
+            return
+        if command.uid == self._runtime.id:
+            return
+        for name, handler in self.handlers.items():
+            part = getattr(command, name)
+            if part is not None:
+                handler(command.uid, part)
+                return

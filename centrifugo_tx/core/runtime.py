@@ -1,0 +1,50 @@
+"""What all parts of a node share, given to them instead of the node."""
+
+from uuid import uuid4
+
+from attrs import define, field
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ..errors import BrokerUnavailable
+from ..interfaces import IPolicy
+from ..options import NodeOptions
+from .counts import Counts
+from .outage import Outage
+from .scheduler import Scheduler
+from .timers import TimerWheel
+
+__all__ = ["Runtime"]
+
+
+@define(eq=False)
+class Runtime:
+    """The time, the options, the policy and the counters of one node.
+
+    ``id`` is the node's own id, a UUID.
+    """
+
+    clock: IReactorTime
+    policy: IPolicy
+    options: NodeOptions
+    counts: Counts
+    id: str = field(factory=lambda: str(uuid4()), init=False)
+    wheel: TimerWheel = field(init=False)
+    scheduler: Scheduler = field(init=False)
+    outage: Outage = field(init=False)
+    _log = Logger()
+
+    def __attrs_post_init__(self) -> None:
+        self.wheel = TimerWheel(self.clock)
+        self.scheduler = Scheduler(self.clock)
+        self.outage = Outage(self.clock, self.wheel)
+
+    def log_failure(self, failure: Failure, doing: str, about: str) -> None:
+        """Log the failure of a call whose result no caller waits for."""
+        if failure.check(BrokerUnavailable):
+            self.outage.failed(doing, failure.getErrorMessage())
+        else:
+            self._log.failure(
+                "{doing} failed for {about}", failure, doing=doing, about=about
+            )

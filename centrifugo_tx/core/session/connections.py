@@ -1,0 +1,93 @@
+"""The connections of one node."""
+
+from typing import Generic, Protocol, TypeVar
+
+from attrs import define, field
+
+__all__ = ["Connection", "Connections"]
+
+
+class Connection(Protocol):
+    """What identifies a connection once it has connected."""
+
+    @property
+    def id(self) -> str:
+        """The connection's own id."""
+
+    @property
+    def user(self) -> str:
+        """The user id; empty for an anonymous user."""
+
+    @property
+    def session(self) -> str:
+        """The session of an emulated or unidirectional connection, else empty."""
+
+
+C = TypeVar("C", bound=Connection)
+
+
+@define(eq=False)
+class Connections(Generic[C]):
+    """Finds connections by client id, user and session.
+
+    ``open`` holds every connection from its first byte to its last; the others are
+    found only while they are connected in the protocol's sense.
+    """
+
+    open: dict[C, None] = field(factory=dict, init=False)
+    _clients: dict[str, C] = field(factory=dict, init=False)
+    _users: dict[str, dict[str, C]] = field(factory=dict, init=False)
+    _sessions: dict[str, C] = field(factory=dict, init=False)
+
+    def add(self, client: C) -> None:
+        """Register a client that has connected."""
+        self._clients[client.id] = client
+        self._users.setdefault(client.user, {})[client.id] = client
+        if client.session:
+            self._sessions[client.session] = client
+
+    def remove(self, client: C) -> None:
+        """Forget a client; no error if it is not registered."""
+        if self._clients.pop(client.id, None) is None:
+            return
+        others = self._users[client.user]
+        del others[client.id]
+        if not others:
+            del self._users[client.user]
+        if client.session:
+            del self._sessions[client.session]
+
+    @property
+    def num_clients(self) -> int:
+        """How many clients are connected."""
+        return len(self._clients)
+
+    @property
+    def num_users(self) -> int:
+        """How many different users are connected."""
+        return len(self._users)
+
+    def client(self, id: str) -> C | None:
+        """Return a connected client by its id."""
+        return self._clients.get(id)
+
+    def by_session(self, session: str) -> C | None:
+        """Return the client that holds an emulated or unidirectional session."""
+        return self._sessions.get(session)
+
+    def of_user(self, user: str) -> int:
+        """Return how many connections *user* has here."""
+        return len(self._users.get(user, ()))
+
+    def find(self, user: str, client: str = "", session: str = "") -> list[C]:
+        """Return the connections of *user*, narrowed by client id and session.
+
+        An empty user means anonymous connections, not everyone (server API, "Subscribe
+        and unsubscribe").
+        """
+        return [
+            each
+            for each in self._users.get(user, {}).values()
+            if (not client or each.id == client)
+            and (not session or each.session == session)
+        ]
