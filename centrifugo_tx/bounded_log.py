@@ -31,7 +31,8 @@ def address_of(request: Any) -> str:
         if value:
             return value.decode(errors="replace")
     peer = getattr(request, "getClientAddress", None)
-    return str(getattr(peer(), "host", "")) if peer is not None else ""
+    host = str(getattr(peer(), "host", "")) if peer is not None else ""
+    return host.removeprefix("::ffff:")
 
 
 @define(eq=False)

@@ -130,6 +130,7 @@ class Server(MultiService):
                 tls=port_tls(self._config, (host, port)),
                 shared=self._shared,
                 http2=not self._config.http_server.http2_disabled,
+                access_log=self._config.log.level.lower() in ("debug", "trace"),
             )
             self.ports.append(listening)
             where = f"{host}:{port}"

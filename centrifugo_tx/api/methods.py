@@ -264,9 +264,7 @@ class Api:
             raise ReplyError(BAD_REQUEST, "channel required")
         options = self.node.policy.channel(channel)
         if not getattr(options, feature):
-            raise ReplyError(
-                NOT_AVAILABLE, "presence or history is not enabled for channel"
-            )
+            raise ReplyError(NOT_AVAILABLE, _NOT_ENABLED[feature])
         return options
 
     async def presence(self, request: m.PresenceRequest) -> m.PresenceResult:
@@ -385,6 +383,10 @@ class Api:
 
 
 _DONE = m.Empty()
+_NOT_ENABLED = {
+    "history": "history is not enabled for channel",
+    "presence": "presence is not enabled for channel",
+}
 
 #: The one key says what it is.
 _Reply = dict[str, m.Result]

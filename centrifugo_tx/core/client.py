@@ -182,7 +182,7 @@ class Client:
         :raises DisconnectClient: 3501, it is not the first.
         """
         if self.state is not State.NEW:
-            raise DisconnectClient(MALFORMED)
+            raise DisconnectClient(MALFORMED, "client already authenticated")
         self.state = State.CONNECTING
 
     def connected(self, name: str, version: str) -> None:
@@ -297,7 +297,14 @@ class Client:
                 )
                 self.reply(Reply(id=command.id, error=METHOD_NOT_FOUND), "unknown")
                 return
-        self.close(MALFORMED)
+            self._refuse_message("", "command without a request")
+            return
+        self._refuse_message(name, "unexpected frame before connect")
+
+    def _refuse_message(self, method: str, cause: str) -> None:
+        value = DisconnectClient(MALFORMED, cause)
+        self.node.notices.command_failed(self, method, None, value)
+        self._close(MALFORMED)
 
     def _handle(
         self, id: int, name: str, handler: Handler, request: object, size: int
@@ -394,7 +401,7 @@ class Client:
         traffic = self.node.counts.traffic
         traffic.received(self.transport.wire, "client_pong").add(1, size)
         if self.state is not State.CONNECTED or not self.deadlines.pong():
-            self.close(MALFORMED)
+            self._refuse_message("", "unnecessary pong")
 
     # --- Replies and pushes out ------------------------------------------------
 

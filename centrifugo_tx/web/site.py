@@ -18,6 +18,7 @@ from ..core.round_robin import RoundRobin
 from ..metrics import Counter
 from ..options import Answer
 from .accepting import AcceptGuard
+from .access_log import LoggedRequest
 from .channel import Channel
 from .front import PortFactory
 from .http2 import HTTP2Factory
@@ -69,17 +70,20 @@ class HTTPSite(Site):  # type: ignore[misc]  # untyped
     protocol = Channel
     noisy = False
 
-    def __init__(self, reactor: Any, endpoints: Endpoints) -> None:
+    def __init__(
+        self, reactor: Any, endpoints: Endpoints, access_log: bool = False
+    ) -> None:
         super().__init__(
             endpoints.tree or Resource(),
-            QuickRequest,
+            LoggedRequest if access_log else QuickRequest,
             reactor=reactor,
             timeout=REQUEST_SECONDS,
             parsePOSTFormSubmission=False,
         )
         self.robin = RoundRobin(reactor)
         self.sockets = endpoints.sockets
-        self.quick = endpoints.handlers
+        # Quick requests make no object that could be logged.
+        self.quick = {} if access_log else endpoints.handlers
         self.handlers = {
             **_upgrade_required(endpoints.sockets),
             **endpoints.handlers,
@@ -126,13 +130,17 @@ def _ask_for_upgrade(request: Any, answer: Answer) -> Answer:
 
 
 def port_factory(
-    reactor: Any, endpoints: Endpoints, http2: bool = False
+    reactor: Any,
+    endpoints: Endpoints,
+    http2: bool = False,
+    access_log: bool = False,
 ) -> PortFactory:
     """Return the factory for a port that serves *endpoints*.
 
+    :param access_log: log each request, at level ``debug``.
     :param http2: offer HTTP/2 on encrypted connections.
     """
-    site = HTTPSite(reactor, endpoints)
+    site = HTTPSite(reactor, endpoints, access_log)
     return PortFactory(
         clock=reactor,
         http=site,
@@ -150,16 +158,18 @@ def listen(
     tls: Any = None,
     shared: bool = False,
     http2: bool = False,
+    access_log: bool = False,
 ) -> IListeningPort:
     """Listen on a TCP port.
 
     :param paused: counts how often accepting paused for want of open files.
     :param tls: a context factory, to serve TLS.
     :param http2: offer HTTP/2, too, over TLS.
+    :param access_log: log each request, at level ``debug``.
     :param shared: other processes of ours listen there, too.
     :raises CannotListenError: somebody else does.
     """
-    factory = port_factory(reactor, endpoints, http2 and tls is not None)
+    factory = port_factory(reactor, endpoints, http2 and tls is not None, access_log)
     served: Any = factory
     if tls is not None:
         served = TLSMemoryBIOFactory(tls, False, factory, reactor)

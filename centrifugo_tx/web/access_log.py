@@ -1,0 +1,57 @@
+"""A log line for each HTTP request, for levels ``debug`` and ``trace``."""
+
+from typing import Any
+
+from twisted.logger import Logger
+
+from ..bounded_log import address_of, cut
+from ..options import Answer
+from .request import QuickRequest
+
+__all__ = ["LoggedRequest"]
+
+
+class LoggedRequest(QuickRequest):
+    """Logs method, path, address, status and duration when the response is over.
+
+    The query is left out, since it may hold keys and tokens.  A request whose client
+    went away has the status that was sent, or 499 if none was.
+    """
+
+    code: int
+    _access = Logger()
+    _fields: dict[str, object] | None = None
+    _began = 0.0
+
+    def process(self) -> None:
+        """Begin to count the time."""
+        self._began = self.channel.site.reactor.seconds()
+        self._fields = {
+            "method": cut(self.method.decode(errors="replace")),
+            "path": cut(self._path().decode(errors="replace")),
+            "addr": cut(address_of(self)),
+        }
+        super().process()
+
+    def _answer(self, answer: Answer | None) -> None:
+        if answer is not None and not self.startedWriting:
+            self.code = answer.status
+        super()._answer(answer)
+
+    def finish(self) -> None:
+        """Log that the response is complete."""
+        self._over(self.code)
+        super().finish()
+
+    def connectionLost(self, reason: Any) -> None:
+        """Log that the client went away."""
+        self._over(self.code if self.startedWriting else 499)
+        super().connectionLost(reason)
+
+    def _over(self, status: int) -> None:
+        fields, self._fields = self._fields, None
+        if fields is not None:
+            duration = self.site.reactor.seconds() - self._began
+            self._access.debug(
+                "http request", status=status, duration=round(duration, 6), **fields
+            )
