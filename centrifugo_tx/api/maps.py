@@ -6,7 +6,7 @@ See server API, "Maps and keys".
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, cast
 
-from ..core.maps import Maps
+from ..core.keyed.maps import Maps
 from ..errors import ReplyError
 from ..options import HistoryQuery, MapChange, MapChanged, MapQuery, MapRules
 from ..protocol.codes import BAD_REQUEST, INTERNAL, NOT_AVAILABLE

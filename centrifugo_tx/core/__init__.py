@@ -1,13 +1,13 @@
 """Hub, clients, channels and the node: everything that decides, and no network."""
 
-from .client import Client
 from .cluster.emulation import UnknownNode
 from .cluster.peers import NodeInfo
 from .cluster.surveys import SurveyFailed
 from .driver import drive
-from .journal import Journal, journal_for
 from .node import Node
 from .policy import Policy
+from .session.client import Client
+from .session.journal import Journal, journal_for
 
 __all__ = [
     "Client",

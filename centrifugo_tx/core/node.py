@@ -35,7 +35,6 @@ from .channel.listening import Listening
 from .channel.positions import Positions
 from .channel.presence import Presence
 from .channel.streams import Streams
-from .client import Client
 from .cluster.client_commands import (
     ClientCommands,
     DisconnectCommand,
@@ -48,14 +47,15 @@ from .cluster.emulation import Emulation
 from .cluster.peers import NodeInfo, Peers
 from .cluster.surveys import Surveys
 from .counts import Counts
-from .journal import Journal
-from .maps import Maps
-from .notices import Notices
+from .keyed.maps import Maps
+from .keyed.polls import Polls
 from .outage import Outage
-from .polls import Polls
 from .runtime import Runtime
 from .scheduler import Scheduler
+from .session.client import Client
 from .session.connections import Connections
+from .session.journal import Journal
+from .session.notices import Notices
 from .timers import TimerWheel
 
 __all__ = ["Node"]

@@ -12,7 +12,7 @@ from zope.interface import implementer
 
 from ..bounded_log import BoundedLog
 from ..core import Client, Node
-from ..core.client import State
+from ..core.session.client import State
 from ..interfaces import ITransport
 from ..options import Duration, TransportInfo
 from ..protocol.codes import CONNECTION_CLOSED, SLOW, WRITE_ERROR, Disconnect

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from centrifugo_tx.options import ChannelOptions, SubscribeOptions
-from tests.core.delta_client import DeltaClient, publications_in
+from tests.core.channel.delta_client import DeltaClient, publications_in
 from tests.support import World
 
 from .support import HISTORY, Backend, Rules

@@ -16,9 +16,9 @@ from ...options import SubscribeOptions
 from ...protocol import control
 from ...protocol.codes import Disconnect, Unsubscribe
 from ...protocol.messages import Raw, StreamPosition
-from .. import server_side
-from ..client import Client
 from ..driver import drive
+from ..session import server_side
+from ..session.client import Client
 from ..session.connections import Connections
 from .peers import Peers
 

@@ -14,8 +14,8 @@ from ...interfaces import IEmulatedTransport
 from ...protocol.binary import decode_emulation, encode_emulation
 from ...protocol.json import unquote
 from ...protocol.messages import EmulationRequest
-from ..client import Client
 from ..runtime import Runtime
+from ..session.client import Client
 from ..session.connections import Connections
 from .peers import Peers
 from .surveys import TIMEOUT, SurveyFailed, Surveys

@@ -1,0 +1,1 @@
+"""Channels of keys: maps, and shared poll."""

@@ -1,0 +1,239 @@
+"""One polled channel: what its keys hold, who tracks them, and when to ask."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from attrs import define, field
+from twisted.internet.interfaces import IDelayedCall
+from twisted.python.failure import Failure
+
+from ...errors import EncodeError
+from ...options import Polled, PollRules
+from ...protocol.codes import INAPPROPRIATE_PROTOCOL
+from ...protocol.messages import KeyedItem, Publication
+from ...protocol.wire import Wire
+from ..channel.editions import Edition
+from ..runtime import Runtime
+
+if TYPE_CHECKING:
+    from .poll_subscription import PollSubscription
+
+__all__ = ["PolledChannel"]
+
+#: Who gets the same bytes: those of one wire, and of one form of the publication.
+_Group = tuple[Wire, str]
+
+
+@define(eq=False)
+class _Key:
+    """What a key holds, and who tracks it; version 0: nothing is known of it yet."""
+
+    version: int = 0
+    newest: Publication | None = None
+    #: Published since the last poll, so the next one need not ask.
+    fresh: bool = False
+    trackers: "dict[PollSubscription, None]" = field(factory=dict)
+
+
+@define(eq=False)
+class PolledChannel:
+    """Asks the application for what is tracked, and tells what is new.
+
+    Versions are the application's or, in a channel without, counted here when a
+    value changes.  They hold within an epoch: with another one, which is the
+    application's as well, everybody has to begin anew.
+    """
+
+    _runtime: Runtime
+    name: str
+    rules: PollRules
+    _forget: "Callable[[PolledChannel], None]"
+    epoch: str = field(init=False)
+    keys: dict[str, _Key] = field(factory=dict, init=False)
+    _subscribers: "dict[PollSubscription, None]" = field(factory=dict, init=False)
+    _counter: int = field(default=0, init=False)
+    _wanted: dict[str, None] = field(factory=dict, init=False)
+    _soon: IDelayedCall | None = field(default=None, init=False)
+    _next: IDelayedCall | None = field(default=None, init=False)
+    _ending: IDelayedCall | None = field(default=None, init=False)
+    _parts: list[IDelayedCall] = field(factory=list, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.epoch = "" if self.rules.versioned else uuid4().hex[:8]
+
+    # --- Coming and going ------------------------------------------------------
+
+    def join(self, subscription: "PollSubscription") -> None:
+        """Take note of a subscriber; it tracks nothing yet."""
+        self._subscribers[subscription] = None
+        if self._ending is not None:
+            self._ending.cancel()
+            self._ending = None
+
+    def leave(self, subscription: "PollSubscription") -> None:
+        """Forget a subscriber that tracks nothing any more."""
+        self._subscribers.pop(subscription, None)
+        if not self._subscribers and self._ending is None:
+            delay = max(0.0, self.rules.linger)
+            self._ending = self._runtime.clock.callLater(delay, self._end)
+
+    def track(self, key: str, subscription: "PollSubscription") -> _Key:
+        """Tell *subscription* of *key* from now on; return what it holds."""
+        found = self.keys.get(key)
+        if found is None:
+            found = self.keys[key] = _Key()
+            if self._next is None:
+                self._sleep()
+        found.trackers[subscription] = None
+        return found
+
+    def untrack(self, key: str, subscription: "PollSubscription") -> None:
+        """Tell it no more; a key that nobody tracks is forgotten."""
+        found = self.keys.get(key)
+        if found is not None:
+            found.trackers.pop(subscription, None)
+            if not found.trackers:
+                del self.keys[key]
+
+    def stop(self) -> None:
+        """Leave nothing behind in the reactor."""
+        for call in (self._soon, self._next, self._ending, *self._parts):
+            if call is not None and call.active():
+                call.cancel()
+        self._soon = self._next = self._ending = None
+
+    def _end(self) -> None:
+        self._ending = None
+        self.stop()
+        self._forget(self)
+
+    # --- Asking ----------------------------------------------------------------
+
+    def want(self, keys: Iterable[str]) -> None:
+        """Ask for *keys*, with all that is wanted in this turn of the reactor."""
+        self._wanted.update(dict.fromkeys(keys))
+        if self._wanted and self._soon is None:
+            self._soon = self._runtime.clock.callLater(0, self._ask_wanted)
+
+    def _ask_wanted(self) -> None:
+        self._soon = None
+        wanted = [key for key in self._wanted if key in self.keys]
+        self._wanted.clear()
+        for part in self._batches(wanted):
+            self._ask(part)
+
+    def _sleep(self) -> None:
+        self._next = self._runtime.clock.callLater(self.rules.interval, self._ask_all)
+
+    def _ask_all(self) -> None:
+        """Ask for everything, spread over the time until the next turn."""
+        self._next = None
+        if not self.keys:
+            return
+        self._sleep()
+        due = sorted(key for key, found in self.keys.items() if not found.fresh)
+        for found in self.keys.values():
+            found.fresh = False
+        batches = self._batches(due)
+        self._parts.clear()
+        for number, part in enumerate(batches):
+            delay = self.rules.interval * number / len(batches)
+            call = self._runtime.clock.callLater(delay, self._ask, part)
+            self._parts.append(call)
+
+    def _batches(self, keys: Sequence[str]) -> list[Sequence[str]]:
+        size = self.rules.batch
+        return [keys[start : start + size] for start in range(0, len(keys), size)]
+
+    def _ask(self, keys: Sequence[str]) -> None:
+        known = ((key, self.keys[key].version) for key in keys if key in self.keys)
+        versioned = self.rules.versioned
+        items = [KeyedItem(key, version if versioned else 0) for key, version in known]
+        if items:
+            asked = self._runtime.policy.poll(self.name, items)
+            asked.addCallback(self._answered).addErrback(self._failed)
+
+    def _failed(self, failure: Failure) -> None:
+        self._runtime.log_failure(failure, "poll", self.name)
+
+    def _answered(self, polled: Polled) -> None:
+        if self.rules.versioned:
+            self._begin(polled.epoch)
+        for item in polled.items:
+            found = self.keys.get(item.key)
+            if found is None:
+                continue
+            if item.removed:
+                self._remove(item.key, found)
+            elif self.rules.versioned or item.version:
+                self._set(item.key, found, item)
+            elif found.newest is None or found.newest.data != item.data:
+                self._counter += 1
+                counted = Publication(data=item.data, version=self._counter)
+                self._set(item.key, found, counted)
+
+    # --- Telling ---------------------------------------------------------------
+
+    def publish(self, publication: Publication, epoch: str) -> None:
+        """Take a value that nobody asked for."""
+        self._begin(epoch)
+        found = self.keys.get(publication.key)
+        if found is not None and self._set(publication.key, found, publication):
+            found.fresh = True
+
+    def _begin(self, epoch: str) -> None:
+        """Send everybody back if this is another epoch than before."""
+        if epoch == self.epoch:
+            return
+        self.epoch = epoch
+        for found in self.keys.values():
+            found.version, found.newest, found.fresh = 0, None, False
+        for subscription in list(self._subscribers):
+            subscription.lose_position()
+
+    def _set(self, key: str, found: _Key, item: Publication) -> bool:
+        """Let a key hold *item*, if it is newer, and tell so."""
+        if item.version <= found.version:
+            return False
+        publication = Publication(
+            data=item.data, key=key, version=item.version, epoch=item.epoch
+        )
+        before = found.version
+        edition = Edition(self.name, publication, found.newest)
+        found.version, found.newest = item.version, publication
+        self._tell(found, edition, before)
+        return True
+
+    def _tell(self, found: _Key, edition: Edition, before: int) -> None:
+        """Send a value to all who track it and have an older one.
+
+        :param before: the version that a delta builds on.
+        """
+        frames: dict[_Group, bytes] = {}
+        version = edition.publication.version
+        traffic = self._runtime.counts.traffic
+        for subscription in list(found.trackers):
+            form = subscription.form(edition.publication.key, before, version)
+            transport = subscription.client.transport
+            if form is None:
+                continue
+            group = transport.wire, form
+            frame = frames.get(group)
+            if frame is None:
+                try:
+                    push = getattr(edition, form)(transport.wire)
+                    frame = frames[group] = transport.wire.push(push)
+                except EncodeError:
+                    subscription.client.close(INAPPROPRIATE_PROTOCOL)
+                    continue
+            traffic.sent(transport.wire, "push_publication").add(1, len(frame))
+            transport.write(frame)
+
+    def _remove(self, key: str, found: _Key) -> None:
+        """Tell that a key is gone, and forget it."""
+        del self.keys[key]
+        edition = Edition(self.name, Publication(key=key, removed=True))
+        for subscription in list(found.trackers):
+            subscription.forget(key)
+            subscription.give(edition)

@@ -1,0 +1,529 @@
+"""One connection: commands in, replies and pushes out."""
+
+from collections.abc import Callable, Coroutine
+from enum import Enum
+from typing import TYPE_CHECKING, Any, cast
+from uuid import uuid4
+
+import msgspec
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from ...errors import (
+    BrokerUnavailable,
+    DecodeError,
+    DisconnectClient,
+    EncodeError,
+    ReplyError,
+)
+from ...interfaces import IClient, ITransport
+from ...options import PublishOptions
+from ...protocol.codes import (
+    CONNECTION_CLOSED,
+    INAPPROPRIATE_PROTOCOL,
+    INTERNAL,
+    MALFORMED,
+    METHOD_NOT_FOUND,
+    SERVER_ERROR,
+    Disconnect,
+    Error,
+    Unsubscribe,
+    as_disconnect,
+)
+from ...protocol.messages import (
+    EMPTY,
+    ClientInfo,
+    Command,
+    Connect,
+    ConnectResult,
+    Push,
+    Raw,
+    Reply,
+    Result,
+)
+from ..driver import drive
+from ..scheduler import SHORT, SLICE, UNIT
+from . import commands
+from .backlog import Backlog
+from .deadlines import Deadlines
+from .subscription import Subscription
+
+if TYPE_CHECKING:
+    from ..node import Node
+
+__all__ = ["Client", "State"]
+
+_NOBODY = ClientInfo("", "")
+
+
+class State(Enum):
+    """How far a connection has come."""
+
+    NEW = "new"
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    #: Its connect was answered with an error; it is expected to go.
+    REFUSED = "refused"
+    CLOSED = "closed"
+
+
+Outcome = Result | commands.Told | None
+Handler = Callable[["Client", Any], Coroutine["Deferred[Any]", Any, Outcome]]
+
+#: In the order in which the reference looks for requests (client protocol, "Commands,
+#: replies and pushes").
+HANDLERS: tuple[tuple[str, Handler], ...] = (
+    ("connect", commands.connect),
+    ("ping", commands.ping),
+    ("subscribe", commands.subscribe),
+    ("unsubscribe", commands.unsubscribe),
+    ("publish", commands.publish),
+    ("presence", commands.presence),
+    ("presence_stats", commands.presence_stats),
+    ("history", commands.history),
+    ("rpc", commands.rpc),
+    ("send", commands.send),
+    ("refresh", commands.refresh),
+    ("sub_refresh", commands.sub_refresh),
+)
+
+
+@implementer(IClient)
+@define(eq=False)
+class Client:
+    """Answers one connection's commands, in order, and pushes to it.
+
+    Up to ``NodeOptions.concurrency`` commands may be under way once connected; the
+    others wait.  Made by `Node.connect`; its transport calls `receive` and
+    `transport_lost`.
+    """
+
+    node: "Node"
+    transport: ITransport
+    id: str = field(factory=lambda: str(uuid4()), init=False)
+    user: str = field(default="", init=False)
+    info: ClientInfo = field(default=_NOBODY, init=False)
+    meta: Raw = field(default=EMPTY, init=False)
+    session: str = field(default="", init=False)
+    expire_at: int = field(default=0, init=False)
+    server_side_refresh: bool = field(default=False, init=False)
+    state: State = field(default=State.NEW, init=False)
+    #: Why its connect was refused, if it was by an error.
+    refusal: Error | None = field(default=None, init=False)
+    subscriptions: dict[str, Subscription] = field(factory=dict, init=False)
+    deadlines: Deadlines = field(init=False)
+    #: The last options to publish with, and what was made of them for this client.
+    _published: tuple[PublishOptions, ClientInfo, PublishOptions] | None = field(
+        default=None, init=False
+    )
+    #: What it may still use in its turn, which is that of this number; both are
+    #: kept by `Scheduler`.
+    allowance: int = field(default=SLICE, init=False)
+    turn: int = field(default=0, init=False)
+    _running: int = field(default=0, init=False)
+    #: Whether a command is under way that all later ones wait for.
+    _held: bool = field(default=False, init=False)
+    _backlog: Backlog | None = field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.deadlines = Deadlines(self)
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is over."""
+        return self.state is State.CLOSED
+
+    @property
+    def refused(self) -> bool:
+        """Whether its connect failed."""
+        return self.state is State.REFUSED
+
+    @property
+    def speaks_v1(self) -> bool:
+        """Whether it is of the first version of the protocol, which differs.
+
+        See client protocol v1, "Differences".
+        """
+        return self.transport.wire.version == 1
+
+    # --- What a policy may ask -------------------------------------------------
+
+    def subscribed(self, channel: str) -> bool:
+        """Whether it is in *channel* now, by its own wish or the server's."""
+        subscription = self.subscriptions.get(channel)
+        return subscription is not None and subscription.settled
+
+    def channel_info(self, channel: str) -> Raw:
+        """Return its ``chan_info`` in *channel*, absent when it has none."""
+        return self.info_in(channel).chan_info
+
+    def info_in(self, channel: str) -> ClientInfo:
+        """Return what the subscribers of *channel* see of it."""
+        subscription = self.subscriptions.get(channel)
+        if subscription is None or subscription.info is None:
+            return self.info
+        return subscription.info
+
+    def as_publisher(self, options: PublishOptions, channel: str) -> PublishOptions:
+        """Return *options* with this client as the publisher."""
+        info, last = self.info_in(channel), self._published
+        if last is None or last[0] is not options or last[1] is not info:
+            made = msgspec.structs.replace(options, info=info)
+            last = self._published = options, info, made
+        return last[2]
+
+    # --- Steps of connect ------------------------------------------------------
+
+    def begin_connect(self) -> None:
+        """Accept a connect command, once.
+
+        :raises DisconnectClient: 3501, it is not the first.
+        """
+        if self.state is not State.NEW:
+            raise DisconnectClient(MALFORMED, "client already authenticated")
+        self.state = State.CONNECTING
+
+    def connected(self, name: str, version: str) -> None:
+        """Let other commands in."""
+        self.state = State.CONNECTED
+        self.node.journal.authenticated(self)
+        self.node.counts.accepted(self.transport.info, name, version)
+
+    def roll_back(self) -> None:
+        """Undo a connect that failed half-way."""
+        self.node.connections.remove(self)
+        for subscription in list(self.subscriptions.values()):
+            self.forget(subscription)
+
+    # --- Commands in -----------------------------------------------------------
+
+    def receive(self, data: bytes) -> None:
+        """Take one message of the transport: one or more commands."""
+        if self.state is State.CLOSED or self.state is State.REFUSED:
+            return
+        if self._backlog is None:
+            scheduler = self.node.scheduler
+            if self.turn != scheduler.turn:
+                self.turn, self.allowance = scheduler.turn, scheduler.allowance
+            if not scheduler.crowded or len(data) <= SHORT:
+                self._begin(*self._decode(data))
+                return
+            self._backlog = Backlog()
+        self._backlog.add(data)
+        self._wait(self._backlog)
+
+    def _decode(self, data: bytes) -> tuple[list[Command | None], int]:
+        """Return the commands of a message, and how many bytes each has."""
+        received: list[Command | None]
+        try:
+            received = cast("list[Command | None]", self.transport.wire.commands(data))
+        except DecodeError as error:
+            self.node.notices.malformed(self, error)
+            received = [*error.commands, None]
+        return received, len(data) // len(received)
+
+    def _begin(self, received: list[Command | None], size: int) -> None:
+        """Execute commands, as far as that is possible at once."""
+        for place, command in enumerate(received):
+            if self.refused:
+                return  # the rest of the message is dropped
+            backlog = self._backlog
+            if backlog is not None or self.allowance <= 0 or self._busy:
+                if backlog is None:
+                    backlog = self._backlog = Backlog()
+                backlog.add_commands(received[place:], size)
+                self._wait(backlog)
+                return
+            self._execute(command, size)
+
+    @property
+    def _busy(self) -> bool:
+        """Whether the next command has to wait for one that is under way."""
+        connected = self.state is State.CONNECTED
+        limit = self.node.options.concurrency if connected else 1
+        return self._held or self._running >= limit
+
+    def _wait(self, backlog: Backlog) -> None:
+        if backlog.full:
+            self.transport.pause()
+        if not self._busy:
+            self.node.scheduler.add(self)
+
+    def proceed(self) -> None:
+        """Execute what waits, as far as that is possible."""
+        backlog = self._backlog
+        if backlog is None or backlog.draining:
+            return
+        backlog.draining = True
+        while backlog and self._backlog is backlog and not self._busy:
+            if self.allowance <= 0:
+                self.node.scheduler.add(self)
+                break
+            item = backlog.take()
+            if isinstance(item, bytes):
+                backlog.put_back(*self._decode(item))
+            else:
+                self._execute(*item)
+        backlog.draining = False
+        if self._backlog is backlog and not backlog:
+            self._backlog = None
+            if self.state is State.CONNECTED:
+                self.transport.resume()
+
+    def _execute(self, command: Command | None, size: int) -> None:
+        """Begin one command, and finish it if nothing has to be waited for."""
+        if self.state is State.CLOSED:
+            return
+        if command is None:
+            self._close(MALFORMED)  # why is in the log already
+            return
+        if not command.id and command.send is None:
+            self._pong(size)
+            return
+        for name, handler in HANDLERS:
+            request = getattr(command, name)
+            if request is not None:
+                if self.state is State.CONNECTED or name == "connect":
+                    self._handle(command.id, name, handler, request, size)
+                    return
+                break
+        else:
+            if self.speaks_v1 and self.state is State.CONNECTED:
+                self.node.counts.error("unknown", METHOD_NOT_FOUND)
+                self.node.notices.command_error(
+                    self, "unknown", command, METHOD_NOT_FOUND
+                )
+                self.reply(Reply(id=command.id, error=METHOD_NOT_FOUND), "unknown")
+                return
+            self._refuse_message("", "command without a request")
+            return
+        self._refuse_message(name, "unexpected frame before connect")
+
+    def _refuse_message(self, method: str, cause: str) -> None:
+        value = DisconnectClient(MALFORMED, cause)
+        self.node.notices.command_failed(self, method, None, value)
+        self._close(MALFORMED)
+
+    def _handle(
+        self, id: int, name: str, handler: Handler, request: object, size: int
+    ) -> None:
+        counts = self.node.counts
+        counts.traffic.received(self.transport.wire, name).add(1, size)
+        began = self.node.clock.seconds()
+        self._running += 1
+        self.allowance -= 1
+        try:
+            result = drive(handler(self, request))
+        except Exception:
+            self._finish(Failure(), id, name, request, began)
+        else:
+            if isinstance(result, Deferred):
+                self._held = name == "unsubscribe"
+                result.addBoth(self._finish_later, id, name, request, began)
+            else:
+                self._finish(result, id, name, request, began)
+
+    def _finish_later(
+        self,
+        outcome: Outcome | Failure,
+        id: int,
+        name: str,
+        request: object,
+        began: float,
+    ) -> None:
+        if name == "unsubscribe":
+            self._held = False
+        self._finish(outcome, id, name, request, began)
+        self.proceed()
+
+    def _finish(
+        self,
+        outcome: Outcome | Failure,
+        id: int,
+        name: str,
+        request: object,
+        began: float,
+    ) -> None:
+        """Answer a command."""
+        self._running -= 1
+        self.node.counts.command(name, self.node.clock.seconds() - began)
+        if self.state is State.CLOSED:
+            return
+        if isinstance(outcome, Failure):
+            self._fail(outcome, id, name, request)
+        elif isinstance(outcome, commands.Told):
+            self.reply(_answer(id, name, outcome.result), name)
+            outcome.then()
+        elif outcome is not None:
+            self.reply(_answer(id, name, outcome), name)
+
+    def _fail(self, failure: Failure, id: int, name: str, request: object) -> None:
+        value, notices = failure.value, self.node.notices
+        notices.command_failed(self, name, request, value)
+        if isinstance(value, DisconnectClient):
+            self._close(value.disconnect)
+            return
+        if isinstance(value, ReplyError):
+            error = value.error
+        else:
+            error = INTERNAL
+            if isinstance(value, BrokerUnavailable):
+                self.node.outage.failed(name, str(value))
+            else:
+                notices.unexpected(self, name, failure)
+        self.node.counts.error(name, error)
+        if name == "connect":
+            self._refuse(error, id)
+        else:
+            self.reply(Reply(id=id, error=error), name)
+
+    def _refuse(self, error: Error, id: int) -> None:
+        """Answer a failed connect; the connection is of no use any more.
+
+        See client protocol, "Connect".
+
+        It is read on, so that the client's close frame is seen, and commands are
+        ignored.  A client that stays is stale in the end.
+        """
+        self.state, self.refusal = State.REFUSED, error
+        if self._backlog is not None:
+            self._backlog = None
+            self.transport.resume()
+        if self.transport.info.unidirectional:
+            special = self.node.options.disconnects.get(error.code)
+            self._close(special or as_disconnect(error))
+            return
+        self.reply(Reply(id=id, error=error), "connect")
+
+    def _pong(self, size: int) -> None:
+        traffic = self.node.counts.traffic
+        traffic.received(self.transport.wire, "client_pong").add(1, size)
+        if self.state is not State.CONNECTED or not self.deadlines.pong():
+            self._refuse_message("", "unnecessary pong")
+
+    # --- Replies and pushes out ------------------------------------------------
+
+    def reply(self, reply: Reply, name: str) -> None:
+        """Send an answer; a connect reply is a push on unidirectional wires."""
+        wire = self.transport.wire
+        if wire.unidirectional and isinstance(reply.connect, ConnectResult):
+            result = reply.connect
+            self.push(
+                Push(connect=Connect(*(getattr(result, f) for f in _CONNECT_FIELDS)))
+            )
+            return
+        try:
+            frame = wire.reply(reply)
+        except EncodeError:
+            self.close(INAPPROPRIATE_PROTOCOL)
+            return
+        size = len(frame)
+        if size >= UNIT:
+            self.allowance -= size // UNIT
+        self.node.counts.traffic.sent(wire, name).add(1, size)
+        self.transport.write(frame)
+
+    def push(self, push: Push) -> None:
+        """Send something unasked."""
+        wire = self.transport.wire
+        try:
+            frame = wire.push(push)
+        except EncodeError:
+            self.close(INAPPROPRIATE_PROTOCOL)
+            return
+        self.node.counts.traffic.sent(wire, _kind(push)).add(1, len(frame))
+        self.transport.write(frame)
+
+    def ping(self) -> None:
+        """Send the protocol's own ping."""
+        wire = self.transport.wire
+        self.node.counts.traffic.sent(wire, "server_ping").add(1, len(wire.ping))
+        self.node.journal.pinged(self)
+        self.transport.write(wire.ping)
+
+    # --- The end ---------------------------------------------------------------
+
+    def forget(self, subscription: Subscription) -> None:
+        """End a subscription without a word."""
+        if self.subscriptions.get(subscription.name) is subscription:
+            del self.subscriptions[subscription.name]
+        subscription.end()
+
+    def drop(self, subscription: Subscription, reason: Unsubscribe) -> None:
+        """End a subscription and tell the client."""
+        self.forget(subscription)
+        if self.state is State.CONNECTED:
+            self.node.counts.unsubscribe(reason)
+            self.push(Push(channel=subscription.name, unsubscribe=reason))
+
+    def close(self, disconnect: Disconnect) -> None:
+        """End the connection and tell the client why."""
+        if self.state is not State.CLOSED:
+            self.node.notices.closing(self, disconnect)
+            self._close(disconnect)
+
+    def _close(self, disconnect: Disconnect) -> None:
+        if self.state is State.CLOSED:
+            return
+        self.node.journal.closing(self, disconnect.code, disconnect.reason)
+        self._leave()
+        if disconnect is not CONNECTION_CLOSED:
+            self.node.counts.disconnect(disconnect)
+        self.transport.close(disconnect)
+
+    def transport_lost(self) -> None:
+        """Take note that the connection is gone."""
+        if self.state is not State.CLOSED:
+            self._leave()
+        self.node.disconnected(self)
+
+    def fail(self, failure: Failure, doing: str) -> None:
+        """End the connection after an unexpected error outside any command."""
+        if isinstance(failure.value, DisconnectClient):
+            self.close(failure.value.disconnect)
+        else:
+            self.node.notices.unexpected(self, doing, failure)
+            self.close(SERVER_ERROR)
+
+    def _leave(self) -> None:
+        """Undo all that the node knows of this client."""
+        self.state = State.CLOSED
+        self._backlog = None
+        self.deadlines.stop()
+        del self.deadlines  # it holds this client: a cycle
+        self.node.connections.remove(self)
+        for subscription in list(self.subscriptions.values()):
+            subscription.end()
+        self.subscriptions = {}
+
+    def ttl(self, expire_at: int) -> int:
+        """Return the seconds until *expire_at*, begun ones too, at least 1.
+
+        See client protocol, "Results".
+        """
+        return max(1, expire_at - int(self.node.clock.seconds()))
+
+
+def _answer(id: int, name: str, result: Result) -> Reply:
+    return Reply(id=id, **{name: result})  # type: ignore[arg-type]  # checked by tests
+
+
+def _kind(push: Push) -> str:
+    """Return the metrics' name of a push (operations, "Metrics")."""
+    for part, kind in _KINDS:
+        if getattr(push, part) is not None:
+            return kind
+    return "push_unknown"
+
+
+_CONNECT_FIELDS = Connect.__struct_fields__
+_KINDS = (
+    ("pub", "push_publication"),
+    *(
+        (part, f"push_{part}")
+        for part in Push.__struct_fields__
+        if part not in ("channel", "pub")
+    ),
+)

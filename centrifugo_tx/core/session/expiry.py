@@ -1,0 +1,146 @@
+"""What happens when a connection or a subscription has reached its end.
+
+See client protocol, "Connection expiry" and "Subscription expiry".
+
+Either the client refreshes, by a command; or the server asks its policy.
+"""
+
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from ...errors import DisconnectClient, ReplyError
+from ...options import Expiry
+from ...protocol.codes import (
+    CONNECTION_EXPIRED,
+    EXPIRED,
+    SUBSCRIPTION_EXPIRED,
+    SUBSCRIPTION_OVER,
+)
+from ...protocol.messages import (
+    EMPTY,
+    ClientInfo,
+    RefreshRequest,
+    SubRefreshRequest,
+)
+
+if TYPE_CHECKING:
+    from .client import Client
+    from .subscription import Subscription
+
+__all__ = ["connection_due", "prolong", "prolong_subscription", "tend"]
+
+#: Seconds a connection or subscription lives on when the policy could not be asked.
+GRACE = 60
+
+
+def tend(client: "Client", now: float) -> None:
+    """Renew presence, and see to subscriptions that are over or out of place."""
+    node = client.node
+    delay = node.options.expired_sub_close_delay
+    for subscription in list(client.subscriptions.values()):
+        if not subscription.settled:
+            continue
+        if subscription.expire_at and now > subscription.expire_at + delay:
+            _subscription_due(subscription)
+        if client.closed:
+            return
+        subscription.renew_presence()
+        if subscription.positioned and subscription.channel is not None:
+            subscription.positions.check_if_silent(subscription.channel)
+
+
+def prolong(client: "Client", expiry: Expiry) -> None:
+    """Apply what the policy said of the connection.
+
+    :raises DisconnectClient: 3005, it is over.
+    :raises ReplyError: 110, the new end is in the past.
+    """
+    if expiry.expired:
+        raise DisconnectClient(CONNECTION_EXPIRED)
+    if 0 < expiry.expire_at <= client.node.clock.seconds():
+        raise ReplyError(EXPIRED)
+    if expiry.info is not EMPTY:
+        client.info = ClientInfo(client.user, client.id, expiry.info)
+    if expiry.meta is not EMPTY:
+        client.meta = expiry.meta
+    client.deadlines.expire(expiry.expire_at)
+
+
+def prolong_subscription(subscription: "Subscription", expiry: Expiry) -> None:
+    """Apply what the policy said of a subscription.
+
+    :raises ReplyError: 110, it is over.
+    """
+    client = subscription.client
+    if expiry.expired or 0 < expiry.expire_at <= client.node.clock.seconds():
+        raise ReplyError(EXPIRED)
+    subscription.expire_at = expiry.expire_at
+    if expiry.info is not EMPTY:
+        subscription.info = ClientInfo(
+            client.user, client.id, client.info.conn_info, expiry.info
+        )
+
+
+def connection_due(client: "Client") -> None:
+    """Ask the policy about a connection at its end, or close it."""
+    if not client.server_side_refresh:
+        client.close(CONNECTION_EXPIRED)
+        return
+
+    def answered(expiry: Expiry) -> None:
+        now = client.node.clock.seconds()
+        if client.closed:
+            return
+        if expiry.expired or expiry.expire_at <= now:
+            client.close(CONNECTION_EXPIRED)
+        else:
+            prolong(client, expiry)
+
+    def failed(failure: Failure) -> None:
+        if client.closed:
+            return
+        if failure.check(DisconnectClient):
+            client.fail(failure, "refresh")
+        else:
+            client.node.log_failure(failure, "refresh", client.id)
+            client.deadlines.expire(int(client.node.clock.seconds()) + GRACE)
+
+    asked: Deferred[Expiry] = client.node.policy.refresh(client, RefreshRequest())
+    asked.addCallback(answered).addErrback(failed)
+
+
+def _subscription_due(subscription: "Subscription") -> None:
+    """Ask the policy about a subscription at its end, or end it."""
+    client = subscription.client
+    if not subscription.options.server_side_refresh:
+        _end(subscription)
+        return
+    # Not asked again while the answer is on its way.
+    was, subscription.expire_at = subscription.expire_at, 0
+
+    def answered(expiry: Expiry) -> None:
+        if not client.closed and not subscription.ended:
+            try:
+                prolong_subscription(subscription, expiry)
+            except ReplyError:
+                _end(subscription)
+
+    def failed(failure: Failure) -> None:
+        client.node.log_failure(failure, "sub_refresh", client.id)
+        delay = client.node.options.expired_sub_close_delay
+        later = int(client.node.clock.seconds() - delay) + GRACE
+        subscription.expire_at = max(was, later)
+
+    request = SubRefreshRequest(channel=subscription.name)
+    asked: Deferred[Expiry] = client.node.policy.sub_refresh(client, request)
+    asked.addCallback(answered).addErrback(failed)
+
+
+def _end(subscription: "Subscription") -> None:
+    client = subscription.client
+    if subscription.server_side or client.speaks_v1:
+        client.close(SUBSCRIPTION_EXPIRED)
+    else:
+        client.drop(subscription, SUBSCRIPTION_OVER)

@@ -1,0 +1,237 @@
+"""The life of connections in the log, for levels ``debug`` and ``trace``.
+
+Which of the classes a node has is decided when it is made, so that nothing is looked
+up or formatted where nobody reads it.
+"""
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import msgspec
+from attrs import define, field
+from twisted.logger import Logger
+
+from ...errors import DecodeError
+from ...protocol.messages import Command, ConnectRequest, Push, Reply, SubRefreshRequest
+
+if TYPE_CHECKING:
+    from .client import Client
+    from .subscription import Subscription
+
+__all__ = ["DebugJournal", "Journal", "TraceJournal", "journal_for"]
+
+#: Characters of a frame that are logged.
+FRAME_LIMIT = 512
+REDACTED = "[REDACTED]"
+
+#: What may be a secret in text that cannot be decoded.
+_SECRETS = re.compile(
+    rb'(?i)("(?:token|session|signature)"\s*:\s*")(?:[^"\\]|\\.)*'
+    rb'|("headers"\s*:\s*)\{[^}]*|(eyJ)[\w.-]*'
+)
+
+
+class Journal:
+    """Writes nothing: the journal of a node whose log level is ``info`` or above."""
+
+    __slots__ = ()
+
+    def opened(self, client: "Client") -> None:
+        """Take note of a new connection."""
+
+    def watch(self, client: "Client") -> None:
+        """Take note that the wire of a connection was chosen."""
+
+    def authenticated(self, client: "Client") -> None:
+        """Take note that a client has connected."""
+
+    def subscribed(self, subscription: "Subscription") -> None:
+        """Take note of a subscription that the client knows of."""
+
+    def unsubscribed(self, subscription: "Subscription") -> None:
+        """Take note of the end of such a subscription."""
+
+    def pinged(self, client: "Client") -> None:
+        """Take note of a ping to a client."""
+
+    def closing(self, client: "Client", code: int, reason: str) -> None:
+        """Take note of why the server ends a connection."""
+
+    def completed(self, client: "Client") -> None:
+        """Take note that a connection is gone."""
+
+
+@define(eq=False)
+class DebugJournal(Journal):
+    """Writes a line for each step in the life of a connection."""
+
+    _seconds: Callable[[], float]
+    _began: "dict[Client, float]" = field(factory=dict, init=False)
+    _ends: "dict[Client, tuple[int, str]]" = field(factory=dict, init=False)
+    _log = Logger()
+
+    def opened(self, client: "Client") -> None:
+        """Log a new connection."""
+        self._began[client] = self._seconds()
+        self._log.debug(
+            "client connection established",
+            client=client.id,
+            transport=client.transport.info.name,
+        )
+        self.watch(client)
+
+    def authenticated(self, client: "Client") -> None:
+        """Log that a client has connected."""
+        self._log.debug("client authenticated", client=client.id, user=client.user)
+
+    def subscribed(self, subscription: "Subscription") -> None:
+        """Log that a client is told of a subscription."""
+        self._subscription("client subscribed to channel", subscription)
+
+    def unsubscribed(self, subscription: "Subscription") -> None:
+        """Log that a subscription is over."""
+        self._subscription("client unsubscribed from channel", subscription)
+
+    def _subscription(self, message: str, subscription: "Subscription") -> None:
+        client = subscription.client
+        self._log.debug(
+            message, client=client.id, user=client.user, channel=subscription.name
+        )
+
+    def closing(self, client: "Client", code: int, reason: str) -> None:
+        """Keep the code for when the connection is gone."""
+        if client in self._began:
+            self._ends[client] = code, reason
+
+    def completed(self, client: "Client") -> None:
+        """Log how long a connection lasted, and why it ended."""
+        began = self._began.pop(client, None)
+        if began is None:
+            return
+        # Without a word from us it was the client that left.
+        code, reason = self._ends.pop(client, (3000, "connection closed"))
+        self._log.debug(
+            "client connection completed",
+            client=client.id,
+            user=client.user,
+            transport=client.transport.info.name,
+            duration=round(self._seconds() - began, 3),
+            code=code,
+            reason=reason,
+        )
+
+
+@define(eq=False)
+class TraceJournal(DebugJournal):
+    """Also writes what clients and server say to each other, without secrets.
+
+    Each client gets a wire of its own, and with that its own copy of each push.
+    """
+
+    _log = Logger()
+
+    def watch(self, client: "Client") -> None:
+        """Replace the wire of a connection by one that logs messages."""
+        transport = client.transport
+        wire = transport.wire
+
+        def commands(data: bytes) -> list[Command]:
+            try:
+                found = wire.commands(data)
+            except DecodeError as error:
+                for command in error.commands:
+                    self._write("<-in--", client, command=_shown(_redacted(command)))
+                shown = "" if wire.protocol == "protobuf" else _unreadable(data)
+                self._write(
+                    "<-in--", client, data=shown, size=len(data), error=str(error)
+                )
+                raise
+            for command in found:
+                self._write("<-in--", client, command=_shown(_redacted(command)))
+            return found
+
+        def reply(message: Reply) -> bytes:
+            frame = wire.reply(message)
+            self._write("-out->", client, reply=_shown(_without_session(message)))
+            return frame
+
+        def push(message: Push) -> bytes:
+            frame = wire.push(message)
+            self._write("-out->", client, push=_shown(_without_session(message)))
+            return frame
+
+        transport.wire = attrs.evolve(wire, commands=commands, reply=reply, push=push)
+
+    def pinged(self, client: "Client") -> None:
+        """Log the ping, which is ready-made and passes no wire."""
+        self._write("-out->", client, reply="{}")
+
+    def _write(self, message: str, client: "Client", **fields: object) -> None:
+        self._log.debug(
+            message, log_frame=True, client=client.id, user=client.user, **fields
+        )
+
+
+def _shown(message: object) -> str:
+    """Return a message as JSON, cut to `FRAME_LIMIT`; payloads are as they travel."""
+    text = msgspec.json.encode(message)[: 4 * FRAME_LIMIT]
+    return _cut(text.decode(errors="backslashreplace"))
+
+
+def _unreadable(data: bytes) -> str:
+    text = _SECRETS.sub(
+        lambda found: (found[1] or found[2] or b"") + REDACTED.encode(),
+        data[: 8 * FRAME_LIMIT],
+    )
+    return _cut(text.decode(errors="backslashreplace"))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= FRAME_LIMIT else f"{text[:FRAME_LIMIT]}…"
+
+
+def _redacted(command: Command) -> Command:
+    """Return *command* without tokens, signatures and headers of others."""
+    for name in ("connect", "subscribe", "refresh", "sub_refresh"):
+        request: Any = getattr(command, name)
+        if request is None:
+            continue
+        hidden: dict[str, Any] = {}
+        if request.token:
+            hidden["token"] = REDACTED
+        if isinstance(request, ConnectRequest) and request.headers:
+            hidden["headers"] = dict.fromkeys(request.headers, REDACTED)
+        if isinstance(request, ConnectRequest) and request.subs:
+            hidden["subs"] = {
+                name: sub
+                if sub is None or not sub.token
+                else msgspec.structs.replace(sub, token=REDACTED)
+                for name, sub in request.subs.items()
+            }
+        if isinstance(request, SubRefreshRequest) and request.track:
+            hidden["track"] = [
+                msgspec.structs.replace(batch, signature=REDACTED)
+                for batch in request.track
+            ]
+        if hidden:
+            request = msgspec.structs.replace(request, **hidden)
+            return msgspec.structs.replace(command, **{name: request})
+    return command
+
+
+def _without_session(message: Any) -> Any:
+    """Return *message* without the session id, which commands are accepted by."""
+    told = message.connect
+    if told is None or not told.session:
+        return message
+    told = msgspec.structs.replace(told, session=REDACTED)
+    return msgspec.structs.replace(message, connect=told)
+
+
+def journal_for(level: str, seconds: Callable[[], float]) -> Journal:
+    """Return the journal of a node that logs at *level*."""
+    kinds = {"trace": TraceJournal, "debug": DebugJournal}
+    kind = kinds.get(level.lower())
+    return Journal() if kind is None else kind(seconds)

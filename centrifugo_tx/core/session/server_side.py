@@ -1,0 +1,119 @@
+"""What the server does to one client on its own account.
+
+See server API, "Subscribe and unsubscribe", "Disconnect" and "Refresh".
+"""
+
+from typing import TYPE_CHECKING
+
+from ...errors import DisconnectClient
+from ...options import SubscribeOptions
+from ...protocol.codes import CHANNEL_LIMIT, CONNECTION_EXPIRED, Unsubscribe
+from ...protocol.messages import (
+    EMPTY,
+    ClientInfo,
+    Push,
+    Raw,
+    Refresh,
+    StreamPosition,
+    Subscribe,
+    SubscribeRequest,
+)
+from .subscription import Subscription
+
+if TYPE_CHECKING:
+    from .client import Client
+
+__all__ = ["refresh", "subscribe", "unsubscribe"]
+
+
+async def subscribe(
+    client: "Client",
+    name: str,
+    options: SubscribeOptions,
+    since: StreamPosition | None,
+) -> None:
+    """Subscribe *client* and tell it by a push.
+
+    A subscription it already has is replaced, as in the reference.
+    """
+    if client.closed:
+        return
+    if not await _give_way(client, name):
+        return
+    if len(client.subscriptions) >= client.node.options.channel_limit:
+        client.close(CHANNEL_LIMIT)
+        return
+    subscription = Subscription(client, name, server_side=True)
+    client.subscriptions[name] = subscription
+    request = SubscribeRequest()
+    if since is not None:
+        request = SubscribeRequest(recover=True, offset=since.offset, epoch=since.epoch)
+    try:
+        await subscription.begin(options, request)
+        result, follow_up = subscription.settle(request)
+    except DisconnectClient as error:
+        client.forget(subscription)
+        client.close(error.disconnect)
+        return
+    except BaseException:
+        client.forget(subscription)
+        raise
+    push = Subscribe(
+        recoverable=result.recoverable,
+        epoch=result.epoch,
+        offset=result.offset,
+        positioned=result.positioned,
+        data=options.data,
+    )
+    client.push(Push(channel=name, subscribe=push))
+    for publication in result.publications:
+        client.push(Push(channel=name, pub=publication))
+    follow_up()
+
+
+async def _give_way(client: "Client", name: str) -> bool:
+    """End the subscription that there is, as soon as the client was told of it.
+
+    :return: whether the client is still there.
+    """
+    old = client.subscriptions.get(name)
+    while old is not None:
+        try:
+            await old.decided()
+        except DisconnectClient as error:
+            client.close(error.disconnect)
+        if client.closed:
+            return False
+        current = client.subscriptions.get(name)
+        if current is old:
+            client.forget(old)
+            return True
+        old = current
+    return True
+
+
+async def unsubscribe(client: "Client", name: str, reason: Unsubscribe) -> None:
+    """Take *client* out of a channel and tell it."""
+    subscription = client.subscriptions.get(name)
+    if subscription is None:
+        return
+    try:
+        await subscription.decided()
+    except DisconnectClient as error:
+        client.close(error.disconnect)
+        return
+    if not client.closed and client.subscriptions.get(name) is subscription:
+        client.drop(subscription, reason)
+
+
+def refresh(client: "Client", expired: bool, expire_at: int, info: Raw) -> None:
+    """Move the end of *client*'s connection and tell it."""
+    now = client.node.clock.seconds()
+    if expired or 0 < expire_at <= now:
+        client.close(CONNECTION_EXPIRED)
+        return
+    if info is not EMPTY and expire_at:
+        client.info = ClientInfo(client.user, client.id, info)
+    client.deadlines.expire(expire_at)
+    ttl = client.ttl(expire_at) if expire_at else 0
+    client.push(Push(refresh=Refresh(expires=bool(expire_at), ttl=ttl)))
