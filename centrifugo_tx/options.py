@@ -418,6 +418,7 @@ class NodeOptions(Value, frozen=True):
     channel_max_length: int = 255
     user_connection_limit: int = 0
     concurrency: int = 1
+    queue_max_size: int = 1048576
     recovery_limit: int = 300
     include_server_time: bool = False
     metrics_interval: Duration = 60.0

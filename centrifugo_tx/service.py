@@ -234,6 +234,7 @@ def node_options(config: Config) -> NodeOptions:
         channel_max_length=config.channel.max_length,
         user_connection_limit=client.user_connection_limit,
         concurrency=max(1, client.concurrency),
+        queue_max_size=client.queue_max_size,
         recovery_limit=client.recovery_max_publication_limit,
         include_server_time=client.connect_include_server_time,
         metrics_interval=config.node.info_metrics_aggregate_interval,

@@ -15,6 +15,10 @@ __all__ = ["Body", "body_of"]
 
 #: Seconds in which the peer of an ended body must take something.
 LINGER = 15
+#: Bytes of one HTTP/2 body that may wait within the connection.
+HIGH_WATER = 65536
+#: Seconds until one looks again at a body of which nothing leaves.
+LOOK = 0.05
 
 
 @define(eq=False)
@@ -90,8 +94,8 @@ class HTTP2Body(Body):
     """The body of an HTTP/2 response, as a byte stream.
 
     Twisted's connection takes whatever it is given until the peer's window is full,
-    also while the kernel takes nothing, so that is looked after here.  Its time-out
-    stands still while there are bodies.
+    which may be 2 GiB, also while the kernel takes nothing; so what waits in it is
+    looked after here.  Its time-out stands still while there are bodies.
     """
 
     _producer: Any = field(default=None, init=False)
@@ -137,11 +141,25 @@ class HTTP2Body(Body):
         request.write(data)
         if request._disconnected or self._producer is None or self._stalled:
             return
-        blocked = self._connection._consumerBlocked
+        connection = self._connection
+        blocked, waiting = connection._consumerBlocked, -self.taken
         if blocked is not None:
             self._stalled = True
             blocked.addCallback(self._go_on)
             self._producer.pauseProducing()
+        elif waiting > HIGH_WATER:
+            self._stalled = True
+            connection.callLater(0, self._look, waiting)
+            self._producer.pauseProducing()
+
+    def _look(self, before: int) -> None:
+        """Go on as soon as most of what waited in the connection has left."""
+        waiting = -self.taken
+        if waiting <= HIGH_WATER:
+            self._go_on(None)
+        else:
+            delay = LOOK if waiting == before else 0
+            self._connection.callLater(delay, self._look, waiting)
 
     def _go_on(self, result: object) -> object:
         self._stalled = False

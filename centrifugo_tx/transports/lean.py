@@ -88,6 +88,7 @@ class LeanProtocol(WebSocketServerProtocol):  # type: ignore[misc]  # untyped
     #: Whether `greet` answers at once, so that plain requests are opened here.
     hurries = False
     _greeted = False
+    _halted = False
 
     # --- Life ------------------------------------------------------------------
 
@@ -237,6 +238,9 @@ class LeanProtocol(WebSocketServerProtocol):  # type: ignore[misc]  # untyped
 
     def dataReceived(self, data: bytes) -> None:
         """Take whole, short, masked frames at once; leave the rest to Autobahn."""
+        if self._halted:
+            self.data += data
+            return
         opened = self.state == OPEN
         if self.state == CLOSED:
             self.data = b""  # only the peer's end is waited for
@@ -285,9 +289,36 @@ class LeanProtocol(WebSocketServerProtocol):  # type: ignore[misc]  # untyped
                     break  # Autobahn finds it too, and closes with 1007
             at = stop
             self.onMessage(payload, first == 0x82)
-            if self.state != OPEN:
+            if self.state != OPEN or self._halted:
                 break
         return at
+
+    def processData(self) -> bool:
+        """Take one frame; return whether there may be another one."""
+        if self._halted:
+            return False
+        more: bool = super().processData()
+        return more
+
+    def halt(self) -> None:
+        """Take no more messages; what was received already waits, unread."""
+        self._halted = True
+        self.transport.pauseProducing()
+
+    def go_on(self) -> None:
+        """Undo `halt`; no error if there was none."""
+        if not self._halted:
+            return
+        self._halted = False
+        self.transport.resumeProducing()
+        if self.data:
+            # Later, since a message may be under way further down the stack.
+            self.factory._batched_timer.call_later(0, self._read_on)
+
+    def _read_on(self) -> None:
+        if self.state != CLOSED and not self._halted and self.data:
+            self.consumeData()
+            self.settle()
 
     def settle(self) -> None:
         """Between messages, drop what only the last one or the handshake needed."""
@@ -404,6 +435,6 @@ class LeanFactory(WebSocketServerFactory):  # type: ignore[misc]  # untyped
             "inflated_limit": self.inflated_limit or limit,
             "fast_limit": min([FAST_LIMIT, *(each for each in limits if each)]),
             # An open connection differs from its class in this.
-            "defaults": {**defaults, "_greeted": True},
+            "defaults": {**defaults, "_greeted": True, "_halted": False},
         }
         return on_class(self.protocol, values)

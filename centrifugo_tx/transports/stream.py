@@ -60,7 +60,7 @@ class FrameStream:
 
     While the peer keeps up nothing waits longer than a turn.  When the stream is
     full, frames queue; more than ``limit`` bytes of them are more than the peer
-    can be waited for, and `overrun` is called.
+    can be waited for, and `overrun` is called, as for a single frame that is longer.
     """
 
     _stream: ByteStream | None
@@ -71,6 +71,11 @@ class FrameStream:
     _size: int = field(default=0, init=False)
     _late: IDelayedCall | None = field(default=None, init=False)
 
+    @property
+    def full(self) -> bool:
+        """Whether the stream takes nothing for now."""
+        return self._paused
+
     def open(self) -> None:
         """Begin to listen to the stream's wishes."""
         assert self._stream is not None
@@ -80,25 +85,45 @@ class FrameStream:
         """Send *frame*, at the latest when the turn ends; nothing after `end`."""
         waiting = self._frames
         if waiting is None:
+            if len(frame) > self.limit:
+                self._overflow()
+                return
             self._frames = frame
             if not self._paused:
                 self._turn.add(self)
-                return
-        elif waiting.__class__ is list:
+            return
+        if waiting.__class__ is list:
             waiting.append(frame)
+            self._size += len(frame)
         else:
             self._frames = [waiting, frame]  # type: ignore[list-item]  # bytes
-        if self._paused:
-            self._size += len(frame)
-            if self._size > self.limit:
-                self.overrun()
+            self._size = len(waiting) + len(frame)
+        if self._size > self.limit:
+            self._relieve()
+
+    def _relieve(self) -> None:
+        """Hand over early what waits, if the stream takes it; else give up."""
+        if self._paused or self._stream is None:
+            self._overflow()
+            return
+        frames = self._frames
+        assert isinstance(frames, list)
+        last = frames.pop()
+        self.flush()
+        self.write(last)
+
+    def _overflow(self) -> None:
+        if self._stream is None:
+            self._frames = None
+        else:
+            self.overrun()
 
     def flush(self) -> None:
         """Hand over what waits, unless the stream is full."""
         frames, stream = self._frames, self._stream
         if frames is None or self._paused:
             return
-        self._frames, self._size = None, 0
+        self._frames = None
         if stream is None:
             return
         stream.write(frames if isinstance(frames, bytes) else b"".join(frames))
@@ -128,10 +153,6 @@ class FrameStream:
         self._paused = True
         if self._late is None:
             self._watch()
-        if self._frames is not None:
-            frames = self._frames
-            parts = [frames] if isinstance(frames, bytes) else frames
-            self._size = sum(map(len, parts))
 
     def resumeProducing(self) -> None:
         """Go on (the stream has room)."""

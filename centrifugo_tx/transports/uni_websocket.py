@@ -23,6 +23,7 @@ from .origin import OriginRule
 from .stream import Turn
 from .websocket import (
     UNHEARD,
+    UNREACHABLE,
     ClientProtocol,
     WebSocketFactory,
     WebSocketOptions,
@@ -102,16 +103,17 @@ class UniWebSocketTransport(WebSocketTransport):
     def close(self, disconnect: Disconnect) -> None:
         """Tell the peer why, as far as that is wanted, and drop the connection."""
         protocol = self._protocol
-        if protocol is None or disconnect.code in UNHEARD:
+        unheard = disconnect.code in UNHEARD
+        if protocol is None or disconnect.code in UNREACHABLE:
             super().close(disconnect)
             return
-        if self.tells:
+        if self.tells and not unheard:
             self.write(self.wire.push(Push(disconnect=disconnect)))
         if self.handshake:
             super().close(disconnect)
         else:
-            self.detach(drop=False)
-            protocol.dropConnection()
+            self.detach(drop=unheard)
+            protocol.dropConnection(abort=unheard)
 
 
 class UniProtocol(ClientProtocol):

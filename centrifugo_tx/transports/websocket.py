@@ -88,8 +88,10 @@ class WebSocketOptions(msgspec.Struct, frozen=True, kw_only=True):
     bounds it."""
 
 
-#: Nobody would read a close frame, or a push, with these codes.
+#: What waits is dropped with these codes, and nobody would read a push.
 UNHEARD = {each.code for each in (CONNECTION_CLOSED, SLOW, WRITE_ERROR)}
+#: Nor a close frame with these.
+UNREACHABLE = {each.code for each in (CONNECTION_CLOSED, WRITE_ERROR)}
 _DEFAULTS = WebSocketOptions()
 _PLAIN = TransportInfo()
 
@@ -116,11 +118,10 @@ class WebSocketTransport(FrameStream):
     def close(self, disconnect: Disconnect) -> None:
         """Send a close frame, and drop the connection when it is answered."""
         protocol, self._protocol = self._protocol, None
-        heard = disconnect.code not in UNHEARD
-        self.end(drop=not heard)
+        self.end(drop=disconnect.code in UNHEARD)
         if protocol is None:
             return
-        if heard:
+        if disconnect.code not in UNREACHABLE:
             protocol.leave(disconnect)
         else:
             protocol.dropConnection(abort=True)
@@ -133,12 +134,12 @@ class WebSocketTransport(FrameStream):
     def pause(self) -> None:
         """Read nothing more for now."""
         if self._protocol is not None:
-            self._protocol.transport.pauseProducing()
+            self._protocol.halt()
 
     def resume(self) -> None:
         """Read again."""
         if self._protocol is not None:
-            self._protocol.transport.resumeProducing()
+            self._protocol.go_on()
 
 
 class ClientProtocol(LeanProtocol):
@@ -201,6 +202,12 @@ class ClientProtocol(LeanProtocol):
         if self._pings is None:
             self._ping_by_frames()
 
+    def onPing(self, payload: bytes) -> None:
+        """Answer, unless the peer does not read: each answer would only wait."""
+        client = self.__dict__.get("client")
+        if client is None or not client.transport.full:
+            super().onPing(payload)
+
     def onPong(self, payload: bytes) -> None:
         """Take note of it, if somebody waits."""
         if self._pings is not None:
@@ -221,7 +228,7 @@ class ClientProtocol(LeanProtocol):
 
     def leave(self, disconnect: Disconnect) -> None:
         """Close with a code and a reason."""
-        self.transport.resumeProducing()  # to see the answer
+        self.go_on()  # to see the answer
         client = self.__dict__.get("client")
         if client is not None and client.speaks_v1:
             reason = disconnect.in_v1(REASON_LIMIT).encode()

@@ -185,7 +185,7 @@ class SlowTests(HTTP2TestCase):
 
     def fill(self) -> None:
         """Use the window up."""
-        self.write(b"x" * WINDOW)
+        self.client.transport._stream.write(b"x" * WINDOW)
         self.clock.advance(0)
 
     def test_window(self) -> None:
@@ -221,7 +221,7 @@ class SlowTests(HTTP2TestCase):
 
     def test_slowly(self) -> None:
         """A peer that takes some of it in time is not given up."""
-        self.write(b"x" * (WINDOW + 50))
+        self.client.transport._stream.write(b"x" * (WINDOW + 50))
         self.settle()
         for _ in range(5):
             self.clock.advance(0.9)
@@ -244,6 +244,21 @@ class SlowTests(HTTP2TestCase):
         self.clock.advance(15)
         self.assertEqual(len(self.named("StreamReset")), 1)
         self.assertEqual(self.server.streams, {})
+
+    def test_large_window(self) -> None:
+        """However large the window, little of the body waits in the connection."""
+        self.peer.increment_flow_control_window(2**30, stream_id=1)
+        self.peer.increment_flow_control_window(2**30)
+        self.settle()
+        self.client.transport.limit = 2**20
+        for _ in range(6):
+            self.write(b"x" * 50_000)
+            self.client.transport.flush()
+        waiting = sum(map(len, self.server._outboundStreamQueues[1]))
+        self.assertLess(waiting, 150_000)
+        self.assertTrue(self.client.transport.full)
+        self.assertEqual(b"".join(self.data()).count(b"x"), 300_000)
+        self.assertFalse(self.client.transport.full)
 
     def test_full_connection(self) -> None:
         """Frames wait also while the connection itself takes nothing."""

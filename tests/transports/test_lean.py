@@ -323,6 +323,66 @@ class FrameTests(LeanTestCase):
         self.assertEqual(seen[0], seen[1])
 
 
+class HaltTests(LeanTestCase):
+    """Messages that were received already wait while the protocol is halted."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.opened()
+        self.take = self.protocol.onMessage
+        self.limit = 2
+        self.protocol.onMessage = self.halting
+
+    def halting(self, payload: bytes, isBinary: bool) -> None:
+        """Take a message, and at each second one want no more."""
+        self.take(payload, isBinary)
+        if len(self.messages()) % self.limit == 0:
+            self.protocol.halt()
+
+    def messages(self) -> list[bytes]:
+        """Return what was taken."""
+        return [each[0] for each in self.factory.events if isinstance(each, tuple)]
+
+    def check(self, frames: list[bytes], expected: list[bytes]) -> None:
+        stream = self.protocol.transport
+        self.protocol.dataReceived(b"".join(frames))
+        for taken in range(2, len(expected) + 1, 2):
+            self.assertEqual(self.messages(), expected[:taken])
+            self.assertEqual(stream.producerState, "paused")
+            self.protocol.go_on()
+            self.assertEqual(stream.producerState, "producing")
+            self.clock.advance(0)
+        self.assertEqual(self.messages(), expected)
+
+    def test_short(self) -> None:
+        """Short frames wait."""
+        texts = [b"%d" % number for number in range(7)]
+        self.check([frame(text) for text in texts], texts)
+
+    def test_long(self) -> None:
+        """So do those that Autobahn reads."""
+        texts = [b"%d" % number * 5000 for number in range(7)]
+        self.check([frame(text) for text in texts], texts)
+
+    def test_more(self) -> None:
+        """What comes while it is halted waits behind the rest."""
+        self.protocol.dataReceived(frame(b"1") + frame(b"2") + frame(b"3"))
+        self.protocol.dataReceived(frame(b"4"))
+        self.assertEqual(self.messages(), [b"1", b"2"])
+        self.protocol.go_on()
+        self.clock.advance(0)
+        self.assertEqual(self.messages(), [b"1", b"2", b"3", b"4"])
+
+    def test_gone(self) -> None:
+        """Nothing happens any more if the connection has gone meanwhile."""
+        self.protocol.dataReceived(frame(b"1") + frame(b"2") + frame(b"3"))
+        self.protocol.go_on()
+        self.protocol.transport.lose(self.protocol)
+        self.clock.advance(0)
+        self.assertEqual(self.messages()[:2], [b"1", b"2"])
+        self.assertNotIn(b"3", self.messages())
+
+
 class RefusalTests(LeanTestCase):
     """Messages that are not wanted."""
 

@@ -10,16 +10,18 @@ from centrifugo_tx.transports.stream import FrameStream, Turn
 
 
 class Stream(StringTransport):
-    """Counts the writes."""
+    """Counts the writes, and pauses its producer when it has no more room."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.writes = 0
+        self.writes, self.room = 0, 1000
 
     def write(self, data: bytes) -> None:
         """Count."""
         self.writes += 1
         super().write(data)
+        if len(self.value()) > self.room:
+            self.producer.pauseProducing()
 
 
 class Watched(FrameStream):
@@ -72,6 +74,36 @@ class FrameStreamTests(SynchronousTestCase):
             self.frames.write(b"x")
         self.clock.advance(0)
         self.assertEqual((len(self.stream.value()), self.frames.reasons), (100, []))
+
+    def test_one_too_large(self) -> None:
+        """A frame longer than the limit is never sent."""
+        self.frames.write(b"x" * 10)
+        self.clock.advance(0)
+        self.assertEqual(self.frames.reasons, [])
+        self.frames.write(b"x" * 11)
+        self.assertEqual(self.frames.reasons, ["slow"])
+        self.assertEqual(self.stream.value(), b"x" * 10)
+
+    def test_within_a_turn(self) -> None:
+        """The limit holds within a turn, too, if the stream takes no more."""
+        self.stream.room = 15
+        for _ in range(8):
+            self.frames.write(b"x" * 3)
+        self.assertEqual(self.frames.reasons, [])
+        self.assertEqual(len(self.stream.value()), 18)
+        for _ in range(2):
+            self.frames.write(b"x" * 3)
+        self.assertEqual(self.frames.reasons, ["slow"])
+        self.clock.advance(0)
+        self.assertEqual(len(self.stream.value()), 18)
+
+    def test_order_within_a_turn(self) -> None:
+        """What is handed over early stays in order, and each frame leaves once."""
+        letters = b"abcdefghijklmnopqrstuvwxyz"
+        for letter in letters:
+            self.frames.write(bytes([letter]))
+        self.clock.advance(0)
+        self.assertEqual(self.stream.value(), letters)
 
     def test_paused(self) -> None:
         """While the stream is full frames wait; then they leave together."""

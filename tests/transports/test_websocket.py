@@ -11,6 +11,7 @@ from centrifugo_tx.interfaces import ITransport
 from centrifugo_tx.metrics import Counter
 from centrifugo_tx.options import NodeOptions
 from centrifugo_tx.protocol.codes import CONNECTION_CLOSED, FORCE_DISCONNECT, Disconnect
+from centrifugo_tx.protocol.messages import Raw
 from centrifugo_tx.transports.admission import Gate
 from centrifugo_tx.transports.origin import OriginRule
 from centrifugo_tx.transports.stream import Turn
@@ -190,13 +191,33 @@ class CloseTests(WebSocketTestCase):
         self.assertEqual((self.stream.take(), self.stream.aborted), (b"", True))
 
     def test_slow(self) -> None:
-        """A peer for which too much waits is aborted: 3008."""
+        """A peer for which too much waits gets none of that, but the code: 3008."""
         self.client.transport.pauseProducing()
         for _ in range(400):
             self.client.ping()
         self.assertTrue(self.client.closed)
-        self.assertEqual((self.stream.take(), self.stream.aborted), (b"", True))
+        self.assertEqual(self.stream.take(), b"\x88\x06\x0b\xc0slow")
         self.assertEqual(self.disconnects("3008"), 1)
+        self.clock.advance(5)
+        self.assertTrue(self.stream.aborted)
+
+    def test_large_reply(self) -> None:
+        """A reply that no queue has room for ends the connection with 3008."""
+        self.world.policy.answer = Raw(b"[" + b"1," * 500 + b"1]")
+        self.protocol.dataReceived(frame(b'{"id":2,"rpc":{}}'))
+        self.assertEqual(self.closing(), (3008, b"slow"))
+
+    def test_unread_pongs(self) -> None:
+        """Pings of a peer that does not read are not answered: that would pile up."""
+        ping = frame(b"?", 0x89)
+        self.protocol.dataReceived(ping)
+        self.assertEqual(self.stream.take(), b"\x8a\x01?")
+        self.client.transport.pauseProducing()
+        self.protocol.dataReceived(ping * 100)
+        self.assertEqual(self.stream.take(), b"")
+        self.client.transport.resumeProducing()
+        self.protocol.dataReceived(ping)
+        self.assertEqual(self.stream.take(), b"\x8a\x01?")
 
     def test_stuck(self) -> None:
         """A peer that takes nothing for the write timeout is aborted: 3009."""

@@ -179,6 +179,7 @@ class MapSubscription(Subscription):
         entries = self._wanted(
             [entry for entry in page.entries if entry.offset <= frozen.offset]
         )
+        self.client.check_size(entries)
         if not page.cursor and await self._is_close(frozen.offset + limit):
             return await self._go_live(request, frozen, entries)
         return SubscribeResult(
@@ -217,6 +218,7 @@ class MapSubscription(Subscription):
         changes = history.publications
         if not changes or changes[0].offset != since.offset + 1:
             raise ReplyError(UNRECOVERABLE_POSITION)
+        self.client.check_size(changes)
         return SubscribeResult(
             epoch=history.position.epoch,
             publications=self._wanted(changes),

@@ -1,13 +1,13 @@
 """One connection: commands in, replies and pushes out."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
 
 import msgspec
 from attrs import define, field
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -27,6 +27,7 @@ from ...protocol.codes import (
     MALFORMED,
     METHOD_NOT_FOUND,
     SERVER_ERROR,
+    SLOW,
     Disconnect,
     Error,
     Unsubscribe,
@@ -38,6 +39,7 @@ from ...protocol.messages import (
     Command,
     Connect,
     ConnectResult,
+    Publication,
     Push,
     Raw,
     Reply,
@@ -126,6 +128,8 @@ class Client:
     #: Whether a command is under way that all later ones wait for.
     _held: bool = field(default=False, init=False)
     _backlog: Backlog | None = field(default=None, init=False)
+    #: Those who wait until it is connected, or over.
+    _expected: list[Deferred[None]] | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.deadlines = Deadlines(self)
@@ -190,6 +194,22 @@ class Client:
         self.state = State.CONNECTED
         self.node.journal.authenticated(self)
         self.node.counts.accepted(self.transport.info, name, version)
+
+    def admitted(self) -> "Deferred[None]":
+        """Return a Deferred that fires when the connect that is under way is over."""
+        if self.state is not State.CONNECTING:
+            return succeed(None)
+        waiting: Deferred[None] = Deferred()
+        if self._expected is None:
+            self._expected = []
+        self._expected.append(waiting)
+        return waiting
+
+    def connect_over(self) -> None:
+        """Let those go on who wait for the connect."""
+        expected, self._expected = self._expected, None
+        for waiting in expected or ():
+            waiting.callback(None)
 
     def roll_back(self) -> None:
         """Undo a connect that failed half-way."""
@@ -391,6 +411,7 @@ class Client:
         if self._backlog is not None:
             self._backlog = None
             self.transport.resume()
+        self.connect_over()
         if self.transport.info.unidirectional:
             special = self.node.options.disconnects.get(error.code)
             self._close(special or as_disconnect(error))
@@ -404,6 +425,16 @@ class Client:
             self._refuse_message("", "unnecessary pong")
 
     # --- Replies and pushes out ------------------------------------------------
+
+    def check_size(self, publications: Sequence[Publication]) -> int:
+        """Return how many bytes the payloads of *publications* have.
+
+        :raises DisconnectClient: 3008, no queue has room for a reply with them.
+        """
+        size = sum(len(publication.data) for publication in publications)
+        if size > self.node.options.queue_max_size:
+            raise DisconnectClient(SLOW)
+        return size
 
     def reply(self, reply: Reply, name: str) -> None:
         """Send an answer; a connect reply is a push on unidirectional wires."""
@@ -497,6 +528,7 @@ class Client:
         for subscription in list(self.subscriptions.values()):
             subscription.end()
         self.subscriptions = {}
+        self.connect_over()
 
     def ttl(self, expire_at: int) -> int:
         """Return the seconds until *expire_at*, begun ones too, at least 1.

@@ -5,7 +5,8 @@ answer in the same turn, or None when there is no answer.  It raises `ReplyError
 or `DisconnectClient`.
 """
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -38,6 +39,7 @@ from ...protocol.messages import (
     PresenceResult,
     PresenceStatsRequest,
     PresenceStatsResult,
+    Publication,
     PublishRequest,
     PublishResult,
     RefreshRequest,
@@ -64,6 +66,9 @@ if TYPE_CHECKING:
     from .client import Client
 
 __all__ = ["Told"]
+
+#: How many server-side subscriptions of one connect are begun at once.
+AT_ONCE = 32
 
 _NOTHING_KNOWN = SubscribeRequest()
 
@@ -100,8 +105,8 @@ async def connect(client: "Client", request: ConnectRequest) -> Told:
         client.session = str(uuid4())
     node.connections.add(client)
     try:
-        await _begin_all(client, admission.subs, request)
-        subs, then = _settle_all(client, request)
+        begun = await _begin_all(client, admission.subs, request)
+        subs, then = _settle_all(begun, request)
     except BaseException:
         client.roll_back()
         raise
@@ -113,6 +118,7 @@ async def connect(client: "Client", request: ConnectRequest) -> Told:
         then()
         if not client.closed:
             deadlines.connected(admission.expire_at)
+        client.connect_over()
 
     result = ConnectResult(
         client=client.id,
@@ -132,29 +138,47 @@ async def connect(client: "Client", request: ConnectRequest) -> Told:
 
 async def _begin_all(
     client: "Client", subs: dict[str, SubscribeOptions], request: ConnectRequest
-) -> None:
-    """Begin the server-side subscriptions, all at once."""
-    waiting: list[Deferred[None]] = []
-    for name, options in subs.items():
-        subscription = Subscription(client, name, server_side=True)
-        client.subscriptions[name] = subscription
-        begun = drive(subscription.begin(options, _known(request, name)))
-        if isinstance(begun, Deferred):
-            waiting.append(begun)
-    if waiting:
-        try:
-            await gatherResults(waiting, consumeErrors=True)
-        except FirstError as first:
-            failure: Failure = first.subFailure
-            failure.raiseException()
-        still_there(client)
+) -> list[Subscription]:
+    """Begin the server-side subscriptions, up to `AT_ONCE` at once, and in slices.
+
+    :raises DisconnectClient: 3008, together they bring more than a queue holds.
+    """
+    begun: list[Subscription] = []
+    found: list[Publication] = []
+    left = deque(subs.items())
+    while left:
+        if client.allowance <= 0:
+            await client.node.scheduler.wait(client)
+            still_there(client)
+        first, waiting = len(begun), []
+        while left and client.allowance > 0 and len(begun) - first < AT_ONCE:
+            name, options = left.popleft()
+            subscription = Subscription(client, name, server_side=True)
+            client.subscriptions[name] = subscription
+            begun.append(subscription)
+            client.allowance -= 1
+            result = drive(subscription.begin(options, _known(request, name)))
+            if isinstance(result, Deferred):
+                waiting.append(result)
+        if waiting:
+            try:
+                await gatherResults(waiting, consumeErrors=True)
+            except FirstError as error:
+                failure: Failure = error.subFailure
+                failure.raiseException()
+            still_there(client)
+        for subscription in begun[first:]:
+            found += subscription.found
+        client.check_size(found)
+    return begun
 
 
 def _settle_all(
-    client: "Client", request: ConnectRequest
+    begun: Sequence[Subscription], request: ConnectRequest
 ) -> tuple[dict[str, SubscribeResult], Callable[[], None]]:
     results, follow_ups = {}, []
-    for name, subscription in client.subscriptions.items():
+    for subscription in begun:
+        name = subscription.name
         results[name], follow_up = subscription.settle(_known(request, name))
         follow_ups.append(follow_up)
 
@@ -284,6 +308,7 @@ async def history(client: "Client", request: HistoryRequest) -> HistoryResult:
         raise DisconnectClient(MALFORMED, "channel required for history")
     query = await client.node.policy.history(client, request)
     found = await client.node.history(request.channel, query)
+    client.check_size(found.publications)
     position = found.position
     return HistoryResult(found.publications, position.epoch, position.offset)
 

@@ -36,9 +36,8 @@ async def subscribe(
 
     A subscription it already has is replaced, as in the reference.
     """
-    if client.closed:
-        return
-    if not await _give_way(client, name):
+    await client.admitted()
+    if client.closed or client.refused or not await _give_way(client, name):
         return
     if len(client.subscriptions) >= client.node.options.channel_limit:
         client.close(CHANNEL_LIMIT)

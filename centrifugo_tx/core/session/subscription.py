@@ -82,6 +82,11 @@ class Subscription:
         return self.options.positioned or self.options.recoverable
 
     @property
+    def found(self) -> Sequence[Publication]:
+        """What recovery found in storage, until it is settled."""
+        return () if self._history is None else self._history.publications
+
+    @property
     def listening(self) -> "Listening":
         """What makes the node a receiver of the channel."""
         return self.client.node.listening
@@ -176,6 +181,7 @@ class Subscription:
             late = [each[0] for each in held]
             return self._result(request, None), lambda: self._follow_up(late)
         recovery = self._recover(request, stored)
+        self.client.check_size(recovery.publications)
         if (
             request.flag & REJECT_UNRECOVERED
             and request.recover
