@@ -7,7 +7,7 @@ __all__ = ["FrameReader", "Patience"]
 
 #: What a client says first (RFC 9113, 3.4).
 PREFACE = 24
-#: Bytes of a frame's head, and of the longest payload that is read (4.1, 4.2).
+#: Bytes of a frame's head, and of the longest payload that is read (RFC 9113, 4.1).
 HEAD, PAYLOAD_LIMIT = 9, 16384
 
 #: Frames without use that may come at once, and how many more each second.
