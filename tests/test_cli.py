@@ -3,13 +3,10 @@
 import json
 import os
 import stat
-import sys
 from collections.abc import Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
-from subprocess import Popen, run
-from urllib.request import urlopen
 
 import jwt
 from twisted.trial.unittest import SynchronousTestCase
@@ -266,37 +263,3 @@ class OtherTests(CommandCase):
             with redirect_stderr(StringIO()), self.assertRaises(SystemExit) as caught:
                 main(arguments)
             self.assertNotEqual(caught.exception.code, 0)
-
-    def test_serve(self) -> None:
-        """Files of a folder are served, and the line says where."""
-        folder = Path(self.mktemp())
-        folder.mkdir()
-        (folder / "index.html").write_text("a page")
-        command = [sys.executable, "-m", "centrifugo_tx", "serve", "-d", str(folder)]
-        with Popen(
-            [*command, "-a", "127.0.0.1", "-p", "0"], stdout=-1, text=True
-        ) as server:
-            self.addCleanup(server.kill)
-            assert server.stdout is not None
-            line = server.stdout.readline()
-            self.assertTrue(line.startswith(f"start serving {folder} on 127."), line)
-            with urlopen(f"http://{line.split()[-1]}/") as answer:
-                self.assertEqual(answer.read(), b"a page")
-            server.terminate()
-
-    def test_server(self) -> None:
-        """Without a command the server runs, which here finds nothing to run by."""
-        ended = run(
-            [sys.executable, "-m", "centrifugo_tx", "--engine.type", "x"],
-            capture_output=True,
-            text=True,
-            cwd=self.mktemp_folder(),
-        )
-        self.assertEqual(ended.returncode, 1)
-        self.assertIn('error: engine.type: "x" must be one of', ended.stderr)
-
-    def mktemp_folder(self) -> str:
-        """Make a folder and return its path."""
-        path = self.mktemp()
-        os.mkdir(path)
-        return path

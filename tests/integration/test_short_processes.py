@@ -1,0 +1,174 @@
+"""What can only be seen from outside of a process that soon ends."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from subprocess import Popen, run
+from urllib.request import urlopen
+
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+from centrifugo_tx.workers import leash
+from centrifugo_tx.workers.valkey import remove_orphans
+
+from .certificates import Authority, locked
+
+_SESSION = "import os; print(os.getsid(0) == os.getpid())"
+
+_LEAVE = """
+import os
+from centrifugo_tx.workers.valkey import Folder
+print(Folder.make().path, flush=True)
+os.kill(os.getpid(), 9)
+"""
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+class CommandTests(SynchronousTestCase):
+    """The console script (operations, "Console commands")."""
+
+    def test_serve(self) -> None:
+        """Files of a folder are served, and the line says where."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        (folder / "index.html").write_text("a page")
+        command = [sys.executable, "-m", "centrifugo_tx", "serve", "-d", str(folder)]
+        with Popen(
+            [*command, "-a", "127.0.0.1", "-p", "0"], stdout=-1, text=True
+        ) as server:
+            self.addCleanup(server.kill)
+            assert server.stdout is not None
+            line = server.stdout.readline()
+            self.assertTrue(line.startswith(f"start serving {folder} on 127."), line)
+            with urlopen(f"http://{line.split()[-1]}/") as answer:
+                self.assertEqual(answer.read(), b"a page")
+            server.terminate()
+
+    def test_server(self) -> None:
+        """Without a command the server runs, which here finds nothing to run by."""
+        ended = run(
+            [sys.executable, "-m", "centrifugo_tx", "--engine.type", "x"],
+            capture_output=True,
+            text=True,
+            cwd=self.mktemp_folder(),
+        )
+        self.assertEqual(ended.returncode, 1)
+        self.assertIn('error: engine.type: "x" must be one of', ended.stderr)
+
+    def mktemp_folder(self) -> str:
+        """Make a folder and return its path."""
+        path = self.mktemp()
+        os.mkdir(path)
+        return path
+
+
+class PassphraseTests(SynchronousTestCase):
+    """Keys under a passphrase."""
+
+    def setUp(self) -> None:
+        self.cert, self.key = Authority().issue("localhost")
+
+    def test_no_questions(self) -> None:
+        """Nobody is asked for the passphrase of a key."""
+        program = (
+            "import sys; from centrifugo_tx.options import TLSOptions;"
+            "from centrifugo_tx.tls import server_context;"
+            "cert, key = sys.argv[1:];"
+            "server_context(TLSOptions(enabled=True, cert_pem=cert, key_pem=key))"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", program, self.cert, locked(self.key)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            start_new_session=True,
+        )
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("without a passphrase", done.stderr)
+        self.assertNotIn("Enter", done.stdout + done.stderr)
+
+
+class ExitTests(SynchronousTestCase):
+    """The exit code."""
+
+    def test_exit_with(self) -> None:
+        """The process ends with the code, and what it printed is not lost."""
+        code = (
+            "from centrifugo_tx.process import exit_with; exit_with(7); print('said')"
+        )
+        ended = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True
+        )
+        self.assertEqual((ended.returncode, ended.stdout), (7, "said\n"))
+
+
+class LeashTests(SynchronousTestCase):
+    """What the script becomes."""
+
+    def become(self, parent: int) -> str:
+        """Return what the program says that the script becomes."""
+        command = [sys.executable, "-I", "-S", leash.__file__, str(parent)]
+        ended = subprocess.run(
+            [*command, sys.executable, "-c", _SESSION], capture_output=True, text=True
+        )
+        self.assertEqual((ended.returncode, ended.stderr), (0, ""))
+        return ended.stdout
+
+    def test_becomes(self) -> None:
+        """It becomes the program, away from the terminal."""
+        self.assertEqual(self.become(os.getpid()), "True\n")
+
+    def test_orphan(self) -> None:
+        """When the parent is gone already, it becomes nothing."""
+        self.assertEqual(self.become(1), "")
+
+
+class OrphanTests(SynchronousTestCase):
+    """Folders of servers that were killed."""
+
+    def setUp(self) -> None:
+        scratch = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, scratch)
+        self.patch(tempfile, "tempdir", scratch)
+
+    def test_killed(self) -> None:
+        """The lock ends with the process that holds it."""
+        left = subprocess.run(
+            [sys.executable, "-c", _LEAVE],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "TMPDIR": tempfile.gettempdir()},
+        )
+        path = Path(left.stdout.strip())
+        self.assertTrue(path.is_dir(), left.stderr)
+        self.assertEqual(remove_orphans(), [path])
+
+
+class DocumentationTests(SynchronousTestCase):
+    """Sphinx has nothing to complain about."""
+
+    def test_no_warnings(self) -> None:
+        """A strict build succeeds."""
+        try:
+            import sphinx  # noqa: F401
+        except ImportError:
+            raise SkipTest("sphinx is not installed") from None
+        built = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "sphinx",
+                "-W",
+                "-q",
+                "-b",
+                "dummy",
+                DOCS,
+                self.mktemp(),
+            ],
+            capture_output=True,
+            text=True,
+        )
+        self.assertEqual((built.returncode, built.stderr), (0, ""))
