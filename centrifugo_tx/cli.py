@@ -38,6 +38,9 @@ __all__ = ["main"]
 #: Bytes of a key that is safe with HS256 (RFC 7518, 3.2).
 KEY_BYTES = 32
 
+#: Origins of the pages that a developer opens first.
+PAGES = ("http://localhost:*", "http://127.0.0.1:*")
+
 
 class Refusal(CentrifugoError):
     """A command cannot be carried out; says why."""
@@ -150,7 +153,10 @@ def _genconfig(options: argparse.Namespace) -> None:
     """Write a minimal configuration file with fresh secrets."""
     extension = _extension(options.config)
     tree = {
-        "client": {"token": {"hmac_secret_key": _secret(64)}, "allowed_origins": []},
+        "client": {
+            "token": {"hmac_secret_key": _secret(64)},
+            "allowed_origins": [*PAGES],
+        },
         "admin": {"enabled": False, "password": _secret(16), "secret": _secret(64)},
         "http_api": {"key": _secret(64)},
     }
@@ -161,6 +167,10 @@ def _genconfig(options: argparse.Namespace) -> None:
     except Refusal:
         Path(options.config).unlink()
         raise
+    print(
+        f"{options.config}: pages of {' and '.join(PAGES)} may connect; add the origins"
+        " of your own pages to client.allowed_origins"
+    )
 
 
 def _secret(size: int) -> str:

@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from centrifugo_tx.cli import main
 from centrifugo_tx.config.load import load
+from centrifugo_tx.transports.origin import OriginRule
 from centrifugo_tx.workers import supervisor
 
 SECRET = "a secret of a test that is long enough"
@@ -155,11 +156,17 @@ class FileTests(CommandCase):
         """Each format, with secrets, for the owner's eyes only, and right."""
         for extension in ("json", "yaml", "yml", "toml"):
             path = self.mktemp() + f".{extension}"
-            self.assertEqual(self.command("genconfig", "-c", path), "")
+            said = self.command("genconfig", "-c", path)
+            self.assertIn("to client.allowed_origins", said)
+            self.assertEqual(said.count("\n"), 1)
             self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o600)
             config = load(path, {}).config
             self.assertEqual(len(config.client.token.hmac_secret_key), 86)
             self.assertEqual(len(config.admin.password), 22)
+            rule = OriginRule(config.client.allowed_origins)
+            for origin in ("http://localhost:3000", "http://127.0.0.1:8000"):
+                self.assertTrue(rule.passes(origin))
+            self.assertFalse(rule.passes("https://example.com"))
             self.assertEqual(len(config.http_api.key), 86)
             self.assertEqual(self.command("checkconfig", "--strict", "-c", path), "")
             self.assertEqual(self.complaints, "")

@@ -20,7 +20,9 @@ from ..globs import compile_glob
 from ..options import TLSOptions
 from ..tls import server_context
 from ..transports.uni_streaming import CodeToResponseTransforms
+from ..transports.websocket import level_of
 from .check_channels import check_channel_options, uses_maps
+from .check_endpoints import check_paths, check_ports
 from .model import Config
 from .proxies import ProxyOptions, StatusTransform
 from .values import format_duration
@@ -82,6 +84,13 @@ def warnings(config: Config) -> list[str]:
     )
     if reason and token.insecure_skip_jwks_endpoint_safety_check:
         found.append(f"client.token.jwks_public_endpoint: {reason}")
+    for name in ("websocket", "uni_websocket"):
+        level = getattr(config, name).compression_level
+        if level != level_of(level):
+            found.append(
+                f"{name}.compression_level: {level} is no level from -1 to 9,"
+                f" {level_of(level)} is used"
+            )
     if config.debug.enabled:
         found.append("debug endpoints are enabled")
     if config.client.allowed_origins == ("*",):
@@ -171,17 +180,6 @@ def _workers(config: Config) -> Iterator[Finding]:
 _MOST_WORKERS = 256
 
 
-def _paths(config: Config) -> Iterator[Finding]:
-    for section in (
-        *("websocket", "sse", "http_stream", "emulation", "webtransport"),
-        *("uni_websocket", "uni_sse", "uni_http_stream", "http_api"),
-        *("prometheus", "health", "swagger", "debug", "init"),
-    ):
-        prefix = getattr(config, section).handler_prefix
-        if not prefix.startswith("/") or not prefix.isascii() or " " in prefix:
-            yield f"{section}.handler_prefix", f"{prefix!r} must begin with a slash"
-
-
 def _choices(config: Config) -> Iterator[Finding]:
     yield from _one_of("broker.type", config.broker.type, _BROKERS)
     yield from _one_of("map_broker.type", config.map_broker.type, _MAP_BROKERS)
@@ -252,13 +250,6 @@ def _personal(config: Config) -> Iterator[Finding]:
             yield f"{where}.personal_channel_namespace", f"{name!r} does not exist"
     if personal.single_connection and options is not None and not options.presence:
         yield f"{where}.single_connection", "needs presence in the personal channel"
-
-
-def _websocket(config: Config) -> Iterator[Finding]:
-    for name in ("websocket", "uni_websocket"):
-        level = getattr(config, name).compression_level
-        if not 1 <= level <= 9:
-            yield f"{name}.compression_level", f"{level} must be between 1 and 9"
 
 
 def channel_sections(config: Config) -> Iterator[tuple[str, NamespaceOptions]]:
@@ -383,7 +374,8 @@ def _key_set(path: str, token: TokenOptions) -> Iterator[Finding]:
 
 
 _RULES: tuple[Callable[[Config], Iterator[Finding]], ...] = (
-    *(_http, _workers, _uni_grpc, _paths, _choices, _tokens, _client, _websocket),
+    *(_http, check_paths, check_ports, _workers, _uni_grpc, _choices),
+    *(_tokens, _client),
     *(_channels, _proxies, _consumers),
 )
 

@@ -117,7 +117,7 @@ class _Loader(yaml.SafeLoader):
     """Gives plain scalars the values of `plain_value`."""
 
     def compose_node(self, parent: Node | None, index: Any) -> Node | None:
-        """Return the next node; an anchor may be named again (YAML 1.2, 7.1)."""
+        """Return the next node; an anchor may be set again."""
         event = self.peek_event()  # type: ignore[no-untyped-call]
         if isinstance(event, NodeEvent) and not isinstance(event, AliasEvent):
             self.anchors.pop(event.anchor, None)

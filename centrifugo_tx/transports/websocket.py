@@ -31,7 +31,7 @@ from .lean import LeanFactory, LeanProtocol
 from .origin import OriginRule
 from .stream import FrameStream, Turn
 
-__all__ = ["WebSocketFactory", "WebSocketOptions", "WebSocketTransport"]
+__all__ = ["WebSocketFactory", "WebSocketOptions", "WebSocketTransport", "level_of"]
 
 #: Seconds a peer has to answer a close frame.
 CLOSE_TIMEOUT = 5
@@ -72,7 +72,7 @@ class WebSocketOptions(msgspec.Struct, frozen=True, kw_only=True):
     compression_min_size: int = 0
     """Bytes below which messages stay uncompressed."""
     compression_level: int = 1
-    """1 (quick) to 9 (small)."""
+    """1 (quick) to 9 (small), or -1, which is about 6; any other counts as 1."""
     write_timeout: Duration = 1.0
     """Seconds a write may take."""
     message_size_limit: int = 65536
@@ -86,6 +86,11 @@ class WebSocketOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Answer a history request of protocol v1 without ``limit`` and ``since`` with all
     publications, as Centrifugo v2 did; ``client.history_max_publication_limit``
     bounds it."""
+
+
+def level_of(configured: int) -> int:
+    """Return the level that zlib is to compress at; the reference takes any number."""
+    return configured if -1 <= configured <= 9 else 1
 
 
 #: What waits is dropped with these codes, and nobody would read a push.
@@ -338,7 +343,7 @@ class WebSocketFactory(LeanFactory):
         if negotiated is None:
             return ()
         return (
-            options.compression_level,
+            level_of(options.compression_level),
             options.compression_min_size,
             negotiated.server_max_window_bits,
         )

@@ -134,15 +134,103 @@ class ServerTests(CheckCase):
             nested("websocket.handler_prefix", "ws"), "websocket.handler_prefix: 'ws'"
         )
 
+    def test_same_path(self) -> None:
+        """Two endpoints of a port have two paths."""
+        health = {"enabled": True, "handler_prefix": "/api/"}
+        self.assertProblem(
+            {"health": health},
+            "http_api.handler_prefix: '/api' takes '/api', which is"
+            " health.handler_prefix already",
+        )
+        self.assertProblem(
+            nested("websocket.handler_prefix", "/api/info"),
+            "http_api.handler_prefix: '/api' takes '/api/info', which is"
+            " websocket.handler_prefix already",
+        )
+        self.assertProblem(
+            {"sse": {"enabled": True, "handler_prefix": "/emulation"}},
+            "emulation.handler_prefix: '/emulation' takes '/emulation', which is"
+            " sse.handler_prefix already",
+        )
+        self.assertFine({"health": {**health, "enabled": False}})
+        self.assertFine({"health": health, "http_api": {"disabled": True}})
+
+    def test_same_path_elsewhere(self) -> None:
+        """On two ports a path may be the same."""
+        tree = nested("websocket.handler_prefix", "/api")
+        self.assertProblem(tree, "http_api.handler_prefix")
+        self.assertFine({**tree, "http_server": {"internal_port": 9000}})
+        self.assertFine(
+            {
+                **tree,
+                "http_server": {"address": "127.0.0.1", "internal_address": "::1"},
+            }
+        )
+        external = {**tree, "http_server": {"internal_port": 9000}}
+        external["http_api"] = {"external": True}
+        self.assertProblem(external, "http_api.handler_prefix")
+
+    def test_same_port(self) -> None:
+        """Two listeners have two ports, or two addresses."""
+        grpc = {"enabled": True, "port": 8000}
+        self.assertProblem(
+            {"uni_grpc": grpc}, "uni_grpc.port: 8000 is http_server.port already"
+        )
+        self.assertProblem(
+            {"uni_grpc": {**grpc, "address": "127.0.0.1"}},
+            "uni_grpc.port: 8000 is http_server.port already, and uni_grpc.address"
+            " '127.0.0.1' is no other than http_server.address ''",
+        )
+        self.assertProblem(
+            {"uni_grpc": {**grpc, "port": 10000}, "grpc_api": {"enabled": True}},
+            "uni_grpc.port: 10000 is grpc_api.port already",
+        )
+        self.assertFine({"uni_grpc": {**grpc, "enabled": False}})
+        self.assertFine(
+            {
+                "uni_grpc": {**grpc, "address": "127.0.0.2"},
+                "http_server": {"address": "127.0.0.1"},
+            }
+        )
+
+    def test_same_internal_port(self) -> None:
+        """Clients and all others have one listener, or two that fit together."""
+        self.assertFine(nested("http_server.internal_port", 8000))
+        http = {"internal_address": "127.0.0.1"}
+        self.assertProblem(
+            {"http_server": http},
+            "http_server.port: 8000 is http_server.port already, and"
+            " http_server.internal_address '127.0.0.1' is no other than",
+        )
+        self.assertFine({"http_server": http, "http_api": {"disabled": True}})
+        self.assertFine({"http_server": {**http, "internal_port": 9000}})
+        grpc = {"uni_grpc": {"enabled": True, "port": 9000}}
+        self.assertProblem(
+            {"http_server": {"internal_port": 9000}, **grpc},
+            "uni_grpc.port: 9000 is http_server.internal_port already",
+        )
+
     def test_error_mode(self) -> None:
         """The error mode of gRPC is empty or transport."""
         self.assertProblem(nested("grpc_api.error_mode", "x"), "grpc_api.error_mode")
 
     def test_compression(self) -> None:
-        """Levels of compression go from 1 to 9."""
-        self.assertProblem(
-            nested("websocket.compression_level", 10), "websocket.compression_level: 10"
-        )
+        """A level that zlib does not have is told, and the quickest is used."""
+        for level in (-1, 0, 1, 9):
+            tree = nested("websocket.compression_level", level)
+            self.assertFine(tree)
+            self.assertEqual(warnings(config_of(tree)), [])
+        for name in ("websocket", "uni_websocket"):
+            for level in (20, -2):
+                tree = nested(f"{name}.compression_level", level)
+                self.assertFine(tree)
+                self.assertEqual(
+                    warnings(config_of(tree)),
+                    [
+                        f"{name}.compression_level: {level} is no level from -1 to 9,"
+                        " 1 is used"
+                    ],
+                )
 
 
 class ClientTests(CheckCase):

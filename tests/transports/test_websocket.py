@@ -389,6 +389,20 @@ class CompressionTests(WebSocketTestCase):
         self.assertFalse(self.stream.aborted)
 
 
+class CompressionLevelTests(WebSocketTestCase):
+    """A level that zlib does not have is the quickest."""
+
+    options = WebSocketOptions(compression=True, compression_level=20)
+
+    def test_level(self) -> None:
+        """Frames are compressed as by level 1."""
+        self.open(Sec_WebSocket_Extensions=DEFLATE)
+        wire = self.protocol.client.transport.wire
+        self.factory.options = WebSocketOptions(compression=True, compression_level=1)
+        self.open(Sec_WebSocket_Extensions=DEFLATE)
+        self.assertIs(wire, self.protocol.client.transport.wire)
+
+
 class NoCompressionTests(WebSocketTestCase):
     """By default nothing is compressed."""
 
