@@ -203,7 +203,8 @@ class PublishOptions(Value, frozen=True):
 
     History needs both ``history_size`` and ``history_ttl``; ``history_meta_ttl`` 0
     takes the engine's default.  ``version`` > 0 drops what is not newer.  ``data``
-    is a payload that replaces the publisher's own.
+    is a payload that replaces the publisher's own.  ``key`` and ``epoch`` are those
+    of a polled key.
     """
 
     history_size: int = 0
@@ -217,6 +218,8 @@ class PublishOptions(Value, frozen=True):
     version: int = 0
     version_epoch: str = ""
     data: Raw | None = None
+    key: str = ""
+    epoch: str = ""
 
 
 class Published(Value, frozen=True):

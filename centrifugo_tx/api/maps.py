@@ -124,7 +124,7 @@ async def publish_polled(api: "Api", request: m.SharedPollPublishRequest) -> Emp
     if not rules.publish:
         raise ReplyError(NOT_AVAILABLE, "shared poll publish is not enabled")
     data = payload(request.data, request.b64data)
-    api.node.polls.publish(
+    await api.node.polls.publish(
         request.channel, request.key, data, request.version, request.epoch
     )
     return Empty()

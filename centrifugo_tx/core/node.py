@@ -29,6 +29,7 @@ from ..protocol.codes import (
     Unsubscribe,
 )
 from ..protocol.messages import EMPTY, ClientInfo, EmulationRequest, Raw, StreamPosition
+from .channel.channel import Channel
 from .channel.hub import Hub
 from .channel.lanes import FanOut, Subscriber, lose_positions
 from .channel.listening import Listening
@@ -103,11 +104,11 @@ class Node:
         connections: Connections[Client] = Connections()
         self.runtime, self.hub, self.connections = runtime, hub, connections
         self.notices = Notices(self.clock)
-        self.streams = Streams(runtime, engine.broker, hub)
+        self.polls = Polls(runtime, engine.broker)
+        self.streams = Streams(runtime, engine.broker, hub, self.polls)
         self.presences = Presence(runtime, engine.presence)
         if engine.maps is not None:
             self.maps = Maps(runtime, hub, engine.maps)
-        self.polls = Polls(runtime)
         self.peers = Peers(runtime, engine.controller, hub, connections)
         self._surveys = Surveys(runtime, self.peers, hub)
         self._commands = ClientCommands(self.peers, connections)
@@ -141,7 +142,7 @@ class Node:
         return self.runtime.outage
 
     @property
-    def listening(self) -> Listening:
+    def listening(self) -> Listening[Channel]:
         """What makes the node a receiver of a channel."""
         return self.streams.listening
 

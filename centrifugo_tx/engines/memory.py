@@ -160,8 +160,14 @@ class MemoryBroker:
             position = stream.position
         else:
             publication = Publication(
-                data=data, info=options.info, tags=options.tags, version=options.version
+                data=data,
+                info=options.info,
+                tags=options.tags,
+                key=options.key,
+                version=options.version,
             )
+            if options.epoch:
+                position = StreamPosition(epoch=options.epoch)
         if key:
             self._remember((channel, key), position, options.idempotent_result_ttl)
         self._turns.take(
@@ -169,7 +175,7 @@ class MemoryBroker:
                 channel, publication, position, options.delta, previous
             )
         )
-        return succeed(Published(position))
+        return succeed(Published(position if position.offset else NOWHERE))
 
     def publish_join(self, channel: str, info: ClientInfo) -> "Deferred[None]":
         """Deliver that somebody came."""

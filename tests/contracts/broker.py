@@ -102,6 +102,17 @@ class BrokerContract(Base):
         self.assertEqual(bytes(info.chan_info), b'{"r":1}')
         self.assertEqual((await self.history()).position.offset, 0)
 
+    async def test_polled_key(self) -> None:
+        """A value of a polled key has key, version and epoch, and stands nowhere."""
+        await self.begin()
+        options = PublishOptions(key="k", version=7, epoch="e")
+        self.assertEqual(await self.publish(1, options), Published())
+        await self.receiver.grown(self.receiver.deliveries, 1)
+        [delivery] = self.receiver.deliveries
+        publication = delivery.publication
+        self.assertEqual((publication.key, publication.version), ("k", 7))
+        self.assertEqual(delivery.position, StreamPosition(epoch="e"))
+
     async def test_absent_payload(self) -> None:
         """An absent payload stays absent."""
         await self.begin()

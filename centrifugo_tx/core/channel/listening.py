@@ -1,5 +1,8 @@
 """Which channels this node receives from the broker (engines, "Node subscriptions")."""
 
+from collections.abc import Sized
+from typing import Generic, Protocol, TypeVar
+
 from attrs import define, field
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -7,16 +10,35 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ...interfaces import IBroker, IMapBroker
-from .channel import Channel
 
-__all__ = ["Listening"]
+__all__ = ["Listened", "Listening"]
 
 #: Seconds to wait before an unsubscribe that failed is tried again.
 RETRY = 0.5
 
 
+class Listened(Protocol):
+    """What the node can listen to: a channel with those who are in it."""
+
+    listening: bool
+
+    @property
+    def name(self) -> str:
+        """The name under which the broker knows it."""
+
+    @property
+    def subscribers(self) -> Sized:
+        """Those who are in it here."""
+
+    def forget_position(self) -> object:
+        """Take note that it is received no more."""
+
+
+C = TypeVar("C", bound=Listened)
+
+
 @define(eq=False)
-class Listening:
+class Listening(Generic[C]):
     """Subscribes the node when a channel's first subscriber comes.
 
     When the last one has left, the node stays for ``linger`` seconds, since those
@@ -24,17 +46,17 @@ class Listening:
     """
 
     _broker: IBroker | IMapBroker
-    _channels: dict[str, Channel]
+    _channels: dict[str, C]
     _clock: IReactorTime
     linger: float = 1.0
-    _waiting: dict[Channel, list[Deferred[None]]] = field(factory=dict, init=False)
-    _leaving: set[Channel] = field(factory=set, init=False)
+    _waiting: "dict[C, list[Deferred[None]]]" = field(factory=dict, init=False)
+    _leaving: set[C] = field(factory=set, init=False)
     #: Channels without subscribers, in the order of when they are due.
-    _vacant: dict[Channel, float] = field(factory=dict, init=False)
+    _vacant: dict[C, float] = field(factory=dict, init=False)
     _sweep: IDelayedCall | None = field(default=None, init=False)
     _log = Logger()
 
-    def start(self, channel: Channel) -> "Deferred[None]":
+    def start(self, channel: C) -> "Deferred[None]":
         """Return a Deferred that fires when the broker delivers *channel* here."""
         self._vacant.pop(channel, None)
         if channel.listening:
@@ -49,7 +71,7 @@ class Listening:
             waiting.append(done)
         return done
 
-    def vacate(self, channel: Channel) -> None:
+    def vacate(self, channel: C) -> None:
         """Take note that somebody left *channel*."""
         if not channel.subscribers:
             self._due(channel, self.linger)
@@ -61,23 +83,23 @@ class Listening:
             self._sweep = None
         self._vacant.clear()
 
-    def _subscribe(self, channel: Channel) -> None:
+    def _subscribe(self, channel: C) -> None:
         started = self._broker.subscribe(channel.name)
         started.addCallback(self._subscribed, channel)
         started.addErrback(self._refused, channel)
 
-    def _subscribed(self, _: None, channel: Channel) -> None:
+    def _subscribed(self, _: None, channel: C) -> None:
         channel.listening = True
         for done in self._waiting.pop(channel):
             done.callback(None)
         self.vacate(channel)
 
-    def _refused(self, failure: Failure, channel: Channel) -> None:
+    def _refused(self, failure: Failure, channel: C) -> None:
         for done in self._waiting.pop(channel):
             done.errback(Failure(failure.value))
         self.vacate(channel)
 
-    def _due(self, channel: Channel, delay: float) -> None:
+    def _due(self, channel: C, delay: float) -> None:
         self._vacant[channel] = self._clock.seconds() + delay
         if self._sweep is None:
             self._sweep = self._clock.callLater(delay, self._leave)
@@ -103,7 +125,7 @@ class Listening:
                 self._left, self._stuck, callbackArgs=(channel,), errbackArgs=(channel,)
             )
 
-    def _left(self, _: None, channel: Channel) -> None:
+    def _left(self, _: None, channel: C) -> None:
         self._leaving.discard(channel)
         channel.forget_position()
         if channel in self._waiting:
@@ -111,7 +133,7 @@ class Listening:
         else:
             self._forget(channel)
 
-    def _stuck(self, failure: Failure, channel: Channel) -> None:
+    def _stuck(self, failure: Failure, channel: C) -> None:
         self._leaving.discard(channel)
         if channel in self._waiting:
             self._subscribe(channel)
@@ -119,6 +141,6 @@ class Listening:
             channel.listening = True
             self._due(channel, RETRY)
 
-    def _forget(self, channel: Channel) -> None:
+    def _forget(self, channel: C) -> None:
         if not channel.subscribers:
             self._channels.pop(channel.name, None)

@@ -1,6 +1,7 @@
 """The node's stream channels: publish, history, and what the broker delivers."""
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, fail
@@ -21,6 +22,7 @@ from ...protocol.messages import (
     raw,
 )
 from ..runtime import Runtime
+from .channel import Channel
 from .hub import Hub
 from .lanes import lose_positions
 from .listening import Listening
@@ -31,6 +33,16 @@ __all__ = ["Streams"]
 _PLAIN = PublishOptions()
 
 
+class KeyReceiver(Protocol):
+    """Takes what the broker delivers for polled keys."""
+
+    def take(self, name: str, publication: Publication, epoch: str) -> None:
+        """Take a value, if *name* is the channel of a key."""
+
+    def handle_gap(self, name: str) -> None:
+        """Take note that values may be missing, if *name* is the channel of a key."""
+
+
 @implementer(IBrokerEventHandler)
 @define(eq=False)
 class Streams:
@@ -39,7 +51,8 @@ class Streams:
     _runtime: Runtime
     broker: IBroker
     _hub: Hub
-    listening: Listening = field(init=False)
+    _keys: KeyReceiver
+    listening: Listening[Channel] = field(init=False)
     positions: Positions = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -124,6 +137,8 @@ class Streams:
         runtime.counts.received("publication")
         found = self._hub.channels.get(channel)
         if found is None or not found.subscribers:
+            if publication.key:
+                self._keys.take(channel, publication, position.epoch)
             return
         began = runtime.clock.seconds()
         if publication.time and self._lags(publication, began):
@@ -171,3 +186,5 @@ class Streams:
             found = self._hub.channels.get(name)
             if found is not None:
                 self.positions.check(found)
+            else:
+                self._keys.handle_gap(name)

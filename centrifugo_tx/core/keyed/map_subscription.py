@@ -80,7 +80,7 @@ class MapSubscription(Subscription):
         return maps
 
     @property
-    def listening(self) -> "Listening":
+    def listening(self) -> "Listening[Channel]":
         """What makes the node a receiver of the channel."""
         return self.maps.listening
 

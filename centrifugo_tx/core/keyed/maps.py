@@ -29,6 +29,7 @@ from ...protocol.messages import (
     Raw,
     StreamPosition,
 )
+from ..channel.channel import Channel
 from ..channel.hub import Hub
 from ..channel.lanes import lose_positions
 from ..channel.listening import Listening
@@ -54,7 +55,7 @@ class Maps:
     _runtime: Runtime
     _hub: Hub
     broker: IMapBroker
-    listening: Listening = field(init=False)
+    listening: Listening[Channel] = field(init=False)
     positions: Positions = field(init=False)
 
     def __attrs_post_init__(self) -> None:

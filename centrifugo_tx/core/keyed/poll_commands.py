@@ -1,6 +1,9 @@
 """The client's commands in polled channels (client protocol, "Shared poll")."""
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
+
+from twisted.internet.defer import FirstError
 
 from ...errors import DisconnectClient, ReplyError
 from ...protocol.codes import (
@@ -88,19 +91,36 @@ async def track(
     still_there(client)
     if subscription.ended:
         raise ReplyError(BAD_REQUEST)
-    items = subscription.track(
-        {
-            key: (version, expiries[number])
-            for key, (number, version) in last.items()
-            if key not in request.untrack
-        }
-    )
+    wanted = {
+        key: (version, expiries[number])
+        for key, (number, version) in last.items()
+        if key not in request.untrack
+    }
+    if polled.rules.publish:
+        await _follow(subscription, wanted)
+    items = subscription.track(wanted)
     for key in request.untrack:
         subscription.untrack(key)
     ends = [expire_at for expire_at in expiries if expire_at]
     return SubRefreshResult(
         expires=bool(ends), ttl=client.ttl(min(ends)) if ends else 0, items=items
     )
+
+
+async def _follow(subscription: PollSubscription, keys: Collection[str]) -> None:
+    """Receive what is published into *keys*, before their values are asked for."""
+    feeds = subscription.client.node.polls.feeds
+    try:
+        await feeds.join(subscription.name, keys, subscription)
+        still_there(subscription.client)
+        if subscription.ended:
+            raise ReplyError(BAD_REQUEST)
+    except BaseException as error:
+        fresh = [key for key in keys if key not in subscription.tracked]
+        feeds.leave(subscription.name, fresh, subscription)
+        if isinstance(error, FirstError):
+            error.subFailure.raiseException()
+        raise
 
 
 def untrack(

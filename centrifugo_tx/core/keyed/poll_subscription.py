@@ -104,10 +104,17 @@ class PollSubscription(Subscription):
         """Track a key no more; no error if it is not tracked."""
         if self.tracked.pop(key, None) is not None and self.polled is not None:
             self.polled.untrack(key, self)
+            self._leave_feed(key)
 
     def forget(self, key: str) -> None:
         """Take note that a key is gone."""
         self.tracked.pop(key, None)
+        self._leave_feed(key)
+
+    def _leave_feed(self, key: str) -> None:
+        polled = self.polled
+        if polled is not None and polled.rules.publish:
+            self.client.node.polls.feeds.leave(self.name, [key], self)
 
     def form(self, key: str, before: int, version: int) -> str | None:
         """Return how the client is sent a value of a key; None: it is not.

@@ -1,10 +1,13 @@
 """The polled channels of a node."""
 
 from attrs import define, field
+from twisted.internet.defer import Deferred
 
-from ...options import PollRules
+from ...interfaces import IBroker
+from ...options import PollRules, Published, PublishOptions
 from ...protocol.messages import Publication, Raw
 from ..runtime import Runtime
+from .feeds import Feeds, feed_name
 from .polled_channel import PolledChannel
 
 __all__ = ["Polls"]
@@ -18,7 +21,12 @@ class Polls:
     """
 
     _runtime: Runtime
+    _broker: IBroker
     channels: dict[str, PolledChannel] = field(factory=dict, init=False)
+    feeds: Feeds = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.feeds = Feeds(self._broker, self._runtime.clock)
 
     def channel(self, name: str, rules: PollRules) -> PolledChannel:
         """Return the channel of this name, a new one if need be."""
@@ -30,16 +38,35 @@ class Polls:
 
     def publish(
         self, channel: str, key: str, data: Raw, version: int, epoch: str = ""
-    ) -> None:
-        """Set a key without being asked; who tracks it here is told.
+    ) -> "Deferred[Published]":
+        """Set a key without being asked; all who track it, on any node, are told.
 
         Of no effect where nobody does, since its value is had when somebody asks.
         """
-        found = self.channels.get(channel)
+        options = PublishOptions(key=key, version=version, epoch=epoch)
+        name = feed_name(channel, key)
+        return self._broker.publish(name, data, options)
+
+    def take(self, name: str, publication: Publication, epoch: str) -> None:
+        """Take a value that was published, if *name* is the channel of a key."""
+        feed = self.feeds.by_name.get(name)
+        if feed is None:
+            return
+        found = self.channels.get(feed.channel)
         if found is not None:
-            found.publish(
-                Publication(data=data, key=key, version=version, epoch=epoch), epoch
+            value = Publication(
+                data=publication.data,
+                key=feed.key,
+                version=publication.version,
+                epoch=epoch,
             )
+            found.publish(value, epoch)
+
+    def handle_gap(self, name: str) -> None:
+        """Ask for a key whose publications may not have come here."""
+        feed = self.feeds.by_name.get(name)
+        if feed is not None and feed.channel in self.channels:
+            self.channels[feed.channel].want([feed.key])
 
     @property
     def num_keys(self) -> int:
@@ -51,6 +78,7 @@ class Polls:
         for channel in list(self.channels.values()):
             channel.stop()
         self.channels.clear()
+        self.feeds.stop()
 
     def _forget(self, channel: PolledChannel) -> None:
         self.channels.pop(channel.name, None)

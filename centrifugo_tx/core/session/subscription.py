@@ -87,7 +87,7 @@ class Subscription:
         return () if self._history is None else self._history.publications
 
     @property
-    def listening(self) -> "Listening":
+    def listening(self) -> "Listening[Channel]":
         """What makes the node a receiver of the channel."""
         return self.client.node.listening
 

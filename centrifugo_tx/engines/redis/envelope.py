@@ -97,6 +97,10 @@ def encode_publication(
         message.tags.update(options.tags)
     if options.version:
         message.version = options.version
+    if options.key:
+        message.key = options.key
+    if options.epoch:
+        message.epoch = options.epoch
     if delta:
         message.delta = True
     return message.SerializeToString()

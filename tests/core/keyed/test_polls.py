@@ -7,12 +7,13 @@ from typing import Any
 
 from attrs import define, field
 from msgspec.structs import replace
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 
 from centrifugo_tx.core import Policy
+from centrifugo_tx.core.keyed.feeds import feed_name
 from centrifugo_tx.core.keyed.polled_channel import PolledChannel
-from centrifugo_tx.errors import ReplyError
+from centrifugo_tx.errors import BrokerUnavailable, ReplyError
 from centrifugo_tx.options import (
     ChannelOptions,
     NodeOptions,
@@ -22,7 +23,7 @@ from centrifugo_tx.options import (
 )
 from centrifugo_tx.protocol.codes import PERMISSION_DENIED
 from centrifugo_tx.protocol.delta import apply as apply_delta
-from centrifugo_tx.protocol.messages import KeyedItem, Publication, Raw
+from centrifugo_tx.protocol.messages import KeyedItem, Publication, Raw, StreamPosition
 
 from ...support import Peer, Permissive, World
 
@@ -461,6 +462,11 @@ class PollTests(PollCase):
 class PublishTests(PollCase):
     """Values that nobody asked for."""
 
+    def setUp(self) -> None:
+        """Let keys be published."""
+        super().setUp()
+        self.policy.rules["v"] = replace(VERSIONED, publish=True)
+
     def publish(self, key: str, data: str, version: int, epoch: str = "") -> None:
         """Publish into ``v:a``."""
         polls = self.world.node.polls
@@ -496,3 +502,82 @@ class PublishTests(PollCase):
         self.assertEqual(message["push"]["unsubscribe"]["code"], 2500)
         channel: PolledChannel = self.world.node.polls.channels["v:a"]
         self.assertEqual((channel.epoch, channel.keys), ("e1", {}))
+
+
+class FeedTests(PollCase):
+    """How published values come here, by way of the broker."""
+
+    def setUp(self) -> None:
+        """Let keys be published."""
+        super().setUp()
+        self.policy.rules["v"] = replace(VERSIONED, publish=True)
+        self.feeds = self.world.node.polls.feeds
+
+    def arrive(self, key: str, data: str, version: int) -> None:
+        """Let the broker deliver what another node published."""
+        publication = Publication(data=Raw(data.encode()), key=key, version=version)
+        self.world.node.streams.handle_publication(
+            f"3:v:a{key}", publication, StreamPosition(), False, None
+        )
+
+    def test_name(self) -> None:
+        """The name says how many bytes of it are the channel."""
+        self.assertEqual(feed_name("v:a", "k:1"), "3:v:ak:1")
+        self.assertEqual(feed_name("чат:1", "k"), "8:чат:1k")
+
+    def test_from_another_node(self) -> None:
+        """What another node publishes is told to those who track it here."""
+        peer = self.subscribed()
+        self.track(peer, "a")
+        self.arrive("a", "1", 5)
+        self.arrive("b", "1", 5)
+        self.assertEqual(self.told(peer), [{"data": 1, "key": "a", "version": 5}])
+
+    def test_first_the_broker(self) -> None:
+        """The backend is asked when what is published meanwhile comes here, too."""
+        peer = self.subscribed()
+        ready = self.world.broker.answers["subscribe"] = Deferred()
+        items = [{"key": "a", "version": 0}]
+        batches = [{"signature": "s", "items": items}]
+        track = {"channel": "v:a", "type": 1, "track": batches}
+        peer.send({"id": 9, "sub_refresh": track})
+        self.turn()
+        self.assertEqual((peer.take(), self.policy.asked()), ([], []))
+        ready.callback(None)
+        self.turn()
+        self.assertEqual(peer.take(), [{"id": 9, "sub_refresh": {}}])
+        self.assertEqual(self.policy.asked(), [("v:a", [KeyedItem("a")])])
+
+    def test_broker_away(self) -> None:
+        """A key that could not be followed is not tracked; the client may try again."""
+        peer = self.subscribed()
+        self.world.broker.answers["subscribe"] = fail(BrokerUnavailable("away"))
+        self.assertEqual(self.track(peer, "a"), 100)
+        self.assertEqual(self.world.node.polls.num_keys, 0)
+        self.assertEqual(self.track(peer, "a"), {})
+        self.turn(5)
+        self.assertEqual(list(self.feeds.by_name), ["3:v:aa"])
+
+    def test_left(self) -> None:
+        """A key that nobody tracks is followed a second longer."""
+        peers = [self.subscribed(), self.subscribed()]
+        for peer in peers:
+            self.track(peer, "a", "b")
+        self.track(peers[0], type=2, untrack=["a"])
+        self.track(peers[1], type=2, untrack=["a"])
+        self.assertEqual(list(self.feeds.by_name), ["3:v:aa", "3:v:ab"])
+        self.turn(1)
+        self.assertEqual(list(self.feeds.by_name), ["3:v:ab"])
+        for peer in peers:
+            peer.one(unsubscribe={"channel": "v:a"})
+        self.turn(1)
+        self.assertEqual(list(self.feeds.by_name), [])
+
+    def test_gap(self) -> None:
+        """When publications may have been lost the backend is asked at once."""
+        self.track(self.subscribed(), "a", "b")
+        self.turn()
+        self.policy.asked()
+        self.world.node.streams.handle_gap(["3:v:aa", "3:v:ac", "other"])
+        self.turn()
+        self.assertEqual(self.policy.asked(), [("v:a", [KeyedItem("a")])])

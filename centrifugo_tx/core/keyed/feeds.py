@@ -1,0 +1,84 @@
+"""What others publish into polled keys, by way of the broker (engines, C.7)."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from attrs import define, field
+from twisted.internet.defer import Deferred, gatherResults, succeed
+from twisted.internet.interfaces import IReactorTime
+
+from ...interfaces import IBroker
+from ..channel.listening import Listening
+
+if TYPE_CHECKING:
+    from .poll_subscription import PollSubscription
+
+__all__ = ["Feed", "Feeds", "feed_name"]
+
+
+def feed_name(channel: str, key: str) -> str:
+    """Return the broker's channel of a key; the length counts bytes."""
+    return f"{len(channel.encode())}:{channel}{key}"
+
+
+@define(eq=False)
+class Feed:
+    """One key of a channel, as the broker delivers it to this node."""
+
+    name: str
+    channel: str
+    key: str
+    listening: bool = False
+    subscribers: "dict[PollSubscription, None]" = field(factory=dict, init=False)
+
+    def forget_position(self) -> None:
+        """Do nothing: versions say what is newer."""
+
+
+@define(eq=False)
+class Feeds:
+    """Listens to the keys that somebody here tracks, where they may be published."""
+
+    _broker: IBroker
+    _clock: IReactorTime
+    by_name: dict[str, Feed] = field(factory=dict, init=False)
+    _listening: Listening[Feed] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._listening = Listening(self._broker, self.by_name, self._clock)
+
+    def join(
+        self, channel: str, keys: Iterable[str], subscription: "PollSubscription"
+    ) -> "Deferred[None]":
+        """Listen to *keys* for *subscription*.
+
+        :return: fires when what is published from now on comes here.  It fails with
+            `BrokerUnavailable`; `leave` undoes what was reached until then.
+        """
+        starting = []
+        for key in keys:
+            name = feed_name(channel, key)
+            feed = self.by_name.get(name)
+            if feed is None:
+                feed = self.by_name[name] = Feed(name, channel, key)
+            feed.subscribers[subscription] = None
+            started = self._listening.start(feed)
+            if not feed.listening:
+                starting.append(started)
+        if not starting:
+            return succeed(None)
+        return gatherResults(starting, consumeErrors=True).addCallback(lambda _: None)
+
+    def leave(
+        self, channel: str, keys: Iterable[str], subscription: "PollSubscription"
+    ) -> None:
+        """Listen no more for *subscription*; no error if it did not."""
+        for key in keys:
+            feed = self.by_name.get(feed_name(channel, key))
+            if feed is not None and subscription in feed.subscribers:
+                del feed.subscribers[subscription]
+                self._listening.vacate(feed)
+
+    def stop(self) -> None:
+        """Leave nothing behind in the reactor."""
+        self._listening.stop()
