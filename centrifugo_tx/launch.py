@@ -160,7 +160,7 @@ class Launch(MultiService):
         try:
             self._pid_file.write()
         except ConfigError as error:
-            self._log.critical("{reason}", reason=str(error))
+            self._log.critical("cannot start: {reason}", reason=str(error))
             sys.exit(1)
         self._raise_limit()
         signals = Signals(self._reactor, self._end, self._reload)

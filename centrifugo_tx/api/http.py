@@ -175,13 +175,19 @@ def _from(request: Any) -> dict[str, Any]:
 
 
 def _log_malformed(log: BoundedLog, http: Any, method: str, error: ValueError) -> None:
-    message = "error decoding API request body"
-    log.error(message, ("method",), method=method, error=str(error), **_from(http))
+    log.error(
+        "error decoding API request body",
+        ("method",),
+        method=method,
+        error=str(error),
+        **_from(http),
+    )
 
 
 def _log_broken(log: BoundedLog, method: str, error: EncodeError) -> None:
-    message = "error encoding API response"
-    log.error(message, ("method",), method=method, error=str(error))
+    log.error(
+        "error encoding API response", ("method",), method=method, error=str(error)
+    )
 
 
 class _OldCommand(msgspec.Struct, frozen=True):
