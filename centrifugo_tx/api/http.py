@@ -175,7 +175,7 @@ def _from(request: Any) -> dict[str, Any]:
 
 
 def _log_malformed(log: BoundedLog, http: Any, method: str, error: ValueError) -> None:
-    log.error(
+    log.warn(
         "error decoding API request body",
         ("method",),
         method=method,
@@ -185,7 +185,7 @@ def _log_malformed(log: BoundedLog, http: Any, method: str, error: ValueError) -
 
 
 def _log_broken(log: BoundedLog, method: str, error: EncodeError) -> None:
-    log.error(
+    log.warn(
         "error encoding API response", ("method",), method=method, error=str(error)
     )
 

@@ -55,7 +55,7 @@ class RequestTests(LogTestCase):
         self.backend.at_once("/api/publish", '{"channel": "SECRET')
         self.assertNotIn("SECRET", self.text())
         (line,) = self.lines("method", "path", "error")
-        self.assertEqual(line[:2], ("error", "error decoding API request body"))
+        self.assertEqual(line[:2], ("warn", "error decoding API request body"))
         self.assertEqual(line[2:4], ("publish", "/api/publish"))
         self.assertTrue(line[4])
 
@@ -130,7 +130,7 @@ class RequestTests(LogTestCase):
         self.clock.advance(1)
         message = "log lines left out: error decoding API request body"
         self.assertEqual(
-            self.lines("count", "method"), [("error", message, 9995, "publish")]
+            self.lines("count", "method"), [("warn", message, 9995, "publish")]
         )
 
     def test_unexpected(self) -> None:
