@@ -1,6 +1,9 @@
 # make run     a development server on port 8000, and a page on port 3000
-# make check   ruff and mypy
+# make check   ruff, mypy and interrogate
 # make test    all tests
+# make unit    those that start no process and open no port
+# make coverage   how many branches the unit tests take, against a gate per package
+# make news    what the next release's news will be
 # Each makes what it needs in .venv; PYTHON chooses the interpreter (3.11 or newer).
 
 PYTHON ?= python3
@@ -9,7 +12,7 @@ BIN = $(VENV)/bin
 CONFIG = config/development.json
 JS = tests/integration/js
 
-.PHONY: run test check docs clean
+.PHONY: run test unit coverage check docs news clean
 
 run: $(VENV)/run.stamp
 	@echo
@@ -29,13 +32,27 @@ run: $(VENV)/run.stamp
 test: $(VENV)/test.stamp
 	$(BIN)/python -m pytest
 
+unit: $(VENV)/test.stamp
+	$(BIN)/python -m pytest tests --ignore=tests/integration
+
+coverage: $(VENV)/test.stamp
+	$(BIN)/coverage run -m pytest tests --ignore=tests/integration -q
+	@mkdir -p build
+	$(BIN)/coverage json -q -o build/coverage.json
+	$(BIN)/python -m tests.coverage_gates build/coverage.json
+
 check: $(VENV)/test.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy -p centrifugo_tx
+	$(BIN)/interrogate -q centrifugo_tx
 
 docs: $(VENV)/test.stamp
 	$(BIN)/centrifugo-tx configdoc > docs/configuration.rst
+
+news: $(VENV)/test.stamp
+	$(BIN)/pip install --quiet 'towncrier >= 24.8'
+	$(BIN)/towncrier build --draft --version next
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info $(JS)/node_modules

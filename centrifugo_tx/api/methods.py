@@ -179,6 +179,7 @@ class Api:
         data = payload(request.data, request.b64data)
 
         async def one(channel: str) -> m.PublishResponse:
+            """Publish into one of the channels."""
             try:
                 if not channel:
                     raise ReplyError(BAD_REQUEST, "channel required for broadcast")
@@ -409,6 +410,7 @@ async def in_parallel(makers: Sequence[Callable[[], Any]]) -> list[Any]:
     left = iter(enumerate(makers))
 
     async def work() -> None:
+        """Take what is left, until nothing is."""
         for index, make in left:
             result = make()
             results[index] = await result if isinstance(result, Deferred) else result

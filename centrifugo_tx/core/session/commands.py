@@ -115,6 +115,7 @@ async def connect(client: "Client", request: ConnectRequest) -> Told:
     client.connected(request.name, request.version)
 
     def after() -> None:
+        """Publish joins and start timers, which come after the reply."""
         then()
         if not client.closed:
             deadlines.connected(admission.expire_at)

@@ -150,6 +150,7 @@ class SentinelEndpoint:
         name = f"a Sentinel of {address}"
 
         async def subscribe(protocol: PubSubProtocol) -> None:
+            """Listen for new masters."""
             await protocol.subscribe([b"+switch-master"])
 
         return Link(

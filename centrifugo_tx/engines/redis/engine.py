@@ -52,11 +52,13 @@ def redis_engine(
     controller = RedisController(full, shards, counts)
 
     async def stop() -> None:
+        """Stop everything, the shards last."""
         await broker.stop()
         await controller.stop()
         await shards.stop()
 
     async def start() -> None:
+        """Start everything, or stop what has started."""
         try:
             await shards.start()
             await broker.start()
@@ -99,10 +101,12 @@ def redis_maps(
     )
 
     async def stop_maps() -> None:
+        """Stop the map broker alone."""
         await maps.stop()
         await shards.stop()
 
     async def start() -> None:
+        """Start the engine, then its maps."""
         await engine.start()
         try:
             await shards.start()
@@ -113,6 +117,7 @@ def redis_maps(
             raise
 
     async def stop() -> None:
+        """Stop the maps, then the engine."""
         await stop_maps()
         await engine.stop()
 
@@ -128,6 +133,7 @@ def combine(broker: Engine, presence: Engine) -> Engine:
     """Return an engine that has of another nothing but its presence."""
 
     async def start() -> None:
+        """Start the broker, then presence."""
         await broker.start()
         try:
             await presence.start()
@@ -136,6 +142,7 @@ def combine(broker: Engine, presence: Engine) -> Engine:
             raise
 
     async def stop() -> None:
+        """Stop the broker and presence."""
         await broker.stop()
         await presence.stop()
 

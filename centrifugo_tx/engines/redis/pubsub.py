@@ -69,6 +69,7 @@ class Subscriber:
         before = link.prepare
 
         async def prepare(protocol: PubSubProtocol) -> None:
+            """Log in, and subscribe to what is always listened to."""
             await before(protocol)
             await protocol.subscribe([self._service, *self._always])
 
