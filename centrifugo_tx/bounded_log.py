@@ -22,14 +22,10 @@ def cut(value: object, limit: int = FIELD_LIMIT) -> object:
 
 
 def address_of(request: Any) -> str:
-    """Return where an HTTP request comes from, as far as it is known.
+    """Return the address of the connection on which an HTTP request came.
 
-    A proxy says it in ``X-Real-IP`` or ``X-Forwarded-For``, which others may forge.
+    That is a proxy's, if there is one: headers that say otherwise may be forged.
     """
-    for name in (b"x-real-ip", b"x-forwarded-for"):
-        value: bytes | None = request.getHeader(name)
-        if value:
-            return value.decode(errors="replace")
     peer = getattr(request, "getClientAddress", None)
     host = str(getattr(peer(), "host", "")) if peer is not None else ""
     return host.removeprefix("::ffff:")

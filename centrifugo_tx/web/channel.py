@@ -122,6 +122,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # untyped
         return data
 
     def _handle(self, handler: Handler, post: Post) -> "Answer | Deferred[Answer]":
+        post.transport = self.transport
         try:
             return handler(post)
         except Exception:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 from io import BytesIO
+from typing import Any
 
 from attrs import define
 
@@ -30,6 +31,12 @@ class Post:
     headers: Mapping[bytes, bytes]
     content: BytesIO
     method: bytes = b"POST"
+    #: The connection on which it came.
+    transport: Any = None
+
+    def getClientAddress(self) -> Any:
+        """Return the address of the other end of the connection."""
+        return None if self.transport is None else self.transport.getPeer()
 
     def getHeader(self, name: bytes | str) -> bytes | None:
         """Return a header by its name."""
