@@ -1,4 +1,7 @@
-"""What others publish into polled keys, by way of the broker (engines, C.7)."""
+"""What others publish into polled keys, by way of the broker.
+
+See engines, "Other keys in Redis".
+"""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
