@@ -19,7 +19,8 @@ from ..protocol.errors import EncodeError
 from ..protocol.leniency import MAX_DEPTH, too_deep
 from ..protocol.messages import EMPTY, Raw
 from . import messages as m
-from .json import decode, encode
+from .batches import BatchRequest
+from .json import decode, decode_batch, encode, encode_batch
 from .methods import IN_BATCH, METHODS, NOT_FOUND, Api, Method
 
 __all__ = ["BODY_LIMIT", "HTTPAPIOptions", "http_handlers"]
@@ -34,6 +35,8 @@ _scan = JSONDecoder().raw_decode
 
 #: Bytes of the largest body.
 BODY_LIMIT = 16 * 1024 * 1024
+#: Bytes of a batch that is read in slices.
+LARGE = 65536
 #: HTTP statuses of errors in transport mode (server API, "API errors").
 _STATUSES = {100: 500, 102: 404, 104: 404, 107: 400, 108: 400, 112: 416, 113: 409}
 
@@ -120,17 +123,44 @@ class _NewStyle:
         refusal = self._door.refusal(http)
         if refusal is not None:
             return refusal
-        method = self._method
+        method, body = self._method, http.content.read()
+        if method.request is BatchRequest and len(body) > LARGE:
+            return drive(self._run_large(body, http))
         try:
-            request = decode(http.content.read(), method.request)
+            request = decode(body, method.request)
         except ValueError as error:
-            self._api.count_error(method.name, "unmarshal")
-            _log_malformed(self._log, http, method.name, error)
-            return _BAD
+            return self._malformed(http, error)
         outcome = self._api.call(method, request)
         if isinstance(outcome, Deferred):
             return outcome.addCallback(self._answer, http)
         return self._answer(outcome, http)
+
+    async def _run_large(self, body: bytes, http: Any) -> Answer:
+        """Run a batch that takes more than one turn of the reactor even to read."""
+        slices = self._api.slices()
+        try:
+            request = await decode_batch(body, slices)
+        except ValueError as error:
+            return self._malformed(http, error)
+        outcome = self._api.call(self._method, request)
+        if isinstance(outcome, Deferred):
+            outcome = await outcome
+        if not isinstance(outcome, m.BatchResult):
+            return self._answer(outcome, http)
+        try:
+            return Answer(200, await encode_batch(outcome, slices), _JSON)
+        except EncodeError as error:
+            return self._broken(error)
+
+    def _malformed(self, http: Any, error: ValueError) -> Answer:
+        self._api.count_error(self._method.name, "unmarshal")
+        _log_malformed(self._log, http, self._method.name, error)
+        return _BAD
+
+    def _broken(self, error: EncodeError) -> Answer:
+        self._api.count_error(self._method.name, "marshal")
+        _log_broken(self._log, self._method.name, error)
+        return _BROKEN
 
     def _answer(self, outcome: m.Result, http: Any) -> Answer:
         if isinstance(outcome, m.Error):
@@ -142,9 +172,7 @@ class _NewStyle:
         try:
             body = encode(outcome if batch else {"result": outcome})
         except EncodeError as error:
-            self._api.count_error(self._method.name, "marshal")
-            _log_broken(self._log, self._method.name, error)
-            return _BROKEN
+            return self._broken(error)
         return Answer(200, body, _JSON)
 
 
@@ -239,9 +267,11 @@ class _OldStyle:
         return _BAD
 
     async def _run(self, body: bytes, http: Any) -> Answer:
-        replies = []
+        replies, slices = [], self._api.slices()
         try:
             for command in _commands(body):
+                if slices.over():
+                    await slices.next()
                 replies.append(await self._reply(command))
         except ValueError as error:
             _log_malformed(self._log, http, "", error)

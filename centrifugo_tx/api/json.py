@@ -6,15 +6,17 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from ..core.round_robin import Slices
 from ..errors import ReplyError
 from ..protocol.codes import BAD_REQUEST
 from ..protocol.errors import EncodeError
 from ..protocol.leniency import MAX_DEPTH, as_read, too_deep
 from ..protocol.messages import EMPTY, ClientInfo, Raw, raw
 from . import messages as m
+from .batches import BatchRequest, Command
 from .map_messages import MapReadStateResult, MapReadStreamResult
 
-__all__ = ["decode", "encode", "payload"]
+__all__ = ["decode", "decode_batch", "encode", "encode_batch", "payload"]
 
 _T = TypeVar("_T", bound=msgspec.Struct)
 
@@ -24,6 +26,11 @@ _FREE = (m.InfoRequest,)
 
 _validate = msgspec.json.Decoder(Raw).decode
 _encode = msgspec.json.Encoder(order="deterministic").encode
+_decode_command = msgspec.json.Decoder(Command | None).decode
+
+#: Replies of a batch that are encoded together, and what stands around all of them.
+ENCODED = 64
+_BEGIN, _END = b'{"replies":[', b"]}"
 
 #: What the reference writes as escapes, so that answers may stand in a page.
 _ESCAPES = (
@@ -55,6 +62,50 @@ def decode(body: bytes, request: type[_T]) -> _T:
     if body.strip(b" \t\r\n") == b"null":
         return request()
     return msgspec.json.decode(as_read(body, request, alone=True), type=request)
+
+
+class _Envelope(msgspec.Struct):
+    """A batch whose commands are not looked at yet."""
+
+    commands: list[Raw] | None = None
+    parallel: bool = False
+
+
+async def decode_batch(body: bytes, slices: Slices) -> BatchRequest:
+    """Return the batch in *body* as `decode` does, a slice in a turn.
+
+    :raises ValueError: it is none.
+    """
+    if too_deep(body):
+        raise ValueError(f"nests more than {MAX_DEPTH} deep")
+    commands: list[Command | None] = []
+    try:
+        envelope = msgspec.json.decode(body, type=_Envelope)
+        if not body.isascii():
+            body.decode()
+        for each in envelope.commands or ():
+            if slices.over():
+                await slices.next()
+            commands.append(_decode_command(each))
+    except msgspec.DecodeError:
+        return decode(body, BatchRequest)
+    if not commands:
+        return decode(body, BatchRequest)
+    return BatchRequest(commands, envelope.parallel)
+
+
+async def encode_batch(answer: m.BatchResult, slices: Slices) -> bytes:
+    """Return *answer* as `encode` does, a slice in a turn.
+
+    :raises EncodeError: a payload is no JSON.
+    """
+    parts, replies = [], answer.replies
+    for start in range(0, len(replies), ENCODED):
+        if slices.over():
+            await slices.next()
+        part = encode(m.BatchResult(replies[start : start + ENCODED]))
+        parts.append(part[len(_BEGIN) : -len(_END)])
+    return _BEGIN + b",".join(parts) + _END if parts else encode(answer)
 
 
 def encode(answer: object) -> bytes:

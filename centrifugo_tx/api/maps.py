@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Literal, cast
 from ..core.keyed.maps import Maps
 from ..errors import ReplyError
 from ..options import HistoryQuery, MapChange, MapChanged, MapQuery, MapRules
-from ..protocol.codes import BAD_REQUEST, INTERNAL, NOT_AVAILABLE
+from ..protocol.codes import (
+    BAD_REQUEST,
+    INTERNAL,
+    NOT_AVAILABLE,
+    UNRECOVERABLE_POSITION,
+)
 from ..protocol.messages import Publication
 from . import map_messages as m
 from .json import payload
@@ -76,6 +81,8 @@ async def read_state(
 ) -> m.MapReadStateResult:
     """Read entries."""
     maps, rules = _map(api, request.channel)
+    if request.revision_offset and not request.revision_epoch:
+        raise ReplyError(UNRECOVERABLE_POSITION)  # no map has an empty epoch
     limit = max(-1, request.limit)
     streamless = not rules.stream_size
     query = MapQuery(limit, request.cursor, request.key, rules.meta_ttl, streamless)

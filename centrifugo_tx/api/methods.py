@@ -12,6 +12,7 @@ from twisted.python.failure import Failure
 
 from ..bounded_log import BoundedLog
 from ..core import Node, drive
+from ..core.round_robin import RoundRobin, Slices
 from ..errors import BrokerUnavailable, CentrifugoError, ReplyError
 from ..options import (
     ChannelOptions,
@@ -69,9 +70,15 @@ class Api:
     protocol: str = "http"
     extensions: dict[str, Extension] = field(factory=dict)
     _log: BoundedLog = field(init=False)
+    _robin: RoundRobin = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._log = BoundedLog(Logger(), self.node.clock)
+        self._robin = RoundRobin(self.node.clock)
+
+    def slices(self) -> Slices:
+        """Return what cuts a long call into slices, one for a turn of the reactor."""
+        return Slices(self._robin, self.node.clock)
 
     def call(
         self, method: Method, request: m.Request, counted: bool = True
@@ -97,11 +104,12 @@ class Api:
         counted: bool,
         began: float,
     ) -> m.Result:
-        self.node.metrics.histogram(
-            "api_command_duration_seconds_histogram",
-            protocol=self.protocol,
-            method=name,
-        ).observe(perf_counter() - began)
+        if name != "batch":  # its commands count
+            self.node.metrics.histogram(
+                "api_command_duration_seconds_histogram",
+                protocol=self.protocol,
+                method=name,
+            ).observe(perf_counter() - began)
         if not isinstance(outcome, Failure):
             return outcome
         error = self._error(outcome, name, getattr(request, "channel", ""))
@@ -192,7 +200,7 @@ class Api:
             return m.PublishResponse(result=result)
 
         made = [partial(_drive, one, channel) for channel in request.channels]
-        return m.BroadcastResult(await in_parallel(made))
+        return m.BroadcastResult(await in_parallel(made, self.slices()))
 
     # --- Clients ---------------------------------------------------------------
 
@@ -357,12 +365,15 @@ class Api:
 
         See server API, "Batch".
         """
-        made = [partial(self._command, each) for each in request.commands or ()]
+        commands, slices = request.commands or (), self.slices()
         if request.parallel:
-            return m.BatchResult(await in_parallel(made))
+            made = [partial(self._command, each) for each in commands]
+            return m.BatchResult(await in_parallel(made, slices))
         replies = []
-        for make in made:
-            reply = make()
+        for command in commands:
+            if slices.over():
+                await slices.next()
+            reply = self._command(command)
             replies.append(await reply if isinstance(reply, Deferred) else reply)
         return m.BatchResult(replies)
 
@@ -401,28 +412,39 @@ def _drive(work: Callable[[str], Coroutine[Any, Any, Any]], channel: str) -> Any
     return drive(work(channel))
 
 
-async def in_parallel(makers: Sequence[Callable[[], Any]]) -> list[Any]:
+async def in_parallel(makers: Sequence[Callable[[], Any]], slices: Slices) -> list[Any]:
     """Run all, at most `PARALLEL` at a time; results in order.
 
     Makers return a result or a Deferred of one, and do not fail.
     """
     results: list[Any] = [None] * len(makers)
-    left = iter(enumerate(makers))
+    under_way = 0
+    ended: Deferred[None] | None = None
 
-    async def work() -> None:
-        """Take what is left, until nothing is."""
-        for index, make in left:
-            result = make()
-            results[index] = await result if isinstance(result, Deferred) else result
+    def done(result: Any, index: int) -> None:
+        """Keep a result, and let the next begin."""
+        nonlocal under_way, ended
+        results[index] = result
+        under_way -= 1
+        if ended is not None:
+            waiting, ended = ended, None
+            waiting.callback(None)
 
-    waiting = []
-    for _ in range(min(PARALLEL, len(makers))):
-        worker = drive(work())
-        if not isinstance(worker, Deferred):
-            break  # it came to the end
-        waiting.append(worker)
-    for worker in waiting:
-        await worker
+    for index, make in enumerate(makers):
+        if slices.over():
+            await slices.next()
+        result = make()
+        if not isinstance(result, Deferred):
+            results[index] = result
+            continue
+        under_way += 1
+        result.addCallback(done, index)
+        while under_way >= PARALLEL:
+            ended = Deferred()
+            await ended
+    while under_way:
+        ended = Deferred()
+        await ended
     return results
 
 

@@ -167,11 +167,20 @@ def _folded(value: bytes, kind: inspect.Type) -> bytes:
     if isinstance(kind, inspect.DictType) and value.startswith(b"{"):
         inner = kind.value_type
         parts = _members(value).items()
-        return _encode({name: Raw(_folded(bytes(part), inner)) for name, part in parts})
+        return _encode(
+            {name: Raw(_element(bytes(part), inner)) for name, part in parts}
+        )
     if isinstance(kind, inspect.ListType) and value.startswith(b"["):
         inner = kind.item_type
-        return _encode([Raw(_folded(bytes(part), inner)) for part in _items(value)])
+        return _encode([Raw(_element(bytes(part), inner)) for part in _items(value)])
     return value
+
+
+def _element(value: bytes, kind: inspect.Type) -> bytes:
+    """Return an element; a null in place of a string is an empty one."""
+    if value == b"null" and isinstance(kind, inspect.StrType):
+        return b'""'
+    return _folded(value, kind)
 
 
 def _known_members(value: bytes, kind: inspect.StructType) -> Iterator[tuple[str, Raw]]:

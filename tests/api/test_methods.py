@@ -4,11 +4,13 @@ import json
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from centrifugo_tx.api import METHODS
 from centrifugo_tx.api.batches import Command
 from centrifugo_tx.api.methods import in_parallel
+from centrifugo_tx.core.round_robin import RoundRobin, Slices
 from centrifugo_tx.errors import BrokerUnavailable, ReplyError
 from centrifugo_tx.protocol.codes import Error
 from centrifugo_tx.protocol.messages import Raw
@@ -381,7 +383,9 @@ class ParallelTests(SynchronousTestCase):
             waiting.append(Deferred())
             return waiting[-1]
 
-        done = Deferred.fromCoroutine(in_parallel([make] * 1030))
+        clock = Clock()
+        slices = Slices(RoundRobin(clock), clock, limit=2000)
+        done = Deferred.fromCoroutine(in_parallel([make] * 1030, slices))
         self.assertEqual(len(waiting), 1024)
         waiting[5].callback(5)
         self.assertEqual(len(waiting), 1025)

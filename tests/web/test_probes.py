@@ -7,6 +7,7 @@ from centrifugo_tx.metrics import Counter
 from centrifugo_tx.transports.admission import Gate
 from centrifugo_tx.transports.cors import CORS
 from centrifugo_tx.transports.origin import OriginRule
+from centrifugo_tx.web.exposition import Thrifty
 from centrifugo_tx.web.probes import init
 from centrifugo_tx.web.site import Endpoints, HTTPSite
 
@@ -57,3 +58,33 @@ class InitTests(SynchronousTestCase):
         """A node that takes no more clients answers 503."""
         self.clients = 1
         self.assertEqual(self.ask("GET").status, 503)
+
+
+class ThriftTests(SynchronousTestCase):
+    """Writing the metrics down takes a bounded share of the time."""
+
+    def test_share(self) -> None:
+        """Who asks now and then sees what is; who floods, what was a moment ago."""
+        now = 0.0
+        written: list[float] = []
+
+        def write() -> bytes:
+            nonlocal now
+            now += 0.01
+            written.append(now)
+            return b"%d" % len(written)
+
+        thrifty = Thrifty(write, lambda: now)
+        for number in range(1, 6):
+            self.assertEqual(thrifty(), b"%d" % number)
+        for _ in range(2000):
+            thrifty()
+        self.assertEqual(len(written), 10)
+        now += 10
+        self.assertEqual(thrifty(), b"11")
+        written.clear()
+        end = now + 10
+        while now < end:
+            now += 0.001
+            thrifty()
+        self.assertLess(len(written) * 0.01, 1.2)
