@@ -67,7 +67,7 @@ def http_handlers(api: Api, options: HTTPAPIOptions) -> dict[bytes, Handler]:
     for method in METHODS.values():
         handlers[f"{prefix}/{method.name}".encode()] = _NewStyle(api, door, log, method)
     old = _OldStyle(api, door, log)
-    handlers[(prefix or "/").encode()] = handlers[f"{prefix}/".encode()] = old
+    handlers[(prefix or "/").encode()] = old
     return handlers
 
 

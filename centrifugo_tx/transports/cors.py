@@ -30,17 +30,23 @@ class CORS:
 
     def headers(self, request: Any) -> Headers:
         """Return what is to be added to the answer to *request*."""
-        origin = _text(request.getHeader(b"origin"))
-        if not origin or not self._origins.passes(origin.decode("latin-1")):
+        headers = self.of_origin(request.getHeader(b"origin"))
+        if not headers:
             return ()
-        headers: Headers = (
-            (b"Access-Control-Allow-Origin", origin),
-            (b"Access-Control-Allow-Credentials", b"true"),
-        )
         asked = _text(request.getHeader(b"access-control-request-headers"))
         if asked and asked != b"null":
             headers += ((b"Access-Control-Allow-Headers", asked),)
         return headers
+
+    def of_origin(self, given: bytes | None) -> Headers:
+        """Return the headers that let pages of an origin read an answer."""
+        origin = _text(given)
+        if not origin or not self._origins.passes(origin.decode("latin-1")):
+            return ()
+        return (
+            (b"Access-Control-Allow-Origin", origin),
+            (b"Access-Control-Allow-Credentials", b"true"),
+        )
 
     def preflight(self, request: Any) -> Answer:
         """Answer a browser that asks whether it may send a POST request."""

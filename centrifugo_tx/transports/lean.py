@@ -215,13 +215,24 @@ class LeanProtocol(WebSocketServerProtocol):  # type: ignore[misc]  # untyped
         """Answer a request that cannot become a WebSocket."""
         body = f"{reason}\n".encode()
         head = [f"HTTP/1.1 {code} {HTTPStatus(code).phrase}"]
-        head += [f"{name}: {value}" for name, value in responseHeaders or ()]
         head += [
+            f"{name}: {value}"
+            for name, value in responseHeaders or ()
+            if name != "Sec-WebSocket-Version"
+        ]
+        head += self.refusal_headers()
+        head += [
+            "Sec-WebSocket-Version: 13",
+            "X-Content-Type-Options: nosniff",
             "Content-Type: text/plain; charset=utf-8",
             f"Content-Length: {len(body)}",
             "Connection: close\r\n\r\n",
         ]
         self.sendData("\r\n".join(head).encode() + body)
+
+    def refusal_headers(self) -> list[str]:
+        """Return more headers of an answer that opens no WebSocket."""
+        return []
 
     def succeedHandshake(self, result: Any) -> None:
         """Open, unless the peer has gone while `greet` waited."""

@@ -1,5 +1,6 @@
 """Bidirectional clients over WebSocket (client protocol, "WebSocket")."""
 
+import re
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -26,6 +27,7 @@ from ..protocol.wire import (
 )
 from .admission import Gate
 from .compression import accept, usable
+from .cors import CORS
 from .frame_pings import FramePings
 from .lean import LeanFactory, LeanProtocol
 from .origin import OriginRule
@@ -55,6 +57,7 @@ OLD_WIRES: dict[Encoding, Callable[..., Wire]] = {
     "protobuf": websocket_protobuf_v1,
 }
 
+_ORIGIN = re.compile(rb"\r\norigin:[ \t]*([^\r]*)", re.IGNORECASE)
 #: How a request says which version of the protocol it is for (client protocol v1,
 #: "Choosing the version").
 VERSIONS = {"v1": 1, "v2": 2}
@@ -171,6 +174,14 @@ class ClientProtocol(LeanProtocol):
         self.websocket_extensions = offers
         return chosen
 
+    def refusal_headers(self) -> list[str]:
+        """Let pages of allowed origins read why they were refused."""
+        found = _ORIGIN.search(self.data.partition(b"\r\n\r\n")[0])
+        headers = self.factory.cors.of_origin(found[1] if found else None)
+        return [
+            f"{name.decode()}: {value.decode('latin-1')}" for name, value in headers
+        ]
+
     def onOpen(self) -> None:
         """Let the node know."""
         factory = self.factory
@@ -273,6 +284,7 @@ class WebSocketFactory(LeanFactory):
     ) -> None:
         super().__init__(node.clock)
         self.node, self.turn, self.gate, self.origins = node, turn, gate, origins
+        self.cors = CORS(OriginRule(origins.patterns))  # without a line in the log
         self.options, self.queue_max_size = options, queue_max_size
         self._kept = kept_headers
         self.log = BoundedLog(Logger(), node.clock)

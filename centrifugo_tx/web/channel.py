@@ -16,6 +16,7 @@ from ..transports.handover import take_over
 from .heads import head_of
 from .posts import Post, read_post
 from .request import FAILED, Handler
+from .targets import path_of
 
 __all__ = ["Channel"]
 
@@ -302,7 +303,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # untyped
         # Twisted itself sets these only when the body is there, too.
         request.method, request.uri = self._command, self._path
         request.clientproto = self._version
-        path = self._path.partition(b"?")[0]
+        path, _ = path_of(self._path)
         if self._command == b"GET":
             upgrade = request.requestHeaders.getRawHeaders(b"upgrade")
             if upgrade and b"websocket" in upgrade[0].lower():

@@ -6,8 +6,9 @@ from http import HTTPStatus
 from twisted.web.http import datetimeToString
 
 from ..options import Answer
+from ..transports.cors import Headers
 
-__all__ = ["head_of"]
+__all__ = ["head_of", "headers_of"]
 
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 
@@ -33,12 +34,19 @@ def head_of(
         head += b"Content-Length: %d\r\n" % len(answer.body)
     if answer.content_type:
         head += b"Content-Type: %b\r\n" % answer.content_type.encode()
-    for name, value in answer.headers:
+    for name, value in headers_of(answer):
         head += b"%b: %b\r\n" % (name, value)
     for name, values in more:
         for value in values:
             head += b"%b: %b\r\n" % (name, value)
     return head + b"\r\n"
+
+
+def headers_of(answer: Answer) -> Headers:
+    """Return the headers of *answer*; no browser may take a text error for a page."""
+    if answer.status >= 400 and answer.content_type.startswith("text/plain"):
+        return (*answer.headers, (b"X-Content-Type-Options", b"nosniff"))
+    return answer.headers
 
 
 class _Date:

@@ -19,6 +19,8 @@ from ..core.round_robin import SLICE_SECONDS
 from ..options import Answer
 from .channel import LENGTH_DIGITS
 from .frame_reader import EARNED, FrameReader, Patience
+from .heads import headers_of
+from .targets import path_of
 
 __all__ = ["HTTP2Connection", "HTTP2Factory"]
 
@@ -76,6 +78,7 @@ class Stream(H2Stream):  # type: ignore[misc]  # untyped
         headers.append((b"content-length", b"%d" % len(answer.body)))
         if answer.content_type:
             headers.append((b"content-type", answer.content_type.encode()))
+        headers += [(name.lower(), value) for name, value in headers_of(answer)]
         conn = connection.conn
         room = conn.local_flow_control_window(id) >= len(answer.body)
         body = answer.body if room else b""
@@ -228,7 +231,7 @@ class HTTP2Connection(H2Connection):  # type: ignore[misc]  # untyped
             return
         request = stream._request
         request.method, request.uri = stream.command, stream.path
-        path = stream.path.partition(b"?")[0]
+        path, _ = path_of(stream.path)
         answer = site.refusal(path, request, int(lengths[0]) if lengths else None)
         if answer is not None:
             stream.refuse(answer)

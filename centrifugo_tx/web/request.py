@@ -11,7 +11,8 @@ from twisted.web.http_headers import Headers
 from twisted.web.server import Request
 
 from ..options import Answer
-from .heads import head_of
+from .heads import head_of, headers_of
+from .targets import path_of
 
 __all__ = [
     "FAILED",
@@ -60,8 +61,7 @@ class QuickRequest(Request):  # type: ignore[misc]  # untyped
             self.channel.refuse(TOO_LARGE)
 
     def _path(self) -> bytes:
-        path: bytes = self.uri.partition(b"?")[0]
-        return path
+        return path_of(self.uri)[0]
 
     def process(self) -> None:
         """Find the handler, and answer with what it says."""
@@ -69,12 +69,15 @@ class QuickRequest(Request):  # type: ignore[misc]  # untyped
         if self._received > self.site.body_limit(self._path()):
             self.channel.loseConnection()  # it has said so
             return
-        handler: StreamHandler | None = self.site.handlers.get(self.path)
+        path, other = path_of(self.uri, self.method)
+        handler: StreamHandler | None = None
+        if other is None:
+            handler = self.site.handlers.get(path)
         if handler is None:
             if self.site.tree:
                 super().process()
             else:
-                self._answer(NOT_FOUND)
+                self._answer(other or NOT_FOUND)
             return
         try:
             answer = handler(self)
@@ -105,7 +108,7 @@ class QuickRequest(Request):  # type: ignore[misc]  # untyped
             self.setResponseCode(answer.status)
             if answer.content_type:
                 self.setHeader(b"content-type", answer.content_type.encode())
-            for name, value in answer.headers:
+            for name, value in headers_of(answer):
                 self.setHeader(name, value)
             if answer.status != 204:
                 self.setHeader(b"content-length", b"%d" % len(body))

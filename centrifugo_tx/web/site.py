@@ -4,6 +4,7 @@ See configuration rules, "Ports and endpoints".
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from attrs import define, field
@@ -17,6 +18,7 @@ from twisted.web.server import Site
 from ..core.round_robin import RoundRobin
 from ..metrics import Counter
 from ..options import Answer
+from ..transports.cors import CORS
 from .accepting import AcceptGuard
 from .access_log import LoggedRequest
 from .channel import Channel
@@ -120,13 +122,16 @@ class HTTPSite(Site):  # type: ignore[misc]  # untyped
 
 def _upgrade_required(sockets: Mapping[bytes, Factory]) -> dict[bytes, Handler]:
     """Tell those who come to a WebSocket path without a WebSocket."""
-    answer = Answer(426, b"Upgrade Required\n", "text/plain; charset=utf-8")
-    return {path: lambda request: _ask_for_upgrade(request, answer) for path in sockets}
+    return {
+        path: partial(_ask_for_upgrade, getattr(factory, "cors", None))
+        for path, factory in sockets.items()
+    }
 
 
-def _ask_for_upgrade(request: Any, answer: Answer) -> Answer:
-    request.setHeader(b"upgrade", b"websocket")
-    return answer
+def _ask_for_upgrade(cors: CORS | None, request: Any) -> Answer:
+    headers = cors.headers(request) if cors is not None else ()
+    headers += ((b"Sec-WebSocket-Version", b"13"), (b"Upgrade", b"websocket"))
+    return Answer(426, b"Upgrade Required\n", "text/plain; charset=utf-8", headers)
 
 
 def port_factory(

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from attrs import define, evolve
+from attrs import define
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -43,9 +43,9 @@ class SliceTestCase(SynchronousTestCase):
         self.published: list[str] = []
         #: Seconds that a publication takes.
         self.cost = 0.0
-        node = self.backend.api.node
-        broker: Any = Counting(node.engine.broker, self)
-        node.engine = evolve(node.engine, broker=broker)
+        streams = self.backend.api.node.streams
+        broker: Any = Counting(streams.broker, self)
+        streams.broker = broker
 
     def turn(self) -> int:
         """Let the reactor turn once; return how many publications that made."""

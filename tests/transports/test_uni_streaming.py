@@ -298,6 +298,7 @@ class RefusalTests(UniHTTPStreamTestCase):
             found.headers,
             {
                 "Content-Type": TEXT,
+                "X-Content-Type-Options": "nosniff",
                 "Access-Control-Allow-Origin": GOOD,
                 "Access-Control-Allow-Credentials": "true",
             },

@@ -89,6 +89,23 @@ class HandshakeTests(WebSocketTestCase):
             headers = {"Origin": origin} if origin else {}
             self.assertEqual(self.status(**headers), expected, origin)
 
+    def test_refused(self) -> None:
+        """Pages of allowed origins may read why they were refused; others not."""
+        cors = "Access-Control-Allow-Origin: "
+        for old in ({}, {"Sec_WebSocket_Version": "12"}):
+            for origin in ("http://good.example", "HTTP://Good.Example"):
+                self.factory.gate.limit = 1
+                self.world.node.connections.open["x"] = None  # type: ignore[assignment]
+                answer = self.open(Origin=origin, **old)
+                self.assertIn(f"\r\n{cors}{origin}\r\n", answer)
+                self.assertIn("\r\nAccess-Control-Allow-Credentials: true", answer)
+        for headers in ({"Origin": "http://bad.example"}, {}):
+            answer = self.open(**headers)
+            self.assertNotIn(cors, answer)
+            self.assertRegex(answer, "^HTTP/1.1 (403|503) ")
+            self.assertIn("\r\nSec-WebSocket-Version: 13\r\n", answer)
+            self.assertIn("\r\nX-Content-Type-Options: nosniff\r\n", answer)
+
     def test_subprotocol(self) -> None:
         """The first that the server knows is chosen, and echoed."""
         answer = self.open(Sec_WebSocket_Protocol="x, centrifuge-json")
