@@ -58,7 +58,7 @@ class QuickRequest(Request):  # type: ignore[misc]  # untyped
         if self._received <= limit:
             self.content.write(data)
         elif self._received - len(data) <= limit:
-            self.channel.refuse(TOO_LARGE)
+            self.channel.refuse(self.channel.site.too_large(self._path()))
 
     def _path(self) -> bytes:
         return path_of(self.uri)[0]

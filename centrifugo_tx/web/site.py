@@ -11,10 +11,12 @@ from attrs import define, field
 from twisted.internet import tcp
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory
+from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import Site
 
+from ..bounded_log import BoundedLog
 from ..core.round_robin import RoundRobin
 from ..metrics import Counter
 from ..options import Answer
@@ -83,6 +85,7 @@ class HTTPSite(Site):  # type: ignore[misc]  # untyped
             parsePOSTFormSubmission=False,
         )
         self.robin = RoundRobin(reactor)
+        self._told = BoundedLog(Logger(), reactor)
         self.sockets = endpoints.sockets
         # Quick requests make no object that could be logged.
         self.quick = {} if access_log else endpoints.handlers
@@ -106,15 +109,20 @@ class HTTPSite(Site):  # type: ignore[misc]  # untyped
         :param length: bytes of the body, None if that is not announced.
         """
         if length is not None and length <= SMALL_BODY:
-            return TOO_LARGE if length > self.body_limit(path) else None
+            return self.too_large(path) if length > self.body_limit(path) else None
         handler = self.handlers.get(path)
         if handler is None and not self.tree:
             return NOT_FOUND
         if length is not None and length > self.body_limit(path):
-            return TOO_LARGE
+            return self.too_large(path)
         refusal: Callable[[Any], Answer | None] | None
         refusal = getattr(handler, "refusal", None)
         return refusal(request) if refusal is not None else None
+
+    def too_large(self, path: bytes) -> Answer:
+        """Return the answer to a request whose body is over the limit, and log it."""
+        self._told.info("request body too large", path=path.decode(errors="replace"))
+        return TOO_LARGE
 
     def log(self, request: Any) -> None:
         """Log nothing."""

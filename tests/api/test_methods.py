@@ -314,6 +314,17 @@ class BatchTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.backend = Backend()
 
+    def test_metrics(self) -> None:
+        """What counts are the commands; a batch of them does not."""
+        self.replies({"info": {}}, {"publish": {}})
+        found = self.backend.world.node.metrics.histograms()
+        methods = {
+            dict(labels)["method"]: sum(histogram.counts)
+            for name, labels, histogram in found
+            if name.startswith("api_command")
+        }
+        self.assertEqual(methods, {"info": 1, "publish": 1})
+
     def replies(self, *commands: Any, parallel: bool = False) -> list[Any]:
         called = self.backend.call("batch", commands=commands, parallel=parallel)
         replies: list[Any] = called["replies"]
