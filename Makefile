@@ -10,24 +10,33 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 CONFIG = config/development.json
+PAGE_PORT = 3000
 JS = tests/integration/js
 
 .PHONY: run test unit coverage check docs news clean
 
+# A closed terminal sends SIGHUP to the first process of the session alone.  Where that
+# is make, it waits for the recipe; so the recipe looks for the terminal itself.
 run: $(VENV)/run.stamp
 	@echo
 	@echo 'Three things to try once the server says "serving":'
 	@echo
 	@echo '1. Open a page in two windows:'
-	@echo '     http://localhost:3000/'
+	@echo '     http://localhost:$(PAGE_PORT)/'
 	@echo '2. Publish into the channel that it listens to:'
 	@echo "     curl -H 'X-API-Key: development' -d '{\"channel\": \"news\", \"data\": {\"text\": \"Hello\"}}' http://localhost:8000/api/publish"
 	@echo '3. Connect as user 42, on the page or with an SDK, by this token:'
 	@echo "     $$($(BIN)/centrifugo-tx gentoken --quiet --config $(CONFIG) --user 42)"
 	@echo
-	@$(BIN)/centrifugo-tx serve --dir docs/examples/page --address 127.0.0.1 & page=$$!; \
-	trap "kill $$page" EXIT; \
-	$(BIN)/twistd --nodaemon --pidfile= centrifugo --config $(CONFIG)
+	@stop() { kill $$page $$server $$watch 2>/dev/null; }; trap stop INT TERM HUP; \
+	terminal() { (: </dev/tty) 2>/dev/null; }; \
+	$(BIN)/centrifugo-tx serve --dir docs/examples/page \
+	    --address 127.0.0.1 --port $(PAGE_PORT) & page=$$!; \
+	$(BIN)/twistd --nodaemon centrifugo --config $(CONFIG) & server=$$!; \
+	if terminal; then \
+	    (while terminal; do sleep 1; done; kill -HUP $$$$) & watch=$$!; \
+	fi; \
+	wait $$server; code=$$?; stop; wait; exit $$code
 
 test: $(VENV)/test.stamp
 	$(BIN)/python -m pytest

@@ -31,6 +31,7 @@ from .process import (
     RESERVED,
     PIDFile,
     Signals,
+    check_pid_file,
     exit_with,
     raise_descriptor_limit,
     tell_systemd,
@@ -42,6 +43,8 @@ __all__ = ["Options", "makeService"]
 
 #: Where a daemon logs to if nothing else is said, as ``twistd`` has it.
 DAEMON_LOG = "twistd.log"
+#: The PID file of ``twistd`` if nothing else is said.
+TWISTD_PID_FILE = "twistd.pid"
 #: Fewer open files than this are worth a warning.
 FEW_FILES = 1024
 
@@ -66,12 +69,32 @@ class Options(UsageOptions):
             UsageOptions.parseOptions(self, given)
         except UsageError as error:
             sys.exit(f"error: {error}")
+        if self.parent is not None:
+            _settle_pid_file(self.parent)
 
     def flags(self) -> dict[str, str]:
         """Return the flags that were given."""
         return {
             flag.path: self[flag.path] for flag in FLAGS if self[flag.path] is not None
         }
+
+
+def _settle_pid_file(twistd: Any) -> None:
+    """Have ``twistd`` write no PID file in the foreground, unless one is named.
+
+    The default would need a folder that can be written, and one for each server.
+    Whether another can be written is checked here, since ``twistd`` would show a
+    traceback.
+    """
+    path = twistd["pidfile"]
+    foreground = twistd["nodaemon"] or twistd["debug"]
+    if foreground and path == TWISTD_PID_FILE:
+        twistd["pidfile"] = ""
+    elif path and not twistd["chroot"]:
+        try:
+            check_pid_file(os.path.normpath(os.path.join(twistd["rundir"], path)))
+        except ConfigError as error:
+            sys.exit(f"error: --pidfile: {error}")
 
 
 def makeService(options: Options) -> MultiService:

@@ -18,7 +18,9 @@ from .errors import ConfigError
 __all__ = [
     "PIDFile",
     "Signals",
+    "check_pid_file",
     "exit_with",
+    "has_terminal",
     "raise_descriptor_limit",
     "tell_systemd",
 ]
@@ -72,9 +74,60 @@ class PIDFile:
                 Logger().warn("cannot remove PID file {path}", path=self._path)
 
 
+def check_pid_file(path: str) -> None:
+    """Check a PID file that another part of the process is going to write.
+
+    One of a process that has ended is removed.
+
+    :raises ConfigError: it is that of a running process, or cannot be written.
+    """
+    try:
+        with open(path) as stream:
+            pid = int(stream.read(32))
+    except FileNotFoundError:
+        pid = 0
+    except OSError as error:
+        raise ConfigError(f"{path!r} cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise ConfigError(f"{path!r} holds no process id, remove it") from None
+    if _is_running(pid):
+        raise ConfigError(f"{path!r} belongs to process {pid}, which is running")
+    try:
+        with open(path, "w"):
+            pass
+        os.remove(path)
+    except OSError as error:
+        raise ConfigError(f"{path!r} cannot be written: {error.strerror}") from None
+
+
+def _is_running(pid: int) -> bool:
+    if pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return True
+
+
+def has_terminal() -> bool:
+    """Whether this process has a controlling terminal, and it is still open."""
+    try:
+        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
+    except OSError:
+        return False
+    os.close(terminal)
+    return True
+
+
 @define(eq=False)
 class Signals:
     """SIGINT and SIGTERM stop the server, once; SIGHUP reloads.
+
+    SIGHUP also means that the terminal is closed: a server that was started on a
+    terminal, and not with ``nohup``, stops if that terminal is gone.
 
     The reactor's own handlers would make the process die by the signal, and log
     an error at the second one; so these are installed when it runs.
@@ -83,15 +136,25 @@ class Signals:
     _reactor: IReactorFromThreads
     _stop: Callable[[], object]
     _reload: Callable[[], object]
+    _has_terminal: Callable[[], bool] = has_terminal
+    _needs_terminal: bool = field(default=False, init=False)
 
     def install(self) -> None:
         """Take the signals over; to be called when the reactor runs."""
+        ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        self._needs_terminal = not ignored and self._has_terminal()
         for number, function in (
             (signal.SIGINT, self._stop),
             (signal.SIGTERM, self._stop),
-            (signal.SIGHUP, self._reload),
+            (signal.SIGHUP, self._hang_up),
         ):
             signal.signal(number, self._handler(function))
+
+    def _hang_up(self) -> None:
+        if self._needs_terminal and not self._has_terminal():
+            self._stop()
+        else:
+            self._reload()
 
     def _handler(
         self, function: Callable[[], object]

@@ -20,6 +20,7 @@ from centrifugo_tx.errors import ConfigError
 from centrifugo_tx.process import (
     PIDFile,
     Signals,
+    check_pid_file,
     raise_descriptor_limit,
     tell_systemd,
 )
@@ -68,32 +69,101 @@ class LimitTests(SynchronousTestCase):
         self.assertEqual(resource.getrlimit(resource.RLIMIT_NOFILE), (hard, hard))
 
 
+class ForeignPIDFileTests(SynchronousTestCase):
+    """The PID file that ``twistd`` is told to write."""
+
+    def setUp(self) -> None:
+        self.path = Path(self.mktemp())
+
+    def problem(self, path: Path) -> str:
+        """Return what is wrong with a file, in one line."""
+        problem = str(self.assertRaises(ConfigError, check_pid_file, str(path)))
+        self.assertIn(repr(str(path)), problem)
+        self.assertEqual(len(problem.splitlines()), 1)
+        return problem
+
+    def test_free(self) -> None:
+        """A path where nothing is leaves nothing; that of an ended process goes."""
+        check_pid_file(str(self.path))
+        self.assertFalse(self.path.exists())
+        for pid in (2**22 + 1, 0, 10**30):  # the kernel gives none of these
+            self.path.write_text(f"{pid}")
+            check_pid_file(str(self.path))
+            self.assertFalse(self.path.exists())
+
+    def test_running(self) -> None:
+        """The file of a running process stays."""
+        self.path.write_text(f"{os.getpid()}\n")
+        self.assertIn(f"process {os.getpid()}, which is", self.problem(self.path))
+        self.assertTrue(self.path.exists())
+
+    def test_not_a_pid_file(self) -> None:
+        """Neither does another file go, nor a folder."""
+        self.path.write_text("other")
+        self.assertIn("holds no process id", self.problem(self.path))
+        self.assertEqual(self.path.read_text(), "other")
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        self.assertIn("cannot be read", self.problem(folder))
+        self.assertIn("cannot be written", self.problem(folder / "none" / "pid"))
+
+
 class SignalTests(SynchronousTestCase):
     """Signals become calls in the reactor."""
 
-    def test_calls(self) -> None:
-        """SIGINT and SIGTERM stop, SIGHUP reloads, each by way of the reactor."""
-        called: list[str] = []
-        waiting: list[Any] = []
-
-        class Threads:
-            def callFromThread(self, function: Any) -> None:
-                waiting.append(function)
-
-        numbers = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
-        for number in numbers:
+    def setUp(self) -> None:
+        self.called: list[str] = []
+        self.waiting: list[Any] = []
+        self.terminal = False
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             self.addCleanup(signal.signal, number, signal.getsignal(number))
-        reactor: Any = Threads()
-        signals = Signals(
-            reactor, lambda: called.append("stop"), lambda: called.append("reload")
-        )
-        signals.install()
+
+    def callFromThread(self, function: Any) -> None:
+        """Be the reactor."""
+        self.waiting.append(function)
+
+    def install(self) -> None:
+        """Take the signals over."""
+        reactor: Any = self
+        Signals(
+            reactor,
+            lambda: self.called.append("stop"),
+            lambda: self.called.append("reload"),
+            lambda: self.terminal,
+        ).install()
+
+    def send(self, *numbers: signal.Signals) -> list[str]:
+        """Return what signals do, each by way of the reactor."""
+        self.called.clear()
         for number in numbers:
             os.kill(os.getpid(), number)
-        self.assertEqual(called, [])
+        self.assertEqual(self.called, [])
+        waiting, self.waiting = self.waiting, []
         for function in waiting:
             function()
-        self.assertEqual(sorted(called), ["reload", "stop", "stop"])
+        return sorted(self.called)
+
+    def test_calls(self) -> None:
+        """Without a terminal SIGINT and SIGTERM stop, SIGHUP reloads."""
+        self.install()
+        called = self.send(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        self.assertEqual(called, ["reload", "stop", "stop"])
+
+    def test_terminal(self) -> None:
+        """On a terminal SIGHUP reloads while it is open, and stops once it is gone."""
+        self.terminal = True
+        self.install()
+        self.assertEqual(self.send(signal.SIGHUP), ["reload"])
+        self.terminal = False
+        self.assertEqual(self.send(signal.SIGHUP), ["stop"])
+
+    def test_nohup(self) -> None:
+        """Who has asked for it by ``nohup`` survives the terminal."""
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        self.terminal = True
+        self.install()
+        self.terminal = False
+        self.assertEqual(self.send(signal.SIGHUP), ["reload"])
 
 
 class SystemdTests(SynchronousTestCase):

@@ -42,7 +42,7 @@ class LaunchCase(SynchronousTestCase):
     def start(self, *flags: str, twistd: str = "-n") -> "subprocess.Popen[str]":
         """Start ``twistd``, which reads ``config.json`` from its folder."""
         process = subprocess.Popen(
-            [*TWISTD, twistd, "--pidfile=twistd.pid", "centrifugo", *flags],
+            [*TWISTD, *twistd.split(), "centrifugo", *flags],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -77,9 +77,9 @@ class LaunchCase(SynchronousTestCase):
             time.sleep(0.05)
         self.fail("waited in vain")
 
-    def run_to_end(self, *flags: str) -> tuple[int, str]:
+    def run_to_end(self, *flags: str, twistd: str = "-n") -> tuple[int, str]:
         """Return exit code and output of a server that ends by itself."""
-        process = self.start(*flags)
+        process = self.start(*flags, twistd=twistd)
         output, _ = process.communicate(timeout=PATIENCE)
         return process.returncode, output
 
@@ -125,6 +125,26 @@ class RefusedStartTests(LaunchCase):
             code, output = self.run_to_end(f"--{option}=none/x")
             self.assertEqual(code, 1)
             self.assertIn(f"{option}: 'none/x' cannot be ", output)
+
+    def test_twistd_pid_file(self) -> None:
+        """So is the PID file of ``twistd``, in the foreground and as a daemon."""
+        self.configure()
+        for twistd in ("-n --pidfile=none/x", "--pidfile=none/x"):
+            code, output = self.run_to_end(twistd=twistd)
+            self.assertEqual(code, 1)
+            self.assertEqual(
+                output,
+                "error: --pidfile: 'none/x' cannot be written:"
+                " No such file or directory\n",
+            )
+        (self.folder / "twistd.pid").write_text(f"{os.getpid()}")
+        code, output = self.run_to_end(twistd="--logfile=x")
+        self.assertEqual(code, 1)
+        self.assertEqual(
+            output,
+            f"error: --pidfile: 'twistd.pid' belongs to process {os.getpid()},"
+            " which is running\n",
+        )
 
     def test_workers_alone(self) -> None:
         """Workers that have nothing to share channels by are one line."""
@@ -216,6 +236,41 @@ class RunTests(LaunchCase):
         first = self.lines(output)[0]
         self.assertIn("config file not found", first["message"])
         self.assertEqual(first["level"], "warn")
+
+
+class SharedFolderTests(LaunchCase):
+    """In the foreground a server needs nothing of its folder."""
+
+    def test_no_pid_file(self) -> None:
+        """It runs where ``twistd.pid`` cannot be written, and leaves no such file."""
+        self.configure()
+        (self.folder / "twistd.pid").mkdir()
+        process = self.start()
+        self.wait_healthy()
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=PATIENCE)
+        self.assertEqual(process.returncode, 0, output)
+
+    def test_two_servers(self) -> None:
+        """Two run in one folder; a file that is asked for is written and removed."""
+        self.configure()
+        first = self.start()
+        self.wait_healthy()
+        self.assertFalse((self.folder / "twistd.pid").exists())
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        second = self.start(
+            f"--http_server.port={self.port}", twistd="-n --pidfile=second.pid"
+        )
+        self.wait_healthy()
+        pid = (self.folder / "second.pid").read_text()
+        self.assertEqual(pid, f"{second.pid}")
+        for process in (first, second):
+            process.send_signal(signal.SIGTERM)
+            output, _ = process.communicate(timeout=PATIENCE)
+            self.assertEqual(process.returncode, 0, output)
+        self.assertFalse((self.folder / "second.pid").exists())
 
 
 class DaemonTests(LaunchCase):
