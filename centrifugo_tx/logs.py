@@ -2,11 +2,17 @@
 
 An event is one line: level, time, message, error, and the values that the
 message was made of, so that lines can be counted and filtered (operations, "Logs").
+
+Values may come from strangers.  So each is cut to a length, and what is not printable
+(line breaks, control characters, escape sequences of terminals, characters that change
+the direction of text) is escaped.
 """
 
 import json
+import math
+import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, TextIO, cast
 
@@ -54,6 +60,17 @@ _SHORT = {
     "fatal": "FTL",
 }
 _COLORS = {"trace": 34, "debug": 35, "info": 32, "warn": 33, "error": 31, "fatal": 31}
+
+#: Characters of a message, of one field, and of a traceback.
+MESSAGE_LIMIT, FIELD_LIMIT, ERROR_LIMIT = 4096, 1024, 65536
+#: As many more are kept, so that a text that was cut is not cut again by the parent.
+SLACK = 64
+#: Larger numbers are not written: that takes quadratic time, and Python refuses it.
+LARGEST = 1 << 64
+
+#: What can stand on a console without quotes, if it is printable.
+_BARE = re.compile(r"""[^\s"'=\\]*""")
+_ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\x1b": "\\x1b"}
 
 #: What `twisted.python.log` puts into events, beside the ``log_`` keys.
 _LEGACY = frozenset(
@@ -114,6 +131,9 @@ class _Writer:
 
     def __call__(self, event: LogEvent) -> None:
         line = console_line(event) if self._colored else json_line(event)
+        encoding = getattr(self._stream, "encoding", None) or "utf-8"
+        if not line.isascii() and encoding.lower() not in ("utf-8", "utf8"):
+            line = "".join(each if each.isascii() else _u(each) for each in line)
         # A console that went away, or a full disk, must not stop the server.
         try:
             self._stream.write(line + "\n")
@@ -128,25 +148,34 @@ def json_line(event: LogEvent) -> str:
     fields: dict[str, object] = {
         "level": _level(event),
         "time": when.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        "message": formatEvent(event),
+        "message": _message(event),
     }
     if error := _error(event):
         fields["error"] = error
     for name, value in _fields(event):
         fields.setdefault(name, value)
-    return json.dumps(fields, ensure_ascii=False, default=str)
+    line = json.dumps(fields, ensure_ascii=False)
+    if line.isprintable():
+        return line
+    return "".join(each if each.isprintable() else _u(each) for each in line)
 
 
 def console_line(event: LogEvent) -> str:
-    """Return an event as one line in colors."""
+    """Return an event as one line in colors, and its traceback on further ones.
+
+    These are indented, so that nothing in them passes for an event.
+    """
     when = datetime.fromtimestamp(event["log_time"]).strftime("%Y-%m-%d %H:%M:%S")
     level = _level(event)
     mark = f"\x1b[{_COLORS[level]}m[{_SHORT[level]}]\x1b[0m"
-    parts = [when, mark, formatEvent(event).replace("\n", "\\n")]
-    parts += [f"\x1b[36m{name}=\x1b[0m{value}" for name, value in _fields(event)]
-    line = " ".join(parts)
-    failure = event.get("log_failure")
-    return line if failure is None else f"{line}\n{failure.getTraceback().rstrip()}"
+    parts = [when, mark, _escaped(_message(event))]
+    parts += [
+        f"\x1b[36m{name}=\x1b[0m{_shown(value)}" for name, value in _fields(event)
+    ]
+    lines = [" ".join(parts)]
+    if error := _error(event).rstrip():
+        lines += [f"    {_escaped(line)}" for line in error.split("\n")]
+    return "\n".join(lines)
 
 
 def _level(event: LogEvent) -> str:
@@ -156,22 +185,87 @@ def _level(event: LogEvent) -> str:
     return _NAMES.get(name, name)
 
 
+def _message(event: LogEvent) -> str:
+    return _cut(formatEvent(event), MESSAGE_LIMIT)
+
+
 def _error(event: LogEvent) -> str:
+    """Return the traceback, both ends of it if it is long."""
     failure = event.get("log_failure")
-    return "" if failure is None else str(failure.getTraceback())
+    text = "" if failure is None else str(failure.getTraceback())
+    missing, half = len(text) - ERROR_LIMIT, ERROR_LIMIT // 2
+    if missing <= SLACK:
+        return text
+    return f"{text[:half]}\n… ({missing} characters left out) …\n{text[-half:]}"
 
 
 def _fields(event: LogEvent) -> Iterator[tuple[str, object]]:
-    """Yield what the event carries, simple values as they are."""
+    """Yield what the event carries, simple and short values as they are."""
     for name, value in event.items():
-        if name.startswith("log_") or name in _LEGACY:
-            continue
-        if value is None or isinstance(value, (str, int, float)):
-            yield name, value
-        elif isinstance(value, (list, tuple)):
-            yield name, [str(each) for each in value]
-        else:
-            yield name, str(value)
+        if not name.startswith("log_") and name not in _LEGACY:
+            yield name, _simple(value)
+
+
+def _simple(value: object) -> object:
+    """Return what JSON can say of a value within `FIELD_LIMIT` characters."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        small = -LARGEST < value < LARGEST
+        return value if small else f"integer of {value.bit_length()} bits"
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, (list, tuple)):
+        return _simple_list(value)
+    try:
+        return _cut(str(value), FIELD_LIMIT)
+    except Exception:
+        return f"<{type(value).__name__}>"
+
+
+def _simple_list(values: Sequence[object]) -> list[str]:
+    room = FIELD_LIMIT
+    found: list[str] = []
+    for number, value in enumerate(values):
+        if room <= 0:
+            return [*found, f"… ({len(values) - number} more)"]
+        found.append(str(_simple(value)))
+        room -= len(found[-1]) + 1
+    return found
+
+
+def _cut(text: str, limit: int) -> str:
+    """Return at most *limit* characters of a text, and how many are missing."""
+    if len(text) <= limit + SLACK:
+        return text
+    return f"{text[:limit]}… ({len(text) - limit} more characters)"
+
+
+def _shown(value: object) -> str:
+    """Return a field's value for the console, in quotes unless it is plain."""
+    text = str(value)
+    if text.isprintable() and _BARE.fullmatch(text):
+        return text
+    doubled = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{_escaped(doubled)}"'
+
+
+def _escaped(text: str) -> str:
+    """Return a text as it can be shown on one line of a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(
+        each if each.isprintable() else _ESCAPES.get(each) or _u(each) for each in text
+    )
+
+
+def _u(character: str) -> str:
+    """Return a character by its number, as JSON has it (RFC 8259, 7)."""
+    code = ord(character)
+    if code < 0x10000:
+        return f"\\u{code:04x}"
+    code -= 0x10000
+    return f"\\u{0xD800 | code >> 10:04x}\\u{0xDC00 | code & 0x3FF:04x}"
 
 
 def to_record(event: LogEvent) -> dict[str, object]:
@@ -180,10 +274,19 @@ def to_record(event: LogEvent) -> dict[str, object]:
         "time": event["log_time"],
         "level": _level(event),
         "namespace": event.get("log_namespace", ""),
-        "text": formatEvent(event),
-        "error": _error(event),
-        "fields": dict(_fields(event)),
+        "text": _encodable(_message(event)),
+        "error": _encodable(_error(event)),
+        "fields": {name: _encodable(value) for name, value in _fields(event)},
     }
+
+
+def _encodable(value: Any) -> Any:
+    """Return a value of which UTF-8 can say all, lone surrogates escaped."""
+    if isinstance(value, list):
+        return [_encodable(each) for each in value]
+    if not isinstance(value, str):
+        return value
+    return value.encode(errors="backslashreplace").decode()
 
 
 def from_record(record: dict[str, Any], **fields: object) -> LogEvent:

@@ -5,6 +5,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from twisted.logger import LogEvent, Logger, LogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -71,6 +72,108 @@ class JSONTests(LogCase):
         self.logger().warn("said", message="other", time="never")
         (line,) = self.lines()
         self.assertEqual((line["level"], line["message"]), ("warn", "said"))
+
+
+#: What must not reach a terminal or begin a line: line breaks, escape sequences, other
+#: control characters of both sets, a separator of lines, and a change of direction.
+HOSTILE = "a\n2026 \x1b[2J\r\b\x00\x7f\x9b31m\x85\u2028\u202eb"
+
+
+class StrangerTests(LogCase):
+    """Values that strangers have chosen."""
+
+    def test_json(self) -> None:
+        """What is not printable is escaped, and comes back when the line is read."""
+        self.logger().info("channel {channel}", channel=HOSTILE, many=["a", HOSTILE])
+        written = self.stream.getvalue()
+        self.assertTrue(written[:-1].isprintable(), ascii(written))
+        (line,) = self.lines()
+        self.assertEqual(line["message"], f"channel {HOSTILE}")
+        self.assertEqual((line["channel"], line["many"]), (HOSTILE, ["a", HOSTILE]))
+
+    def test_console(self) -> None:
+        """On a console all of it is one line, with no escape sequence but our own."""
+        self.logger(colored=True).info("channel {channel}", channel=HOSTILE)
+        line = self.stream.getvalue().removesuffix("\n")
+        for own in ("\x1b[32m", "\x1b[36m", "\x1b[0m"):
+            line = line.replace(own, "")
+        self.assertTrue(line.isprintable(), ascii(line))
+        shown = r"a\n2026 \x1b[2J\r\u0008\u0000\u007f\u009b31m\u0085\u2028\u202eb"
+        self.assertTrue(line.endswith(f'channel {shown} channel="{shown}"'), line)
+
+    def test_console_fields(self) -> None:
+        """A value cannot pass for another field; plain ones stay as they are."""
+        log = self.logger(colored=True)
+        log.info("said", a="x y=z", b='q"\\n', c="news:é#42,43", d=1.5, e=None)
+        line = self.stream.getvalue().replace("\x1b[36m", "").replace("\x1b[0m", "")
+        told = r"""said a="x y=z" b="q\"\\n" c=news:é#42,43 d=1.5 e=None"""
+        self.assertIn(told, line)
+
+    def test_console_traceback(self) -> None:
+        """A traceback is indented, whatever the error says."""
+        log = self.logger(colored=True)
+        try:
+            raise ValueError(HOSTILE)
+        except ValueError:
+            log.failure("it went wrong")
+        first, *rest = self.stream.getvalue().removesuffix("\n").split("\n")
+        self.assertIn("it went wrong", first)
+        self.assertGreater(len(rest), 2)
+        for line in rest:
+            self.assertTrue(line.startswith("    ") and line.isprintable(), ascii(line))
+
+    def test_length(self) -> None:
+        """Messages, fields and tracebacks have bounds."""
+        log = self.logger()
+        log.info("{text} {text}", text="x" * 100_000, many=["y" * 700] * 1000)
+        try:
+            raise ValueError("z" * 1_000_000)
+        except ValueError:
+            log.failure("it went wrong")
+        said, failed = self.lines()
+        for name, limit in (("message", 4096), ("text", 1024)):
+            self.assertTrue(said[name].startswith("x" * limit + "… ("), name)
+            self.assertLess(len(said[name]), limit + 50)
+        self.assertEqual(said["many"], ["y" * 700] * 2 + ["… (998 more)"])
+        self.assertLess(len(failed["error"]), 65536 + 50)
+        self.assertTrue(failed["error"].startswith("Traceback"))
+        self.assertTrue(failed["error"].endswith("zz\n"))
+
+    def test_odd_values(self) -> None:
+        """Numbers that JSON or Python cannot write, and what cannot be shown at all."""
+
+        class Odd:
+            def __str__(self) -> str:
+                raise RuntimeError
+
+        log = self.logger()
+        log.info("odd", a=10**5000, b=float("nan"), c=Odd(), d="\ud800", e=True)
+        (line,) = self.lines()
+        self.assertEqual(line["a"], "integer of 16610 bits")
+        self.assertEqual((line["b"], line["c"]), ("nan", "<Odd>"))
+        self.assertEqual((line["d"], line["e"]), ("\ud800", True))
+        self.stream.getvalue().encode()
+
+    def test_ascii(self) -> None:
+        """A stream of another encoding gets escapes that JSON knows."""
+        path = Path(self.mktemp())
+        with path.open("w", encoding="ascii") as stream:
+            Logger("a", observer=observer("info", stream, False)).info("é\U0001f600")
+        self.assertEqual(json.loads(path.read_bytes())["message"], "é\U0001f600")
+
+    def test_record(self) -> None:
+        """They come through the pipe from a worker, lone surrogates escaped."""
+
+        def receive(event: LogEvent) -> None:
+            record = msgspec.json.decode(msgspec.json.encode(to_record(event)))
+            observer("info", self.stream, False)(from_record(record))
+
+        log = Logger("a", observer=LogPublisher(receive))  # type: ignore[arg-type]
+        log.info("channel {a}", a=f"{HOSTILE}\ud800", b=["\ud800"], c="x" * 5000)
+        (line,) = self.lines()
+        self.assertEqual(line["message"], f"channel {HOSTILE}\\ud800")
+        self.assertEqual((line["b"], len(line["c"])), (["\\ud800"], 1048))
+        self.assertTrue(line["c"].endswith("… (3976 more characters)"))
 
 
 class LevelTests(LogCase):

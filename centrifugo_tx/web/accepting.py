@@ -1,4 +1,4 @@
-"""Not to run out of open files: who cannot be let in waits at the door."""
+"""Pause accepting before file descriptors run out."""
 
 import os
 import resource
@@ -6,6 +6,7 @@ from typing import Any
 
 from attrs import define, field
 from twisted.internet import tcp
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from ..metrics import Counter
@@ -17,6 +18,8 @@ __all__ = ["AcceptGuard"]
 RESERVED = 64
 #: Free ones below that mark with which accepting goes on.
 ROOM = 32
+#: Seconds without a further pause after which the shortage is over.
+QUIET = 10.0
 
 
 def _open_files() -> int:
@@ -28,13 +31,19 @@ class AcceptGuard:
     """Makes a port's transports, and pauses the port before ``limit`` open files.
 
     The kernel keeps new connections waiting then; those that are there notice
-    nothing.  ``paused`` counts the pauses.
+    nothing.  ``paused`` counts the pauses.  While files are short, every one that is
+    closed lets a client in, and the next pause follows; so the log has one line when
+    that begins, and one with the number of pauses `QUIET` seconds after the last.
     """
 
     _port: tcp.Port
     _paused: Counter
+    _clock: IReactorTime
     limit: int = field(factory=_open_files)
     waiting: bool = field(default=False, init=False)
+    _pauses: int = field(default=0, init=False)
+    _short_since: float = field(default=0.0, init=False)
+    _resumed: float = field(default=0.0, init=False)
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
@@ -51,15 +60,27 @@ class AcceptGuard:
         self.waiting = True
         self._paused.value += 1
         self._port.stopReading()
-        self._log.warn("too many open files, accepting pauses", limit=self.limit)
+        self._pauses += 1
+        if self._pauses == 1:
+            self._short_since = self._clock.seconds()
+            self._log.warn("too many open files, accepting pauses", limit=self.limit)
 
     def look(self) -> None:
         """Go on if there is room again; to be called now and then."""
-        if self.waiting and self._port.connected and self._has_room():
-            self.waiting = False
-            self._port.numberAccepts = 1  # it grows by itself
-            self._port.startReading()
-            self._log.info("accepting again", limit=self.limit)
+        if self.waiting:
+            if self._port.connected and self._has_room():
+                self.waiting = False
+                self._resumed = self._clock.seconds()
+                self._port.numberAccepts = 1  # it grows by itself
+                self._port.startReading()
+        elif self._pauses and self._clock.seconds() - self._resumed >= QUIET:
+            self._log.info(
+                "accepting again after {pauses} pauses within {seconds} s",
+                pauses=self._pauses,
+                seconds=round(self._resumed - self._short_since, 1),
+                limit=self.limit,
+            )
+            self._pauses = 0
 
     def _has_room(self) -> bool:
         """Try it: the lowest free descriptors are given out first."""

@@ -192,5 +192,5 @@ def listen(
     else:
         listening = reactor.listenTCP(port, served, BACKLOG, interface)
     if isinstance(listening, tcp.Port):
-        factory.guard = AcceptGuard(listening, paused or Counter())
+        factory.guard = AcceptGuard(listening, paused or Counter(), reactor)
     return listening

@@ -1,0 +1,109 @@
+"""Accepting when file descriptors run short."""
+
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.task import Clock
+from twisted.logger import LogEvent, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+from centrifugo_tx.metrics import Counter
+from centrifugo_tx.web import accepting
+from centrifugo_tx.web.accepting import QUIET, AcceptGuard
+
+LIMIT = 1000
+
+
+@define(eq=False)
+class Port:
+    """A port, as far as a guard knows it."""
+
+    transport: Any = None
+    connected: bool = True
+    numberAccepts: int = 10
+    reading: bool = True
+    opened: int = field(default=0, init=False)
+
+    def stopReading(self) -> None:
+        """Note it."""
+        self.reading = False
+
+    def startReading(self) -> None:
+        """Note it."""
+        self.reading = True
+
+    def fileno(self) -> int:
+        """Return the descriptor of the last connection."""
+        return self.opened
+
+
+class GuardTests(SynchronousTestCase):
+    """A guard whose descriptors the test counts."""
+
+    def setUp(self) -> None:
+        self.clock, self.paused, self.port = Clock(), Counter(), Port()
+        self.patch(accepting, "EagerServer", lambda *_: None)
+        port: Any = self.port
+        self.guard = AcceptGuard(port, self.paused, self.clock, LIMIT)
+        self.patch(AcceptGuard, "_has_room", lambda _: self.port.opened < 900)
+        self.logged: list[LogEvent] = []
+        globalLogPublisher.addObserver(self.logged.append)
+        self.addCleanup(globalLogPublisher.removeObserver, self.logged.append)
+
+    def fill(self) -> None:
+        """Accept a connection by one of the last descriptors."""
+        self.port.opened = LIMIT - accepting.RESERVED
+        self.port.transport(self.port)
+
+    def leave(self) -> None:
+        """Close some connections, and have the guard look."""
+        self.port.opened = 800
+        self.guard.look()
+
+    def test_pause(self) -> None:
+        """It pauses, and goes on when there is room again, not before."""
+        self.fill()
+        self.assertFalse(self.port.reading)
+        self.guard.look()
+        self.assertFalse(self.port.reading)
+        self.leave()
+        self.assertTrue(self.port.reading)
+        self.assertEqual(self.paused.value, 1)
+
+    def test_told_once(self) -> None:
+        """However often it pauses, begin and end of the shortage are a line each."""
+        for _ in range(50):
+            self.fill()
+            self.clock.advance(0.5)
+            self.leave()
+            self.clock.advance(0.5)
+        self.assertEqual(self.paused.value, 50)
+        (began,) = self.logged
+        self.assertEqual(began["log_format"], "too many open files, accepting pauses")
+        self.clock.advance(QUIET - 1)
+        self.guard.look()
+        self.assertEqual(len(self.logged), 1)
+        self.clock.advance(1)
+        for _ in range(3):
+            self.guard.look()
+        _, ended = self.logged
+        self.assertEqual((ended["pauses"], ended["seconds"]), (50, 49.5))
+        self.assertEqual(ended["limit"], LIMIT)
+
+    def test_next_time(self) -> None:
+        """A later shortage is told again."""
+        for _ in range(2):
+            self.fill()
+            self.leave()
+            self.clock.advance(QUIET)
+            self.guard.look()
+        self.assertEqual(len(self.logged), 4)
+        self.assertEqual(self.logged[3]["pauses"], 1)
+
+    def test_long_pause(self) -> None:
+        """A pause that lasts is no end of the shortage."""
+        self.fill()
+        for _ in range(100):
+            self.clock.advance(1)
+            self.guard.look()
+        self.assertEqual(len(self.logged), 1)
