@@ -34,7 +34,7 @@ def is_log(node: ast.expr) -> bool:
         return node.id == "say"
     if not isinstance(node, ast.Attribute) or node.attr not in LEVELS:
         return False
-    return ast.unparse(node.value).split(".")[-1] in ("log", "_log", "_LOG")
+    return ast.unparse(node.value).split(".")[-1] in ("log", "_log", "_LOG", "notices")
 
 
 def logged() -> set[str]:

@@ -1,14 +1,19 @@
 """Log lines (operations, "Logs")."""
 
 import json
+from collections.abc import Iterator
+from importlib import import_module
 from io import StringIO
 from pathlib import Path
+from pkgutil import walk_packages
 from typing import Any
 
 import msgspec
+from twisted.internet.protocol import Factory
 from twisted.logger import LogEvent, Logger, LogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
+import centrifugo_tx
 from centrifugo_tx.logs import from_record, observer, open_log, to_record
 
 
@@ -222,6 +227,29 @@ class LevelTests(LogCase):
         self.assertEqual([line["message"] for line in self.lines()], ["odd"])
         self.logger("debug", namespace="twisted.internet.tcp").info("starting")
         self.assertEqual(len(self.lines()), 2)
+
+
+class ChatterTests(SynchronousTestCase):
+    """What the framework would say in our name."""
+
+    def test_factories(self) -> None:
+        """No factory of ours tells that it starts and stops."""
+        for module in walk_packages(centrifugo_tx.__path__, "centrifugo_tx."):
+            if not module.name.endswith(("__main__", "_pb2", "_pb2_grpc")):
+                import_module(module.name)
+        ours = [
+            each
+            for each in _subclasses(Factory)
+            if each.__module__.startswith("centrifugo_tx")
+        ]
+        self.assertGreater(len(ours), 5)
+        self.assertEqual([each for each in ours if each.noisy], [])
+
+
+def _subclasses(of: type[Any]) -> Iterator[type[Any]]:
+    for each in of.__subclasses__():
+        yield each
+        yield from _subclasses(each)
 
 
 class ConsoleTests(LogCase):

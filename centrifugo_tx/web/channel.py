@@ -5,7 +5,6 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 
@@ -53,7 +52,6 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # untyped
     _networkProducer: Any
     _handlingRequest: bool
     _dataBuffer: list[bytes]
-    _log = Logger()
     _disconnected = False
     _closing = False
     #: What has come and is held; None: nothing has to be.
@@ -130,7 +128,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # untyped
             return self._failed(Failure())
 
     def _failed(self, failure: Failure) -> Answer:
-        self._log.failure("a request failed", failure)
+        self.site.notices.failure("a request failed", failure)
         return FAILED
 
     def _wait_for(self, answer: "Deferred[Answer]", data: bytes) -> Answer | None:

@@ -5,7 +5,6 @@ from io import BytesIO
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 from twisted.web.server import Request
@@ -44,7 +43,6 @@ class QuickRequest(Request):  # type: ignore[misc]  # untyped
 
     startedWriting: Any
     content: Any
-    _log = Logger()
     _received = 0
 
     def gotLength(self, length: int | None) -> None:
@@ -97,7 +95,8 @@ class QuickRequest(Request):  # type: ignore[misc]  # untyped
         self.received_cookies = _NO_COOKIES
 
     def _fail(self, failure: Failure) -> None:
-        self._log.failure("{path} failed", failure, path=self._path())
+        path = self._path().decode(errors="replace")
+        self.site.notices.failure("a request failed", failure, ("path",), path=path)
         self._answer(FAILED)
 
     def _answer(self, answer: Answer | None) -> None:

@@ -85,7 +85,7 @@ class HTTPSite(Site):  # type: ignore[misc]  # untyped
             parsePOSTFormSubmission=False,
         )
         self.robin = RoundRobin(reactor)
-        self._told = BoundedLog(Logger(), reactor)
+        self.notices = BoundedLog(Logger(), reactor)
         self.sockets = endpoints.sockets
         # Quick requests make no object that could be logged.
         self.quick = {} if access_log else endpoints.handlers
@@ -121,7 +121,7 @@ class HTTPSite(Site):  # type: ignore[misc]  # untyped
 
     def too_large(self, path: bytes) -> Answer:
         """Return the answer to a request whose body is over the limit, and log it."""
-        self._told.info("request body too large", path=path.decode(errors="replace"))
+        self.notices.info("request body too large", path=path.decode(errors="replace"))
         return TOO_LARGE
 
     def log(self, request: Any) -> None:
