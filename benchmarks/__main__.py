@@ -9,12 +9,13 @@ from pathlib import Path
 
 from .delta import deltas
 from .measures import MEASURES, Bench, Comparison, Figure
+from .names import names
 from .processes import Tools
 from .workers import nodes, workers
 
 __all__ = ["main"]
 
-_ALL = {**MEASURES, "delta": deltas, "workers": workers, "nodes": nodes}
+_ALL = {**MEASURES, "delta": deltas, "names": names, "workers": workers, "nodes": nodes}
 
 
 def main() -> None:

@@ -177,7 +177,8 @@ class ChannelSection(Section, frozen=True):
     namespaces: tuple[NamedNamespaceOptions, ...] = ()
     """The options of the other channels, by namespace; nothing is inherited."""
     history_meta_ttl: Duration = 2592000.0
-    """How long a channel's offset and epoch live without use; whole seconds."""
+    """How long a channel's offset and epoch live without use; whole seconds.  Each
+    channel name that was used takes some 420 bytes of the memory engine until then."""
     publication_data_format: str = ""
     """What clients may publish, where the namespace says nothing: empty, ``json``,
     ``json_object`` or ``binary``."""

@@ -1,6 +1,8 @@
 """One reactor call for all the deadlines of all clients."""
 
+from collections.abc import Iterator
 from heapq import heappop, heappush
+from itertools import islice
 from math import ceil
 from typing import Protocol
 
@@ -8,7 +10,10 @@ from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-__all__ = ["Sleeper", "TimerWheel"]
+__all__ = ["SLICE", "Sleeper", "TimerWheel"]
+
+#: Sleepers that are woken in one turn of the reactor; the others wait for the next.
+SLICE = 1000
 
 
 class Sleeper(Protocol):
@@ -38,6 +43,9 @@ class TimerWheel:
     _call: IDelayedCall | None = field(default=None, init=False)
     _call_tick: int = field(default=0, init=False)
     _past: int = field(default=0, init=False)
+    #: The tick whose sleepers are being woken, and those that still sleep.
+    _waking_tick: int = field(default=0, init=False)
+    _waking: Iterator[Sleeper] = field(factory=lambda: iter(()), init=False)
     _ended: bool = field(default=False, init=False)
 
     def set(self, sleeper: Sleeper, at: float) -> None:
@@ -98,14 +106,24 @@ class TimerWheel:
         self._call = None
         now = self._clock.seconds()
         self._past = max(self._past, int(now * self.rate + 1e-3))
-        # A tick may stand here twice, when its bucket emptied and filled again.
-        while self._ticks and self._ticks[0] <= self._past:
-            tick = heappop(self._ticks)
-            for sleeper in list(self._buckets.get(tick, ())):
-                if sleeper.tick == tick:  # nobody let it sleep meanwhile
-                    self.forget(sleeper)
-                    self._wake(sleeper, now)
+        for sleeper in islice(self._overdue(), SLICE):
+            self.forget(sleeper)
+            self._wake(sleeper, now)
         self._arm()
+
+    def _overdue(self) -> Iterator[Sleeper]:
+        """Yield the sleepers whose time has come, from where the last turn ended."""
+        while self._ticks and self._ticks[0] <= self._past:
+            tick = self._ticks[0]
+            if tick != self._waking_tick:
+                self._waking_tick = tick
+                self._waking = iter(list(self._buckets.get(tick, ())))
+            for sleeper in self._waking:
+                if sleeper.tick == tick:  # nobody let it sleep meanwhile
+                    yield sleeper
+            # A tick may stand here twice, when its bucket emptied and filled again.
+            if self._ticks and self._ticks[0] == tick:
+                heappop(self._ticks)
 
     def _wake(self, sleeper: Sleeper, now: float) -> None:
         try:

@@ -17,8 +17,9 @@ from ..options import (
     MapRules,
     Suppression,
 )
-from ..protocol.messages import Publication, Raw, StreamPosition
+from ..protocol.messages import Publication, Raw
 from .keyed import MemoryMap
+from .results import RecentResults
 from .turns import Turns
 
 __all__ = ["MemoryMapBroker"]
@@ -27,20 +28,6 @@ __all__ = ["MemoryMapBroker"]
 COARSE = 1
 #: Seconds for which a change with an idempotency key is remembered by default.
 RESULT_TTL = 300.0
-
-
-@define(eq=False)
-class _Result:
-    """What a change with an idempotency key came to."""
-
-    position: StreamPosition
-    key: tuple[str, str]
-    home: dict[tuple[str, str], "_Result"]
-    tick: int = 0
-
-    def wake(self, now: float) -> None:
-        """Forget it."""
-        self.home.pop(self.key, None)
 
 
 @implementer(IMapBroker)
@@ -54,12 +41,13 @@ class MemoryMapBroker:
     _clock: IReactorTime
     _receiver: IMapEventHandler = field(init=False)
     _maps: dict[str, MemoryMap] = field(factory=dict, init=False)
-    _results: dict[tuple[str, str], _Result] = field(factory=dict, init=False)
+    _results: RecentResults = field(init=False)
     _turns: Turns = field(factory=Turns, init=False)
     _wheel: TimerWheel = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._wheel = TimerWheel(self._clock, COARSE)
+        self._results = RecentResults(self._wheel)
 
     def listen(self, receiver: IMapEventHandler) -> None:
         """Name the one who gets the events."""
@@ -139,8 +127,7 @@ class MemoryMapBroker:
 
     def clear(self, channel: str) -> "Deferred[None]":
         """Forget everything, and tell so."""
-        for key in [key for key in self._results if key[0] == channel]:
-            self._wheel.forget(self._results.pop(key))
+        self._results.forget(channel)
         if channel in self._maps:
             self._forget(channel)
             self._turns.take(lambda: self._receiver.handle_clear(channel))
@@ -199,8 +186,9 @@ class MemoryMapBroker:
 
     def _known(self, channel: str, change: MapChange) -> MapChanged | None:
         """Return what an earlier change with this idempotency key came to."""
-        result = self._results.get((channel, change.idempotency_key))
-        return None if result is None else MapChanged(result.position, "idempotency")
+        now = self._clock.seconds()
+        position = self._results.get(channel, change.idempotency_key, now)
+        return None if position is None else MapChanged(position, "idempotency")
 
     def _done(
         self,
@@ -212,10 +200,9 @@ class MemoryMapBroker:
         """Remember what was done, and tell it."""
         position = found.position
         if change.idempotency_key:
-            key = found.channel, change.idempotency_key
-            result = self._results[key] = _Result(position, key, self._results)
+            key, now = change.idempotency_key, self._clock.seconds()
             ttl = change.idempotent_result_ttl or RESULT_TTL
-            self._wheel.set(result, self._clock.seconds() + ttl)
+            self._results.put(found.channel, key, position, now, ttl)
         self._deliver(found, publication, change.delta, previous)
         return MapChanged(position)
 

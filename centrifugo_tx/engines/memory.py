@@ -3,10 +3,12 @@
 See engines, "Memory engine".
 
 Each part answers at once, so nobody ever waits.  What expires does so up to a
-second late, and costs the reactor one call for all of it.
+second late (the position of a stream up to a minute), and costs the reactor one call
+for all of it.
 """
 
 from collections.abc import Callable
+from math import ceil
 
 from attrs import define, evolve, field
 from twisted.internet.defer import Deferred, succeed
@@ -32,6 +34,7 @@ from ..options import (
 )
 from ..protocol.messages import ClientInfo, Publication, Raw, StreamPosition
 from .maps import MemoryMapBroker
+from .results import RecentResults
 from .streams import MemoryStream
 from .turns import Turns
 
@@ -47,62 +50,27 @@ __all__ = [
 COARSE = 1
 
 
-@define(eq=False)
-class _Kept:
+@define(eq=False, weakref_slot=False)
+class _Kept(MemoryStream):
     """A channel's stream, and how long it stays.
 
     The wheel knows the first deadline only: to renew is to assign.
     """
 
-    channel: str
-    stream: MemoryStream
-    home: dict[str, "_Kept"]
-    wheel: TimerWheel
+    channel: str = ""
     #: When the publications go; 0: there are none.
     clears: float = 0.0
     #: When the stream itself goes; 0: never.
     ends: float = 0.0
     tick: int = 0
-    _wakes: float = 0.0
-
-    def renew(self, now: float, history_ttl: float, meta_ttl: float) -> None:
-        """Stay this much longer; 0 changes nothing."""
-        if history_ttl > 0:
-            self.clears = now + history_ttl
-        if meta_ttl > 0:
-            self.ends = now + meta_ttl
-        self._sleep()
+    wakes: float = 0.0
+    broker: "MemoryBroker | None" = None
 
     def wake(self, now: float) -> None:
         """Let go of what is over."""
-        self._wakes = 0.0
-        if self.ends and self.ends <= now:
-            del self.home[self.channel]
-            return
-        if self.clears and self.clears <= now:
-            self.clears = 0.0
-            self.stream.clear()
-        self._sleep()
-
-    def _sleep(self) -> None:
-        due = min(self.clears or self.ends, self.ends or self.clears)
-        if due and (not self._wakes or due < self._wakes):
-            self._wakes = due
-            self.wheel.set(self, due)
-
-
-@define(eq=False)
-class _Result:
-    """What a publish with an idempotency key came to."""
-
-    position: StreamPosition
-    key: tuple[str, str]
-    home: dict[tuple[str, str], "_Result"]
-    tick: int = 0
-
-    def wake(self, now: float) -> None:
-        """Forget it."""
-        del self.home[self.key]
+        assert self.broker is not None
+        self.wakes = 0.0
+        self.broker.expire(self, now)
 
 
 @implementer(IBroker)
@@ -119,12 +87,13 @@ class MemoryBroker:
     _history_meta_ttl: float
     _receiver: IBrokerEventHandler = field(init=False)
     _streams: dict[str, _Kept] = field(factory=dict, init=False)
-    _results: dict[tuple[str, str], _Result] = field(factory=dict, init=False)
+    _results: RecentResults = field(init=False)
     _wheel: TimerWheel = field(init=False)
     _turns: Turns = field(factory=Turns, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._wheel = TimerWheel(self._clock, COARSE)
+        self._results = RecentResults(self._wheel)
 
     def listen(self, receiver: IBrokerEventHandler) -> None:
         """Name the one who gets the events."""
@@ -144,14 +113,14 @@ class MemoryBroker:
         """Append to the stream, if the channel has one, and deliver."""
         key = options.idempotency_key
         if key:
-            result = self._results.get((channel, key))
+            result = self._results.get(channel, key, self._clock.seconds())
             if result is not None:
-                return succeed(Published(result.position, "idempotency"))
+                return succeed(Published(result, "idempotency"))
         position = NOWHERE
         previous = None
         if options.history_size > 0 and options.history_ttl > 0:
-            kept = self._renewed(channel, options.history_ttl, options.history_meta_ttl)
-            stream = kept.stream
+            ttl, meta_ttl = options.history_ttl, options.history_meta_ttl
+            stream = self._renewed(channel, ttl, meta_ttl)
             if stream.supersedes(options.version, options.version_epoch):
                 return succeed(Published(stream.position, "version"))
             if options.delta:
@@ -169,7 +138,8 @@ class MemoryBroker:
             if options.epoch:
                 position = StreamPosition(epoch=options.epoch)
         if key:
-            self._remember((channel, key), position, options.idempotent_result_ttl)
+            now, ttl = self._clock.seconds(), options.idempotent_result_ttl
+            self._results.put(channel, key, position, now, ttl)
         self._turns.take(
             lambda: self._receiver.handle_publication(
                 channel, publication, position, options.delta, previous
@@ -189,14 +159,14 @@ class MemoryBroker:
 
     def history(self, channel: str, query: HistoryQuery) -> "Deferred[History]":
         """Read part of the stream and its top; create the stream if there is none."""
-        stream = self._renewed(channel, 0.0, query.meta_ttl).stream
+        stream = self._renewed(channel, 0.0, query.meta_ttl)
         return succeed(History(stream.read(query), stream.position))
 
     def remove_history(self, channel: str) -> "Deferred[None]":
         """Forget the publications; offset and epoch go on."""
         kept = self._streams.get(channel)
         if kept is not None:
-            kept.stream.clear()
+            kept.clear()
         return succeed(None)
 
     def stop(self) -> None:
@@ -207,18 +177,40 @@ class MemoryBroker:
         """Return the stream of *channel*, which now stays longer."""
         kept = self._streams.get(channel)
         if kept is None:
-            kept = _Kept(channel, MemoryStream(), self._streams, self._wheel)
-            self._streams[channel] = kept
-        kept.renew(
-            self._clock.seconds(), history_ttl, meta_ttl or self._history_meta_ttl
-        )
+            kept = self._streams[channel] = _Kept(channel=channel, broker=self)
+        now = self._clock.seconds()
+        if history_ttl > 0:
+            kept.clears = now + history_ttl
+        meta_ttl = meta_ttl or self._history_meta_ttl
+        if meta_ttl > 0:
+            kept.ends = _coarse(now + meta_ttl, meta_ttl)
+        self._sleep(kept)
         return kept
 
-    def _remember(
-        self, key: tuple[str, str], position: StreamPosition, ttl: float
-    ) -> None:
-        result = self._results[key] = _Result(position, key, self._results)
-        self._wheel.set(result, self._clock.seconds() + ttl)
+    def expire(self, kept: _Kept, now: float) -> None:
+        """Let go of what is over of a stream."""
+        if kept.ends and kept.ends <= now:
+            del self._streams[kept.channel]
+            return
+        if kept.clears and kept.clears <= now:
+            kept.clears = 0.0
+            kept.clear()
+        self._sleep(kept)
+
+    def _sleep(self, kept: _Kept) -> None:
+        due = min(kept.clears or kept.ends, kept.ends or kept.clears)
+        if due and (not kept.wakes or due < kept.wakes):
+            kept.wakes = due
+            self._wheel.set(kept, due)
+
+
+def _coarse(due: float, ttl: float) -> float:
+    """Return a time, at most a thousandth of *ttl* late, that many others share.
+
+    Each time that somebody waits for costs 250 bytes in the wheel.
+    """
+    step = min(60.0, ttl // 1000)
+    return ceil(due / step) * step if step else due
 
 
 @define(eq=False)

@@ -23,19 +23,20 @@ def new_epoch() -> str:
     return "".join(choices(_PAIRS, k=4))
 
 
-@define(eq=False)
+@define(eq=False, weakref_slot=False)
 class MemoryStream:
     """Publications of one channel, numbered from 1 within one epoch.
 
     Publications are shared with those who read them, and never change.  Offsets
-    have no holes, so arithmetic finds a publication's place.
+    have no holes, so arithmetic finds a publication's place.  Most streams of a node
+    have lost their publications, so there is a queue only while it is needed.
     """
 
     epoch: str = field(factory=new_epoch)
     top: int = field(default=0, init=False)
     _version: int = field(default=0, init=False)
     _version_epoch: str = field(default="", init=False)
-    _kept: deque[Publication] = field(factory=deque, init=False)
+    _kept: deque[Publication] | None = field(default=None, init=False)
 
     @property
     def position(self) -> StreamPosition:
@@ -80,9 +81,12 @@ class MemoryStream:
     def push(self, publication: Publication, size: int) -> None:
         """Make *publication*, which has the next offset, the newest of *size*."""
         self.top = publication.offset
-        self._kept.append(publication)
-        while len(self._kept) > size:
-            self._kept.popleft()
+        kept = self._kept
+        if kept is None:
+            kept = self._kept = deque()
+        kept.append(publication)
+        while len(kept) > size:
+            kept.popleft()
 
     def read(self, query: HistoryQuery) -> list[Publication]:
         """Return the publications that *query* asks for; epochs are not compared."""
@@ -104,4 +108,4 @@ class MemoryStream:
 
     def clear(self) -> None:
         """Forget the publications, but not the position."""
-        self._kept.clear()
+        self._kept = None

@@ -3,7 +3,7 @@
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from centrifugo_tx.core.timers import TimerWheel
+from centrifugo_tx.core.timers import SLICE, TimerWheel
 
 
 class Bell:
@@ -52,6 +52,30 @@ class TimerWheelTests(SynchronousTestCase):
         self.wheel.forget(self.bell)
         self.advance(10)
         self.assertEqual(self.bell.woken, [])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_slices(self) -> None:
+        """Many that wake at once take turns with everything else of the reactor."""
+        bells = [Bell() for _ in range(SLICE * 2 + 1)]
+        for bell in bells:
+            self.wheel.set(bell, self.clock.seconds() + 1)
+        at_once: list[int] = []
+        late = Bell()
+
+        def count() -> None:
+            at_once.append(sum(len(bell.woken) for bell in bells))
+            # Those that are set or forgotten meanwhile change nothing for the others.
+            self.wheel.set(late, self.clock.seconds() + 5 - len(at_once))
+
+        bells[0].then = lambda: self.clock.callLater(0, count)
+        bells[SLICE].then = lambda: self.clock.callLater(0, count)
+        bells[SLICE - 1].then = lambda: self.wheel.forget(bells[-1])
+        self.clock.advance(2)
+        self.assertEqual(at_once, [SLICE, SLICE * 2])
+        self.assertEqual([len(bell.woken) for bell in bells], [1] * SLICE * 2 + [0])
+        self.assertEqual(late.woken, [])
+        self.advance(6)
+        self.assertEqual(len(late.woken), 1)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_one_call(self) -> None:

@@ -1,5 +1,8 @@
 """The engine of a server that stands alone."""
 
+import gc
+import tracemalloc
+
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
@@ -212,6 +215,27 @@ class Timers(SynchronousTestCase):
             self.engine.broker.history("short", HistoryQuery(-1))
         )
         self.assertEqual(history.publications, [])
+
+    def test_small(self) -> None:
+        """A channel that was used once takes little until it is forgotten."""
+        broker = MemoryBroker(self.clock, 2592000.0)
+        receiver = Receiver()
+        broker.listen(receiver)
+        options = PublishOptions(history_size=10, history_ttl=60.0)
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        before, _ = tracemalloc.get_traced_memory()
+        for number in range(2000):
+            broker.publish(f"room:{number:016x}", data(number), options)
+            broker.history(f"hall:{number:016x}", HistoryQuery(limit=0))
+            self.clock.advance(1)
+        self.clock.advance(100)
+        receiver.deliveries.clear()
+        gc.collect()
+        after, _ = tracemalloc.get_traced_memory()
+        self.assertLess((after - before) / 4000, 600)
+        self.clock.advance(2592000.0 + 60)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_no_meta_ttl(self) -> None:
         """With a meta TTL of 0 a stream keeps its position for good."""
