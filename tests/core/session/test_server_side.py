@@ -5,7 +5,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from centrifugo_tx.options import Admission, SubscribeOptions
 
-from ..support import World
+from ...support import World
 
 
 class ServerTests(SynchronousTestCase):

@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from centrifugo_tx.options import Admission, HistoryQuery, NodeOptions, SubscribeOptions
 
-from ..support import Peer, World
+from ...support import Peer, World
 
 RECOVERABLE = SubscribeOptions(recoverable=True)
 KEPT = {"history_size": 100, "history_ttl": 60}
