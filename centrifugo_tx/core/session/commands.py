@@ -262,9 +262,11 @@ async def unsubscribe(
     if not request.channel:
         raise DisconnectClient(MALFORMED, "channel required for unsubscribe")
     subscription = client.subscriptions.get(request.channel)
-    if subscription is not None:
+    while subscription is not None:
         await subscription.decided()
         client.forget(subscription)
+        # The server may have put another one in its place meanwhile.
+        subscription = client.subscriptions.get(request.channel)
     return UnsubscribeResult()
 
 

@@ -37,8 +37,11 @@ async def subscribe(
     A subscription it already has is replaced, as in the reference.
     """
     await client.admitted()
-    if client.closed or client.refused or not await _give_way(client, name):
+    old = await _decided(client, name)
+    if client.closed or client.refused:
         return
+    if old is not None:
+        client.forget(old)
     if len(client.subscriptions) >= client.node.options.channel_limit:
         client.close(CHANNEL_LIMIT)
         return
@@ -70,38 +73,28 @@ async def subscribe(
     follow_up()
 
 
-async def _give_way(client: "Client", name: str) -> bool:
-    """End the subscription that there is, as soon as the client was told of it.
+async def _decided(client: "Client", name: str) -> Subscription | None:
+    """Return the subscription to *name*, as soon as the client was told of it.
 
-    :return: whether the client is still there.
+    :return: None if there is none, or the client has gone.
     """
-    old = client.subscriptions.get(name)
-    while old is not None:
+    found = client.subscriptions.get(name)
+    while found is not None:
         try:
-            await old.decided()
+            await found.decided()
         except DisconnectClient as error:
             client.close(error.disconnect)
-        if client.closed:
-            return False
         current = client.subscriptions.get(name)
-        if current is old:
-            client.forget(old)
-            return True
-        old = current
-    return True
+        if current is found:
+            return found
+        found = current  # another one took its place meanwhile
+    return None
 
 
 async def unsubscribe(client: "Client", name: str, reason: Unsubscribe) -> None:
     """Take *client* out of a channel and tell it."""
-    subscription = client.subscriptions.get(name)
-    if subscription is None:
-        return
-    try:
-        await subscription.decided()
-    except DisconnectClient as error:
-        client.close(error.disconnect)
-        return
-    if not client.closed and client.subscriptions.get(name) is subscription:
+    subscription = await _decided(client, name)
+    if subscription is not None:
         client.drop(subscription, reason)
 
 
