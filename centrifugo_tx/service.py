@@ -1,5 +1,6 @@
 """The composition root: the only place that wires the floors together."""
 
+import re
 import socket
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
@@ -216,12 +217,22 @@ def node_name(config: Config) -> str:
     return config.node.name or f"{socket.gethostname()}_{config.http_server.port}"
 
 
+def edition(release: str) -> str:
+    """Return a version as clients and monitoring parse it: three numbers, then a word.
+
+    :param release: the version of the package (PEP 440).
+    """
+    numbers = re.match(r"[0-9.]*[0-9]", release.rpartition("!")[2])
+    parts = numbers[0].split(".")[:3] if numbers else []
+    return f"{'.'.join([*parts, '0', '0', '0'][:3])} OSS"
+
+
 def node_options(config: Config) -> NodeOptions:
     """Return the numbers by which the node lives."""
     client = config.client
     return NodeOptions(
         name=node_name(config),
-        version=version("centrifugo-tx"),
+        version=edition(version("centrifugo-tx")),
         ping_interval=client.ping_interval,
         pong_timeout=client.pong_timeout,
         stale_close_delay=client.stale_close_delay,

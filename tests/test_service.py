@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from centrifugo_tx.config.model import Config
 from centrifugo_tx.errors import ReplyError
-from centrifugo_tx.service import Server, build, endpoints, node_options
+from centrifugo_tx.service import Server, build, edition, endpoints, node_options
 
 from .config.test_check import config_of
 
@@ -215,6 +215,24 @@ class OptionTests(ServiceCase):
     def test_node_name(self) -> None:
         """Without a name the host and the port make one."""
         self.assertTrue(node_options(Config()).name.endswith("_8000"))
+
+
+class VersionTests(SynchronousTestCase):
+    """What clients and monitoring are told of the version."""
+
+    def test_form(self) -> None:
+        """Three numbers and a word, whatever the version of the package looks like."""
+        for release, expected in (
+            ("0.1.0", "0.1.0 OSS"),
+            ("1.2", "1.2.0 OSS"),
+            ("7", "7.0.0 OSS"),
+            ("1.2.3.4", "1.2.3 OSS"),
+            ("1.2.dev3+g12ab.d2026", "1.2.0 OSS"),
+            ("2!1.4.0rc1.post2", "1.4.0 OSS"),
+            ("odd", "0.0.0 OSS"),
+        ):
+            self.assertEqual(edition(release), expected)
+        self.assertRegex(node_options(Config()).version, r"^\d+\.\d+\.\d+ OSS$")
 
 
 class ReloadTests(ServiceCase):

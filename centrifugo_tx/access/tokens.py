@@ -101,6 +101,9 @@ CURVES = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
 
 _ALGORITHMS = get_default_algorithms()
 
+#: The claims for which ``null`` is a value.
+_PAYLOADS = frozenset({"info", "data", "meta"})
+
 
 @define(eq=False)
 class StaticKeys:
@@ -246,6 +249,9 @@ class TokenVerifier:
         try:
             header, payload, signature = map(_base64url, parts)
             described = msgspec.json.decode(header, type=dict[str, Any])
+            if "crit" in described:
+                # Extensions that must be understood, of which there are none here.
+                raise ValueError("the header has crit")
             claims = self._claims(payload, kind)
         except (ValueError, RecursionError) as error:
             raise InvalidToken(f"malformed token: {error}") from None
@@ -319,9 +325,13 @@ def _base64url(text: str) -> bytes:
 
 
 def _without_nulls(payload: bytes) -> bytes:
-    """Leave out the members that are null: they count as absent."""
+    """Leave out the members that are null: they count as absent, but for payloads."""
     members = msgspec.json.decode(payload, type=dict[str, Raw])
-    present = {name: raw for name, raw in members.items() if bytes(raw) != b"null"}
+    present = {
+        name: raw
+        for name, raw in members.items()
+        if name in _PAYLOADS or bytes(raw) != b"null"
+    }
     return msgspec.json.encode(present)
 
 
@@ -341,4 +351,4 @@ def payload_of(plain: Raw, encoded: str | None) -> Raw:
     """
     if encoded:
         return raw(b64decode(encoded, validate=True))
-    return EMPTY if bytes(plain) in (b"", b"null") else plain.copy()
+    return EMPTY if plain is EMPTY else plain.copy()

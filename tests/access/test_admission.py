@@ -216,11 +216,21 @@ class TokenTests(AdmissionTestCase):
 
     def test_nulls(self) -> None:
         """A claim that is null counts as absent."""
-        names = ("info", "b64info", "exp", "expire_at", "channels", "subs", "meta")
+        names = ("b64info", "exp", "expire_at", "channels", "subs")
         claims = {"sub": "nullable", **dict.fromkeys(names)}
         admission = self.connect(self.policy(), claims)
         self.assertEqual(admission, Admission(user="nullable"))
         self.assertIs(admission.info, EMPTY)
+
+    def test_null_payloads(self) -> None:
+        """A payload that is null is just that, as every other value."""
+        payloads = {"info": None, "data": None}
+        claims = {"sub": "1", "info": None, "meta": None, "subs": {"a": payloads}}
+        admission = self.connect(self.policy(), claims)
+        self.assertEqual(bytes(admission.info), b"null")
+        self.assertEqual(bytes(admission.meta), b"null")
+        options = admission.subs["a"]
+        self.assertEqual((bytes(options.info), bytes(options.data)), (b"null",) * 2)
 
     def test_binary_info(self) -> None:
         """b64info wins over info."""
@@ -271,7 +281,7 @@ class TokenTests(AdmissionTestCase):
             "c": {"info": {"i": 1}, "b64data": b64('{"d":1}'), "override": override},
             "d": {},
             "e": None,
-            "f": {"info": None, "b64info": None, "override": None},
+            "f": {"b64info": None, "override": None},
         }
         claims = {"sub": "1", "channels": ["a"], "subs": subs}
         admission = self.connect(policy, claims)

@@ -215,13 +215,19 @@ class FormTests(TokenTestCase):
             self.assertIs(self.verified(text), InvalidToken, text)
 
     def test_header(self) -> None:
-        """The header is JSON that begins at once; typ is not looked at."""
+        """The header is JSON that begins at once; typ is not looked at.
+
+        Extensions that must be understood are not (RFC 7515, 4.1.11).
+        """
         for header, taken in (
             (b'{"alg":"HS256","typ":"whatever"}', True),
             (b'{"typ":5,"alg":"HS256"}', True),
             (b'{ "alg":"HS256"}', False),
             (b'{"alg":"HS256"', False),
             (b'["HS256"]', False),
+            (b'{"alg":"HS256","crit":["exp"],"exp":1}', False),
+            (b'{"alg":"HS256","crit":[]}', False),
+            (b'{"alg":"HS256","crit":null}', False),
             (b'{"alg":"HS256","x":' + b"[" * 9999 + b"]" * 9999 + b"}", False),
         ):
             found = self.by(token(SOME, header=header), hmac_secret_key=KEY)

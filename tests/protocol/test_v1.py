@@ -485,11 +485,13 @@ class ChoiceTests(SynchronousTestCase):
     """The first command of a client tells its version."""
 
     def test_json(self) -> None:
-        """An id and no name of a request is v1; what is neither is left to v2."""
+        """A method or parameters make v1; what is neither is left to v2."""
         for line, version in (
             ('{"connect":{},"id":1}', 2),
             ('{"connect":{"token":"t"},"id":1}\n{"id":2}', 2),
-            ('{"id":1}', 1),
+            ('{"id":1}', 2),
+            ('{"id":1,"other":{}}', 2),
+            ('{"ID":1,"Params":{}}', 1),
             ('{"params":{"token":"t"},"id":1}', 1),
             ('{"method":0,"params":{},"id":1}\n{}', 1),
             ('{"method":"connect","id":1}', 1),
@@ -508,11 +510,14 @@ class ChoiceTests(SynchronousTestCase):
             self.assertEqual(v1.version_of(line.encode(), "json"), version, line)
 
     def test_protobuf(self) -> None:
-        """A connect field is v2; an id, with a method that is 0, is v1."""
+        """A connect field is v2; a method that is 0, or parameters, are v1."""
         for data, version in (
             ("080801220422026a73", 2),
             ("0b080110001a050a03746f6b", 1),
-            ("020801", 1),
+            ("020801", 2),
+            ("0408011000", 1),
+            ("0408011a00", 1),
+            ("0408012800", 2),
             ("0408011001", 2),
             ("021000", 2),
             ("00", 2),

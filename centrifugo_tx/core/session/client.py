@@ -170,6 +170,12 @@ class Client:
             return self.info
         return subscription.info
 
+    def present(self, conn_info: Raw) -> None:
+        """Let others see *conn_info* of it from now on, in every channel."""
+        self.info = ClientInfo(self.user, self.id, conn_info)
+        for subscription in self.subscriptions.values():
+            subscription.present()
+
     def as_publisher(self, options: PublishOptions, channel: str) -> PublishOptions:
         """Return *options* with this client as the publisher."""
         info, last = self.info_in(channel), self._published

@@ -86,7 +86,8 @@ async def connect(client: "Client", request: ConnectRequest) -> Told:
     if admission.exclusive:
         await node.make_room(client, admission.exclusive)
         still_there(client)
-    if len(admission.subs) > options.channel_limit:
+    subs = {name: wanted for name, wanted in admission.subs.items() if name}
+    if len(subs) > options.channel_limit:
         raise DisconnectClient(
             CHANNEL_LIMIT,
             "maximum limit of channels per client reached",
@@ -105,8 +106,8 @@ async def connect(client: "Client", request: ConnectRequest) -> Told:
         client.session = str(uuid4())
     node.connections.add(client)
     try:
-        begun = await _begin_all(client, admission.subs, request)
-        subs, then = _settle_all(begun, request)
+        begun = await _begin_all(client, subs, request)
+        results, then = _settle_all(begun, request)
     except BaseException:
         client.roll_back()
         raise
@@ -127,7 +128,7 @@ async def connect(client: "Client", request: ConnectRequest) -> Told:
         expires=expires,
         ttl=client.ttl(admission.expire_at) if expires else 0,
         data=admission.data,
-        subs=subs,
+        subs=results,
         ping=int(options.ping_interval) if deadlines.pings else 0,
         pong=deadlines.pongs,
         session=client.session,
@@ -394,7 +395,9 @@ async def sub_refresh(client: "Client", request: SubRefreshRequest) -> SubRefres
     still_there(client)
     if not name:
         name = next(iter(prolonged.channels or ()), "")
-    expiry.prolong_subscription(_refreshable(client, name), prolonged)
+    subscription = _refreshable(client, name)
+    expiry.prolong_subscription(subscription, prolonged)
+    subscription.present(prolonged.info)  # or show none any more
     expires = bool(prolonged.expire_at)
     return SubRefreshResult(
         expires=expires, ttl=client.ttl(prolonged.expire_at) if expires else 0
@@ -405,6 +408,6 @@ def _refreshable(client: "Client", name: str) -> Subscription:
     subscription = client.subscriptions.get(name)
     if subscription is None or not subscription.settled:
         raise ReplyError(PERMISSION_DENIED, "client not subscribed to channel")
-    if subscription.options.server_side_refresh:
+    if subscription.options.server_side_refresh or subscription.server_side:
         raise DisconnectClient(MALFORMED, "server-side sub refresh expected")
     return subscription

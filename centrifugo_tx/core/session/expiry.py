@@ -18,12 +18,7 @@ from ...protocol.codes import (
     SUBSCRIPTION_EXPIRED,
     SUBSCRIPTION_OVER,
 )
-from ...protocol.messages import (
-    EMPTY,
-    ClientInfo,
-    RefreshRequest,
-    SubRefreshRequest,
-)
+from ...protocol.messages import EMPTY, RefreshRequest, SubRefreshRequest
 
 if TYPE_CHECKING:
     from .client import Client
@@ -62,7 +57,7 @@ def prolong(client: "Client", expiry: Expiry) -> None:
     if 0 < expiry.expire_at <= client.node.clock.seconds():
         raise ReplyError(EXPIRED)
     if expiry.info is not EMPTY:
-        client.info = ClientInfo(client.user, client.id, expiry.info)
+        client.present(expiry.info)
     if expiry.meta is not EMPTY:
         client.meta = expiry.meta
     client.deadlines.expire(expiry.expire_at)
@@ -78,9 +73,7 @@ def prolong_subscription(subscription: "Subscription", expiry: Expiry) -> None:
         raise ReplyError(EXPIRED)
     subscription.expire_at = expiry.expire_at
     if expiry.info is not EMPTY:
-        subscription.info = ClientInfo(
-            client.user, client.id, client.info.conn_info, expiry.info
-        )
+        subscription.present(expiry.info)
 
 
 def connection_due(client: "Client") -> None:

@@ -10,7 +10,6 @@ from ...options import SubscribeOptions
 from ...protocol.codes import CHANNEL_LIMIT, CONNECTION_EXPIRED, Unsubscribe
 from ...protocol.messages import (
     EMPTY,
-    ClientInfo,
     Push,
     Raw,
     Refresh,
@@ -105,7 +104,7 @@ def refresh(client: "Client", expired: bool, expire_at: int, info: Raw) -> None:
         client.close(CONNECTION_EXPIRED)
         return
     if info is not EMPTY and expire_at:
-        client.info = ClientInfo(client.user, client.id, info)
+        client.present(info)
     client.deadlines.expire(expire_at)
     ttl = client.ttl(expire_at) if expire_at else 0
     client.push(Push(refresh=Refresh(expires=bool(expire_at), ttl=ttl)))

@@ -23,6 +23,7 @@ from ...protocol.messages import (
     ClientInfo,
     Publication,
     Push,
+    Raw,
     StreamPosition,
     SubscribeRequest,
     SubscribeResult,
@@ -111,11 +112,7 @@ class Subscription:
         node = client.node
         self.options = options
         self.expire_at = options.expire_at
-        self.info = client.info
-        if options.info is not EMPTY:
-            self.info = ClientInfo(
-                client.user, client.id, client.info.conn_info, options.info
-            )
+        self.present(options.info)
         self.channel = channel = self._local()
         channel.arrive(self)
         node.hub.num_subscriptions += 1
@@ -124,6 +121,7 @@ class Subscription:
                 await self.listening.start(channel)
                 self._go_on()
             if options.presence:
+                assert self.info is not None
                 self._present = True
                 await node.engine.presence.add(self.name, client.id, self.info)
                 self._go_on()
@@ -135,6 +133,19 @@ class Subscription:
             node.outage.failed("subscribe", str(reason))
             raise DisconnectClient(SERVER_ERROR) from None
         self._go_on()
+
+    def present(self, chan_info: Raw | None = None) -> None:
+        """Let others see the client as it is now, with *chan_info*.
+
+        :param chan_info: None leaves it as it is.
+        """
+        if chan_info is None:
+            if self.info is None:
+                return
+            chan_info = self.info.chan_info
+        self.info = seen = self.client.info
+        if chan_info is not EMPTY:
+            self.info = ClientInfo(seen.user, seen.client, seen.conn_info, chan_info)
 
     def _go_on(self) -> None:
         """Stop here if it was ended meanwhile, and leave nothing behind."""

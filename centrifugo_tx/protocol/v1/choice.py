@@ -5,6 +5,7 @@ See client protocol v1, "Choosing the version".
 
 import msgspec
 from google.protobuf.message import DecodeError
+from google.protobuf.unknown_fields import UnknownFieldSet
 
 from ..binary import parts
 from ..json import check
@@ -18,6 +19,9 @@ __all__ = ["version_of"]
 
 #: The names of requests, which only version 2 has.
 _REQUESTS = frozenset(Command.__struct_fields__) - {"id"}
+#: What a command has in version 1 alone, by names in JSON and numbers in Protobuf.
+_ONLY_OLD = frozenset({"method", "params"})
+_ONLY_OLD_NUMBERS = frozenset({2, 3})
 _members = msgspec.json.Decoder(dict[str, Raw]).decode
 _old = msgspec.json.Decoder(OldCommand).decode
 
@@ -39,7 +43,10 @@ def version_of(message: bytes, protocol: str) -> int:
 def _is_old_json(message: bytes) -> bool:
     line = message.partition(b"\n")[0]
     check(line)
-    if _REQUESTS & {name.lower() for name in _members(line)}:
+    names = {name.lower() for name in _members(line)}
+    if _REQUESTS & names:
+        return False
+    if not _ONLY_OLD & names:
         return False
     old = _old(as_read(line, OldCommand))
     object_or_absent = bytes(old.params).lstrip()[:1] in (b"", b"{")
@@ -51,5 +58,7 @@ def _is_old_protobuf(message: bytes) -> bool:
     new = client_pb2.Command.FromString(first)
     if any(field.name != "id" for field, _ in new.ListFields()):
         return False
+    fields = UnknownFieldSet(new)
+    unknown = {fields[place].field_number for place in range(len(fields))}
     old = client_v1_pb2.Command.FromString(first)
-    return bool(old.id) and old.method == 0
+    return bool(old.id) and old.method == 0 and bool(_ONLY_OLD_NUMBERS & unknown)

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import msgspec
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
@@ -134,6 +135,15 @@ class ConnectTests(SynchronousTestCase):
         peer.send("nonsense")
         self.assertEqual((peer.take(), peer.closed), ([], 0))
         self.assertEqual([call for call, _ in self.world.policy.calls], ["connect"])
+
+    def test_channel_without_name(self) -> None:
+        """It is no server-side subscription, and counts for no limit."""
+        world = World(NodeOptions(channel_limit=1))
+        subs = {"": SubscribeOptions(), "a": SubscribeOptions()}
+        world.policy.admission = Admission(subs=subs)
+        peer = world.open()
+        self.assertEqual(peer.one(connect={})["connect"]["subs"], {"a": {}})
+        self.assertEqual(world.node.hub.num_subscriptions, 1)
 
     def test_disconnected(self) -> None:
         """The policy may end the connection instead."""
@@ -695,6 +705,74 @@ class ExpiryTests(SynchronousTestCase):
             )
         self.world.clock.pump([1] * 200)
         self.assertEqual(peer.take(), [])
+
+    def seen(self, watcher: Peer, peer: Peer, channel: str) -> list[Any]:
+        """Return the infos of *peer* in a publication and in presence."""
+        watcher.take()
+        peer.ask(publish={"channel": channel, "data": 1})
+        (push,) = watcher.take()
+        presence = self.successResultOf(self.world.node.presence(channel))
+        found = presence[peer.client.id]
+        return [
+            push["push"]["pub"]["info"].get("conn_info"),
+            push["push"]["pub"]["info"].get("chan_info"),
+            json.loads(bytes(found.conn_info)),
+        ]
+
+    def test_seen_after_refresh(self) -> None:
+        """Others see the new info in publications, joins, leaves, renewed presence.
+
+        The ``chan_info`` of a subscription stays.
+        """
+        world = self.world
+        options = SubscribeOptions(presence=True, join_leave=True, push_join_leave=True)
+        world.policy.subscription = options
+        watcher = world.connected("w")
+        for name in ("plain", "own", "later"):
+            watcher.ask(subscribe={"channel": name})
+        world.policy.admission = Admission(user="u", expire_at=NOW + 60, info=Raw(b"1"))
+        peer = world.open()
+        peer.ask(connect={})
+        peer.ask(subscribe={"channel": "plain"})
+        own = msgspec.structs.replace(options, info=Raw(b'"own"'))
+        world.policy.subscription = own
+        peer.ask(subscribe={"channel": "own"})
+        world.policy.subscription = options
+        world.policy.expiry = Expiry(expire_at=NOW + 6000, info=Raw(b"2"))
+        peer.ask(refresh={"token": "t"})
+        self.assertEqual(self.seen(watcher, peer, "plain"), [2, None, 1])
+        self.assertEqual(self.seen(watcher, peer, "own"), [2, "own", 1])
+        world.clock.pump([1] * 28)
+        self.assertEqual(self.seen(watcher, peer, "plain"), [2, None, 2])
+        world.node.refresh(user="u", expire_at=NOW + 6000, info=Raw(b"3"))
+        self.assertEqual(self.seen(watcher, peer, "own")[:2], [3, "own"])
+        peer.ask(subscribe={"channel": "later"})
+        peer.ask(unsubscribe={"channel": "own"})
+        infos = [each["push"] for each in watcher.take()]
+        self.assertEqual(infos[0]["join"]["info"]["conn_info"], 3)
+        leave = infos[1]["leave"]["info"]
+        self.assertEqual((leave["conn_info"], leave["chan_info"]), (3, "own"))
+
+    def test_seen_after_sub_refresh(self) -> None:
+        """A sub_refresh brings another ``chan_info``, or takes it away."""
+        world = self.world
+        watcher = world.subscribed("a")
+        world.policy.subscription = SubscribeOptions(presence=True, info=Raw(b"1"))
+        peer = world.subscribed("a")
+        for info, expected in ((Raw(b"2"), 2), (EMPTY, None)):
+            world.policy.sub_expiry = Expiry(expire_at=NOW + 900, info=info)
+            peer.ask(sub_refresh={"channel": "a", "token": "t"})
+            peer.ask(publish={"channel": "a", "data": 1})
+            (push,) = watcher.take()
+            found = push["push"]["pub"].get("info", {}).get("chan_info")
+            self.assertEqual(found, expected)
+
+    def test_server_side_sub_refresh(self) -> None:
+        """Who has not subscribed by itself cannot refresh it: 3501."""
+        for request in ({"token": "t"}, {}):
+            peer = self.expiring(subs={"a": SubscribeOptions()})
+            peer.ask(sub_refresh={"channel": "a", **request})
+            self.assertEqual(peer.closed, 3501)
 
     def test_sub_refresh_refusals(self) -> None:
         """Not subscribed is 103, no token 107, an end in the past 110."""
