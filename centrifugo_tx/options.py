@@ -82,7 +82,7 @@ class TransportInfo(Value, frozen=True):
     those request headers that somebody asked to keep, lower-case.  ``emulated``:
     commands arrive by other requests, so the client needs a session.  ``pings``:
     the protocol's own pings are wanted.  ``version``: that of the client protocol,
-    0 while it is not known.  ``accept_protocol``: by which HTTP the client came.
+    0 while it is not known.
     """
 
     name: str = "websocket"
@@ -92,7 +92,6 @@ class TransportInfo(Value, frozen=True):
     pings: bool = True
     headers: Mapping[str, tuple[str, ...]] = {}
     version: int = 0
-    accept_protocol: Literal["h1", "h2"] = "h1"
 
 
 class Answer(Value, frozen=True):

@@ -1,13 +1,21 @@
 """What is counted, and what Prometheus reads of it."""
 
+import re
+from math import isnan
+from pathlib import Path
+
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.trial.unittest import SynchronousTestCase
 
+import centrifugo_tx
 from centrifugo_tx.metrics import BOUNDS, Metrics
+from centrifugo_tx.options import Admission, SubscribeOptions
+from centrifugo_tx.protocol.codes import FORCE_DISCONNECT
 from centrifugo_tx.web.exposition import exposition
+from centrifugo_tx.web.families import HELP
 
-from .support import World
+from .support import Peer, World
 
 DURATION = "api_command_duration_seconds_histogram"
 
@@ -112,6 +120,110 @@ class ExpositionTests(SynchronousTestCase):
         self.assertIn(b"\ncentrifugo_node_messages_sent_count{", text)
         labels = {"type": "publication", "channel_namespace": ""}
         self.assertEqual(self.value("node_messages_sent_count", **labels), 1)
+
+    def test_help(self) -> None:
+        """Each family says what it counts, before its type."""
+        self.busy()
+        heads = [
+            line.split(" ", 3)
+            for line in exposition(self.world.node)().decode().splitlines()
+            if line.startswith("# ") and " centrifugo_" in line
+        ]
+        helps = [head[2] for head in heads if head[1] == "HELP" and head[3]]
+        self.assertEqual(helps, [head[2] for head in heads if head[1] == "TYPE"])
+        self.assertEqual([head[1] for head in heads[:2]], ["HELP", "TYPE"])
+
+    def test_all_known(self) -> None:
+        """So does each family that the code names anywhere."""
+        root = Path(centrifugo_tx.__file__).parent
+        pattern = re.compile(r'(?:counter|histogram)\(\s*"([a-z_]+)"')
+        named = {
+            name
+            for path in root.rglob("*.py")
+            for name in pattern.findall(path.read_text())
+        }
+        self.assertIn("client_connections_inflight", named)
+        self.assertEqual(named - HELP.keys(), set())
+
+    def busy(self) -> Peer:
+        """Return a client that has subscribed, published and left again."""
+        peer = self.world.subscribed("a", "u")
+        peer.ask(publish={"channel": "a", "data": 1})
+        peer.ask(unsubscribe={"channel": "a"})
+        return peer
+
+    def test_from_the_start(self) -> None:
+        """Commands and messages are there before the first; what is rare is not."""
+        for method in ("connect", "send", "unknown"):
+            labels = {"method": method, "channel_namespace": ""}
+            name = "client_command_duration_seconds"
+            self.assertEqual(self.value(f"{name}_histogram_count", **labels), 0)
+            self.assertTrue(isnan(self.value(name, **labels, quantile="0.5")))
+        for type in ("publication", "join", "leave", "control"):
+            labels = {"type": type, "channel_namespace": ""}
+            for way in ("sent", "received"):
+                self.value(f"node_messages_{way}_count", **labels)
+        late = {"centrifugo_node_pub_sub_lag_seconds", "centrifugo_client_recover"}
+        self.assertEqual(late & self.read().keys(), set())
+
+    def inflight(self) -> tuple[float, float]:
+        """Return how many connections and subscriptions there are now."""
+        client = {"client_name": "unnamed", "client_version": "unversioned"}
+        transport = {"transport": "websocket", "accept_protocol": ""}
+        channel = {"client_name": "unnamed", "channel_namespace": ""}
+        return (
+            self.value("client_connections_inflight", **transport, **client),
+            self.value("client_subscriptions_inflight", **channel),
+        )
+
+    def test_inflight(self) -> None:
+        """Connections and subscriptions are counted as they come and go."""
+        peer = self.world.subscribed("a", "u")
+        other = self.world.subscribed("a", "u")
+        other.ask(subscribe={"channel": "b"})
+        self.assertEqual(self.inflight(), (2, 3))
+        other.ask(unsubscribe={"channel": "a"})
+        self.assertEqual(self.inflight(), (2, 2))
+        other.client.close(FORCE_DISCONNECT)
+        self.assertEqual(self.inflight(), (1, 1))
+        peer.client.transport_lost()
+        self.assertEqual(self.inflight(), (0, 0))
+
+    def test_failed_connect(self) -> None:
+        """A connect that fails half-way leaves nothing behind."""
+        self.world.policy.admission = Admission(subs={"a": SubscribeOptions()})
+        self.world.broker.fail("subscribe")
+        peer = self.world.open()
+        peer.ask(connect={})
+        self.assertEqual(peer.closed, 3004)
+        self.assertEqual(self.inflight(), (0, 0))
+        self.world.open().client.close(FORCE_DISCONNECT)
+        self.assertEqual(self.inflight(), (0, 0))
+
+    def test_actions(self) -> None:
+        """What a node does for its clients is counted."""
+        options = SubscribeOptions(presence=True, positioned=True)
+        self.world.policy.subscription = options
+        peer = self.busy()
+        peer.client.close(FORCE_DISCONNECT)
+        self.world.clock.advance(2)
+        for action in (
+            *("add_client", "remove_client", "add_subscription"),
+            *("remove_subscription", "add_presence", "remove_presence"),
+            *("broker_subscribe", "broker_unsubscribe", "history_stream_top"),
+        ):
+            labels = {"action": action, "channel_namespace": ""}
+            self.assertEqual(self.value("node_action_count", **labels), 1, action)
+
+    def test_unidirectional(self) -> None:
+        """What a unidirectional client connects with is no command."""
+        peer = self.world.open(unidirectional=True, name="uni_sse")
+        peer.send({"id": 1, "connect": {}})
+        self.assertTrue(peer.transport.frames)
+        labels = {"method": "connect", "channel_namespace": ""}
+        name = "client_command_duration_seconds_histogram_count"
+        self.assertEqual(self.value(name, **labels), 0)
+        self.assertNotIn("centrifugo_transport_messages_received", self.read())
 
     def test_durations(self) -> None:
         """A duration is a histogram and a summary."""

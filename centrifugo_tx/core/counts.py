@@ -7,7 +7,24 @@ from ..options import TransportInfo
 from ..protocol.codes import Disconnect, Error, Unsubscribe
 from .traffic import Traffic
 
-__all__ = ["Counts"]
+__all__ = ["Counts", "Standing"]
+
+#: What is served from the start, before anything of it has happened.
+METHODS = (
+    *("connect", "subscribe", "unsubscribe", "publish", "presence", "presence_stats"),
+    *("history", "send", "rpc", "refresh", "sub_refresh", "unknown"),
+)
+TYPES = ("publication", "join", "leave", "control")
+
+
+@define(eq=False)
+class Standing:
+    """The counters of all clients that are alike in their labels."""
+
+    accepted: Counter
+    #: How many of them are connected, and how many subscriptions they have, now.
+    connections: Counter
+    subscriptions: Counter
 
 
 @define(eq=False)
@@ -22,6 +39,8 @@ class Counts:
     lag: Histogram = field(init=False)
     _durations: dict[str, Histogram] = field(factory=dict, init=False)
     _received: dict[str, Counter] = field(factory=dict, init=False)
+    _actions: dict[str, Counter] = field(factory=dict, init=False)
+    _standings: dict[tuple[str, bool, bool], Standing] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
         metrics = self._metrics
@@ -36,12 +55,30 @@ class Counts:
             "node_broadcast_duration_seconds", type="publication", channel_namespace=""
         )
         self.lag = metrics.histogram("node_pub_sub_lag_seconds", channel_namespace="")
+        for method in METHODS:
+            self._duration(method)
+        for type in TYPES:
+            self._counter_of_sent(type)
+            self._counter_of_received(type)
+        for family, channel_type in (
+            ("broker", "control"),
+            ("broker", "client"),
+            ("map_broker", "client"),
+        ):
+            metrics.counter(
+                f"{family}_redis_pub_sub_dropped_messages",
+                broker_name="",
+                channel_type=channel_type,
+            )
 
     def action(self, action: str) -> None:
         """Count something the node did."""
-        self._metrics.counter(
-            "node_action_count", action=action, channel_namespace=""
-        ).value += 1
+        counter = self._actions.get(action)
+        if counter is None:
+            counter = self._actions[action] = self._metrics.counter(
+                "node_action_count", action=action, channel_namespace=""
+            )
+        counter.value += 1
 
     def surveyed(self, op: str, seconds: float) -> None:
         """Count a question to other nodes, and how long the answer took."""
@@ -52,21 +89,30 @@ class Counts:
 
     def sent(self, type: str) -> None:
         """Count a message to the broker."""
-        self._metrics.counter(
+        self._counter_of_sent(type).value += 1
+
+    def _counter_of_sent(self, type: str) -> Counter:
+        return self._metrics.counter(
             "node_messages_sent_count", type=type, channel_namespace=""
-        ).value += 1
+        )
 
     def received(self, type: str) -> None:
         """Count a message from the broker."""
+        self._counter_of_received(type).value += 1
+
+    def _counter_of_received(self, type: str) -> Counter:
         counter = self._received.get(type)
         if counter is None:
             counter = self._received[type] = self._metrics.counter(
                 "node_messages_received_count", type=type, channel_namespace=""
             )
-        counter.value += 1
+        return counter
 
     def command(self, method: str, seconds: float) -> None:
         """Count a command of a client, and how long it took."""
+        self._duration(method).observe(seconds)
+
+    def _duration(self, method: str) -> Histogram:
         duration = self._durations.get(method)
         if duration is None:
             duration = self._durations[method] = self._metrics.histogram(
@@ -74,7 +120,7 @@ class Counts:
                 method=method,
                 channel_namespace="",
             )
-        duration.observe(seconds)
+        return duration
 
     def error(self, method: str, error: Error) -> None:
         """Count an error reply."""
@@ -108,14 +154,59 @@ class Counts:
             has_recovered_publications="yes" if publications else "no",
         ).value += 1
 
-    def accepted(self, info: TransportInfo, name: str, version: str) -> None:
+    def standing(self, info: TransportInfo, name: str, version: str) -> Standing:
+        """Return the counters of clients of this kind, the same every time."""
+        key = info.name, bool(name), bool(version)
+        standing = self._standings.get(key)
+        if standing is None:
+            standing = self._standings[key] = self._make_standing(*key)
+        return standing
+
+    def _make_standing(self, transport: str, named: bool, versioned: bool) -> Standing:
+        counter = self._metrics.counter
+        client = {
+            "transport": transport,
+            "accept_protocol": "",
+            "client_name": "unregistered" if named else "unnamed",
+            "client_version": "unregistered" if versioned else "unversioned",
+        }
+        return Standing(
+            counter("client_connections_accepted", **client),
+            counter("client_connections_inflight", **client),
+            counter(
+                "client_subscriptions_inflight",
+                client_name=client["client_name"],
+                channel_namespace="",
+            ),
+        )
+
+    def entered(self, standing: Standing) -> None:
         """Count a client that connected."""
+        standing.accepted.value += 1
+        standing.connections.value += 1
+        self.action("add_client")
+
+    def left(self, standing: Standing) -> None:
+        """Count the end of a client that had connected."""
+        standing.connections.value -= 1
+        self.action("remove_client")
+
+    def subscribed(self, standing: Standing | None) -> None:
+        """Count a client's entry into a channel."""
+        self.action("add_subscription")
+        if standing is not None:
+            standing.subscriptions.value += 1
+
+    def unsubscribed(self, standing: Standing | None) -> None:
+        """Count the end of that."""
+        self.action("remove_subscription")
+        if standing is not None:
+            standing.subscriptions.value -= 1
+
+    def close_frame(self, transport: str, code: int) -> None:
+        """Count a closing handshake that the server began."""
         self._metrics.counter(
-            "client_connections_accepted",
-            transport=info.name,
-            accept_protocol=info.accept_protocol,
-            client_name="unregistered" if name else "unnamed",
-            client_version="unregistered" if version else "unversioned",
+            "transport_outgoing_close_count", transport=transport, code=str(code)
         ).value += 1
 
     def ponged(self, transport: str, seconds: float) -> None:

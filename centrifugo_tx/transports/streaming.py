@@ -4,7 +4,7 @@ What such a client wants to say comes by other requests (client protocol, "HTTP
 streaming", "Server-sent events" and "Emulation").
 """
 
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 from attrs import define, field
@@ -98,7 +98,10 @@ class StreamTransport(FrameStream):
             self.end(drop=True)
             body.abort()
         else:
-            self.write(self.wire.push(Push(disconnect=disconnect)))
+            frame = self.wire.push(Push(disconnect=disconnect))
+            self.write(frame)
+            if self.client is not None:
+                self.client.count_farewell(len(frame))
             self.end(drop=False)
             body.finish()
 
@@ -182,10 +185,7 @@ class Streams:
             values = request.requestHeaders.getRawHeaders(name.encode())
             if values is not None:
                 headers[name] = tuple(each.decode(errors="replace") for each in values)
-        kind: Literal["h1", "h2"] = "h2" if request.clientproto == b"HTTP/2" else "h1"
-        if not headers and kind == plain.accept_protocol:
-            return plain
-        return msgspec.structs.replace(plain, headers=headers, accept_protocol=kind)
+        return msgspec.structs.replace(plain, headers=headers) if headers else plain
 
     def refuse(self, request: Any, status: int) -> Answer:
         """Return an answer to a request that makes no client."""

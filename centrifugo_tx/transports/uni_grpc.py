@@ -107,7 +107,10 @@ class GRPCTransport:
             self._frames.clear()
             self._crossing.to_loop(self._give_up)
         else:
-            self.write(self.wire.push(Push(disconnect=disconnect)))
+            frame = self.wire.push(Push(disconnect=disconnect))
+            self.write(frame)
+            if self.client is not None:
+                self.client.count_farewell(len(frame))
             self._over = True
             self._append(None)
             self._crossing.to_loop(self._linger)

@@ -108,7 +108,9 @@ class UniWebSocketTransport(WebSocketTransport):
             super().close(disconnect)
             return
         if self.tells and not unheard:
-            self.write(self.wire.push(Push(disconnect=disconnect)))
+            frame = self.wire.push(Push(disconnect=disconnect))
+            self.write(frame)
+            protocol.client.count_farewell(len(frame))
         if self.handshake:
             super().close(disconnect)
         else:

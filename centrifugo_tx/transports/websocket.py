@@ -29,7 +29,7 @@ from .admission import Gate
 from .compression import accept, usable
 from .cors import CORS
 from .frame_pings import FramePings
-from .lean import LeanFactory, LeanProtocol
+from .lean import OPEN, LeanFactory, LeanProtocol
 from .origin import OriginRule
 from .stream import FrameStream, Turn
 
@@ -37,6 +37,8 @@ __all__ = ["WebSocketFactory", "WebSocketOptions", "WebSocketTransport", "level_
 
 #: Seconds a peer has to answer a close frame.
 CLOSE_TIMEOUT = 5
+#: What a close frame without a code means (RFC 6455, 7.1.5).
+NO_STATUS = 1005
 #: Bytes of the reason in a close frame (RFC 6455, 5.5).
 REASON_LIMIT = 123
 
@@ -237,9 +239,13 @@ class ClientProtocol(LeanProtocol):
     ) -> None:
         """Send what waits and then a close frame; whoever began, it is over then."""
         client = self.__dict__.get("client")
-        if client is not None and not client.closed:
-            client.transport.detach(drop=False)
-            client.close(CONNECTION_CLOSED)
+        if client is not None:
+            if not client.closed:
+                client.transport.detach(drop=False)
+                client.close(CONNECTION_CLOSED)
+            if self.state == OPEN and not isReply:
+                name = client.transport.info.name
+                client.node.counts.close_frame(name, code or NO_STATUS)
         super().sendCloseFrame(code, reasonUtf8, isReply)
 
     def leave(self, disconnect: Disconnect) -> None:

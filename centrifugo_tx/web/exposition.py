@@ -5,6 +5,7 @@ the reference's counter names.  What the library knows of the process follows.
 """
 
 from collections.abc import Callable, Iterator
+from math import isnan
 from time import perf_counter
 
 from attrs import define, field
@@ -17,7 +18,8 @@ from prometheus_client import (
 )
 
 from ..core import Node
-from ..metrics import Histogram, Labels
+from ..metrics import QUANTILES, Histogram, Labels
+from .families import HELP, LATE
 
 __all__ = ["CONTENT_TYPE", "exposition"]
 
@@ -25,6 +27,8 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 PREFIX = "centrifugo_"
 #: The share of the time that may be spent on writing, and seconds at once.
 SHARE, BURST = 0.1, 0.1
+#: The quantiles of nothing.
+UNKNOWN = [(quantile, float("nan")) for quantile in QUANTILES]
 
 
 def exposition(node: Node) -> Callable[[], bytes]:
@@ -73,11 +77,15 @@ def _lines(node: Node) -> Iterator[str]:
     yield from _type("node_build", "gauge")
     yield f"{PREFIX}node_build{_labels((('version', node.options.version),))} 1"
     for name, labels, counter in node.metrics.counters():
+        if name in LATE and not counter.value:
+            continue
         if name != last:
             yield from _type(name, "gauge" if name.endswith("inflight") else "counter")
         last = name
         yield f"{PREFIX}{name}{_labels(labels)} {_number(counter.value)}"
     for name, labels, histogram in node.metrics.histograms():
+        if name in LATE and not any(histogram.counts):
+            continue
         if name != last:
             yield from _type(name, "histogram")
         last = name
@@ -86,7 +94,7 @@ def _lines(node: Node) -> Iterator[str]:
         if name != last:
             yield from _type(name, "summary")
         last = name
-        for quantile, value in histogram.quantiles():
+        for quantile, value in list(histogram.quantiles()) or UNKNOWN:
             which = (*labels, ("quantile", _number(quantile)))
             yield f"{PREFIX}{name}{_labels(which)} {_number(value)}"
         yield from _sum_and_count(name, labels, histogram)
@@ -119,13 +127,15 @@ def _gauges(node: Node) -> Iterator[tuple[str, int]]:
 
 
 def _type(name: str, kind: str) -> Iterator[str]:
+    if name in HELP:
+        yield f"# HELP {PREFIX}{name} {HELP[name]}"
     yield f"# TYPE {PREFIX}{name} {kind}"
 
 
 def _labels(labels: Labels) -> str:
     if not labels:
         return ""
-    pairs = (f'{name}="{_escaped(value)}"' for name, value in labels)
+    pairs = (f'{name}="{_escaped(value)}"' for name, value in sorted(labels))
     return "{" + ",".join(pairs) + "}"
 
 
@@ -134,6 +144,8 @@ def _escaped(value: str) -> str:
 
 
 def _number(value: float) -> str:
+    if isnan(value):
+        return "NaN"
     if value == float("inf"):
         return "+Inf"
     return str(int(value)) if value == int(value) else repr(value)

@@ -125,6 +125,12 @@ class JSONTests(HTTPStreamTestCase):
         push, end = self.take()
         self.assertIn(b'"code":3502', push)
         self.assertEqual(end, b"")
+        sent = {
+            dict(labels)["frame_type"]: counter.value
+            for name, labels, counter in self.node.metrics.counters()
+            if name == "transport_messages_sent"
+        }
+        self.assertEqual(sent, {"connect": 1, "push_disconnect": 1})
 
     def test_kept_headers(self) -> None:
         """A client keeps the headers that were asked for, and no others."""

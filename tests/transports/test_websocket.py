@@ -246,7 +246,36 @@ class CloseTests(WebSocketTestCase):
     def disconnects(self, code: str) -> float:
         """Return how many were counted with *code*."""
         counters = self.world.node.metrics.counters()
-        return sum(c.value for _, labels, c in counters if ("code", code) in labels)
+        return sum(
+            counter.value
+            for name, labels, counter in counters
+            if name == "client_num_server_disconnects" and ("code", code) in labels
+        )
+
+    def close_frames(self) -> dict[str, float]:
+        """Return how many closing handshakes the server began, by their codes."""
+        return {
+            dict(labels)["code"]: counter.value
+            for name, labels, counter in self.world.node.metrics.counters()
+            if name == "transport_outgoing_close_count"
+            and ("transport", "websocket") in labels
+        }
+
+    def test_counted(self) -> None:
+        """A closing handshake that the server begins is counted once, by its code."""
+        self.client.close(FORCE_DISCONNECT)
+        self.protocol.dataReceived(frame(b"\x0d\xaf", 0x88))
+        self.assertEqual(self.close_frames(), {"3503": 1})
+        self.open()
+        self.protocol.dataReceived(frame(b"\xff"))
+        self.assertEqual(self.close_frames(), {"3503": 1, "1007": 1})
+
+    def test_not_counted(self) -> None:
+        """One that the peer begins, or none at all, is not."""
+        self.protocol.dataReceived(frame(b"\x03\xe8", 0x88))
+        self.open()
+        self.stream.lose(self.protocol)
+        self.assertEqual(self.close_frames(), {})
 
     def test_by_the_peer(self) -> None:
         """Replies that wait leave before the answer to the peer's close frame."""

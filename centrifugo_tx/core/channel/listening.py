@@ -1,6 +1,6 @@
 """Which channels this node receives from the broker (engines, "Node subscriptions")."""
 
-from collections.abc import Sized
+from collections.abc import Callable, Sized
 from typing import Generic, Protocol, TypeVar
 
 from attrs import define, field
@@ -48,6 +48,8 @@ class Listening(Generic[C]):
     _broker: IBroker | IMapBroker
     _channels: dict[str, C]
     _clock: IReactorTime
+    #: Called with ``subscribe`` or ``unsubscribe`` when the broker is asked for it.
+    _count: Callable[[str], None]
     linger: float = 1.0
     _waiting: "dict[C, list[Deferred[None]]]" = field(factory=dict, init=False)
     _leaving: set[C] = field(factory=set, init=False)
@@ -84,6 +86,7 @@ class Listening(Generic[C]):
         self._vacant.clear()
 
     def _subscribe(self, channel: C) -> None:
+        self._count("subscribe")
         started = self._broker.subscribe(channel.name)
         started.addCallback(self._subscribed, channel)
         started.addErrback(self._refused, channel)
@@ -120,6 +123,7 @@ class Listening(Generic[C]):
                 continue
             channel.listening = False
             self._leaving.add(channel)
+            self._count("unsubscribe")
             left = self._broker.unsubscribe(channel.name)
             left.addCallbacks(
                 self._left, self._stuck, callbackArgs=(channel,), errbackArgs=(channel,)

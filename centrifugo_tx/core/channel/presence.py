@@ -30,6 +30,7 @@ class Presence:
 
     def add(self, channel: str, info: ClientInfo) -> Deferred[None]:
         """Enter a client into *channel*."""
+        self._runtime.counts.action("add_presence")
         return self._manager.add(channel, info.client, info)
 
     def renew(self, channel: str, info: ClientInfo) -> None:

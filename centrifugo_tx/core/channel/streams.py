@@ -57,10 +57,15 @@ class Streams:
 
     def __attrs_post_init__(self) -> None:
         clock = self._runtime.clock
-        self.listening = Listening(self.broker, self._hub.channels, clock)
+        self.listening = Listening(
+            *(self.broker, self._hub.channels, clock), self._count_listening
+        )
         self.positions = Positions(
             self._runtime, lambda name, query: self.broker.history(name, query)
         )
+
+    def _count_listening(self, verb: str) -> None:
+        self._runtime.counts.action(f"broker_{verb}")
 
     def start(self) -> None:
         """Receive the broker's events from now on."""

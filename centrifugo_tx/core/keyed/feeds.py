@@ -3,7 +3,7 @@
 See engines, "Other keys in Redis".
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from attrs import define, field
@@ -44,11 +44,14 @@ class Feeds:
 
     _broker: IBroker
     _clock: IReactorTime
+    _count: Callable[[str], None]
     by_name: dict[str, Feed] = field(factory=dict, init=False)
     _listening: Listening[Feed] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._listening = Listening(self._broker, self.by_name, self._clock)
+        self._listening = Listening(
+            *(self._broker, self.by_name, self._clock), self._count
+        )
 
     def join(
         self, channel: str, keys: Iterable[str], subscription: "PollSubscription"

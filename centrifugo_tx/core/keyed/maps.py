@@ -60,8 +60,13 @@ class Maps:
 
     def __attrs_post_init__(self) -> None:
         clock = self._runtime.clock
-        self.listening = Listening(self.broker, self._hub.maps, clock)
+        self.listening = Listening(
+            *(self.broker, self._hub.maps, clock), self._count_listening
+        )
         self.positions = Positions(self._runtime, self._top)
+
+    def _count_listening(self, verb: str) -> None:
+        self._runtime.counts.action(f"map_broker_{verb}")
 
     def _top(self, channel: str, query: HistoryQuery) -> "Deferred[History]":
         """Read a map's position; while somebody asks for it the map stays."""
@@ -85,6 +90,7 @@ class Maps:
     ) -> "Deferred[MapChanged]":
         """Set a key of *channel*."""
         self._runtime.counts.sent("map_publication")
+        self._runtime.counts.action("map_publish")
         return self.broker.publish(channel, key, data, change)
 
     def remove(
@@ -92,6 +98,7 @@ class Maps:
     ) -> "Deferred[MapChanged]":
         """Take a key out of *channel*."""
         self._runtime.counts.sent("map_removal")
+        self._runtime.counts.action("map_remove")
         return self.broker.remove(channel, key, change)
 
     def state(
@@ -103,6 +110,7 @@ class Maps:
             _compare(epoch, page.position)
             return page
 
+        self._runtime.counts.action("map_state_read")
         return self.broker.state(channel, query).addCallback(compare)
 
     def stream(self, channel: str, query: HistoryQuery) -> "Deferred[History]":
@@ -120,14 +128,17 @@ class Maps:
                 raise ReplyError(UNRECOVERABLE_POSITION)
             return history
 
+        self._runtime.counts.action("map_stream_read")
         return self.broker.stream(channel, query).addCallback(compare)
 
     def size(self, channel: str) -> "Deferred[int]":
         """Return how many keys there are."""
+        self._runtime.counts.action("map_stats")
         return self.broker.size(channel)
 
     def clear(self, channel: str) -> "Deferred[None]":
         """Forget everything that is in *channel*."""
+        self._runtime.counts.action("map_clear")
         return self.broker.clear(channel)
 
     # --- Events of the broker --------------------------------------------------

@@ -26,7 +26,10 @@ class Polls:
     feeds: Feeds = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.feeds = Feeds(self._broker, self._runtime.clock)
+        self.feeds = Feeds(self._broker, self._runtime.clock, self._count_listening)
+
+    def _count_listening(self, verb: str) -> None:
+        self._runtime.counts.action(f"broker_{verb}")
 
     def channel(self, name: str, rules: PollRules) -> PolledChannel:
         """Return the channel of this name, a new one if need be."""

@@ -45,6 +45,7 @@ from ...protocol.messages import (
     Reply,
     Result,
 )
+from ..counts import Standing
 from ..driver import drive
 from ..scheduler import SHORT, SLICE, UNIT
 from . import commands
@@ -115,6 +116,8 @@ class Client:
     #: Why its connect was refused, if it was by an error.
     refusal: Error | None = field(default=None, init=False)
     subscriptions: dict[str, Subscription] = field(factory=dict, init=False)
+    #: Where it is counted, while the node can find it.
+    standing: Standing | None = field(default=None, init=False)
     deadlines: Deadlines = field(init=False)
     #: The last options to publish with, and what was made of them for this client.
     _published: tuple[PublishOptions, ClientInfo, PublishOptions] | None = field(
@@ -195,11 +198,30 @@ class Client:
             raise DisconnectClient(MALFORMED, "client already authenticated")
         self.state = State.CONNECTING
 
-    def connected(self, name: str, version: str) -> None:
+    def enter(self, name: str, version: str) -> None:
+        """Let the node find the client from now on.
+
+        :param name: what kind of client it says it is, and *version* which of them.
+        """
+        counts = self.node.counts
+        self.standing = counts.standing(self.transport.info, name, version)
+        counts.entered(self.standing)
+        self.node.connections.add(self)
+
+    def _exit(self) -> None:
+        """Undo that, if it was done, and what followed it."""
+        self.node.connections.remove(self)
+        for subscription in list(self.subscriptions.values()):
+            subscription.end()
+        self.subscriptions = {}
+        standing, self.standing = self.standing, None
+        if standing is not None:
+            self.node.counts.left(standing)
+
+    def connected(self) -> None:
         """Let other commands in."""
         self.state = State.CONNECTED
         self.node.journal.authenticated(self)
-        self.node.counts.accepted(self.transport.info, name, version)
 
     def admitted(self) -> "Deferred[None]":
         """Return a Deferred that fires when the connect that is under way is over."""
@@ -219,9 +241,7 @@ class Client:
 
     def roll_back(self) -> None:
         """Undo a connect that failed half-way."""
-        self.node.connections.remove(self)
-        for subscription in list(self.subscriptions.values()):
-            self.forget(subscription)
+        self._exit()
 
     # --- Commands in -----------------------------------------------------------
 
@@ -335,8 +355,9 @@ class Client:
     def _handle(
         self, id: int, name: str, handler: Handler, request: object, size: int
     ) -> None:
-        counts = self.node.counts
-        counts.traffic.received(self.transport.wire, name).add(1, size)
+        if not self.transport.info.unidirectional:
+            traffic = self.node.counts.traffic
+            traffic.received(self.transport.wire, name).add(1, size)
         began = self.node.clock.seconds()
         self._running += 1
         self.allowance -= 1
@@ -374,7 +395,8 @@ class Client:
     ) -> None:
         """Answer a command."""
         self._running -= 1
-        self.node.counts.command(name, self.node.clock.seconds() - began)
+        if not self.transport.info.unidirectional:  # whose connect is no command
+            self.node.counts.command(name, self.node.clock.seconds() - began)
         if self.state is State.CLOSED:
             return
         if isinstance(outcome, Failure):
@@ -399,7 +421,8 @@ class Client:
                 self.node.outage.failed(name, str(value))
             else:
                 notices.unexpected(self, name, failure)
-        self.node.counts.error(name, error)
+        if not self.transport.info.unidirectional:
+            self.node.counts.error(name, error)
         if name == "connect":
             self._refuse(error, id)
         else:
@@ -473,6 +496,11 @@ class Client:
         self.node.counts.traffic.sent(wire, _kind(push)).add(1, len(frame))
         self.transport.write(frame)
 
+    def count_farewell(self, size: int) -> None:
+        """Count a push of *size* bytes by which the transport has said goodbye."""
+        traffic = self.node.counts.traffic
+        traffic.sent(self.transport.wire, "push_disconnect").add(1, size)
+
     def ping(self) -> None:
         """Send the protocol's own ping."""
         wire = self.transport.wire
@@ -530,10 +558,7 @@ class Client:
         self._backlog = None
         self.deadlines.stop()
         del self.deadlines  # it holds this client: a cycle
-        self.node.connections.remove(self)
-        for subscription in list(self.subscriptions.values()):
-            subscription.end()
-        self.subscriptions = {}
+        self._exit()
         self.connect_over()
 
     def ttl(self, expire_at: int) -> int:

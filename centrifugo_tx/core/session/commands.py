@@ -104,7 +104,7 @@ async def connect(client: "Client", request: ConnectRequest) -> Told:
     info = client.transport.info
     if info.emulated or info.unidirectional:
         client.session = str(uuid4())
-    node.connections.add(client)
+    client.enter(request.name, request.version)
     try:
         begun = await _begin_all(client, subs, request)
         results, then = _settle_all(begun, request)
@@ -113,7 +113,7 @@ async def connect(client: "Client", request: ConnectRequest) -> Told:
         raise
     expires = bool(admission.expire_at) and not admission.server_side_refresh
     deadlines = client.deadlines
-    client.connected(request.name, request.version)
+    client.connected()
 
     def after() -> None:
         """Publish joins and start timers, which come after the reply."""

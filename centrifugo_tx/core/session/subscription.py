@@ -116,6 +116,7 @@ class Subscription:
         self.channel = channel = self._local()
         channel.arrive(self)
         node.hub.num_subscriptions += 1
+        node.counts.subscribed(client.standing)
         try:
             if not channel.listening:
                 await self.listening.start(channel)
@@ -123,7 +124,7 @@ class Subscription:
             if options.presence:
                 assert self.info is not None
                 self._present = True
-                await node.engine.presence.add(self.name, client.id, self.info)
+                await node.presences.add(self.name, self.info)
                 self._go_on()
             if self.positioned:
                 self._history = await self._read(request)
@@ -160,13 +161,16 @@ class Subscription:
         options, node = self.options, self.client.node
         ttl = options.history_meta_ttl
         if not self._recovering(request):
+            node.counts.action("history_stream_top")
             query = HistoryQuery(meta_ttl=ttl)
         elif options.recovery_mode == "cache":
             filtered = self.special is not None and self.special.passes is not None
             limit = node.options.recovery_limit if filtered else 1
+            node.counts.action("history_recover_cache")
             query = HistoryQuery(limit, reverse=True, meta_ttl=ttl)
         else:
             since = StreamPosition(request.offset, request.epoch)
+            node.counts.action("history_recover")
             query = HistoryQuery(node.options.recovery_limit, since, meta_ttl=ttl)
         return node.engine.broker.history(self.name, query)
 
@@ -344,6 +348,7 @@ class Subscription:
         assert self.info is not None
         self.channel.leave(self)
         node.hub.num_subscriptions -= 1
+        node.counts.unsubscribed(self.client.standing)
         self.listening.vacate(self.channel)
         if self._present:
             node.presences.remove(self.name, self.info)

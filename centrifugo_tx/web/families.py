@@ -1,0 +1,64 @@
+"""What each family of metrics counts, for those who read ``# HELP``."""
+
+__all__ = ["HELP", "LATE"]
+
+#: Families that the reference does not show before their first event.
+LATE = frozenset(
+    {
+        "node_tags_filter_dropped_publications",
+        "node_broadcast_duration_seconds",
+        "node_pub_sub_lag_seconds",
+    }
+)
+
+_OLD = "Quantiles of the last observations; prefer the histogram."
+
+#: One line for each family, without its prefix.
+HELP = {
+    "node_num_clients": "Clients connected to this node.",
+    "node_num_users": "Different users connected to this node.",
+    "node_num_subscriptions": "Subscriptions of the clients of this node.",
+    "node_num_channels": "Channels with subscribers on this node.",
+    "node_num_nodes": "Nodes known to this one, itself included.",
+    "node_build": "Always 1; the label is the version.",
+    "node_action_count": "Operations of the node, by kind.",
+    "node_messages_sent_count": "Messages handed to the broker.",
+    "node_messages_received_count": "Messages delivered by the broker.",
+    "node_client_connection_limit": "Connections refused because of a limit.",
+    "node_accept_paused_total": "Times that accepting paused for want of descriptors.",
+    "node_tags_filter_dropped_publications": "Publications held back by tag filters.",
+    "node_broadcast_duration_seconds": "Time of the fan-out of one message.",
+    "node_pub_sub_lag_seconds": "Age of publications when the broker delivers them.",
+    "node_survey_duration_seconds": f"Time of surveys.  {_OLD}",
+    "node_survey_duration_seconds_histogram": "Time of surveys of all nodes.",
+    "client_command_duration_seconds": f"Time of clients' commands.  {_OLD}",
+    "client_command_duration_seconds_histogram": "Time of clients' commands.",
+    "client_connections_accepted": "Connections that have connected.",
+    "client_connections_inflight": "Connections that are connected.",
+    "client_subscriptions_inflight": "Subscriptions that clients have.",
+    "client_num_reply_errors": "Error replies to clients.",
+    "client_num_server_disconnects": "Connections ended by the server.",
+    "client_num_server_unsubscribes": "Subscriptions ended by the server.",
+    "client_ping_pong_duration_seconds": "Time between a ping and its pong.",
+    "client_recover": "Attempts of subscribers to recover.",
+    "transport_messages_sent": "Messages sent to clients.",
+    "transport_messages_sent_size": "Bytes of these, as they are sent.",
+    "transport_messages_received": "Messages received from clients.",
+    "transport_messages_received_size": "Bytes of these, after decompression.",
+    "transport_outgoing_close_count": "WebSocket closing handshakes that were begun.",
+    "api_command_duration_seconds": f"Time of API requests.  {_OLD}",
+    "api_command_duration_seconds_histogram": "Time of API requests.",
+    "api_command_errors_total": "Error answers to API requests.",
+    "broker_redis_pub_sub_dropped_messages": "Messages from Redis that were dropped.",
+    "broker_redis_pub_sub_errors": "Messages from Redis that could not be read.",
+    "map_broker_redis_pub_sub_dropped_messages": (
+        "Messages on maps from Redis that were dropped."
+    ),
+    "map_broker_redis_pub_sub_errors": (
+        "Messages on maps from Redis that could not be read."
+    ),
+    "map_broker_cleanup_removed_count": "Expired keys removed from maps.",
+    "map_broker_cleanup_errors_count": "Failures while removing expired keys.",
+    "shared_poll_num_channels": "Shared poll channels with subscribers.",
+    "shared_poll_num_keys": "Keys that are tracked in shared poll channels.",
+}
