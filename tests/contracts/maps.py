@@ -50,6 +50,8 @@ class MapReceiver(Receiver):
     cleared: list[str] = field(factory=list, init=False)
     #: How all maps are kept, as the last change said.
     kept: MapRules = field(default=KEPT, init=False)
+    #: The maps that this node knows; None: all.
+    known: set[str] | None = field(default=None, init=False)
 
     def handle_change(
         self,
@@ -68,7 +70,9 @@ class MapReceiver(Receiver):
         self._waiting.look()
 
     def rules(self, channel: str) -> MapRules | None:
-        """Return how all maps are kept."""
+        """Return how all maps that are known are kept."""
+        if self.known is not None and channel not in self.known:
+            return None
         return self.kept
 
 

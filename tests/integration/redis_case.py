@@ -1,8 +1,10 @@
 """What the tests of the Redis engine have in common."""
 
+from collections.abc import Sequence
 from itertools import count
 from typing import Any
 
+import msgspec
 from attrs import define, field
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
@@ -110,7 +112,9 @@ class RedisCase(TestCase):
     ) -> RedisMapBroker:
         """Return a map broker that runs until the test ends."""
         clock: Any = self.reactor
-        given = {"address": [self.server.address], "prefix": self.prefix, **changes}
+        same = msgspec.structs.asdict(self.options(**changes))
+        names = MapBrokerRedisOptions.__struct_fields__
+        given = {name: same[name] for name in names if name in same}
         options = MapBrokerRedisOptions(**given)
         engine = redis_maps(clock, memory_engine(clock), options)
         assert isinstance(engine.maps, RedisMapBroker)
@@ -123,7 +127,12 @@ class RedisCase(TestCase):
         """Put the clock forward, and let what is stored grow older."""
         self.reactor.ahead += seconds
         milliseconds = str(int(seconds * 1000))
-        self.server.call("EVAL", _AGE, 0, self.prefix, milliseconds, self.fields)
+        for server in self.servers():
+            server.call("EVAL", _AGE, 0, self.prefix, milliseconds, self.fields)
+
+    def servers(self) -> Sequence[Server]:
+        """Return the servers that hold what is stored."""
+        return [self.server]
 
     #: "1" where fields of hashes can expire.
     fields = "0"

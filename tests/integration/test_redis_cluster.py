@@ -7,14 +7,16 @@ from twisted.internet.task import deferLater
 
 from centrifugo_tx.engines.redis import cluster
 from centrifugo_tx.engines.redis.cluster import key_slot
+from centrifugo_tx.engines.redis.map_broker import RedisMapBroker
 from centrifugo_tx.errors import BrokerUnavailable, ReplyError
 from centrifugo_tx.interfaces import Engine, IBroker, IController, IPresenceManager
-from centrifugo_tx.options import HistoryQuery, PublishOptions
+from centrifugo_tx.options import HistoryQuery, MapChange, PublishOptions
 from centrifugo_tx.protocol.messages import ClientInfo
 
 from ..contracts.broker import HISTORY, BrokerContract, StreamContract, data
 from ..contracts.controller import ControllerContract
 from ..contracts.doubles import Mailbox, Receiver
+from ..contracts.maps import FADING, MapContract, MapReceiver
 from ..contracts.presence import PresenceContract
 from .redis_case import RedisCase, until
 from .redis_servers import ClusterOfSix, Server
@@ -44,6 +46,17 @@ class ClusterCase(RedisCase):
         assert _cluster is not None
         self.cluster = _cluster
         return _cluster.nodes[0]
+
+    async def pass_time(self, seconds: float) -> None:
+        """Put the clock forward, and let what is stored grow older."""
+        self.reactor.ahead += seconds
+        for node in self.cluster.masters():
+            for key in node.call("KEYS", f"{self.prefix}*"):
+                left = node.call("PTTL", key)
+                if 0 < left <= seconds * 1000:
+                    node.call("DEL", key)
+                elif left > 0:
+                    node.call("PEXPIRE", key, int(left - seconds * 1000))
 
     def options(self, **changes: Any) -> Any:
         """Return options that lead to the Cluster."""
@@ -84,6 +97,42 @@ class ControllerOnCluster(ClusterCase, ControllerContract):
         """Return a controller on the Cluster."""
         engine = await self.make_engine(mailbox=mailbox, node=node)
         return engine.controller
+
+
+class MapsOnCluster(ClusterCase, MapContract):
+    """The map broker."""
+
+    broker: RedisMapBroker
+
+    async def make_broker(self, receiver: MapReceiver) -> RedisMapBroker:
+        """Return a broker on the Cluster."""
+        return await self.make_maps(receiver)
+
+    async def pass_time(self, seconds: float) -> None:
+        """Let what is stored grow older, and keys expire."""
+        await super().pass_time(seconds)
+        assert self.broker.expiry is not None
+        await self.broker.expiry.look()
+
+    async def test_all_partitions(self) -> None:
+        """Maps are spread over slots, all are heard, and their keys expire."""
+        await self.begin()
+        for n in range(30):
+            await self.broker.subscribe(f"c{n}")
+            change = MapChange(FADING)
+            await self.broker.publish(f"c{n}", "k", data(n), change)
+        self.receiver.kept = FADING
+        await self.delivered(30)
+        lists = [
+            len(node.call("KEYS", f"{self.prefix}:cleanup:channels:*"))
+            for node in self.cluster.masters()
+        ]
+        self.assertTrue(all(lists), lists)
+        self.assertGreater(sum(lists), 10)
+        await self.pass_time(12)
+        deliveries = await self.delivered(60)
+        gone = {each.channel for each in deliveries if each.publication.removed}
+        self.assertEqual(gone, {f"c{n}" for n in range(30)})
 
 
 class Names(ClusterCase):

@@ -1,15 +1,21 @@
 """The Redis engine does what every engine must do, on real servers."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from centrifugo_tx.engines.redis.map_broker import RedisMapBroker
+from centrifugo_tx.engines.redis.options import EngineRedisOptions
 from centrifugo_tx.interfaces import IBroker, IController, IPresenceManager
+from centrifugo_tx.options import MapChange
+from centrifugo_tx.protocol.messages import Raw
 
 from ..contracts.broker import BrokerContract, StreamContract
 from ..contracts.controller import ControllerContract
 from ..contracts.doubles import Mailbox, Receiver
-from ..contracts.maps import MapContract, MapReceiver
+from ..contracts.maps import FADING, MapContract, MapReceiver
 from ..contracts.presence import PresenceContract
 from .redis_case import RedisCase
-from .redis_servers import Server, debian_redis, shared
+from .redis_servers import Server, debian_redis, shared, valkey
 
 
 class OnRedis(RedisCase):
@@ -109,3 +115,31 @@ class MapsOnValkey(RedisCase, MapContract):
 
 class MapsOnRedis(OnRedis, MapsOnValkey):
     """The map broker on Redis."""
+
+
+class ShardedMapsOnValkey(MapsOnValkey):
+    """The map broker on two servers that share the channels."""
+
+    def servers(self) -> Sequence[Server]:
+        """Return both."""
+        return [self.server, shared(valkey(), ("maxmemory", "100mb"))]
+
+    def options(self, **changes: Any) -> EngineRedisOptions:
+        """Return options that lead to both."""
+        addresses = [each.address for each in self.servers()]
+        return super().options(**{"address": addresses, **changes})
+
+    async def test_spread(self) -> None:
+        """Every map is on the server where other nodes look for it."""
+        await self.begin()
+        change = MapChange(FADING)
+        for channel in ("a", "chat:index"):
+            await self.broker.subscribe(channel)
+            await self.broker.publish(channel, "k", Raw(b"1"), change)
+        await self.delivered(2)
+        for number, channel in enumerate(("chat:index", "a")):
+            for index, server in enumerate(self.servers()):
+                name = f"{self.prefix}:state:{channel}"
+                self.assertEqual(server.call("HLEN", name), int(index == number))
+        await self.pass_time(12)
+        await self.delivered(4)

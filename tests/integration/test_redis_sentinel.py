@@ -5,10 +5,11 @@ from typing import Any
 from centrifugo_tx.engines.redis import topology
 from centrifugo_tx.errors import BrokerUnavailable
 from centrifugo_tx.interfaces import Engine
-from centrifugo_tx.options import HistoryQuery
+from centrifugo_tx.options import HistoryQuery, MapChange, MapQuery
 
 from ..contracts.broker import HISTORY, data
 from ..contracts.doubles import Mailbox, Receiver
+from ..contracts.maps import FADING, MapReceiver
 from .redis_case import RedisCase, until
 from .redis_servers import Server, Watched
 
@@ -95,6 +96,26 @@ class Failover(RedisCase):
         engine, receiver, mailbox = await self.begin()
         await until(self.can_fail_over, 30)
         await self.goes_on(engine, receiver, mailbox)
+
+    async def test_maps(self) -> None:
+        """Maps follow the Sentinels, too, and what may have been missed is told."""
+        receiver = MapReceiver()
+        maps = await self.make_maps(receiver, address=[self.watched.address])
+        await maps.subscribe("m")
+        change = MapChange(FADING)
+        first = await maps.publish("m", "a", data(1), change)
+        key = f"{self.prefix}:state:m"
+        await until(
+            lambda: all(each.call("EXISTS", key) for each in self.watched.servers), 30
+        )
+        await until(self.can_fail_over, 30)
+        await until(lambda: receiver.gaps == ["m"], 30)
+        page = await maps.state("m", MapQuery(limit=10))
+        self.assertEqual(page.position, first.position)
+        self.assertEqual([each.key for each in page.entries], ["a"])
+        changed = await maps.publish("m", "b", data(2), change)
+        self.assertEqual(changed.position.offset, 2)
+        await receiver.grown(receiver.deliveries, 2)
 
     def can_fail_over(self) -> bool:
         """Order a failover, if the Sentinels are ready for one."""

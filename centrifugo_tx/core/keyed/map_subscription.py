@@ -12,7 +12,9 @@ from ...options import History, HistoryQuery, MapQuery, MapRules, SubscribeOptio
 from ...protocol.codes import (
     BAD_REQUEST,
     INAPPROPRIATE_PROTOCOL,
+    INTERNAL,
     PERMISSION_DENIED,
+    SERVER_ERROR,
     UNRECOVERABLE_POSITION,
 )
 from ...protocol.messages import (
@@ -128,8 +130,17 @@ class MapSubscription(Subscription):
             presence.remove(self.client.node, self.name, self.client.id)
 
     async def begin(self, options: SubscribeOptions, request: SubscribeRequest) -> None:
-        """Do all that has to be waited for; what the first page asked for holds."""
-        await super().begin(options, request)
+        """Do all that has to be waited for; what the first page asked for holds.
+
+        :raises ReplyError: 100, storage is away; the client keeps its connection, as
+            it does when a page cannot be read.
+        """
+        try:
+            await super().begin(options, request)
+        except DisconnectClient as error:
+            if error.disconnect == SERVER_ERROR:
+                raise ReplyError(INTERNAL, error.cause, **error.details) from None
+            raise
         self.special = self._wish
 
     def decided(self) -> "Deferred[None]":

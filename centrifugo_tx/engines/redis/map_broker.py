@@ -315,10 +315,10 @@ class RedisMapBroker:
     def _entries(self, reply: Reply) -> MapPage:
         pairs = reply[3]
         entries = []
-        for value in pairs[1::2]:
+        for key, value in zip(pairs[::2], pairs[1::2], strict=True):
             try:
-                entries.append(parse_entry(value))
-            except DecodeError as error:
+                entries.append(parse_entry(value, key.decode()))
+            except (DecodeError, UnicodeDecodeError) as error:
                 self._log.warn("left out an entry of a map: {reason}", reason=error)
         cursor = reply[2].decode()
         return MapPage(entries, position(reply), "" if cursor == "0" else cursor)

@@ -77,13 +77,17 @@ def placed(data: bytes, offset: int, epoch: str) -> Publication:
     return publication
 
 
-def parse_entry(value: bytes) -> Publication:
+def parse_entry(value: bytes, key: str = "") -> Publication:
     """Return what an entry holds.
 
+    :param key: the key under which it is, if that is known.
     :raises DecodeError: it is malformed.
     """
     position, data = _position(value)
-    return placed(data, position.offset, position.epoch)
+    publication = placed(data, position.offset, position.epoch)
+    if key and publication.key != key:
+        publication = msgspec.structs.replace(publication, key=key)
+    return publication
 
 
 def parse_change(payload: bytes) -> Delivered:

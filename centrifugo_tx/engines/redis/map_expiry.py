@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from attrs import define, field
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -83,6 +83,8 @@ class MapExpiry:
     def _failed(self, failure: Failure) -> None:
         """Count a failure; log the first of an outage, and what is none."""
         self._errors.value += 1
+        if isinstance(failure.value, FirstError):
+            failure = failure.value.subFailure
         if failure.check(BrokerUnavailable):
             if not self._away:
                 self._log.warn(
@@ -109,7 +111,7 @@ class MapExpiry:
                     foreign += 1
                 else:
                     work.append(self._expire(shard, layout, channel, rules, now))
-            foreign += sum(await gatherResults(work))
+            foreign += sum(await gatherResults(work, consumeErrors=True))
             if len(names) < MAPS and not work:
                 break
         return True

@@ -3,10 +3,12 @@
 from typing import Any
 
 from msgspec.structs import replace
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 
 from centrifugo_tx.core.keyed.maps import Maps
+from centrifugo_tx.engines.maps import MemoryMapBroker
+from centrifugo_tx.errors import BrokerUnavailable
 from centrifugo_tx.options import (
     Expiry,
     History,
@@ -129,6 +131,42 @@ class ChangeTests(LiveCase):
         reader.read()
         self.assertEqual(reader.held, {"k": 1, "l": 2})
         self.assertEqual(reader.offsets, [1, 2])
+
+    def test_gap(self) -> None:
+        """After a gap, those who missed a change are told, and all without a stream."""
+        readers = [self.live("m:a"), self.live("e:a"), self.live("m:b")]
+        deaf = self.patch(Maps, "handle_change", lambda *change: None)
+        self.world.put("m:a", "k", 1)
+        deaf.restore()
+        maps = self.world.node.maps
+        assert maps is not None
+        maps.handle_gap(["m:a", "e:a", "m:b", "m:none"])
+        found = [reader.peer.take() for reader in readers]
+        codes = [[each["push"]["unsubscribe"]["code"] for each in f] for f in found]
+        self.assertEqual(codes, [[2500], [2500], []])
+
+    def test_storage_away(self) -> None:
+        """Who cannot be a receiver of the map is answered 100, and may try again."""
+        peer = self.world.connected()
+        for channel in ("m:a", "e:a"):
+            request = {"channel": channel, "type": 1, "phase": 2}
+            away = self.patch(
+                MemoryMapBroker,
+                "subscribe",
+                lambda broker, channel: fail(BrokerUnavailable("away")),
+            )
+            refused = peer.one(subscribe=request)
+            self.assertEqual(refused["error"]["code"], 100)
+            self.assertTrue(refused["error"]["temporary"])
+            away.restore()
+            self.assertIn("subscribe", peer.one(subscribe=request))
+
+    def test_rules(self) -> None:
+        """The broker may know how a map is kept, if it is one of this node."""
+        maps = self.world.node.maps
+        assert maps is not None
+        found = [maps.rules(name) for name in ("m:a", "e:a", "s:a", "no:a")]
+        self.assertEqual(found, [SMALL, STREAMLESS, None, None])
 
     def test_kept_while_watched(self) -> None:
         """A map that has subscribers is not forgotten, however quiet it is."""
