@@ -20,7 +20,7 @@ EPOCH = "kQzWmRtY"
 
 
 class NameTests(SynchronousTestCase):
-    """The names in engines, "Other users of the same Redis"."""
+    """The names of keys (engines, "Other keys in Redis")."""
 
     def test_standalone(self) -> None:
         """Without a Cluster the channel stands as it is."""
