@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import jwt
 from twisted.trial.unittest import SynchronousTestCase
@@ -209,6 +210,18 @@ class FileTests(CommandCase):
         self.assertIn("controller.enabled: is not implemented yet", said)
         self.command("checkconfig", "-c", self.write({"graphite": {"enabled": True}}))
         self.assertIn("warning: option graphite.enabled is not", self.complaints)
+
+    def test_checkconfig_maps(self) -> None:
+        """Maps that nodes on one Redis do not share are a warning."""
+        maps = {"subscription_type": "map", "map": {"mode": "persistent"}}
+        tree: dict[str, Any] = {
+            "engine": {"type": "redis"},
+            "channel": {"without_namespace": maps},
+        }
+        self.command("checkconfig", "-c", self.write(tree))
+        (line,) = self.complaints.splitlines()
+        self.assertIn("warning: map_broker.type: maps are kept in memory", line)
+        self.assertIn('set "redis" to share them', line)
 
     def test_checkconfig_strict(self) -> None:
         """Unknown keys are an error for those who ask."""

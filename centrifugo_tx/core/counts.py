@@ -96,6 +96,12 @@ class Counts:
             "node_messages_sent_count", type=type, channel_namespace=""
         )
 
+    def suppressed(self, verb: str, reason: str) -> None:
+        """Count a change of a map that was not made."""
+        self._metrics.counter(
+            f"map_broker_{verb}_suppressed_count", reason=reason, channel_namespace=""
+        ).value += 1
+
     def received(self, type: str) -> None:
         """Count a message from the broker."""
         self._counter_of_received(type).value += 1

@@ -370,6 +370,16 @@ class MapContract(Base):
         await self.pass_time(4)
         self.assertEqual((await self.state()).entries, [])
 
+    async def test_key_for_good(self) -> None:
+        """A key that is published again without a TTL stays for good."""
+        await self.begin()
+        await self.put("a", 1, FADING)
+        await self.put("b", 1, FADING)
+        await self.put("a", 2, KEPT)
+        await self.pass_time(12)
+        self.assertEqual(keys((await self.state()).entries), ["a"])
+        self.assertEqual((await self.delivered(4))[-1].publication.key, "b")
+
     async def test_renew_instead(self) -> None:
         """A suppressed publication can let the key stay, if it says so."""
         await self.begin()

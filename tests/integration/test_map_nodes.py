@@ -330,6 +330,20 @@ class TwoNodes(SynchronousTestCase):
             near.api("map_remove", channel=self.channel, key="a")
             sdk.expect("update", client="ada", key="a", removed=True)
 
+    def test_lost_connection(self) -> None:
+        """What changed while a node could not hear it is not missed."""
+        sdk = SDK(node_command("maps.mjs", "json"))
+        self.addCleanup(sdk.close)
+        token = connection_token("ada")
+        sdk.order("connect", client="ada", url=self.other.url, token=token)
+        sdk.expect("connected", client="ada")
+        sdk.order("subscribe", client="ada", channel=self.channel)
+        sdk.expect("sync", client="ada", channel=self.channel)
+        for number in range(3):
+            shared(valkey()).call("CLIENT", "KILL", "TYPE", "pubsub")
+            self.put(self.one, "k", number)
+            sdk.expect("update", client="ada", key="k", data=number)
+
     def test_polled_key(self) -> None:
         """A polled key that is published on one node is told on the other."""
         self.channel = f"votes:{self.id()}"
@@ -360,3 +374,5 @@ class MixedNodes(TwoNodes):
 
     kinds = (ReferenceServer, Server)
     announces = False
+    #: The reference notices what it missed at the next change or check alone.
+    test_lost_connection = None  # type: ignore[assignment]

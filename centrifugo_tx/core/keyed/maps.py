@@ -91,7 +91,8 @@ class Maps:
         """Set a key of *channel*."""
         self._runtime.counts.sent("map_publication")
         self._runtime.counts.action("map_publish")
-        return self.broker.publish(channel, key, data, change)
+        done = self.broker.publish(channel, key, data, change)
+        return done.addCallback(self._count, "publish")
 
     def remove(
         self, channel: str, key: str, change: MapChange
@@ -99,7 +100,13 @@ class Maps:
         """Take a key out of *channel*."""
         self._runtime.counts.sent("map_removal")
         self._runtime.counts.action("map_remove")
-        return self.broker.remove(channel, key, change)
+        done = self.broker.remove(channel, key, change)
+        return done.addCallback(self._count, "remove")
+
+    def _count(self, changed: MapChanged, verb: str) -> MapChanged:
+        if changed.suppressed:
+            self._runtime.counts.suppressed(verb, changed.suppressed)
+        return changed
 
     def state(
         self, channel: str, query: MapQuery, epoch: str = ""

@@ -163,6 +163,8 @@ local function live()
   if key_ttl ~= '0' then
     redis.call('ZADD', expiries, due, key)
     list(channel)
+  elseif redis.call('ZREM', expiries, key) == 1 then
+    list(channel)
   end
   if meta_ttl ~= '0' then
     redis.call('PEXPIRE', meta, meta_ttl)

@@ -40,6 +40,17 @@ class PublishTests(SynchronousTestCase):
         info = {"user": "ada", "client": self.peer.client.id}
         self.assertEqual(publication["info"], info)
 
+    def test_suppressed(self) -> None:
+        """Changes that were not made are counted by their reason."""
+        self.world.put("m:a", "k", 1)
+        self.world.put("m:a", "k", 2, key_mode="if_new")
+        self.world.drop("m:a", "none")
+        counter = self.world.node.metrics.counter
+        for verb, reason in (("publish", "key_exists"), ("remove", "key_not_found")):
+            name = f"map_broker_{verb}_suppressed_count"
+            found = counter(name, reason=reason, channel_namespace="")
+            self.assertEqual(found.value, 1)
+
     def test_other_publisher(self) -> None:
         """The policy may say who the publisher is."""
         self.grant("k", MapChange(SMALL, info=ClientInfo("eve", "x")))
