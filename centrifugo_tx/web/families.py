@@ -57,6 +57,8 @@ HELP = {
     "map_broker_redis_pub_sub_errors": (
         "Messages on maps from Redis that could not be read."
     ),
+    "map_broker_publish_suppressed_count": "Keys of maps that were not set.",
+    "map_broker_remove_suppressed_count": "Keys of maps that were not removed.",
     "map_broker_cleanup_removed_count": "Expired keys removed from maps.",
     "map_broker_cleanup_errors_count": "Failures while removing expired keys.",
     "shared_poll_num_channels": "Shared poll channels with subscribers.",
