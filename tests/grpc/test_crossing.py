@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from centrifugo_tx.grpc.crossing import Crossing
 
 #: Seconds that something may take on another thread.
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 
 @define(eq=False)

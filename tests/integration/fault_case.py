@@ -28,7 +28,7 @@ RATE, AROUND = (60, 15.0) if FULL else (50, 0.4)
 #: Seconds for which Redis, or a node, is gone.
 AWAY = 3.0 if FULL else 0.5
 #: Seconds that anything may take.
-PATIENCE = 60.0 if FULL else 25.0
+PATIENCE = 60.0
 
 _CHANNEL = {
     "history_size": 10000,

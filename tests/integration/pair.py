@@ -12,7 +12,7 @@ from .server import Server
 __all__ = ["Pair", "shared_pair"]
 
 #: Seconds in which two nodes find each other.
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 
 class Pair:

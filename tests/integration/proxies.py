@@ -20,7 +20,7 @@ __all__ = ["BLOCKED", "Proxy", "haproxy", "nginx"]
 
 CONFIG = Path(__file__).parents[2] / "config"
 #: Seconds in which a proxy has to start, and to stop.
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 Changes = Iterable[tuple[str, str]]
 

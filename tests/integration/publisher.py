@@ -16,7 +16,7 @@ from .server import API_KEY
 __all__ = ["Publisher"]
 
 #: Seconds for which an answer is waited for.
-PATIENCE = 15.0
+PATIENCE = 60.0
 _HEADERS = {"X-API-Key": API_KEY, "Content-Type": "application/json"}
 
 

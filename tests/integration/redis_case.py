@@ -72,7 +72,7 @@ class ShiftedReactor:
 class RedisCase(TestCase):
     """Makes engines on a server that the tests share, under a prefix of their own."""
 
-    timeout = 30
+    timeout = 120
 
     def setUp(self) -> None:
         """Take a new prefix."""
@@ -138,7 +138,7 @@ class RedisCase(TestCase):
     fields = "0"
 
 
-async def until(condition: Any, seconds: float = 10.0) -> None:
+async def until(condition: Any, seconds: float = 60.0) -> None:
     """Wait until *condition* holds."""
     waited = 0.0
     while not condition():

@@ -15,7 +15,7 @@ __all__ = ["SDK", "Event", "shared_sdk"]
 
 Event = dict[str, Any]
 #: Seconds that something expected may take.
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 @define(eq=False)

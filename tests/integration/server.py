@@ -28,7 +28,7 @@ __all__ = [
 API_KEY = "the-key-of-the-api"
 SECRET = "the-secret-that-signs-the-tokens"
 #: Seconds that a server has to start, and to stop.
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 _BASE: dict[str, Any] = {
     "http_server": {"address": "127.0.0.1"},

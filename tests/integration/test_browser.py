@@ -22,7 +22,7 @@ from .test_javascript_sdk import node_command
 _FOLDER = Path(__file__).parent
 _BUILDS = _FOLDER / "js" / "node_modules" / "centrifuge" / "dist"
 #: Seconds in which a browser starts and does what a page says.
-PATIENCE = 40.0
+PATIENCE = 60.0
 #: A part of each payload that stays the same, so that deltas are worth their while.
 _REST = {"city": "Zürich", "note": "the same in all publications " * 4}
 

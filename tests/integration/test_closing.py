@@ -43,7 +43,7 @@ class Connection:
         self._socket = socket.socket()
         if receive_buffer:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        self._socket.settimeout(20)
+        self._socket.settimeout(60)
         self._socket.connect(("127.0.0.1", server.port))
         if server.context is not None:
             self._socket = server.context.wrap_socket(

@@ -46,7 +46,7 @@ class Example(ProcessProtocol):
 class EmbeddingTests(TestCase):
     """A node runs in an application of somebody else."""
 
-    timeout = 30
+    timeout = 120
 
     async def test_example(self) -> None:
         """A subscriber of the example hears its publications."""

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 TWISTD = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()"]
 #: Seconds that a process has for what it is to do.
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 class LaunchCase(SynchronousTestCase):

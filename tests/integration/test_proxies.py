@@ -38,7 +38,7 @@ from .websocket import Refused, WebSocket, frame
 
 ROOT = Path(__file__).parents[2]
 #: Seconds that anything may take.
-PATIENCE = 20.0
+PATIENCE = 60.0
 GRPC = find_spec("grpc") is not None
 
 #: What only listens, and whether its request is in the URL.

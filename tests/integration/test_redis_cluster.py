@@ -39,7 +39,7 @@ def tearDownModule() -> None:
 class ClusterCase(RedisCase):
     """Makes engines on the Cluster."""
 
-    timeout = 60
+    timeout = 180
 
     def make_server(self) -> Server:
         """Return a node."""

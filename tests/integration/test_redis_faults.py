@@ -20,7 +20,7 @@ from .redis_servers import Server, valkey
 class FaultCase(RedisCase):
     """Has a server of its own."""
 
-    timeout = 60
+    timeout = 180
     settings: dict[str, str] = {}  # noqa: RUF012
 
     def make_server(self) -> Server:

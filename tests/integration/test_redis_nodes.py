@@ -19,7 +19,7 @@ from .server import Server, connection_token
 from .websocket import WebSocket
 
 #: Seconds that anything may take to come to the other node.
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 
 def reference() -> str:

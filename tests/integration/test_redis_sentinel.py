@@ -31,7 +31,7 @@ def tearDownModule() -> None:
 class Failover(RedisCase):
     """The master changes."""
 
-    timeout = 60
+    timeout = 180
 
     def make_server(self) -> Server:
         """Return the master."""

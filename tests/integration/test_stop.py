@@ -92,7 +92,7 @@ class GracefulStopTests(SynchronousTestCase):
             caller.sendall(f"{head}Content-Length: 2\r\n\r\n{{".encode())
             self.server.api("info")  # so the first one has been read
             self.server.signal(signal.SIGTERM)
-            caller.settimeout(10)
+            caller.settimeout(60)
             caller.sendall(b"}")
             self.assertIn(b"HTTP/1.1 200 ", caller.recv(4096))
             self.assertEqual(self.server.wait(), 0)

@@ -21,7 +21,7 @@ from .sdk import SDK
 from .server import API_KEY, Server
 from .test_python_sdk import PYTHON_SDK
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 _OPEN = {
     "allow_subscribe_for_client": True,

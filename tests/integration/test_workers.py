@@ -87,7 +87,7 @@ class WorkersCase(SynchronousTestCase):
         }
         return [found[number] for number in sorted(found)]
 
-    def wait(self, condition: Callable[[], Any], seconds: float = 20.0) -> None:
+    def wait(self, condition: Callable[[], Any], seconds: float = PATIENCE) -> None:
         """Wait until something is so."""
         end = time.monotonic() + seconds
         while not condition():
@@ -183,7 +183,7 @@ class PrivateValkeyTests(WorkersCase):
         except ConnectionResetError:
             return True
         finally:
-            raw.settimeout(20)
+            raw.settimeout(PATIENCE)
 
     def test_stop(self) -> None:
         """SIGTERM tells all clients, and leaves nothing: no process, file or folder."""

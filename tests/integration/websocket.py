@@ -10,7 +10,7 @@ __all__ = ["BINARY", "CLOSE", "PING", "PONG", "TEXT", "Refused", "WebSocket", "f
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 #: Seconds that a peer has to answer.
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 _MASK = b"\x11\x22\x33\x44"
 

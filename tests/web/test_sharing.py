@@ -19,7 +19,7 @@ HOST = "127.0.0.1"
 class SharingTests(TestCase):
     """Who may listen where, and who may not."""
 
-    timeout = 10
+    timeout = 60
 
     def setUp(self) -> None:
         with socket.socket() as probe:
