@@ -10,12 +10,20 @@ from pathlib import Path
 from .delta import deltas
 from .measures import MEASURES, Bench, Comparison, Figure
 from .names import names
+from .neighbours_http import neighbours_http
 from .processes import Tools
 from .workers import nodes, workers
 
 __all__ = ["main"]
 
-_ALL = {**MEASURES, "delta": deltas, "names": names, "workers": workers, "nodes": nodes}
+_ALL = {
+    **MEASURES,
+    "neighbours_http": neighbours_http,
+    "delta": deltas,
+    "names": names,
+    "workers": workers,
+    "nodes": nodes,
+}
 
 
 def main() -> None:

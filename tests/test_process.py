@@ -235,7 +235,21 @@ class FreezerTests(SynchronousTestCase):
             self.clock.advance(garbage.INTERVAL)
             self.assertEqual(self.frozen, frozen, connections)
 
+    def test_long_collections(self) -> None:
+        """What survives a full collection of more than 20 ms is frozen as well."""
+        self.addCleanup(self.freezer.stopService)
+        now = 0.0
+        self.freezer._seconds = lambda: now
+        for generation, seconds, frozen in ((2, 0.019, 1), (1, 0.5, 1), (2, 0.021, 2)):
+            for phase in ("start", "stop"):
+                for callback in gc.callbacks:
+                    callback(phase, {"generation": generation})
+                now += seconds
+            self.assertEqual(self.frozen, frozen, seconds)
+
     def test_stop(self) -> None:
-        """Stopped, it leaves nothing in the reactor."""
+        """Stopped, it leaves nothing in the reactor, and nothing in the collector."""
+        callbacks = len(gc.callbacks)
         self.freezer.stopService()
+        self.assertEqual(len(gc.callbacks), callbacks - 1)
         self.assertEqual(self.clock.getDelayedCalls(), [])
