@@ -4,6 +4,7 @@ import json
 import socket
 import time
 from collections.abc import Iterable
+from random import Random
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -461,9 +462,10 @@ class HTTPTests(BadInputTestCase):
 
     def test_unknown_paths(self) -> None:
         """Paths that are nobody's are answered with 404."""
-        for path in ("/", "/api/unknown", "/api/publish/", "/connection/other", "//"):
+        for path in ("/", "/api/unknown", "/api/publish/", "/connection/other"):
             answer = self.post(b"{}", path)
             self.assertEqual((path, answer), (path, (404, b"404 page not found\n")))
+        self.assertEqual(self.post(b"{}", "//"), (307, b""))
 
     def raw(self, head: bytes, body: bytes = b"") -> bytes:
         """Send bytes; return the first line of the answer, as far as there is one."""
@@ -501,3 +503,62 @@ class HTTPTests(BadInputTestCase):
         for size in range(1, len(whole), 7):
             with socket.create_connection(("127.0.0.1", self.server.port)) as opened:
                 opened.sendall(whole[:size])
+
+
+class RequestTests(BadInputTestCase):
+    """Requests that are none, and too many of them."""
+
+    GET = b"GET /health HTTP/1.1\r\nHost: h\r\n\r\n"
+    POST = b"POST /api/publish HTTP/1.1\r\nHost: h\r\nContent-Length: %b\r\n\r\n"
+    PARTS = (
+        *(b"GET ", b"POST ", b"/health", b"/api/publish", b"/connection/websocket"),
+        *(b" HTTP/1.1\r\n", b" HTTP/1.0\r\n", b"Host: h\r\n", b"\r\n", b"\r\n\r\n"),
+        *(b"Content-Length: 5\r\n", b"Content-Length: ", b"9" * 5000, b"hello"),
+        *(b"Transfer-Encoding: chunked\r\n", b"Transfer-Encoding: identity\r\n"),
+        *(b"5\r\nhello\r\n", b"ffffffffffffffffff\r\n", b"-1\r\n", b"0\r\n\r\n"),
+        *(b"%zz", b"//..", b"?a=b", b"*", b"\0", b"\xff", b" ", b"\t", b":", b"\n"),
+        *(b"Upgrade: websocket\r\n", b"Expect: 100-continue\r\n", b"x" * 17000),
+        *(GET, GET * 100, POST % b"0", (POST % b"0") * 100),
+    )
+
+    def answer(self, *requests: bytes) -> bytes:
+        """Send, and return what comes until nothing more does."""
+        came = b""
+        with socket.create_connection(("127.0.0.1", self.server.port), 5) as sock:
+            try:
+                for request in requests:
+                    sock.sendall(request)
+                sock.shutdown(socket.SHUT_WR)
+                while data := sock.recv(65536):
+                    came += data
+            except OSError:
+                pass  # it was sent away
+        return came
+
+    def test_lengths(self) -> None:
+        """A length of 5,000 digits is 400, and no more is said."""
+        answer = self.answer(self.POST % (b"9" * 5000))
+        self.assertTrue(answer.startswith(b"HTTP/1.1 400 Bad Request\r\n"), answer)
+        self.assertEqual(answer.count(b"HTTP/1.1"), 1)
+
+    def test_pipelined(self) -> None:
+        """Two thousand requests in one write are all answered."""
+        with socket.create_connection(("127.0.0.1", self.server.port), 5) as sock:
+            sock.sendall(self.GET * 2000)
+            came = b""
+            while came.count(b"HTTP/1.1 200 OK") < 2000:
+                data = sock.recv(65536)
+                self.assertTrue(data)
+                came += data
+
+    def test_random(self) -> None:
+        """Whatever is sent, nothing is logged as an error of the server."""
+        random = Random(9112)
+        for _ in range(150):
+            parts = random.choices(self.PARTS, k=random.randrange(1, 12))
+            data = bytearray(b"".join(parts))
+            for _ in range(random.randrange(3)):
+                data[random.randrange(len(data))] = random.randrange(256)
+            cut = random.randrange(len(data))
+            self.answer(bytes(data[:cut]), bytes(data[cut:]))
+        self.assertIn(b" 200 OK", self.answer(self.GET))

@@ -1,5 +1,6 @@
 """Encrypted ports of the real server, over HTTP/1.1, HTTP/2 and WebSocket."""
 
+import contextlib
 import json
 import shutil
 import signal
@@ -168,6 +169,31 @@ class HTTP2Tests(TLSCase):
         client = self.client()
         self.assertEqual(client.answer("POST", "/emulation", b"x" * 101)[0], 413)
         self.assertEqual(client.answer("GET", "/health")[0], 200)
+
+    def test_floods(self) -> None:
+        """Floods end with a goodbye, and leave no trace in the log."""
+        complaints = len(self.server.complaints())
+        preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
+        head = b"\x82\x87\x04\x07/health\x01\x01h"
+        resets, priorities = b"", b""
+        for stream in range(1, 4001, 2):
+            id = stream.to_bytes(4, "big")
+            resets += len(head).to_bytes(3, "big") + b"\x01\x05" + id + head
+            resets += b"\0\0\4\3\0" + id + b"\0\0\0\x08"
+            priorities += b"\0\0\5\2\0" + id + b"\0\0\0\0\x10"
+        pings = b"\0\0\x08\x06\0\0\0\0\0abcdefgh" * 3000
+        settings = b"\0\0\0\4\0\0\0\0\0" * 3000
+        for flood in (resets, priorities, pings, settings):
+            dialled = self.dial(self.server.port, "h2")
+            dialled.sendall(preface + flood)
+            came = b""
+            with contextlib.suppress(OSError):
+                while data := dialled.recv(65536):
+                    came += data
+            # GOAWAY, which says ENHANCE_YOUR_CALM
+            self.assertRegex(came, rb"(?s)\x07\0\0\0\0\0....\0\0\0\x0b")
+        self.assertEqual(self.client().answer("GET", "/health"), (200, b"{}"))
+        self.assertEqual(self.server.complaints()[complaints:], [])
 
     def test_streams(self) -> None:
         """Many streams on one connection each get each publication at once."""
