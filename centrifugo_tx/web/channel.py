@@ -110,9 +110,10 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # untyped
                 if known is None:
                     return b""
                 answer = known
-            text = head_of(answer, self.site.reactor.seconds()) + answer.body
+            now = self.site.reactor.seconds()
+            text = head_of(answer, now) + answer.body
             answers += text
-            if self.spend(len(text)):
+            if self.spend(now, len(text)):
                 self._hold(data)
                 data = b""
         if answers:
@@ -157,19 +158,18 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # untyped
         text = head_of(answer, now) + answer.body
         self.transport.write(text)
         self.setTimeout(self.site.timeOut)
-        if self.spend(len(text)):
+        if self.spend(now, len(text)):
             self._hold()
         else:
             self._resume()
 
     # --- Shares of the reactor's turns -----------------------------------------
 
-    def spend(self, size: int = 0) -> bool:
+    def spend(self, now: float, size: int = 0) -> bool:
         """Count a request, and *size* bytes of its answer.
 
         :return: whether others have their turn now.
         """
-        now = self.site.reactor.seconds()
         elapsed, self._since = max(0.0, now - self._since), now
         self._used += PER_REQUEST + size * PER_BYTE + elapsed * PER_SECOND
         return self._used >= 1 or self._waitingForTransport
@@ -208,7 +208,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # untyped
 
     def requestDone(self, request: Any) -> None:
         """Go on with the next request, unless others have their turn now."""
-        over = self.spend()
+        over = self.spend(self.site.reactor.seconds())
         if not over or not self.persistent:
             super().requestDone(request)
             return

@@ -72,6 +72,10 @@ class Stream(StringTransport):
         """Note it."""
         self.disconnecting = True
 
+    def loseWriteConnection(self) -> None:
+        """Note it; the peer will not answer."""
+        self.disconnecting = True
+
 
 @define(eq=False)
 class House:
