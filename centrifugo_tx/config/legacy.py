@@ -6,7 +6,7 @@ The reference took these names until v5 and ignores them now; here they still
 work, with a line in the log for each.  A name of today in the same file wins.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
@@ -291,10 +291,10 @@ class _Migration:
                 for name in top
             ]
         if "namespaces" in old:
-            items = [rules.translate_item(item) for item in old.pop("namespaces")]
+            items = _each(rules.translate_item, old.pop("namespaces"))
             self._put("namespaces", "channel.namespaces", items)
         if "rpc_namespaces" in old:
-            items = [translate_rpc_item(item) for item in old.pop("rpc_namespaces")]
+            items = _each(translate_rpc_item, old.pop("rpc_namespaces"))
             self._put("rpc_namespaces", "rpc.namespaces", items)
 
     def _put(self, name: str, path: str, value: object) -> None:
@@ -317,3 +317,8 @@ class _Migration:
             return False
         place[last] = value
         return True
+
+
+def _each(translate: Callable[[Any], Any], items: object) -> object:
+    """Return a list with its items translated; what is none is refused later."""
+    return list(map(translate, items)) if isinstance(items, list) else items

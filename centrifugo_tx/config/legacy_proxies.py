@@ -64,7 +64,8 @@ def take_proxies(old: Tree) -> Iterator[tuple[str, str, object]]:
         shared["grpc.tls"] = _certificate(old.pop("proxy_grpc_cert_file"))
     if "proxy_extra_http_headers" in old:
         extra = old.pop("proxy_extra_http_headers")
-        shared["http_headers"] = [*_V2_HEADERS, *extra]
+        more = extra if isinstance(extra, list) else [extra]
+        shared["http_headers"] = [*_V2_HEADERS, *more]
     for event, (path, switch) in _EVENTS.items():
         name = f"proxy_{event}_endpoint"
         if f"proxy_{event}_timeout" in old:
@@ -89,9 +90,11 @@ def _granular(old: Tree) -> Iterator[tuple[str, str, object]]:
     items = [_proxy(item) for item in old.pop("proxies", [])]
     if items:
         yield "proxies", "proxies", items
-    named = {item.get("name"): item for item in items if isinstance(item, Mapping)}
+    maps = [item for item in items if isinstance(item, Mapping)]
+    named = {str(item.get("name")): item for item in maps}
     for event in ("connect", "refresh"):
-        chosen = named.get(old.pop(f"{event}_proxy_name", None))
+        name = old.pop(f"{event}_proxy_name", None)
+        chosen = named.get(name) if isinstance(name, str) else None
         if chosen is not None:
             proxy = {key: part for key, part in chosen.items() if key != "name"}
             proxy["enabled"] = True

@@ -175,6 +175,8 @@ class Reader:
         if option.kind == "section":
             assert option.section is not None
             return self.section(option.section, value, path, variable)
+        if value == {} and "[" not in path:
+            value = None  # as nothing at all, outside lists
         place, is_text = path, False
         if variable:
             self._known.add(variable)

@@ -207,6 +207,24 @@ class ConversionTests(ConfigCase):
             ],
         )
 
+    def test_empty_object(self) -> None:
+        """Outside lists an empty object is nothing, whatever the option is."""
+        tree = {"log": {"level": {}}, "client": {"ping_interval": {}, "insecure": {}}}
+        self.assertEqual(self.config(tree), Config())
+        proxies = {"proxies": [{"name": "one", "timeout": {}}]}
+        self.assertIn("proxies.[0].timeout", self.problem(proxies))
+
+    def test_old_lists(self) -> None:
+        """Old names of lists that hold something else are refused, not a crash."""
+        for name in ("namespaces", "rpc_namespaces"):
+            for wrong in (5, True, "x", [5]):
+                self.assertIn("must be", self.problem({name: wrong, "secret": "x"}))
+        for tree in (
+            {"proxy_extra_http_headers": 5, "proxy_connect_endpoint": "x"},
+            {"connect_proxy_name": ["a"], "proxies": [{"disabled": 1}]},
+        ):
+            self.config(tree)
+
     def test_secret(self) -> None:
         """The value of a secret is not repeated."""
         problem = self.problem({"http_api": {"key": ["hidden"]}})
