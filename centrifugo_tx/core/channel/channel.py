@@ -16,6 +16,9 @@ from .special_lanes import Specials
 
 __all__ = ["Channel"]
 
+#: How many frames of one channel may wait behind a fan-out.
+BEHIND = 32
+
 
 @define(eq=False)
 class Channel:
@@ -327,11 +330,20 @@ class Channel:
             self._casts = deque()
             self._fan_out.clock.callLater(0, self._continue)
         self._casts.append(cast)
+        if len(self._casts) > BEHIND:
+            # Publishers are ahead of the fan-out: now they pay for it themselves.
+            self._advance(len(self._casts[0].members))
 
     def _continue(self) -> None:
         """Send the next slice of what is under way."""
-        assert self._casts is not None
-        room = self._fan_out.limit
+        self._advance(self._fan_out.limit)
+        if self._casts:
+            self._fan_out.clock.callLater(0, self._continue)
+        else:
+            self._casts = None
+
+    def _advance(self, room: int) -> None:
+        """Do the next *room* writes of what is under way."""
         while self._casts and room:
             cast = self._casts[0]
             part = cast.members[cast.done : cast.done + room]
@@ -342,10 +354,6 @@ class Channel:
             for subscriber, transport in part:
                 if subscriber not in cast.gone:
                     transport.write(cast.frame)
-        if self._casts:
-            self._fan_out.clock.callLater(0, self._continue)
-        else:
-            self._casts = None
 
     def _pass_over(self, subscriber: Subscriber) -> None:
         """Leave *subscriber* out of what is still to be sent."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import hiredis
 import txredisapi  # type: ignore[import-untyped]
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
@@ -28,6 +28,8 @@ __all__ = [
 
 #: Seconds between two looks at whether a connection is alive.
 PULSE = 1.0
+#: How many calls may wait for their replies.
+PENDING = 262144
 
 #: A command's bytes.  The stub knows tuples of one element only.
 _pack: Callable[[tuple[bytes, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]
@@ -82,8 +84,11 @@ class CommandProtocol(txredisapi.HiredisProtocol):  # type: ignore[misc]
         """Send a command; what is sent in one turn leaves in one write.
 
         Fails with `Refused` when Redis answers with an error, with
-        `BrokerUnavailable` when the connection is lost before it answers.
+        `BrokerUnavailable` when the connection is lost before it answers, and at
+        once when too many calls wait already.
         """
+        if len(self._waiting) >= PENDING:
+            return fail(BrokerUnavailable(f"too many calls wait for {self.name}"))
         reply: Deferred[Reply] = Deferred()
         self._waiting.append(reply)
         self.transport.write(_pack(command))

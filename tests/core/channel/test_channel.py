@@ -61,6 +61,21 @@ class FanOutTests(SynchronousTestCase):
         world.clock.advance(0)
         self.assertEqual([data_of(p.take()) for p in peers], [[1, 2]] * 5)
 
+    def test_behind(self) -> None:
+        """If too much waits behind it, whoever publishes does the oldest at once."""
+        world = World(options=NodeOptions(broadcast_slice=1))
+        peers = [world.subscribed("a") for _ in range(3)]
+        for peer in peers:
+            peer.take()
+        for number in range(100):
+            world.publish("a", number)
+        heard = [[m["push"]["pub"]["data"] for m in peer.take()] for peer in peers]
+        self.assertEqual([len(each) for each in heard][1:], [100 - 32] * 2)
+        world.clock.advance(0)
+        for peer, early in zip(peers, heard, strict=True):
+            late = [m["push"]["pub"]["data"] for m in peer.take()]
+            self.assertEqual(early + late, list(range(100)))
+
     def test_left_while_sliced(self) -> None:
         """Who leaves before its slice comes gets nothing after it left."""
         world = World(options=NodeOptions(broadcast_slice=1))

@@ -6,6 +6,7 @@ from twisted.internet.defer import CancelledError
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from centrifugo_tx.engines.redis import connection
 from centrifugo_tx.engines.redis.addresses import Login
 from centrifugo_tx.engines.redis.connection import (
     CommandProtocol,
@@ -76,6 +77,20 @@ class Commands(LinkCase):
         self.assertNoResult(second)
         self.peer.last.reply(b"\nBB\r\n")
         self.assertEqual(self.successResultOf(second), b"BB")
+
+    def test_too_many(self) -> None:
+        """When too many wait already, the next one fails at once."""
+        self.connect()
+        self.patch(connection, "PENDING", 2)
+        first, second = (self.link.send(b"GET", b"a") for _ in range(2))
+        refused = self.failureResultOf(self.link.send(b"GET", b"a"), BrokerUnavailable)
+        self.assertIn("too many calls", refused.getErrorMessage())
+        self.peer.last.reply(b"$1\r\nA\r\n")
+        self.assertEqual(self.successResultOf(first), b"A")
+        third = self.link.send(b"GET", b"b")
+        self.peer.last.reply(b"$1\r\nB\r\n$1\r\nC\r\n")
+        self.assertEqual(self.successResultOf(second), b"B")
+        self.assertEqual(self.successResultOf(third), b"C")
 
     def test_exact_bytes(self) -> None:
         """Nothing is converted: numbers in text stay text."""
