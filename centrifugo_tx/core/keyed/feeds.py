@@ -16,12 +16,27 @@ from ..channel.listening import Listening
 if TYPE_CHECKING:
     from .poll_subscription import PollSubscription
 
-__all__ = ["Feed", "Feeds", "feed_name"]
+__all__ = ["Feed", "Feeds", "feed_name", "split_name"]
 
 
 def feed_name(channel: str, key: str) -> str:
     """Return the broker's channel of a key; the length counts bytes."""
     return f"{len(channel.encode())}:{channel}{key}"
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Return channel and key of a broker's channel; both empty if it is no key's."""
+    length, _, rest = name.partition(":")
+    if not (length.isascii() and length.isdigit() and len(length) < 6):
+        return "", ""
+    data = rest.encode()
+    channel, key = data[: int(length)], data[int(length) :]
+    if len(channel) < int(length):
+        return "", ""
+    try:
+        return channel.decode(), key.decode()
+    except UnicodeDecodeError:
+        return "", ""
 
 
 @define(eq=False)

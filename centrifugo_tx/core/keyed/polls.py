@@ -7,7 +7,7 @@ from ...interfaces import IBroker
 from ...options import PollRules, Published, PublishOptions
 from ...protocol.messages import Publication, Raw
 from ..runtime import Runtime
-from .feeds import Feeds, feed_name
+from .feeds import Feeds, feed_name, split_name
 from .polled_channel import PolledChannel
 
 __all__ = ["Polls"]
@@ -51,15 +51,16 @@ class Polls:
         return self._broker.publish(name, data, options)
 
     def take(self, name: str, publication: Publication, epoch: str) -> None:
-        """Take a value that was published, if *name* is the channel of a key."""
-        feed = self.feeds.by_name.get(name)
-        if feed is None:
-            return
-        found = self.channels.get(feed.channel)
+        """Take a value that was published, if *name* is the channel of a key.
+
+        Nobody need track the key: the epoch is that of all keys.
+        """
+        channel, key = split_name(name)
+        found = self.channels.get(channel)
         if found is not None:
             value = Publication(
                 data=publication.data,
-                key=feed.key,
+                key=key,
                 version=publication.version,
                 epoch=epoch,
             )

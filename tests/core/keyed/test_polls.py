@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 
 from centrifugo_tx.core import Policy
-from centrifugo_tx.core.keyed.feeds import feed_name
+from centrifugo_tx.core.keyed.feeds import feed_name, split_name
 from centrifugo_tx.core.keyed.polled_channel import PolledChannel
 from centrifugo_tx.errors import BrokerUnavailable, ReplyError
 from centrifugo_tx.options import (
@@ -524,6 +524,20 @@ class FeedTests(PollCase):
         """The name says how many bytes of it are the channel."""
         self.assertEqual(feed_name("v:a", "k:1"), "3:v:ak:1")
         self.assertEqual(feed_name("чат:1", "k"), "8:чат:1k")
+
+    def test_split(self) -> None:
+        """A name is taken apart again; others are no key's."""
+        for channel, key in (("v:a", "k:1"), ("чат:1", "k"), ("v:a", "")):
+            self.assertEqual(split_name(feed_name(channel, key)), (channel, key))
+        for name in ("v:a", "9:v:a", "-1:a", "1:чат", "x", "999999:a", "٣:v:a"):
+            self.assertEqual(split_name(name), ("", ""))
+
+    def test_epoch_of_other_key(self) -> None:
+        """A value of a key that nobody tracks here still tells of another epoch."""
+        peer = self.subscribed()
+        self.world.node.polls.publish("v:a", "other", Raw(b"1"), 1, "e1")
+        [message] = peer.take()
+        self.assertEqual(message["push"]["unsubscribe"]["code"], 2500)
 
     def test_from_another_node(self) -> None:
         """What another node publishes is told to those who track it here."""
