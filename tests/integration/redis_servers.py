@@ -18,6 +18,7 @@ __all__ = [
     "ClusterOfSix",
     "Server",
     "Watched",
+    "any_server",
     "debian_redis",
     "free_port",
     "shared",
@@ -55,6 +56,11 @@ def debian_redis(name: str = "redis-server") -> str:
     if path is None:
         raise SkipTest(f"{name} is not installed")
     return path
+
+
+def any_server() -> str:
+    """Return the path of Debian's redis-server, or else of the Valkey from PyPI."""
+    return shutil.which("redis-server") or valkey()
 
 
 @define(eq=False)
@@ -190,7 +196,7 @@ class Watched:
     sentinels: list[Server] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        program, fast = debian_redis(), {"repl-diskless-sync-delay": "0"}
+        program, fast = any_server(), {"repl-diskless-sync-delay": "0"}
         master = Server(program, dict(fast)).start()
         copy = {"replicaof": f"127.0.0.1 {master.port}", **fast}
         replicas = [Server(program, dict(copy)) for _ in range(2)]
@@ -249,7 +255,7 @@ class ClusterOfSix:
     nodes: list[Server] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        program, client = debian_redis(), debian_redis("redis-cli")
+        program = any_server()
         settings = {
             "cluster-enabled": "yes",
             "cluster-node-timeout": "1000",
@@ -258,17 +264,28 @@ class ClusterOfSix:
             "repl-diskless-sync-delay": "0",
         }
         self.nodes = [Server(program, dict(settings)).start() for _ in range(6)]
-        addresses = [each.address for each in self.nodes]
-        subprocess.run(
-            [
-                *(client, "--cluster", "create", *addresses),
-                *("--cluster-replicas", "1", "--cluster-yes"),
-            ],
-            check=True,
-            capture_output=True,
-            timeout=60,
-        )
+        self._create()
         _wait(lambda: all(self._settled(each) for each in self.nodes))
+
+    def _create(self) -> None:
+        """Share the slots among three nodes, and give each of them a replica."""
+        for number, node in enumerate(self.nodes, 1):
+            node.call("CLUSTER", "SET-CONFIG-EPOCH", number)
+        masters, replicas = self.nodes[:3], self.nodes[3:]
+        for master, slots in zip(
+            masters, ((0, 5460), (5461, 10922), (10923, 16383)), strict=True
+        ):
+            master.call("CLUSTER", "ADDSLOTSRANGE", *slots)
+        for node in self.nodes[1:]:
+            node.call("CLUSTER", "MEET", "127.0.0.1", self.nodes[0].port)
+        _wait(lambda: all(self._knows_all(each) for each in self.nodes))
+        for master, replica in zip(masters, replicas, strict=True):
+            replica.call("CLUSTER", "REPLICATE", self._identity(master))
+
+    @staticmethod
+    def _knows_all(node: Server) -> bool:
+        known = node.call("CLUSTER", "NODES").decode()
+        return len(known.splitlines()) == 6 and "handshake" not in known
 
     @staticmethod
     def _settled(node: Server) -> bool:
