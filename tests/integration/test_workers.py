@@ -3,9 +3,11 @@
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -132,6 +134,10 @@ class PrivateValkeyTests(WorkersCase):
 
     def setUp(self) -> None:
         valkey()  # or this is skipped
+        # A server that starts tidies up after others, which may be other tests'.
+        scratch = tempfile.mkdtemp()  # short, for the sake of the socket's path
+        self.addCleanup(shutil.rmtree, scratch, ignore_errors=True)
+        self.patch(os, "environ", {**os.environ, "TMPDIR": scratch})
 
     def test_one_server(self) -> None:
         """All workers take clients; a publication reaches everybody; info has both."""
@@ -329,7 +335,7 @@ class RedisTests(WorkersCase):
 _HOLD = """
 import os, sys, time
 if sys.orig_argv[1:4] == ["-m", "centrifugo_tx.workers", "2"]:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 300
     while not os.path.exists("go") and time.monotonic() < deadline:
         time.sleep(0.02)
 """
