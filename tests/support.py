@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from centrifugo_tx.core import Client, Node, Policy
+from centrifugo_tx.core import Client, Journal, Node, Policy
 from centrifugo_tx.engines import memory_engine
 from centrifugo_tx.errors import BrokerUnavailable
 from centrifugo_tx.interfaces import IClient, ITransport
@@ -228,6 +228,8 @@ class World:
     options: NodeOptions = NodeOptions(version="1.2.3")
     clock: Clock = field(factory=Clock)
     policy: Permissive = field(factory=Permissive)
+    journal: Journal = field(factory=Journal)
+    with_maps: bool = True
     broker: FailingBroker = field(init=False)
     node: Node = field(init=False)
 
@@ -235,8 +237,11 @@ class World:
         self.clock.advance(1_000_000_000)
         engine = memory_engine(self.clock)
         self.broker = FailingBroker(engine.broker)
-        engine = evolve(engine, broker=self.broker)
-        self.node = Node(engine, self.policy, self.clock, self.options)
+        maps = engine.maps if self.with_maps else None
+        engine = evolve(engine, broker=self.broker, maps=maps)
+        self.node = Node(
+            engine, self.policy, self.clock, self.options, journal=self.journal
+        )
         self.node.start()
 
     def open(self, **info: Any) -> Peer:

@@ -133,7 +133,7 @@ class Api:
             self.log_error(name, error, channel=channel, cause=value.cause)
             return error
         if isinstance(value, BrokerUnavailable):
-            self.node.outage.failed(name, str(value))
+            self.node.runtime.outage.failed(name, str(value))
         elif isinstance(value, CentrifugoError):
             self._log.warn(
                 "API call failed", ("method",), method=name, cause=str(value)

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from attrs import define, field
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
-from twisted.python.failure import Failure
 
 from ..errors import BrokerUnavailable, DisconnectClient
 from ..interfaces import Engine, IPolicy, ITransport
@@ -24,16 +23,12 @@ from ..protocol.codes import (
     FORCE_DISCONNECT,
     SERVER_ERROR,
     SERVER_UNSUBSCRIBE,
-    SHUTDOWN,
     Disconnect,
     Unsubscribe,
 )
 from ..protocol.messages import EMPTY, ClientInfo, EmulationRequest, Raw, StreamPosition
-from .channel.channel import Channel
 from .channel.hub import Hub
-from .channel.lanes import FanOut, Subscriber, lose_positions
-from .channel.listening import Listening
-from .channel.positions import Positions
+from .channel.lanes import FanOut
 from .channel.presence import Presence
 from .channel.streams import Streams
 from .cluster.client_commands import (
@@ -48,21 +43,23 @@ from .cluster.emulation import Emulation
 from .cluster.peers import NodeInfo, Peers
 from .cluster.surveys import Surveys
 from .counts import Counts
+from .keyed.key_tracker import SHARED_POLL
+from .keyed.map_kind import MapKind
+from .keyed.map_presence import MapPresence
+from .keyed.map_reader import MAP, MAP_CLIENTS, MAP_USERS
 from .keyed.maps import Maps
+from .keyed.poll_kind import PollKind
 from .keyed.polls import Polls
-from .outage import Outage
 from .runtime import Runtime
-from .scheduler import Scheduler
-from .session.client import Client
+from .session.client import Client, Sessions
+from .session.commands import Commands
 from .session.connections import Connections
 from .session.journal import Journal
 from .session.notices import Notices
-from .timers import TimerWheel
+from .session.services import Services
+from .session.stream_kind import StreamKind
 
 __all__ = ["Node"]
-
-#: Seconds that clients have to take leave when the node stops.
-FAREWELL = 6.0
 
 _PLAIN = PublishOptions()
 
@@ -76,39 +73,48 @@ class Node:
     """
 
     engine: Engine
-    policy: IPolicy
+    _policy: IPolicy
     clock: IReactorTime
     options: NodeOptions = field(factory=NodeOptions)
     metrics: Metrics = field(factory=Metrics)
     journal: Journal = field(factory=Journal)
-    stopping: bool = field(default=False, init=False)
     runtime: Runtime = field(init=False)
     hub: Hub = field(init=False)
-    connections: Connections[Client] = field(init=False)
     streams: Streams = field(init=False)
     presences: Presence = field(init=False)
-    notices: Notices = field(init=False)
     maps: Maps | None = field(default=None, init=False)
     polls: Polls = field(init=False)
     peers: Peers = field(init=False)
+    _notices: Notices = field(init=False)
+    sessions: Sessions = field(init=False)
     _surveys: Surveys = field(init=False)
     _commands: ClientCommands = field(init=False)
     _emulation: Emulation = field(init=False)
-    _gone: "Deferred[None] | None" = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         counts, engine = Counts(self.metrics), self.engine
-        runtime = Runtime(self.clock, self.policy, self.options, counts)
+        runtime = Runtime(self.clock, self._policy, self.options, counts)
         limit = self.options.broadcast_slice
         hub = Hub(FanOut(self.clock, limit, counts.traffic, counts.unwanted))
-        connections: Connections[Client] = Connections()
-        self.runtime, self.hub, self.connections = runtime, hub, connections
-        self.notices = Notices(self.clock)
+        self.runtime, self.hub, self._notices = runtime, hub, Notices(self.clock)
         self.polls = Polls(runtime, engine.broker)
         self.streams = Streams(runtime, engine.broker, hub, self.polls)
         self.presences = Presence(runtime, engine.presence)
+        services = Services(
+            hub, self.streams, self.presences, self._notices, self.journal
+        )
+        plain = StreamKind(runtime, self.streams)
+        self.sessions = Sessions(runtime, services, plain)
+        commands = Commands(self.sessions, self._make_room)
+        commands.register(SHARED_POLL, PollKind(runtime, self.polls, plain))
         if engine.maps is not None:
             self.maps = Maps(runtime, hub, engine.maps)
+            services.mirror = mirror = MapPresence(runtime, self.maps)
+            kind = MapKind(runtime, self.maps, mirror)
+            commands.register(MAP, kind, kind.publish)
+            commands.register(MAP_CLIENTS, kind)
+            commands.register(MAP_USERS, kind)
+        connections = self.sessions.connections
         self.peers = Peers(runtime, engine.controller, hub, connections)
         self._surveys = Surveys(runtime, self.peers, hub)
         self._commands = ClientCommands(self.peers, connections)
@@ -119,45 +125,24 @@ class Node:
         """The node's own id, a UUID."""
         return self.runtime.id
 
-    # --- What sessions use -----------------------------------------------------
+    @property
+    def policy(self) -> IPolicy:
+        """The rights of clients; another policy holds for what is decided next."""
+        return self.runtime.policy
+
+    @policy.setter
+    def policy(self, policy: IPolicy) -> None:
+        self.runtime.policy = policy
 
     @property
-    def counts(self) -> Counts:
-        """The node's counters."""
-        return self.runtime.counts
+    def connections(self) -> Connections[Client]:
+        """The connections of this node."""
+        return self.sessions.connections
 
     @property
-    def wheel(self) -> TimerWheel:
-        """The node's deadlines."""
-        return self.runtime.wheel
-
-    @property
-    def scheduler(self) -> Scheduler:
-        """Shares the reactor's turns among clients."""
-        return self.runtime.scheduler
-
-    @property
-    def outage(self) -> Outage:
-        """The log of calls that fail because storage is away."""
-        return self.runtime.outage
-
-    @property
-    def listening(self) -> Listening[Channel]:
-        """What makes the node a receiver of a channel."""
-        return self.streams.listening
-
-    @property
-    def positions(self) -> Positions:
-        """What compares channels with storage."""
-        return self.streams.positions
-
-    def lose(self, lost: Sequence[Subscriber]) -> None:
-        """Tell those that lost their position in the stream."""
-        lose_positions(lost)
-
-    def log_failure(self, failure: Failure, doing: str, about: str) -> None:
-        """Log the failure of a call whose result no caller waits for."""
-        self.runtime.log_failure(failure, doing, about)
+    def stopping(self) -> bool:
+        """Whether the node closes all connections, and each new one."""
+        return self.sessions.stopping
 
     # --- Life ------------------------------------------------------------------
 
@@ -174,56 +159,33 @@ class Node:
 
         :return: fires when the connections are closed, 6 seconds later at most.
         """
-        self.stopping = True
         announced = self.peers.stop()
-        for client in list(self.connections.open):
-            client.close(SHUTDOWN)
-        gone: Deferred[None] = succeed(None)
-        if self.connections.open:
-            gone = self._gone = Deferred()
-            gone.addTimeout(FAREWELL, self.clock, lambda _, __: None)
+        gone = self.sessions.stop()
         gone.addCallback(lambda _: announced)
         return gone.addCallback(lambda _: self._leave())
 
     def _leave(self) -> Deferred[None]:
-        self._gone = None
         self.streams.stop()
         if self.maps is not None:
             self.maps.stop()
         self.polls.stop()
         self.runtime.wheel.end()
-        self.notices.log.flush()
+        self._notices.log.flush()
         return self.engine.stop()
 
     # --- Connections -----------------------------------------------------------
 
     def connect(self, transport: ITransport) -> Client:
         """Take a new connection; its transport then calls the client it gets."""
-        client = Client(self, transport)
-        self.connections.open[client] = None
-        self.journal.opened(client)
-        if self.stopping:
-            client.close(SHUTDOWN)
-        else:
-            client.deadlines.opened()
-        return client
+        return self.sessions.connect(transport)
 
-    def disconnected(self, client: Client) -> None:
-        """Forget a connection that is gone."""
-        self.connections.open.pop(client, None)
-        self.journal.completed(client)
-        if self._gone is not None and not self.connections.open:
-            self._gone.callback(None)
-
-    async def make_room(self, client: Client, channel: str) -> None:
+    async def _make_room(self, user: str, client: str, channel: str) -> None:
         """Close the user's other connections if one of them is in *channel*."""
         try:
             stats = await self.engine.presence.stats(channel)
             if stats.num_clients:
                 await self.disconnect(
-                    user=client.user,
-                    disconnect=CONNECTION_LIMIT,
-                    whitelist=[client.id],
+                    user=user, disconnect=CONNECTION_LIMIT, whitelist=[client]
                 )
         except BrokerUnavailable as reason:
             self.runtime.outage.failed("making room for a user", str(reason))

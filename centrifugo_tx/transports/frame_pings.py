@@ -38,17 +38,17 @@ class FramePings:
     def start(self) -> None:
         """Send the first ping when the interval is over."""
         self._next = self._node.clock.seconds() + self._interval
-        self._node.wheel.set(self, self._next)
+        self._node.runtime.wheel.set(self, self._next)
 
     def stop(self) -> None:
         """Send no more."""
-        self._node.wheel.forget(self)
+        self._node.runtime.wheel.forget(self)
 
     def ponged(self) -> None:
         """Take note that the peer answered."""
         if self._waiting:
             self._waiting = False
-            self._node.wheel.set(self, self._next)
+            self._node.runtime.wheel.set(self, self._next)
 
     def wake(self, now: float) -> None:
         """Ping, or give the peer up."""
@@ -58,7 +58,7 @@ class FramePings:
         self._waiting = True
         self._next = now + self._interval
         timeout = self._node.options.pong_timeout
-        self._node.wheel.set(self, now + (timeout if timeout > 0 else TIMEOUT))
+        self._node.runtime.wheel.set(self, now + (timeout if timeout > 0 else TIMEOUT))
         self._protocol.sendPing()
 
     @property

@@ -245,7 +245,7 @@ class ClientProtocol(LeanProtocol):
                 client.close(CONNECTION_CLOSED)
             if self.state == OPEN and not isReply:
                 name = client.transport.info.name
-                client.node.counts.close_frame(name, code or NO_STATUS)
+                client.runtime.counts.close_frame(name, code or NO_STATUS)
         super().sendCloseFrame(code, reasonUtf8, isReply)
 
     def leave(self, disconnect: Disconnect) -> None:

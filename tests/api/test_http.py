@@ -327,7 +327,7 @@ class OldStyleTests(SynchronousTestCase):
 
     def test_stopping(self) -> None:
         """A node that stops answers old commands with 503, new ones as ever."""
-        self.backend.world.node.stopping = True
+        self.backend.world.node.sessions.stopping = True
         self.assertEqual(self.backend.at_once("/api", "{}"), Answer(503))
         self.assertEqual(self.backend.at_once("/api/info", "{}").status, 200)
 

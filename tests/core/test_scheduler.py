@@ -126,7 +126,7 @@ class SchedulerTests(SynchronousTestCase):
         peer.client.transport_lost()
         self.clock.advance(0)
         self.assertEqual(len(self.world.policy.calls), calls)
-        self.assertFalse(self.world.node.scheduler.crowded)
+        self.assertFalse(self.world.node.runtime.scheduler.crowded)
 
     def test_waiting(self) -> None:
         """A command that waits holds the later ones; no turn is spent on them."""
@@ -134,9 +134,9 @@ class SchedulerTests(SynchronousTestCase):
         decision: Deferred[SubscribeOptions] = Deferred()
         self.world.policy.subscription = decision
         peer.send({"id": 1, "subscribe": {"channel": "a"}}, *many(2 * SLICE, 2))
-        self.assertFalse(self.world.node.scheduler.crowded)
+        self.assertFalse(self.world.node.runtime.scheduler.crowded)
         decision.callback(SubscribeOptions())
-        self.assertTrue(self.world.node.scheduler.crowded)
+        self.assertTrue(self.world.node.runtime.scheduler.crowded)
         self.clock.advance(0)
         found = [m["id"] for m in peer.take()]
         self.assertEqual(found, list(range(1, 2 * SLICE + 2)))

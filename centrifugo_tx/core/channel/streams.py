@@ -75,6 +75,10 @@ class Streams:
         """Leave nothing behind in the reactor."""
         self.listening.stop()
 
+    def local(self, name: str) -> Channel:
+        """Return the channel *name* on this node."""
+        return self._hub.channel(name)
+
     # --- Verbs -----------------------------------------------------------------
 
     def publish(

@@ -4,7 +4,6 @@ See engines, "Other keys in Redis".
 """
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, gatherResults, succeed
@@ -12,9 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from ...interfaces import IBroker
 from ..channel.listening import Listening
-
-if TYPE_CHECKING:
-    from .poll_subscription import PollSubscription
+from .polled_channel import Tracker
 
 __all__ = ["Feed", "Feeds", "feed_name", "split_name"]
 
@@ -47,7 +44,7 @@ class Feed:
     channel: str
     key: str
     listening: bool = False
-    subscribers: "dict[PollSubscription, None]" = field(factory=dict, init=False)
+    subscribers: dict[Tracker, None] = field(factory=dict, init=False)
 
     def forget_position(self) -> None:
         """Do nothing: versions say what is newer."""
@@ -69,9 +66,9 @@ class Feeds:
         )
 
     def join(
-        self, channel: str, keys: Iterable[str], subscription: "PollSubscription"
+        self, channel: str, keys: Iterable[str], tracker: Tracker
     ) -> "Deferred[None]":
-        """Listen to *keys* for *subscription*.
+        """Listen to *keys* for *tracker*.
 
         :return: fires when what is published from now on comes here.  It fails with
             `BrokerUnavailable`; `leave` undoes what was reached until then.
@@ -82,7 +79,7 @@ class Feeds:
             feed = self.by_name.get(name)
             if feed is None:
                 feed = self.by_name[name] = Feed(name, channel, key)
-            feed.subscribers[subscription] = None
+            feed.subscribers[tracker] = None
             started = self._listening.start(feed)
             if not feed.listening:
                 starting.append(started)
@@ -90,14 +87,12 @@ class Feeds:
             return succeed(None)
         return gatherResults(starting, consumeErrors=True).addCallback(lambda _: None)
 
-    def leave(
-        self, channel: str, keys: Iterable[str], subscription: "PollSubscription"
-    ) -> None:
-        """Listen no more for *subscription*; no error if it did not."""
+    def leave(self, channel: str, keys: Iterable[str], tracker: Tracker) -> None:
+        """Listen no more for *tracker*; no error if it did not."""
         for key in keys:
             feed = self.by_name.get(feed_name(channel, key))
-            if feed is not None and subscription in feed.subscribers:
-                del feed.subscribers[subscription]
+            if feed is not None and tracker in feed.subscribers:
+                del feed.subscribers[tracker]
                 self._listening.vacate(feed)
 
     def stop(self) -> None:

@@ -1,61 +1,57 @@
-"""Maps that mirror who is in a channel (client protocol, "Maps")."""
+"""Maps that mirror the subscribers of channels (client protocol, "Maps")."""
 
-from typing import TYPE_CHECKING
+from attrs import define
 
 from ...errors import ReplyError
-from ...options import MapChange
+from ...options import MapChange, PresenceMaps
 from ...protocol.messages import EMPTY, ClientInfo
+from ..runtime import Runtime
+from .maps import Maps
 
-if TYPE_CHECKING:
-    from ..node import Node
-    from ..session.subscription import Subscription
-
-__all__ = ["appear", "remove", "vanish"]
+__all__ = ["MapPresence"]
 
 
-def appear(subscription: "Subscription") -> None:
-    """Enter a subscriber, or let it stay; nobody waits for it.
+@define(eq=False)
+class MapPresence:
+    """Keeps the maps of clients and users; no caller waits for the changes."""
 
-    A user id is there but once, however many connections the user has.
-    """
-    client, info = subscription.client, subscription.info
-    maps, name = subscription.options.presence_maps, subscription.name
-    assert maps is not None
-    if maps.clients:
-        _enter(client.node, maps.clients + name, client.id, info)
-    if maps.users and client.user:
-        _enter(client.node, maps.users + name, client.user, None)
+    _runtime: Runtime
+    _maps: Maps
 
+    def appear(self, channel: str, maps: PresenceMaps, info: ClientInfo) -> None:
+        """Enter a subscriber of *channel*, or let it stay.
 
-def vanish(subscription: "Subscription") -> None:
-    """Take a client out; its user stays until the key's time is over."""
-    maps = subscription.options.presence_maps
-    if maps is not None and maps.clients:
-        client = subscription.client
-        remove(client.node, maps.clients + subscription.name, client.id)
+        A user id is there once, however many connections the user has.
+        """
+        if maps.clients:
+            self._enter(maps.clients + channel, info.client, info)
+        if maps.users and info.user:
+            self._enter(maps.users + channel, info.user, None)
 
+    def vanish(self, channel: str, maps: PresenceMaps, info: ClientInfo) -> None:
+        """Remove a client; its user stays until the key's time is over."""
+        if maps.clients:
+            self.remove(maps.clients + channel, info.client)
 
-def _enter(node: "Node", channel: str, key: str, info: ClientInfo | None) -> None:
-    change = _change(node, channel, info)
-    if change is not None and node.maps is not None:
-        done = node.maps.publish(channel, key, EMPTY, change)
-        done.addErrback(node.log_failure, "presence", channel)
+    def remove(self, channel: str, key: str) -> None:
+        """Remove a key of the map *channel*."""
+        change = self._change(channel, None)
+        if change is not None:
+            done = self._maps.remove(channel, key, change)
+            done.addErrback(self._runtime.log_failure, "presence", channel)
 
+    def _enter(self, channel: str, key: str, info: ClientInfo | None) -> None:
+        change = self._change(channel, info)
+        if change is not None:
+            done = self._maps.publish(channel, key, EMPTY, change)
+            done.addErrback(self._runtime.log_failure, "presence", channel)
 
-def remove(node: "Node", channel: str, key: str) -> None:
-    """Remove a key; nobody waits for it."""
-    change = _change(node, channel, None)
-    if change is not None and node.maps is not None:
-        done = node.maps.remove(channel, key, change)
-        done.addErrback(node.log_failure, "presence", channel)
-
-
-def _change(node: "Node", channel: str, info: ClientInfo | None) -> MapChange | None:
-    """Return how to change the map *channel*; None if it is none."""
-    try:
-        rules = node.policy.channel(channel).map
-    except ReplyError:
-        return None
-    if rules is None:
-        return None
-    return MapChange(rules, info=info, key_mode="if_new", renew=True)
+    def _change(self, channel: str, info: ClientInfo | None) -> MapChange | None:
+        """Return how to change the map *channel*; None if it is none."""
+        try:
+            rules = self._runtime.policy.channel(channel).map
+        except ReplyError:
+            return None
+        if rules is None:
+            return None
+        return MapChange(rules, info=info, key_mode="if_new", renew=True)

@@ -49,7 +49,7 @@ def shown(publication: Publication) -> Publication:
 class Maps:
     """What a node does with maps.
 
-    Clients are led by `MapSubscription`; the channels are in ``hub.maps``.
+    Clients read them by a `MapReader`; the channels are in ``hub.maps``.
     """
 
     _runtime: Runtime
@@ -82,6 +82,10 @@ class Maps:
     def stop(self) -> None:
         """Leave nothing behind in the reactor."""
         self.listening.stop()
+
+    def local(self, name: str) -> Channel:
+        """Return the map channel *name* on this node."""
+        return self._hub.map(name)
 
     # --- Verbs -----------------------------------------------------------------
 

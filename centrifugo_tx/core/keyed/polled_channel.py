@@ -1,7 +1,7 @@
 """One polled channel: what its keys hold, who tracks them, and when to ask."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 from uuid import uuid4
 
 from attrs import define, field
@@ -9,20 +9,45 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
 from ...errors import EncodeError
+from ...interfaces import ITransport
 from ...options import Polled, PollRules
-from ...protocol.codes import INAPPROPRIATE_PROTOCOL
 from ...protocol.messages import KeyedItem, Publication
 from ...protocol.wire import Wire
 from ..channel.editions import Edition
 from ..runtime import Runtime
 
-if TYPE_CHECKING:
-    from .poll_subscription import PollSubscription
-
-__all__ = ["PolledChannel"]
+__all__ = ["PolledChannel", "Tracker"]
 
 #: Who gets the same bytes: those of one wire, and of one form of the publication.
 _Group = tuple[Wire, str]
+
+
+class Tracker(Protocol):
+    """A subscriber that is told of the keys it tracks."""
+
+    @property
+    def transport(self) -> ITransport:
+        """Where its frames go."""
+
+    def form(self, key: str, before: int, version: int) -> str | None:
+        """Return the form in which the client is sent a value; None: it is not.
+
+        Called when the value is sent at once: the form is remembered.
+
+        :param before: the version that a delta would build on.
+        """
+
+    def give(self, edition: Edition) -> None:
+        """Send *edition* to this subscriber alone."""
+
+    def forget(self, key: str) -> None:
+        """Track a key no more that is gone."""
+
+    def lose_position(self) -> None:
+        """Have the client begin anew."""
+
+    def undeliverable(self) -> None:
+        """End the connection: its encoding cannot say a value."""
 
 
 @define(eq=False)
@@ -33,7 +58,7 @@ class _Key:
     newest: Publication | None = None
     #: Published since the last poll, so the next one need not ask.
     fresh: bool = False
-    trackers: "dict[PollSubscription, None]" = field(factory=dict)
+    trackers: dict[Tracker, None] = field(factory=dict)
 
 
 @define(eq=False)
@@ -51,7 +76,7 @@ class PolledChannel:
     _forget: "Callable[[PolledChannel], None]"
     epoch: str = field(init=False)
     keys: dict[str, _Key] = field(factory=dict, init=False)
-    _subscribers: "dict[PollSubscription, None]" = field(factory=dict, init=False)
+    _subscribers: dict[Tracker, None] = field(factory=dict, init=False)
     _counter: int = field(default=0, init=False)
     _wanted: dict[str, None] = field(factory=dict, init=False)
     _soon: IDelayedCall | None = field(default=None, init=False)
@@ -64,35 +89,35 @@ class PolledChannel:
 
     # --- Coming and going ------------------------------------------------------
 
-    def join(self, subscription: "PollSubscription") -> None:
+    def join(self, tracker: Tracker) -> None:
         """Take note of a subscriber; it tracks nothing yet."""
-        self._subscribers[subscription] = None
+        self._subscribers[tracker] = None
         if self._ending is not None:
             self._ending.cancel()
             self._ending = None
 
-    def leave(self, subscription: "PollSubscription") -> None:
+    def leave(self, tracker: Tracker) -> None:
         """Forget a subscriber that tracks nothing any more."""
-        self._subscribers.pop(subscription, None)
+        self._subscribers.pop(tracker, None)
         if not self._subscribers and self._ending is None:
             delay = max(0.0, self.rules.linger)
             self._ending = self._runtime.clock.callLater(delay, self._end)
 
-    def track(self, key: str, subscription: "PollSubscription") -> _Key:
-        """Tell *subscription* of *key* from now on; return what it holds."""
+    def track(self, key: str, tracker: Tracker) -> _Key:
+        """Tell *tracker* of *key* from now on; return what it holds."""
         found = self.keys.get(key)
         if found is None:
             found = self.keys[key] = _Key()
             if self._next is None:
                 self._sleep()
-        found.trackers[subscription] = None
+        found.trackers[tracker] = None
         return found
 
-    def untrack(self, key: str, subscription: "PollSubscription") -> None:
+    def untrack(self, key: str, tracker: Tracker) -> None:
         """Tell it no more; a key that nobody tracks is forgotten."""
         found = self.keys.get(key)
         if found is not None:
-            found.trackers.pop(subscription, None)
+            found.trackers.pop(tracker, None)
             if not found.trackers:
                 del self.keys[key]
 
@@ -189,8 +214,8 @@ class PolledChannel:
         self.epoch = epoch
         for found in self.keys.values():
             found.version, found.newest, found.fresh = 0, None, False
-        for subscription in list(self._subscribers):
-            subscription.lose_position()
+        for tracker in list(self._subscribers):
+            tracker.lose_position()
 
     def _set(self, key: str, found: _Key, item: Publication) -> bool:
         """Let a key hold *item*, if it is newer, and tell so."""
@@ -213,9 +238,9 @@ class PolledChannel:
         frames: dict[_Group, bytes] = {}
         version = edition.publication.version
         traffic = self._runtime.counts.traffic
-        for subscription in list(found.trackers):
-            form = subscription.form(edition.publication.key, before, version)
-            transport = subscription.client.transport
+        for tracker in list(found.trackers):
+            form = tracker.form(edition.publication.key, before, version)
+            transport = tracker.transport
             if form is None:
                 continue
             group = transport.wire, form
@@ -225,7 +250,7 @@ class PolledChannel:
                     push = getattr(edition, form)(transport.wire)
                     frame = frames[group] = transport.wire.push(push)
                 except EncodeError:
-                    subscription.client.close(INAPPROPRIATE_PROTOCOL)
+                    tracker.undeliverable()
                     continue
             traffic.sent(transport.wire, "push_publication").add(1, len(frame))
             transport.write(frame)
@@ -234,6 +259,6 @@ class PolledChannel:
         """Tell that a key is gone, and forget it."""
         del self.keys[key]
         edition = Edition(self.name, Publication(key=key, removed=True))
-        for subscription in list(found.trackers):
-            subscription.forget(key)
-            subscription.give(edition)
+        for tracker in list(found.trackers):
+            tracker.forget(key)
+            tracker.give(edition)

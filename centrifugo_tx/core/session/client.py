@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Coroutine, Sequence
 from enum import Enum
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 from uuid import uuid4
 
 import msgspec
@@ -27,6 +27,7 @@ from ...protocol.codes import (
     MALFORMED,
     METHOD_NOT_FOUND,
     SERVER_ERROR,
+    SHUTDOWN,
     SLOW,
     Disconnect,
     Error,
@@ -47,16 +48,20 @@ from ...protocol.messages import (
 )
 from ..counts import Standing
 from ..driver import drive
+from ..runtime import Runtime
 from ..scheduler import SHORT, SLICE, UNIT
-from . import commands
 from .backlog import Backlog
+from .connections import Connections
 from .deadlines import Deadlines
+from .outcome import Outcome, ReplyThen
+from .services import Services
+from .stream_kind import StreamKind
 from .subscription import Subscription
 
-if TYPE_CHECKING:
-    from ..node import Node
+__all__ = ["Client", "Handler", "Sessions", "State"]
 
-__all__ = ["Client", "State"]
+#: Seconds that clients have to leave when the node stops.
+FAREWELL = 6.0
 
 _NOBODY = ClientInfo("", "")
 
@@ -72,25 +77,60 @@ class State(Enum):
     CLOSED = "closed"
 
 
-Outcome = Result | commands.Told | None
-Handler = Callable[["Client", Any], Coroutine["Deferred[Any]", Any, Outcome]]
+#: Handles the request of one command.
+Handler = Callable[["Client", Any], Coroutine[Deferred[Any], Any, Outcome]]
 
-#: In the order in which the reference looks for requests (client protocol, "Commands,
-#: replies and pushes").
-HANDLERS: tuple[tuple[str, Handler], ...] = (
-    ("connect", commands.connect),
-    ("ping", commands.ping),
-    ("subscribe", commands.subscribe),
-    ("unsubscribe", commands.unsubscribe),
-    ("publish", commands.publish),
-    ("presence", commands.presence),
-    ("presence_stats", commands.presence_stats),
-    ("history", commands.history),
-    ("rpc", commands.rpc),
-    ("send", commands.send),
-    ("refresh", commands.refresh),
-    ("sub_refresh", commands.sub_refresh),
-)
+
+@define(eq=False)
+class Sessions:
+    """What all clients of a node share.
+
+    ``handlers`` are in the order in which the reference looks for requests (client
+    protocol, "Commands, replies and pushes").
+    """
+
+    runtime: Runtime
+    services: Services
+    streams: StreamKind
+    handlers: tuple[tuple[str, Handler], ...] = ()
+    connections: "Connections[Client]" = field(factory=Connections, init=False)
+    stopping: bool = field(default=False, init=False)
+    _gone: Deferred[None] | None = field(default=None, init=False)
+
+    def connect(self, transport: ITransport) -> "Client":
+        """Take a new connection; its transport then calls the client it gets."""
+        client = Client(self, transport)
+        self.connections.open[client] = None
+        self.services.journal.opened(client)
+        if self.stopping:
+            client.close(SHUTDOWN)
+        else:
+            client.deadlines.opened()
+        return client
+
+    def disconnected(self, client: "Client") -> None:
+        """Forget a connection that is gone."""
+        self.connections.open.pop(client, None)
+        self.services.journal.completed(client)
+        if self._gone is not None and not self.connections.open:
+            gone, self._gone = self._gone, None
+            gone.callback(None)
+
+    def stop(self) -> Deferred[None]:
+        """Close every connection with 3001, and each new one.
+
+        :return: fires when all are gone, 6 seconds later at most.
+        """
+        self.stopping = True
+        for client in list(self.connections.open):
+            client.close(SHUTDOWN)
+        if not self.connections.open:
+            return succeed(None)
+        gone = self._gone = Deferred()
+        return gone.addTimeout(FAREWELL, self.runtime.clock, self._late)
+
+    def _late(self, _: object, timeout: float) -> None:
+        self._gone = None
 
 
 @implementer(IClient)
@@ -99,12 +139,14 @@ class Client:
     """Answers one connection's commands, in order, and pushes to it.
 
     Up to ``NodeOptions.concurrency`` commands may be under way once connected; the
-    others wait.  Made by `Node.connect`; its transport calls `receive` and
+    others wait.  Made by `Sessions.connect`; its transport calls `receive` and
     `transport_lost`.
     """
 
-    node: "Node"
+    sessions: Sessions
     transport: ITransport
+    runtime: Runtime = field(init=False)
+    services: Services = field(init=False)
     id: str = field(factory=lambda: str(uuid4()), init=False)
     user: str = field(default="", init=False)
     info: ClientInfo = field(default=_NOBODY, init=False)
@@ -135,6 +177,7 @@ class Client:
     _expected: list[Deferred[None]] | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
+        self.runtime, self.services = self.sessions.runtime, self.sessions.services
         self.deadlines = Deadlines(self)
 
     @property
@@ -201,27 +244,27 @@ class Client:
     def enter(self, name: str, version: str) -> None:
         """Let the node find the client from now on.
 
-        :param name: what kind of client it says it is, and *version* which of them.
+        :param name: the kind of client that it says it is; *version* is its version.
         """
-        counts = self.node.counts
+        counts = self.runtime.counts
         self.standing = counts.standing(self.transport.info, name, version)
         counts.entered(self.standing)
-        self.node.connections.add(self)
+        self.sessions.connections.add(self)
 
     def _exit(self) -> None:
         """Undo that, if it was done, and what followed it."""
-        self.node.connections.remove(self)
+        self.sessions.connections.remove(self)
         for subscription in list(self.subscriptions.values()):
             subscription.end()
         self.subscriptions = {}
         standing, self.standing = self.standing, None
         if standing is not None:
-            self.node.counts.left(standing)
+            self.runtime.counts.left(standing)
 
     def connected(self) -> None:
         """Let other commands in."""
         self.state = State.CONNECTED
-        self.node.journal.authenticated(self)
+        self.services.journal.authenticated(self)
 
     def admitted(self) -> "Deferred[None]":
         """Return a Deferred that fires when the connect that is under way is over."""
@@ -250,7 +293,7 @@ class Client:
         if self.state is State.CLOSED or self.state is State.REFUSED:
             return
         if self._backlog is None:
-            scheduler = self.node.scheduler
+            scheduler = self.runtime.scheduler
             if self.turn != scheduler.turn:
                 self.turn, self.allowance = scheduler.turn, scheduler.allowance
             if not scheduler.crowded or len(data) <= SHORT:
@@ -266,7 +309,7 @@ class Client:
         try:
             received = cast("list[Command | None]", self.transport.wire.commands(data))
         except DecodeError as error:
-            self.node.notices.malformed(self, error)
+            self.services.notices.malformed(self, error)
             received = [*error.commands, None]
         return received, len(data) // len(received)
 
@@ -288,14 +331,14 @@ class Client:
     def _busy(self) -> bool:
         """Whether the next command has to wait for one that is under way."""
         connected = self.state is State.CONNECTED
-        limit = self.node.options.concurrency if connected else 1
+        limit = self.runtime.options.concurrency if connected else 1
         return self._held or self._running >= limit
 
     def _wait(self, backlog: Backlog) -> None:
         if backlog.full:
             self.transport.pause()
         if not self._busy:
-            self.node.scheduler.add(self)
+            self.runtime.scheduler.add(self)
 
     def proceed(self) -> None:
         """Execute what waits, as far as that is possible."""
@@ -305,7 +348,7 @@ class Client:
         backlog.draining = True
         while backlog and self._backlog is backlog and not self._busy:
             if self.allowance <= 0:
-                self.node.scheduler.add(self)
+                self.runtime.scheduler.add(self)
                 break
             item = backlog.take()
             if isinstance(item, bytes):
@@ -328,7 +371,7 @@ class Client:
         if not command.id and command.send is None:
             self._pong(size)
             return
-        for name, handler in HANDLERS:
+        for name, handler in self.sessions.handlers:
             request = getattr(command, name)
             if request is not None:
                 if self.state is State.CONNECTED or name == "connect":
@@ -337,8 +380,8 @@ class Client:
                 break
         else:
             if self.speaks_v1 and self.state is State.CONNECTED:
-                self.node.counts.error("unknown", METHOD_NOT_FOUND)
-                self.node.notices.command_error(
+                self.runtime.counts.error("unknown", METHOD_NOT_FOUND)
+                self.services.notices.command_error(
                     self, "unknown", command, METHOD_NOT_FOUND
                 )
                 self.reply(Reply(id=command.id, error=METHOD_NOT_FOUND), "unknown")
@@ -349,16 +392,16 @@ class Client:
 
     def _refuse_message(self, method: str, cause: str) -> None:
         value = DisconnectClient(MALFORMED, cause)
-        self.node.notices.command_failed(self, method, None, value)
+        self.services.notices.command_failed(self, method, None, value)
         self._close(MALFORMED)
 
     def _handle(
         self, id: int, name: str, handler: Handler, request: object, size: int
     ) -> None:
         if not self.transport.info.unidirectional:
-            traffic = self.node.counts.traffic
+            traffic = self.runtime.counts.traffic
             traffic.received(self.transport.wire, name).add(1, size)
-        began = self.node.clock.seconds()
+        began = self.runtime.clock.seconds()
         self._running += 1
         self.allowance -= 1
         try:
@@ -395,20 +438,20 @@ class Client:
     ) -> None:
         """Answer a command."""
         self._running -= 1
-        if not self.transport.info.unidirectional:  # whose connect is no command
-            self.node.counts.command(name, self.node.clock.seconds() - began)
+        if not self.transport.info.unidirectional:  # its connect is no command
+            self.runtime.counts.command(name, self.runtime.clock.seconds() - began)
         if self.state is State.CLOSED:
             return
         if isinstance(outcome, Failure):
             self._fail(outcome, id, name, request)
-        elif isinstance(outcome, commands.Told):
+        elif isinstance(outcome, ReplyThen):
             self.reply(_answer(id, name, outcome.result), name)
             outcome.then()
         elif outcome is not None:
             self.reply(_answer(id, name, outcome), name)
 
     def _fail(self, failure: Failure, id: int, name: str, request: object) -> None:
-        value, notices = failure.value, self.node.notices
+        value, notices = failure.value, self.services.notices
         notices.command_failed(self, name, request, value)
         if isinstance(value, DisconnectClient):
             self._close(value.disconnect)
@@ -418,11 +461,11 @@ class Client:
         else:
             error = INTERNAL
             if isinstance(value, BrokerUnavailable):
-                self.node.outage.failed(name, str(value))
+                self.runtime.outage.failed(name, str(value))
             else:
                 notices.unexpected(self, name, failure)
         if not self.transport.info.unidirectional:
-            self.node.counts.error(name, error)
+            self.runtime.counts.error(name, error)
         if name == "connect":
             self._refuse(error, id)
         else:
@@ -442,13 +485,13 @@ class Client:
             self.transport.resume()
         self.connect_over()
         if self.transport.info.unidirectional:
-            special = self.node.options.disconnects.get(error.code)
+            special = self.runtime.options.disconnects.get(error.code)
             self._close(special or as_disconnect(error))
             return
         self.reply(Reply(id=id, error=error), "connect")
 
     def _pong(self, size: int) -> None:
-        traffic = self.node.counts.traffic
+        traffic = self.runtime.counts.traffic
         traffic.received(self.transport.wire, "client_pong").add(1, size)
         if self.state is not State.CONNECTED or not self.deadlines.pong():
             self._refuse_message("", "unnecessary pong")
@@ -461,7 +504,7 @@ class Client:
         :raises DisconnectClient: 3008, no queue has room for a reply with them.
         """
         size = sum(len(publication.data) for publication in publications)
-        if size > self.node.options.queue_max_size:
+        if size > self.runtime.options.queue_max_size:
             raise DisconnectClient(SLOW)
         return size
 
@@ -482,7 +525,7 @@ class Client:
         size = len(frame)
         if size >= UNIT:
             self.allowance -= size // UNIT
-        self.node.counts.traffic.sent(wire, name).add(1, size)
+        self.runtime.counts.traffic.sent(wire, name).add(1, size)
         self.transport.write(frame)
 
     def push(self, push: Push) -> None:
@@ -493,19 +536,19 @@ class Client:
         except EncodeError:
             self.close(INAPPROPRIATE_PROTOCOL)
             return
-        self.node.counts.traffic.sent(wire, _kind(push)).add(1, len(frame))
+        self.runtime.counts.traffic.sent(wire, _kind(push)).add(1, len(frame))
         self.transport.write(frame)
 
     def count_farewell(self, size: int) -> None:
         """Count a push of *size* bytes by which the transport has said goodbye."""
-        traffic = self.node.counts.traffic
+        traffic = self.runtime.counts.traffic
         traffic.sent(self.transport.wire, "push_disconnect").add(1, size)
 
     def ping(self) -> None:
         """Send the protocol's own ping."""
         wire = self.transport.wire
-        self.node.counts.traffic.sent(wire, "server_ping").add(1, len(wire.ping))
-        self.node.journal.pinged(self)
+        self.runtime.counts.traffic.sent(wire, "server_ping").add(1, len(wire.ping))
+        self.services.journal.pinged(self)
         self.transport.write(wire.ping)
 
     # --- The end ---------------------------------------------------------------
@@ -516,40 +559,52 @@ class Client:
             del self.subscriptions[subscription.name]
         subscription.end()
 
-    def drop(self, subscription: Subscription, reason: Unsubscribe) -> None:
-        """End a subscription and tell the client."""
-        self.forget(subscription)
+    def forget_ended(self) -> None:
+        """Forget subscriptions that have ended by themselves."""
+        for subscription in list(self.subscriptions.values()):
+            if subscription.ended:
+                self.forget(subscription)
+
+    def drop(self, name: str, reason: Unsubscribe) -> None:
+        """End the subscription to *name* and tell the client."""
+        subscription = self.subscriptions.get(name)
+        if subscription is not None:
+            self.forget(subscription)
         if self.state is State.CONNECTED:
-            self.node.counts.unsubscribe(reason)
-            self.push(Push(channel=subscription.name, unsubscribe=reason))
+            self.runtime.counts.unsubscribe(reason)
+            self.push(Push(channel=name, unsubscribe=reason))
+
+    def expire(self, expire_at: int) -> None:
+        """Let the connection end at *expire_at* (seconds since 1970); 0: never."""
+        self.deadlines.expire(expire_at)
 
     def close(self, disconnect: Disconnect) -> None:
         """End the connection and tell the client why."""
         if self.state is not State.CLOSED:
-            self.node.notices.closing(self, disconnect)
+            self.services.notices.closing(self, disconnect)
             self._close(disconnect)
 
     def _close(self, disconnect: Disconnect) -> None:
         if self.state is State.CLOSED:
             return
-        self.node.journal.closing(self, disconnect.code, disconnect.reason)
+        self.services.journal.closing(self, disconnect.code, disconnect.reason)
         self._leave()
         if disconnect is not CONNECTION_CLOSED:
-            self.node.counts.disconnect(disconnect)
+            self.runtime.counts.disconnect(disconnect)
         self.transport.close(disconnect)
 
     def transport_lost(self) -> None:
         """Take note that the connection is gone."""
         if self.state is not State.CLOSED:
             self._leave()
-        self.node.disconnected(self)
+        self.sessions.disconnected(self)
 
     def fail(self, failure: Failure, doing: str) -> None:
         """End the connection after an unexpected error outside any command."""
         if isinstance(failure.value, DisconnectClient):
             self.close(failure.value.disconnect)
         else:
-            self.node.notices.unexpected(self, doing, failure)
+            self.services.notices.unexpected(self, doing, failure)
             self.close(SERVER_ERROR)
 
     def _leave(self) -> None:
@@ -566,7 +621,7 @@ class Client:
 
         See client protocol, "Results".
         """
-        return max(1, expire_at - int(self.node.clock.seconds()))
+        return max(1, expire_at - int(self.runtime.clock.seconds()))
 
 
 def _answer(id: int, name: str, result: Result) -> Reply:

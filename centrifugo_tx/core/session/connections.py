@@ -4,23 +4,22 @@ from typing import Generic, Protocol, TypeVar
 
 from attrs import define, field
 
+from ...interfaces import ITransport
+
 __all__ = ["Connection", "Connections"]
 
 
 class Connection(Protocol):
-    """What identifies a connection once it has connected."""
+    """What identifies a connection; `Client` is the one implementation.
 
-    @property
-    def id(self) -> str:
-        """The connection's own id."""
+    ``user`` is empty for an anonymous user, ``session`` for a connection that is
+    neither emulated nor unidirectional.
+    """
 
-    @property
-    def user(self) -> str:
-        """The user id; empty for an anonymous user."""
-
-    @property
-    def session(self) -> str:
-        """The session of an emulated or unidirectional connection, else empty."""
+    id: str
+    user: str
+    session: str
+    transport: ITransport
 
 
 C = TypeVar("C", bound=Connection)

@@ -4,26 +4,33 @@ See client protocol, "Ping and pong" and "Connection expiry".
 """
 
 from random import uniform
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from attrs import define
 
 from ...protocol.codes import NO_PONG, STALE
 from . import expiry
-
-if TYPE_CHECKING:
-    from .client import Client
+from .expiry import ExpiringClient
 
 __all__ = ["Deadlines"]
 
 NEVER = float("inf")
 
 
+class TimedClient(ExpiringClient, Protocol):
+    """What is used of a client that must do things in time."""
+
+    expire_at: int
+
+    def ping(self) -> None:
+        """Send a ping of the protocol's own."""
+
+
 @define(eq=False)
 class Deadlines:
     """Wakes for whatever is due first: one entry in the node's wheel per client."""
 
-    _client: "Client"
+    _client: TimedClient
     tick: int = 0
     _close_at: float = NEVER
     _ping_at: float = NEVER
@@ -34,14 +41,15 @@ class Deadlines:
 
     def opened(self) -> None:
         """Give the client time to connect."""
-        node = self._client.node
-        self._close_at = node.clock.seconds() + node.options.stale_close_delay
+        runtime = self._client.runtime
+        delay = runtime.options.stale_close_delay
+        self._close_at = runtime.clock.seconds() + delay
         self._set()
 
     def connected(self, expire_at: int) -> None:
         """Begin to ping, to renew presence and to watch the expiry."""
-        node = self._client.node
-        now, options = node.clock.seconds(), node.options
+        runtime = self._client.runtime
+        now, options = runtime.clock.seconds(), runtime.options
         self._close_at = NEVER
         if self.pings:
             interval = options.ping_interval
@@ -55,13 +63,13 @@ class Deadlines:
     def pings(self) -> bool:
         """Whether the protocol's own pings are sent."""
         client = self._client
-        return client.node.options.ping_interval > 0 and client.transport.info.pings
+        return client.runtime.options.ping_interval > 0 and client.transport.info.pings
 
     @property
     def pongs(self) -> bool:
         """Whether the client has to answer them."""
         info = self._client.transport.info
-        timeout = self._client.node.options.pong_timeout
+        timeout = self._client.runtime.options.pong_timeout
         return self.pings and timeout > 0 and not info.unidirectional
 
     def expire(self, expire_at: int) -> None:
@@ -72,7 +80,7 @@ class Deadlines:
         elif self._client.server_side_refresh:
             self._expire_at = expire_at
         else:
-            delay = self._client.node.options.expired_close_delay
+            delay = self._client.runtime.options.expired_close_delay
             self._expire_at = expire_at + delay
         self._set()
 
@@ -81,15 +89,15 @@ class Deadlines:
         if not self._pinged_at:
             return False
         client = self._client
-        taken = client.node.clock.seconds() - self._pinged_at
-        client.node.counts.ponged(client.transport.info.name, taken)
+        taken = client.runtime.clock.seconds() - self._pinged_at
+        client.runtime.counts.ponged(client.transport.info.name, taken)
         self._pinged_at = 0.0
         self._pong_by = NEVER
         return True
 
     def stop(self) -> None:
         """Let nothing be due any more."""
-        self._client.node.wheel.forget(self)
+        self._client.runtime.wheel.forget(self)
 
     def wake(self, now: float) -> None:
         """Do what is due."""
@@ -105,17 +113,19 @@ class Deadlines:
             if now >= self._ping_at:
                 self._ping(now)
             if now >= self._presence_at:
-                self._presence_at = now + client.node.options.presence_update_interval
+                self._presence_at = (
+                    now + client.runtime.options.presence_update_interval
+                )
                 expiry.tend(client, now)
         if not client.closed:
             self._set()
 
     def _ping(self, now: float) -> None:
         client = self._client
-        self._ping_at = now + client.node.options.ping_interval
+        self._ping_at = now + client.runtime.options.ping_interval
         if self.pongs:
             self._pinged_at = now
-            self._pong_by = now + client.node.options.pong_timeout
+            self._pong_by = now + client.runtime.options.pong_timeout
         client.ping()
 
     def _set(self) -> None:
@@ -127,6 +137,6 @@ class Deadlines:
             self._expire_at,
         )
         if due == NEVER:
-            self._client.node.wheel.forget(self)
+            self._client.runtime.wheel.forget(self)
         else:
-            self._client.node.wheel.set(self, due)
+            self._client.runtime.wheel.set(self, due)

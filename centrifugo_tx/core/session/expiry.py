@@ -5,12 +5,13 @@ See client protocol, "Connection expiry" and "Subscription expiry".
 Either the client refreshes, by a command; or the server asks its policy.
 """
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from ...errors import DisconnectClient, ReplyError
+from ...interfaces import IClient
 from ...options import Expiry
 from ...protocol.codes import (
     CONNECTION_EXPIRED,
@@ -18,22 +19,46 @@ from ...protocol.codes import (
     SUBSCRIPTION_EXPIRED,
     SUBSCRIPTION_OVER,
 )
-from ...protocol.messages import EMPTY, RefreshRequest, SubRefreshRequest
+from ...protocol.messages import (
+    EMPTY,
+    Raw,
+    RefreshRequest,
+    SubRefreshRequest,
+)
+from .subscription import Subscriber, Subscription
 
-if TYPE_CHECKING:
-    from .client import Client
-    from .subscription import Subscription
-
-__all__ = ["connection_due", "prolong", "prolong_subscription", "tend"]
+__all__ = [
+    "ExpiringClient",
+    "connection_due",
+    "prolong",
+    "prolong_subscription",
+    "tend",
+]
 
 #: Seconds a connection or subscription lives on when the policy could not be asked.
 GRACE = 60
 
 
-def tend(client: "Client", now: float) -> None:
+class ExpiringClient(Subscriber, Protocol):
+    """What is used of a client whose connection and subscriptions may end."""
+
+    meta: Raw
+    server_side_refresh: bool
+    subscriptions: dict[str, Subscription]
+
+    def present(self, conn_info: Raw) -> None:
+        """Let others see *conn_info* of it from now on, in every channel."""
+
+    def expire(self, expire_at: int) -> None:
+        """Let the connection end at *expire_at* (seconds since 1970); 0: never."""
+
+    def fail(self, failure: Failure, doing: str) -> None:
+        """End the connection after an unexpected error outside any command."""
+
+
+def tend(client: ExpiringClient, now: float) -> None:
     """Renew presence, and see to subscriptions that are over or out of place."""
-    node = client.node
-    delay = node.options.expired_sub_close_delay
+    delay = client.runtime.options.expired_sub_close_delay
     for subscription in list(client.subscriptions.values()):
         if not subscription.settled:
             continue
@@ -43,10 +68,11 @@ def tend(client: "Client", now: float) -> None:
             return
         subscription.renew_presence()
         if subscription.positioned and subscription.channel is not None:
-            subscription.positions.check_if_silent(subscription.channel)
+            positions = subscription.kind.source.positions
+            positions.check_if_silent(subscription.channel)
 
 
-def prolong(client: "Client", expiry: Expiry) -> None:
+def prolong(client: ExpiringClient, expiry: Expiry) -> None:
     """Apply what the policy said of the connection.
 
     :raises DisconnectClient: 3005, it is over.
@@ -54,36 +80,36 @@ def prolong(client: "Client", expiry: Expiry) -> None:
     """
     if expiry.expired:
         raise DisconnectClient(CONNECTION_EXPIRED)
-    if 0 < expiry.expire_at <= client.node.clock.seconds():
+    if 0 < expiry.expire_at <= client.runtime.clock.seconds():
         raise ReplyError(EXPIRED)
     if expiry.info is not EMPTY:
         client.present(expiry.info)
     if expiry.meta is not EMPTY:
         client.meta = expiry.meta
-    client.deadlines.expire(expiry.expire_at)
+    client.expire(expiry.expire_at)
 
 
-def prolong_subscription(subscription: "Subscription", expiry: Expiry) -> None:
+def prolong_subscription(subscription: Subscription, expiry: Expiry) -> None:
     """Apply what the policy said of a subscription.
 
     :raises ReplyError: 110, it is over.
     """
     client = subscription.client
-    if expiry.expired or 0 < expiry.expire_at <= client.node.clock.seconds():
+    if expiry.expired or 0 < expiry.expire_at <= client.runtime.clock.seconds():
         raise ReplyError(EXPIRED)
     subscription.expire_at = expiry.expire_at
     if expiry.info is not EMPTY:
         subscription.present(expiry.info)
 
 
-def connection_due(client: "Client") -> None:
+def connection_due(client: ExpiringClient) -> None:
     """Ask the policy about a connection at its end, or close it."""
     if not client.server_side_refresh:
         client.close(CONNECTION_EXPIRED)
         return
 
     def answered(expiry: Expiry) -> None:
-        now = client.node.clock.seconds()
+        now = client.runtime.clock.seconds()
         if client.closed:
             return
         if expiry.expired or expiry.expire_at <= now:
@@ -97,14 +123,15 @@ def connection_due(client: "Client") -> None:
         if failure.check(DisconnectClient):
             client.fail(failure, "refresh")
         else:
-            client.node.log_failure(failure, "refresh", client.id)
-            client.deadlines.expire(int(client.node.clock.seconds()) + GRACE)
+            client.runtime.log_failure(failure, "refresh", client.id)
+            client.expire(int(client.runtime.clock.seconds()) + GRACE)
 
-    asked: Deferred[Expiry] = client.node.policy.refresh(client, RefreshRequest())
+    policy = client.runtime.policy
+    asked: Deferred[Expiry] = policy.refresh(IClient(client), RefreshRequest())
     asked.addCallback(answered).addErrback(failed)
 
 
-def _subscription_due(subscription: "Subscription") -> None:
+def _subscription_due(subscription: Subscription) -> None:
     """Ask the policy about a subscription at its end, or end it."""
     client = subscription.client
     if not subscription.options.server_side_refresh:
@@ -121,19 +148,21 @@ def _subscription_due(subscription: "Subscription") -> None:
                 _end(subscription)
 
     def failed(failure: Failure) -> None:
-        client.node.log_failure(failure, "sub_refresh", client.id)
-        delay = client.node.options.expired_sub_close_delay
-        later = int(client.node.clock.seconds() - delay) + GRACE
+        client.runtime.log_failure(failure, "sub_refresh", client.id)
+        delay = client.runtime.options.expired_sub_close_delay
+        later = int(client.runtime.clock.seconds() - delay) + GRACE
         subscription.expire_at = max(was, later)
 
     request = SubRefreshRequest(channel=subscription.name)
-    asked: Deferred[Expiry] = client.node.policy.sub_refresh(client, request)
+    asked: Deferred[Expiry] = client.runtime.policy.sub_refresh(
+        IClient(client), request
+    )
     asked.addCallback(answered).addErrback(failed)
 
 
-def _end(subscription: "Subscription") -> None:
+def _end(subscription: Subscription) -> None:
     client = subscription.client
     if subscription.server_side or client.speaks_v1:
         client.close(SUBSCRIPTION_EXPIRED)
     else:
-        client.drop(subscription, SUBSCRIPTION_OVER)
+        client.drop(subscription.name, SUBSCRIPTION_OVER)

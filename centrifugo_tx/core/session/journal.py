@@ -6,7 +6,7 @@ up or formatted where nobody reads it.
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 import msgspec
@@ -15,10 +15,7 @@ from twisted.logger import Logger
 
 from ...errors import DecodeError
 from ...protocol.messages import Command, ConnectRequest, Push, Reply, SubRefreshRequest
-
-if TYPE_CHECKING:
-    from .client import Client
-    from .subscription import Subscription
+from .connections import Connection
 
 __all__ = ["DebugJournal", "Journal", "TraceJournal", "journal_for"]
 
@@ -38,28 +35,28 @@ class Journal:
 
     __slots__ = ()
 
-    def opened(self, client: "Client") -> None:
+    def opened(self, client: Connection) -> None:
         """Take note of a new connection."""
 
-    def watch(self, client: "Client") -> None:
+    def watch(self, client: Connection) -> None:
         """Take note that the wire of a connection was chosen."""
 
-    def authenticated(self, client: "Client") -> None:
+    def authenticated(self, client: Connection) -> None:
         """Take note that a client has connected."""
 
-    def subscribed(self, subscription: "Subscription") -> None:
+    def subscribed(self, client: Connection, channel: str) -> None:
         """Take note of a subscription that the client knows of."""
 
-    def unsubscribed(self, subscription: "Subscription") -> None:
+    def unsubscribed(self, client: Connection, channel: str) -> None:
         """Take note of the end of such a subscription."""
 
-    def pinged(self, client: "Client") -> None:
+    def pinged(self, client: Connection) -> None:
         """Take note of a ping to a client."""
 
-    def closing(self, client: "Client", code: int, reason: str) -> None:
+    def closing(self, client: Connection, code: int, reason: str) -> None:
         """Take note of why the server ends a connection."""
 
-    def completed(self, client: "Client") -> None:
+    def completed(self, client: Connection) -> None:
         """Take note that a connection is gone."""
 
 
@@ -68,11 +65,11 @@ class DebugJournal(Journal):
     """Writes a line for each step in the life of a connection."""
 
     _seconds: Callable[[], float]
-    _began: "dict[Client, float]" = field(factory=dict, init=False)
-    _ends: "dict[Client, tuple[int, str]]" = field(factory=dict, init=False)
+    _began: dict[Connection, float] = field(factory=dict, init=False)
+    _ends: dict[Connection, tuple[int, str]] = field(factory=dict, init=False)
     _log = Logger()
 
-    def opened(self, client: "Client") -> None:
+    def opened(self, client: Connection) -> None:
         """Log a new connection."""
         self._began[client] = self._seconds()
         self._log.debug(
@@ -82,30 +79,27 @@ class DebugJournal(Journal):
         )
         self.watch(client)
 
-    def authenticated(self, client: "Client") -> None:
+    def authenticated(self, client: Connection) -> None:
         """Log that a client has connected."""
         self._log.debug("client authenticated", client=client.id, user=client.user)
 
-    def subscribed(self, subscription: "Subscription") -> None:
+    def subscribed(self, client: Connection, channel: str) -> None:
         """Log that a client is told of a subscription."""
-        self._subscription("client subscribed to channel", subscription)
+        self._subscription("client subscribed to channel", client, channel)
 
-    def unsubscribed(self, subscription: "Subscription") -> None:
+    def unsubscribed(self, client: Connection, channel: str) -> None:
         """Log that a subscription is over."""
-        self._subscription("client unsubscribed from channel", subscription)
+        self._subscription("client unsubscribed from channel", client, channel)
 
-    def _subscription(self, message: str, subscription: "Subscription") -> None:
-        client = subscription.client
-        self._log.debug(
-            message, client=client.id, user=client.user, channel=subscription.name
-        )
+    def _subscription(self, message: str, client: Connection, channel: str) -> None:
+        self._log.debug(message, client=client.id, user=client.user, channel=channel)
 
-    def closing(self, client: "Client", code: int, reason: str) -> None:
+    def closing(self, client: Connection, code: int, reason: str) -> None:
         """Keep the code for when the connection is gone."""
         if client in self._began:
             self._ends[client] = code, reason
 
-    def completed(self, client: "Client") -> None:
+    def completed(self, client: Connection) -> None:
         """Log how long a connection lasted, and why it ended."""
         began = self._began.pop(client, None)
         if began is None:
@@ -132,7 +126,7 @@ class TraceJournal(DebugJournal):
 
     _log = Logger()
 
-    def watch(self, client: "Client") -> None:
+    def watch(self, client: Connection) -> None:
         """Replace the wire of a connection by one that logs messages."""
         transport = client.transport
         wire = transport.wire
@@ -164,11 +158,11 @@ class TraceJournal(DebugJournal):
 
         transport.wire = attrs.evolve(wire, commands=commands, reply=reply, push=push)
 
-    def pinged(self, client: "Client") -> None:
+    def pinged(self, client: Connection) -> None:
         """Log the ping, which is ready-made and passes no wire."""
         self._write("-out->", client, reply="{}")
 
-    def _write(self, message: str, client: "Client", **fields: object) -> None:
+    def _write(self, message: str, client: Connection, **fields: object) -> None:
         self._log.debug(
             message, log_frame=True, client=client.id, user=client.user, **fields
         )

@@ -1,6 +1,6 @@
 """What operators are told about clients: errors, and connections the server ends."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
@@ -10,9 +10,7 @@ from twisted.python.failure import Failure
 from ...bounded_log import BoundedLog
 from ...errors import DecodeError, DisconnectClient, ReplyError
 from ...protocol.codes import CONNECTION_CLOSED, INTERNAL, SHUTDOWN, Disconnect, Error
-
-if TYPE_CHECKING:
-    from .client import Client
+from .connections import Connection
 
 __all__ = ["Notices"]
 
@@ -31,14 +29,14 @@ class Notices:
         self.log = BoundedLog(Logger(), self._clock)
 
     def command_error(
-        self, client: "Client", method: str, request: object, error: Error
+        self, client: Connection, method: str, request: object, error: Error
     ) -> None:
         """Log that a command is answered with an error."""
         self._error(client, method, request, error, {})
 
     def command_failed(
         self,
-        client: "Client",
+        client: Connection,
         method: str,
         request: object,
         value: BaseException | None,
@@ -65,7 +63,7 @@ class Notices:
 
     def _error(
         self,
-        client: "Client",
+        client: Connection,
         method: str,
         request: object,
         error: Error,
@@ -82,7 +80,7 @@ class Notices:
             "client command error", ("method", "code", "cause"), **_of(client), **fields
         )
 
-    def unexpected(self, client: "Client", method: str, failure: Failure) -> None:
+    def unexpected(self, client: Connection, method: str, failure: Failure) -> None:
         """Log an error that is ours."""
         self.log.failure(
             "client command failed unexpectedly",
@@ -92,11 +90,11 @@ class Notices:
             method=method,
         )
 
-    def malformed(self, client: "Client", error: DecodeError) -> None:
+    def malformed(self, client: Connection, error: DecodeError) -> None:
         """Log that a client's message could not be read."""
         self.log.info("error reading command", **_of(client), error=str(error))
 
-    def closing(self, client: "Client", disconnect: Disconnect) -> None:
+    def closing(self, client: Connection, disconnect: Disconnect) -> None:
         """Log that the server ends a connection."""
         if disconnect.code not in _USUAL:
             self.log.info(
@@ -108,7 +106,7 @@ class Notices:
             )
 
 
-def _of(client: "Client") -> dict[str, Any]:
+def _of(client: Connection) -> dict[str, Any]:
     return {"client": client.id, "user": client.user}
 
 

@@ -3,8 +3,6 @@
 See server API, "Subscribe and unsubscribe", "Disconnect" and "Refresh".
 """
 
-from typing import TYPE_CHECKING
-
 from ...errors import DisconnectClient
 from ...options import SubscribeOptions
 from ...protocol.codes import CHANNEL_LIMIT, CONNECTION_EXPIRED, Unsubscribe
@@ -17,16 +15,14 @@ from ...protocol.messages import (
     Subscribe,
     SubscribeRequest,
 )
+from .client import Client
 from .subscription import Subscription
-
-if TYPE_CHECKING:
-    from .client import Client
 
 __all__ = ["refresh", "subscribe", "unsubscribe"]
 
 
 async def subscribe(
-    client: "Client",
+    client: Client,
     name: str,
     options: SubscribeOptions,
     since: StreamPosition | None,
@@ -41,10 +37,10 @@ async def subscribe(
         return
     if old is not None:
         client.forget(old)
-    if len(client.subscriptions) >= client.node.options.channel_limit:
+    if len(client.subscriptions) >= client.runtime.options.channel_limit:
         client.close(CHANNEL_LIMIT)
         return
-    subscription = Subscription(client, name, server_side=True)
+    subscription = client.sessions.streams.open_server_side(client, name)
     client.subscriptions[name] = subscription
     request = SubscribeRequest()
     if since is not None:
@@ -72,7 +68,7 @@ async def subscribe(
     follow_up()
 
 
-async def _decided(client: "Client", name: str) -> Subscription | None:
+async def _decided(client: Client, name: str) -> Subscription | None:
     """Return the subscription to *name*, as soon as the client was told of it.
 
     :return: None if there is none, or the client has gone.
@@ -90,21 +86,20 @@ async def _decided(client: "Client", name: str) -> Subscription | None:
     return None
 
 
-async def unsubscribe(client: "Client", name: str, reason: Unsubscribe) -> None:
+async def unsubscribe(client: Client, name: str, reason: Unsubscribe) -> None:
     """Take *client* out of a channel and tell it."""
-    subscription = await _decided(client, name)
-    if subscription is not None:
-        client.drop(subscription, reason)
+    if await _decided(client, name) is not None:
+        client.drop(name, reason)
 
 
-def refresh(client: "Client", expired: bool, expire_at: int, info: Raw) -> None:
+def refresh(client: Client, expired: bool, expire_at: int, info: Raw) -> None:
     """Move the end of *client*'s connection and tell it."""
-    now = client.node.clock.seconds()
+    now = client.runtime.clock.seconds()
     if expired or 0 < expire_at <= now:
         client.close(CONNECTION_EXPIRED)
         return
     if info is not EMPTY and expire_at:
         client.present(info)
-    client.deadlines.expire(expire_at)
+    client.expire(expire_at)
     ttl = client.ttl(expire_at) if expire_at else 0
     client.push(Push(refresh=Refresh(expires=bool(expire_at), ttl=ttl)))

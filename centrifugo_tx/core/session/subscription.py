@@ -1,7 +1,7 @@
 """One client in one channel."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from attrs import define
 from twisted.internet.defer import Deferred, succeed
@@ -9,14 +9,15 @@ from twisted.python.failure import Failure
 
 from ...errors import BrokerUnavailable, DisconnectClient, EncodeError, ReplyError
 from ...interfaces import ITransport
-from ...options import History, HistoryQuery, SubscribeOptions
+from ...options import History, SubscribeOptions
 from ...protocol.codes import (
     CONNECTION_CLOSED,
     INAPPROPRIATE_PROTOCOL,
     INSUFFICIENT_STATE,
     LOST_POSITION,
     SERVER_ERROR,
-    UNRECOVERABLE_POSITION,
+    Disconnect,
+    Unsubscribe,
 )
 from ...protocol.messages import (
     EMPTY,
@@ -24,26 +25,24 @@ from ...protocol.messages import (
     Publication,
     Push,
     Raw,
-    StreamPosition,
+    SubRefreshRequest,
     SubscribeRequest,
     SubscribeResult,
 )
 from ..channel.channel import Channel
 from ..channel.editions import Edition
-from ..channel.lanes import Lane
-from ..channel.recovery import Held, Recovery, fresh, recover_latest, recover_stream
+from ..channel.lanes import Lane, lose_positions
+from ..channel.listening import Listening
+from ..channel.positions import Positions
+from ..channel.recovery import Held, Recovery
 from ..channel.specials import Special, special
-from ..keyed import map_presence as presence
+from ..counts import Standing
+from ..runtime import Runtime
+from .connections import Connection
+from .outcome import Outcome
+from .services import Services
 
-if TYPE_CHECKING:
-    from ..channel.listening import Listening
-    from ..channel.positions import Positions
-    from .client import Client
-
-__all__ = ["Subscription"]
-
-#: The flag by which a client would rather have an error than lose publications.
-REJECT_UNRECOVERED = 2
+__all__ = ["ChannelSource", "Subscriber", "Subscription", "SubscriptionKind"]
 
 #: Seconds an unsubscribe waits for a subscribe that is under way.
 DECISION = 5.0
@@ -51,16 +50,125 @@ DECISION = 5.0
 _UNDECIDED = SubscribeOptions()
 
 
-@define(eq=False)
-class Subscription:
-    """What a client is to one channel, and what it may do there.
+class Subscriber(Connection, Protocol):
+    """What a subscription uses of its client."""
 
-    Made when the wish is heard; *begun* when the policy agreed, *settled* in the
-    turn in which the client is told.
+    info: ClientInfo
+    standing: Standing | None
+    runtime: Runtime
+    services: Services
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is closed."""
+
+    @property
+    def speaks_v1(self) -> bool:
+        """Whether it speaks version 1 of the protocol."""
+
+    def check_size(self, publications: Sequence[Publication]) -> int:
+        """Return how many bytes the payloads of *publications* have.
+
+        :raises DisconnectClient: 3008, no queue has room for a reply with them.
+        """
+
+    def ttl(self, expire_at: int) -> int:
+        """Return the seconds until *expire_at*, rounded up, at least 1."""
+
+    def push(self, push: Push) -> None:
+        """Send a push."""
+
+    def close(self, disconnect: Disconnect) -> None:
+        """Close the connection and tell the client why."""
+
+    def forget(self, subscription: "Subscription") -> None:
+        """End *subscription* without telling the client."""
+
+    def drop(self, name: str, reason: Unsubscribe) -> None:
+        """End the subscription to *name* and tell the client."""
+
+
+class ChannelSource(Protocol):
+    """Where the channels of one kind of subscription come from."""
+
+    @property
+    def listening(self) -> Listening[Channel]:
+        """What makes the node a receiver of a channel."""
+
+    @property
+    def positions(self) -> Positions:
+        """What compares a channel with storage."""
+
+    def local(self, name: str) -> Channel:
+        """Return the channel *name* on this node."""
+
+
+class SubscriptionKind(Protocol):
+    """What differs between subscriptions to streams, maps and polled keys.
+
+    Streams need one object for all subscriptions, the others have one for each.
     """
 
-    client: "Client"
+    @property
+    def source(self) -> ChannelSource:
+        """Where its channel comes from."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether the client is to send the next command before it is subscribed."""
+
+    @property
+    def holds_state(self) -> bool:
+        """Whether a subscriber has the newest value of each key, recovered or not."""
+
+    def read(
+        self, subscription: "Subscription", request: SubscribeRequest
+    ) -> Deferred[History]:
+        """Read what a positioned subscriber may have missed."""
+
+    def recover(
+        self,
+        subscription: "Subscription",
+        request: SubscribeRequest,
+        history: History,
+        held: Sequence[Held],
+    ) -> Recovery:
+        """Put what was read and what was held meanwhile together.
+
+        :raises ReplyError: 112, not recovered, and the client must know.
+        """
+
+    def result(
+        self,
+        subscription: "Subscription",
+        request: SubscribeRequest,
+        recovery: Recovery | None,
+    ) -> SubscribeResult:
+        """Return the reply; *recovery* is None without a position."""
+
+    async def sub_refresh(
+        self, subscription: "Subscription", request: SubRefreshRequest
+    ) -> Outcome:
+        """Handle a sub_refresh of a type of its own; None: there is no such type."""
+
+    def renew(self, subscription: "Subscription") -> None:
+        """Do what is due each time presence is renewed."""
+
+    def ended(self, subscription: "Subscription") -> None:
+        """Clean up; called once, after the subscription has left its channel."""
+
+
+@define(eq=False)
+class Subscription:
+    """The state of one client in one channel, and its rights there.
+
+    It exists from the command on; it has *begun* when the policy agreed, and is
+    *settled* from the turn in which the client is told.
+    """
+
+    client: Subscriber
     name: str
+    kind: SubscriptionKind
     server_side: bool = False
     options: SubscribeOptions = _UNDECIDED
     info: ClientInfo | None = None
@@ -79,26 +187,13 @@ class Subscription:
 
     @property
     def positioned(self) -> bool:
-        """Whether it relies on a place in the stream."""
+        """Whether it relies on a position in the stream."""
         return self.options.positioned or self.options.recoverable
 
     @property
     def found(self) -> Sequence[Publication]:
-        """What recovery found in storage, until it is settled."""
+        """The publications that recovery read, until it is settled."""
         return () if self._history is None else self._history.publications
-
-    @property
-    def listening(self) -> "Listening[Channel]":
-        """What makes the node a receiver of the channel."""
-        return self.client.node.listening
-
-    @property
-    def positions(self) -> "Positions":
-        """What compares the channel with storage."""
-        return self.client.node.positions
-
-    def _local(self) -> Channel:
-        return self.client.node.hub.channel(self.name)
 
     async def begin(self, options: SubscribeOptions, request: SubscribeRequest) -> None:
         """Do all that has to be waited for.
@@ -109,29 +204,29 @@ class Subscription:
         self._go_on()
         self.special = special(options, request)
         client = self.client
-        node = client.node
+        services = client.services
         self.options = options
         self.expire_at = options.expire_at
         self.present(options.info)
-        self.channel = channel = self._local()
+        self.channel = channel = self.kind.source.local(self.name)
         channel.arrive(self)
-        node.hub.num_subscriptions += 1
-        node.counts.subscribed(client.standing)
+        services.hub.num_subscriptions += 1
+        client.runtime.counts.subscribed(client.standing)
         try:
             if not channel.listening:
-                await self.listening.start(channel)
+                await self.kind.source.listening.start(channel)
                 self._go_on()
             if options.presence:
                 assert self.info is not None
                 self._present = True
-                await node.presences.add(self.name, self.info)
+                await services.presence.add(self.name, self.info)
                 self._go_on()
             if self.positioned:
-                self._history = await self._read(request)
+                self._history = await self.kind.read(self, request)
         except (DisconnectClient, ReplyError):
             raise
         except BrokerUnavailable as reason:
-            node.outage.failed("subscribe", str(reason))
+            client.runtime.outage.failed("subscribe", str(reason))
             raise DisconnectClient(SERVER_ERROR) from None
         self._go_on()
 
@@ -153,40 +248,15 @@ class Subscription:
         if self.ended:
             raise DisconnectClient(CONNECTION_CLOSED)
 
-    def _read(self, request: SubscribeRequest) -> "Deferred[History]":
-        """Read as much of the stream as recovery needs.
-
-        See client protocol, "Recovery" and "Cache recovery".
-        """
-        options, node = self.options, self.client.node
-        ttl = options.history_meta_ttl
-        if not self._recovering(request):
-            node.counts.action("history_stream_top")
-            query = HistoryQuery(meta_ttl=ttl)
-        elif options.recovery_mode == "cache":
-            filtered = self.special is not None and self.special.passes is not None
-            limit = node.options.recovery_limit if filtered else 1
-            node.counts.action("history_recover_cache")
-            query = HistoryQuery(limit, reverse=True, meta_ttl=ttl)
-        else:
-            since = StreamPosition(request.offset, request.epoch)
-            node.counts.action("history_recover")
-            query = HistoryQuery(node.options.recovery_limit, since, meta_ttl=ttl)
-        return node.engine.broker.history(self.name, query)
-
-    def _recovering(self, request: SubscribeRequest) -> bool:
-        return self.options.recoverable and (
-            request.recover or self.options.auto_recover
-        )
-
     def settle(
         self, request: SubscribeRequest
     ) -> tuple[SubscribeResult, Callable[[], None]]:
         """Take the place in the channel; the caller writes the reply at once.
 
         :return: what the client is told, and what must follow in the same turn.
-        :raises DisconnectClient: 3010, no place can be given.
-        :raises ReplyError: 112, not recovered, and the client had rather know.
+        :raises DisconnectClient: 3010, the channel has moved on; 3008, what was
+            recovered is more than a queue holds.
+        :raises ReplyError: 112, not recovered, and the client must know.
         """
         assert self.channel is not None
         held = self.channel.held(self)
@@ -194,22 +264,19 @@ class Subscription:
         if not self.positioned:
             self._enter(None)
             late = [each[0] for each in held]
-            return self._result(request, None), lambda: self._follow_up(late)
-        recovery = self._recover(request, stored)
+            result = self.kind.result(self, request, None)
+            return result, lambda: self._follow_up(late)
+        assert self._history is not None
+        history, self._history = self._history, None
+        recovery = self.kind.recover(self, request, history, stored)
         self.client.check_size(recovery.publications)
-        if (
-            request.flag & REJECT_UNRECOVERED
-            and request.recover
-            and self.options.recoverable
-            and self.options.recovery_mode == "stream"
-            and not recovery.recovered
-        ):
-            raise ReplyError(UNRECOVERABLE_POSITION)
         late = [each[0] for each in held if not each[1].offset]
         if self.special is not None:
-            self.special.linked = bool(recovery.publications) and not late
+            newest = self.kind.holds_state or bool(recovery.publications)
+            self.special.linked = newest and not late
         self._enter(recovery)
-        return self._result(request, recovery), lambda: self._follow_up(late)
+        result = self.kind.result(self, request, recovery)
+        return result, lambda: self._follow_up(late)
 
     def give(self, edition: Edition) -> None:
         """Send *edition* to this subscriber alone."""
@@ -229,48 +296,31 @@ class Subscription:
     def _follow_up(self, late: Sequence[Publication]) -> None:
         """Send what had to wait for the reply, and tell the others."""
         self._told = True
-        self.client.node.journal.subscribed(self)
+        self.client.services.journal.subscribed(self.client, self.name)
         for publication in late:
             if not self.ended:
                 self.give(Edition(self.name, publication))
         if self.options.presence_maps is not None and not self.ended:
             self._mirrored = True
-            presence.appear(self)
+            self._mirror()
         if self.options.join_leave and not self.ended:
             assert self.info is not None
             self._announced = True
-            self.client.node.streams.publish_join(self.name, self.info)
-        self._decide()
-
-    def _recover(self, request: SubscribeRequest, held: Sequence[Held]) -> Recovery:
-        assert self._history is not None
-        history, self._history = self._history, None
-        if not self._recovering(request):
-            return fresh(history, held)
-        since = StreamPosition(request.offset, request.epoch)
-        special = self.special
-        passes = None if special is None else special.passes
-        if self.options.recovery_mode == "cache":
-            chain = special is not None and special.delta
-            recovery = recover_latest(since, history, held, passes, chain)
-        else:
-            recovery = recover_stream(since, history, held, passes)
-        self.client.node.counts.recovery(
-            recovery.recovered, bool(recovery.publications)
-        )
-        return recovery
+            self.client.services.streams.publish_join(self.name, self.info)
+        self.decide()
 
     def _enter(self, recovery: Recovery | None) -> None:
         assert self.channel is not None
         placed, lost = self.channel.settle(self, recovery)
-        self.client.node.lose(lost)
+        lose_positions(lost)
         if not placed:
             # What this node saw does not fit what storage says: find out who is right.
-            self.positions.check(self.channel)
+            self.kind.source.positions.check(self.channel)
             raise DisconnectClient(INSUFFICIENT_STATE)
         self.settled = True
 
-    def _decide(self) -> None:
+    def decide(self) -> None:
+        """Let those that wait for the client to be told go on."""
         deciding, self._deciding = self._deciding, None
         for waiting in deciding or ():
             waiting.callback(None)
@@ -280,7 +330,7 @@ class Subscription:
 
         It fails with `DisconnectClient` (3004) when that takes too long.
         """
-        if self._told or self.ended:
+        if self._told or self.ended or self.kind.idle:
             return succeed(None)
         waiting: Deferred[None] = Deferred()
         if self._deciding is None:
@@ -290,41 +340,10 @@ class Subscription:
         def late(_: object, timeout: float) -> Failure:
             return Failure(DisconnectClient(SERVER_ERROR))
 
-        return waiting.addTimeout(DECISION, self.client.node.clock, late)
+        clock = self.client.runtime.clock
+        return waiting.addTimeout(DECISION, clock, late)
 
-    def _result(
-        self, request: SubscribeRequest, recovery: Recovery | None
-    ) -> SubscribeResult:
-        options = self.options
-        expires = bool(
-            self.expire_at and not options.server_side_refresh and not self.server_side
-        )
-        was_recovering = request.recover or bool(recovery and options.auto_recover)
-        ttl = self.client.ttl(self.expire_at) if expires else 0
-        delta = self.special is not None and self.special.delta
-        if recovery is None:
-            return SubscribeResult(
-                expires=expires,
-                ttl=ttl,
-                data=options.data,
-                was_recovering=was_recovering,
-                delta=delta,
-            )
-        return SubscribeResult(
-            expires=expires,
-            ttl=ttl,
-            recoverable=options.recoverable,
-            epoch=recovery.epoch,
-            publications=self._given(recovery.publications),
-            recovered=recovery.recovered,
-            offset=recovery.offset,
-            positioned=True,
-            data=options.data,
-            was_recovering=was_recovering,
-            delta=delta,
-        )
-
-    def _given(self, publications: Sequence[Publication]) -> list[Publication]:
+    def in_form(self, publications: Sequence[Publication]) -> list[Publication]:
         """Return *publications* in the forms in which this client is given them."""
         if self.special is None or not self.special.delta:
             return list(publications)
@@ -340,22 +359,33 @@ class Subscription:
             return
         self.ended = True
         if self._told:
-            self.client.node.journal.unsubscribed(self)
-        self._decide()
-        if self.channel is None:
-            return
-        node = self.client.node
+            self.client.services.journal.unsubscribed(self.client, self.name)
+        self.decide()
+        if self.channel is not None:
+            self._leave(self.channel)
+        self.kind.ended(self)
+
+    def _leave(self, channel: Channel) -> None:
+        services = self.client.services
         assert self.info is not None
-        self.channel.leave(self)
-        node.hub.num_subscriptions -= 1
-        node.counts.unsubscribed(self.client.standing)
-        self.listening.vacate(self.channel)
+        channel.leave(self)
+        services.hub.num_subscriptions -= 1
+        self.client.runtime.counts.unsubscribed(self.client.standing)
+        self.kind.source.listening.vacate(channel)
         if self._present:
-            node.presences.remove(self.name, self.info)
-        if self._mirrored:
-            presence.vanish(self)
+            services.presence.remove(self.name, self.info)
+        maps = self.options.presence_maps
+        if self._mirrored and maps is not None and services.mirror is not None:
+            services.mirror.vanish(self.name, maps, self.info)
         if self._announced:
-            node.streams.publish_leave(self.name, self.info)
+            services.streams.publish_leave(self.name, self.info)
+
+    def _mirror(self) -> None:
+        """Appear in the presence maps of the channel, or stay there."""
+        mirror, maps = self.client.services.mirror, self.options.presence_maps
+        if mirror is not None and maps is not None:
+            assert self.info is not None
+            mirror.appear(self.name, maps, self.info)
 
     @property
     def transport(self) -> ITransport:
@@ -379,12 +409,13 @@ class Subscription:
         if self.server_side or self.client.speaks_v1:
             self.client.close(INSUFFICIENT_STATE)
         else:
-            self.client.drop(self, LOST_POSITION)
+            self.client.drop(self.name, LOST_POSITION)
 
     def renew_presence(self) -> None:
         """Enter again before the entry fades."""
         if self._present and self.settled:
             assert self.info is not None
-            self.client.node.presences.renew(self.name, self.info)
+            self.client.services.presence.renew(self.name, self.info)
         if self._mirrored and self.settled:
-            presence.appear(self)
+            self._mirror()
+        self.kind.renew(self)

@@ -170,7 +170,9 @@ class ChangeTests(LiveCase):
 
     def test_kept_while_watched(self) -> None:
         """A map that has subscribers is not forgotten, however quiet it is."""
-        self.world.node.options = replace(self.world.node.options, pong_timeout=-1.0)
+        self.world.node.runtime.options = replace(
+            self.world.node.options, pong_timeout=-1.0
+        )
         self.world.policy.rules["m"] = replace(SMALL, meta_ttl=100.0, key_ttl=50.0)
         self.world.policy.rules["e"] = replace(STREAMLESS, meta_ttl=60.0, key_ttl=50.0)
         for channel in ("m:a", "e:a"):

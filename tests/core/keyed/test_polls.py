@@ -126,7 +126,7 @@ class SubscribeTests(PollCase):
         peer = self.world.connected()
         request = {"channel": "v:a", "type": 4}
         peer.ask(subscribe=request)
-        self.world.node.options = NodeOptions(channel_limit=2)
+        self.world.node.runtime.options = NodeOptions(channel_limit=2)
         now = int(self.world.clock.seconds())
         for code, answer, wrong in (
             (105, SubscribeOptions(), {}),
@@ -271,7 +271,7 @@ class TrackTests(PollCase):
 
     def test_left_meanwhile(self) -> None:
         """Who leaves while the signatures are verified tracks nothing."""
-        self.world.node.options = NodeOptions(concurrency=2)
+        self.world.node.runtime.options = NodeOptions(concurrency=2)
         peer = self.subscribed()
         waiting: Deferred[Any] = Deferred()
         self.policy.tracking = waiting

@@ -70,7 +70,9 @@ class PresenceTests(SynchronousTestCase):
 
     def test_renewed(self) -> None:
         """Who stays is renewed, which is no change."""
-        self.world.node.options = replace(self.world.node.options, pong_timeout=-1.0)
+        self.world.node.runtime.options = replace(
+            self.world.node.options, pong_timeout=-1.0
+        )
         peer = self.world.subscribed("s:a", "ada")
         self.world.clock.pump([1.0] * 150)
         self.assertEqual(list(self.world.state("pc:s:a")), [peer.client.id])

@@ -74,10 +74,15 @@ class PublishTests(SynchronousTestCase):
         self.world.policy.change = ReplyError(PERMISSION_DENIED)
         self.assertEqual(self.publish(data=1)["error"]["code"], 103)
         self.grant("k")
-        self.world.node.maps = None
-        self.assertEqual(self.publish(data=1)["error"]["code"], 108)
         self.peer.send({"id": 9, "publish": {"type": 1, "key": "k", "data": 1}})
         self.assertEqual(self.peer.closed, 3501)
+
+    def test_no_maps(self) -> None:
+        """A node without maps has none to change."""
+        peer = MapWorld(with_maps=False).connected()
+        request = {"type": 1, "channel": "m:a", "key": "k", "data": 1}
+        (answer,) = peer.ask(publish=request)
+        self.assertEqual(answer["error"]["code"], 108)
 
     def test_nobody_by_default(self) -> None:
         """A policy that says nothing of maps lets no client change one."""

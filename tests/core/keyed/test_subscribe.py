@@ -124,7 +124,7 @@ class StateTests(MapCase):
         """A channel that is no map has none, whatever the policy says."""
         peer = self.world.connected()
         self.assertEqual(self.ask(peer, channel="s:a", phase=2), 108)
-        self.world.node.maps = None
+        peer = MapWorld(with_maps=False).connected()
         self.assertEqual(self.ask(peer, phase=2), 108)
 
     def test_epoch_changes(self) -> None:
@@ -155,7 +155,7 @@ class StateTests(MapCase):
 
     def test_given_up(self) -> None:
         """What a client gave up counts no more when it reads something else."""
-        self.world.node.options = NodeOptions(channel_limit=1)
+        self.world.node.runtime.options = NodeOptions(channel_limit=1)
         self.world.fill("m:a", 3)
         peer = self.world.connected()
         self.ask(peer, phase=2)
@@ -184,7 +184,7 @@ class StateTests(MapCase):
 
     def test_one_page_at_a_time(self) -> None:
         """A page asked for while another is on its way is refused, and no more."""
-        self.world.node.options = NodeOptions(concurrency=2)
+        self.world.node.runtime.options = NodeOptions(concurrency=2)
         self.world.fill("m:a", 5)
         peer = self.world.connected()
         first = self.ask(peer, phase=2)

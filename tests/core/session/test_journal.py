@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from twisted.internet.task import Clock
 from twisted.logger import LogEvent
 
 from centrifugo_tx.core import Journal, journal_for
@@ -22,8 +23,12 @@ class JournalTestCase(LogTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.world = World(NodeOptions(ping_interval=25, pong_timeout=8))
-        self.world.node.journal = journal_for(self.level, self.world.clock.seconds)
+        clock = Clock()
+        self.world = World(
+            NodeOptions(ping_interval=25, pong_timeout=8),
+            clock,
+            journal=journal_for(self.level, clock.seconds),
+        )
 
     def frames(self) -> list[tuple[str, str]]:
         """Return the messages that were traced, in and out."""

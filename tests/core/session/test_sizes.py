@@ -67,7 +67,9 @@ class SizeTests(SynchronousTestCase):
 
     def test_enough(self) -> None:
         """What would be too much is not read to its end."""
-        self.world.node.options = NodeOptions(queue_max_size=1000, channel_limit=500)
+        self.world.node.runtime.options = NodeOptions(
+            queue_max_size=1000, channel_limit=500
+        )
         names = [f"c{number}" for number in range(400)]
         self.fill(*names, size=300)
         read, history = [], self.world.node.engine.broker.history
@@ -82,7 +84,7 @@ class SizeTests(SynchronousTestCase):
 
     def test_turns(self) -> None:
         """Many subscriptions of one connect are begun over several turns."""
-        self.world.node.options = NodeOptions(channel_limit=500)
+        self.world.node.runtime.options = NodeOptions(channel_limit=500)
         peer = self.recover(*(f"c{number}" for number in range(400)))
         self.assertLess(self.world.node.hub.num_subscriptions, 100)
         neighbor = self.world.open()
@@ -94,7 +96,7 @@ class SizeTests(SynchronousTestCase):
 
     def test_gone_between_turns(self) -> None:
         """A client that goes meanwhile leaves nothing behind."""
-        self.world.node.options = NodeOptions(channel_limit=500)
+        self.world.node.runtime.options = NodeOptions(channel_limit=500)
         peer = self.recover(*(f"c{number}" for number in range(400)))
         peer.client.transport_lost()
         self.world.clock.advance(10)

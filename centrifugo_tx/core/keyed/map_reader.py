@@ -1,11 +1,10 @@
 """One client in one map channel."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import msgspec
 from attrs import define
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 
 from ...errors import DisconnectClient, EncodeError, ReplyError
 from ...options import History, HistoryQuery, MapQuery, MapRules, SubscribeOptions
@@ -20,27 +19,26 @@ from ...protocol.codes import (
 from ...protocol.messages import (
     Publication,
     StreamPosition,
+    SubRefreshRequest,
     SubscribeRequest,
     SubscribeResult,
 )
-from ..channel.channel import Channel
 from ..channel.editions import whole
 from ..channel.recovery import Held, Recovery, recover_stream
 from ..channel.specials import Special, special
+from ..runtime import Runtime
+from ..session.outcome import Outcome, ReplyThen
 from ..session.subscription import Subscription
-from ..session.told import Told
-from . import map_presence as presence
+from .map_presence import MapPresence
 from .maps import Maps, shown
 
-if TYPE_CHECKING:
-    from ..channel.listening import Listening
-    from ..channel.positions import Positions
-
-__all__ = ["LIVE", "MAP", "STATE", "STREAM", "MapSubscription"]
+__all__ = ["LIVE", "MAP", "MAP_CLIENTS", "MAP_USERS", "STATE", "STREAM", "MapReader"]
 
 #: The type of subscriptions, publications and results of maps (client protocol,
 #: "Requests").
 MAP = 1
+#: The types of subscriptions to maps that mirror the clients and users of a channel.
+MAP_CLIENTS, MAP_USERS = 2, 3
 #: How far a subscriber has come: it reads the state, then what changed since, then
 #: it is told of changes.
 LIVE, STREAM, STATE = 0, 1, 2
@@ -50,22 +48,28 @@ _PLAIN = MapRules()
 
 
 @define(eq=False)
-class MapSubscription(Subscription):
-    """A subscription that reads the map in pages before it is one.
+class MapReader:
+    """What is different about one subscription to a map: it is read in pages first.
 
     The position of the first page holds for all of them: entries that changed since
     are left out, and come with the changes.  Where a map has no stream, changes are
     held back from the first page on.
     """
 
+    _runtime: Runtime
+    source: Maps
+    _presence: MapPresence
+    holds_state: bool = True
     rules: MapRules = _PLAIN
-    #: Whether the client may go on: it was let in, and is not live yet.
+    #: Whether the client may continue: it was admitted, and is not live yet.
     loading: bool = False
     #: Whether a page is on its way.
     busy: bool = False
-    #: Whether it took too long.
+    #: Whether the client took too long.
     late: bool = False
     tick: int = 0
+    #: What the deadline ends; None without a deadline.
+    _timed: Subscription | None = None
     _frozen: StreamPosition | None = None
     #: The top of the stream when the client began to read it.
     _goal: int | None = None
@@ -75,36 +79,25 @@ class MapSubscription(Subscription):
     _entries: Sequence[Publication] = ()
 
     @property
-    def maps(self) -> Maps:
-        """The node's maps."""
-        maps = self.client.node.maps
-        assert maps is not None
-        return maps
+    def idle(self) -> bool:
+        """Whether the client is to ask for the next page."""
+        return self.loading and not self.busy
 
-    @property
-    def listening(self) -> "Listening[Channel]":
-        """What makes the node a receiver of the channel."""
-        return self.maps.listening
-
-    @property
-    def positions(self) -> "Positions":
-        """What compares the channel with storage."""
-        return self.maps.positions
-
-    def _local(self) -> Channel:
-        return self.client.node.hub.map(self.name)
-
-    def let_in(
-        self, options: SubscribeOptions, rules: MapRules, request: SubscribeRequest
+    def admit(
+        self,
+        subscription: Subscription,
+        options: SubscribeOptions,
+        rules: MapRules,
+        request: SubscribeRequest,
     ) -> None:
-        """Take note that the policy agreed; from now on there is a time limit.
+        """Begin: the policy agreed, and from now on there is a time limit.
 
-        :raises ReplyError: 107, the filter asked for is not allowed, or none.
+        :raises ReplyError: 107, the filter asked for is not allowed, or malformed.
         """
         streamed = rules.stream_size > 0
         self.rules = rules
-        self.special = self._wish = special(options, request)
-        self.options = msgspec.structs.replace(
+        subscription.special = self._wish = special(options, request)
+        subscription.options = msgspec.structs.replace(
             options,
             positioned=streamed,
             recoverable=streamed,
@@ -113,45 +106,55 @@ class MapSubscription(Subscription):
         )
         self.loading = True
         if rules.catch_up >= 0:
-            node = self.client.node
-            node.wheel.set(self, node.clock.seconds() + rules.catch_up)
+            self._timed = subscription
+            now = self._runtime.clock.seconds()
+            self._runtime.wheel.set(self, now + rules.catch_up)
 
     def wake(self, now: float) -> None:
         """Hold nothing back any more for a client that takes too long."""
         self.late = True
-        self.end()
+        if self._timed is not None:
+            self._timed.end()
 
-    def end(self) -> None:
-        """Leave the channel, whatever was reached; tell the others."""
-        self.client.node.wheel.forget(self)
-        owned = self.rules.own_keys and self.settled and not self.ended
-        super().end()
-        if owned:
-            presence.remove(self.client.node, self.name, self.client.id)
+    def ended(self, subscription: Subscription) -> None:
+        """Remove the client's own key, if the map's keys are its clients."""
+        self._stop_timer()
+        if self.rules.own_keys and subscription.settled:
+            self._presence.remove(subscription.name, subscription.client.id)
 
-    async def begin(self, options: SubscribeOptions, request: SubscribeRequest) -> None:
-        """Do all that has to be waited for; what the first page asked for holds.
+    def renew(self, subscription: Subscription) -> None:
+        """Keep nothing that has to be renewed."""
+
+    async def sub_refresh(
+        self, subscription: Subscription, request: SubRefreshRequest
+    ) -> None:
+        """Know no types of its own."""
+
+    def _stop_timer(self) -> None:
+        self._timed = None
+        self._runtime.wheel.forget(self)
+
+    async def _begin(
+        self, subscription: Subscription, request: SubscribeRequest
+    ) -> None:
+        """Begin the subscription; what the first page asked for holds.
 
         :raises ReplyError: 100, storage is away; the client keeps its connection, as
             it does when a page cannot be read.
         """
         try:
-            await super().begin(options, request)
+            await subscription.begin(subscription.options, request)
         except DisconnectClient as error:
             if error.disconnect == SERVER_ERROR:
                 raise ReplyError(INTERNAL, error.cause, **error.details) from None
             raise
-        self.special = self._wish
-
-    def decided(self) -> "Deferred[None]":
-        """Return a Deferred that fires when no page is on its way."""
-        if self.loading and not self.busy:
-            return succeed(None)
-        return super().decided()
+        subscription.special = self._wish
 
     # --- Steps -----------------------------------------------------------------
 
-    async def proceed(self, request: SubscribeRequest) -> Told | SubscribeResult:
+    async def proceed(
+        self, subscription: Subscription, request: SubscribeRequest
+    ) -> Outcome:
         """Answer with a page, or let the client live.
 
         :raises ReplyError: 103 or 107, that is no step from here; 112, the position
@@ -160,39 +163,44 @@ class MapSubscription(Subscription):
         self.busy = True
         try:
             if request.phase == STATE:
-                return await self._read_state(request)
+                return await self._read_state(subscription, request)
             if request.phase == STREAM:
-                return await self._read_stream(request)
+                return await self._read_stream(subscription, request)
             if request.phase == LIVE:
-                return await self._go_live(request, _since(request))
+                return await self._go_live(subscription, request, _since(request))
             raise ReplyError(BAD_REQUEST)
         finally:
             self.busy = False
             if self.loading:
-                self._decide()
+                subscription.decide()
 
-    async def _read_state(self, request: SubscribeRequest) -> Told | SubscribeResult:
+    async def _read_state(
+        self, subscription: Subscription, request: SubscribeRequest
+    ) -> Outcome:
         limit = self.rules.page(request.limit)
-        if not self.positioned and self.channel is None:
-            await self.begin(self.options, request)
+        if not subscription.positioned and subscription.channel is None:
+            await self._begin(subscription, request)
         query = MapQuery(
             limit,
             request.cursor,
             meta_ttl=self.rules.meta_ttl,
-            streamless=not self.positioned,
+            streamless=not subscription.positioned,
         )
-        page = await self.maps.state(self.name, query, request.epoch)
+        page = await self.source.state(subscription.name, query, request.epoch)
         if self._frozen is None:
             self._frozen = page.position
         frozen = self._frozen
         if page.position.epoch != frozen.epoch:
             raise ReplyError(UNRECOVERABLE_POSITION)
         entries = self._wanted(
-            [entry for entry in page.entries if entry.offset <= frozen.offset]
+            subscription,
+            [entry for entry in page.entries if entry.offset <= frozen.offset],
         )
-        self.client.check_size(entries)
-        if not page.cursor and await self._is_close(frozen.offset + limit):
-            return await self._go_live(request, frozen, entries)
+        subscription.client.check_size(entries)
+        if not page.cursor and await self._is_close(
+            subscription, frozen.offset + limit
+        ):
+            return await self._go_live(subscription, request, frozen, entries)
         return SubscribeResult(
             epoch=frozen.epoch,
             offset=frozen.offset,
@@ -202,16 +210,18 @@ class MapSubscription(Subscription):
             state=entries,
         )
 
-    async def _is_close(self, reach: int) -> bool:
+    async def _is_close(self, subscription: Subscription, reach: int) -> bool:
         """Whether the changes up to now need no page of their own."""
-        if not self.positioned:
+        if not subscription.positioned:
             return True
         query = HistoryQuery(meta_ttl=self.rules.meta_ttl)
-        history = await self.maps.stream(self.name, query)
+        history = await self.source.stream(subscription.name, query)
         return reach >= history.position.offset
 
-    async def _read_stream(self, request: SubscribeRequest) -> Told | SubscribeResult:
-        if not self.positioned:
+    async def _read_stream(
+        self, subscription: Subscription, request: SubscribeRequest
+    ) -> Outcome:
+        if not subscription.positioned:
             raise ReplyError(BAD_REQUEST)
         self._recovers = self._recovers or request.recover
         if self._frozen is None and not self._recovers:
@@ -219,20 +229,22 @@ class MapSubscription(Subscription):
         since, limit = _since(request), self.rules.page(request.limit)
         ttl = self.rules.meta_ttl
         if self._goal is None:
-            history = await self.maps.stream(self.name, HistoryQuery(meta_ttl=ttl))
+            history = await self.source.stream(
+                subscription.name, HistoryQuery(meta_ttl=ttl)
+            )
             self._goal = history.position.offset
         if since.offset + limit >= self._goal:
-            return await self._go_live(request, since)
-        history = await self.maps.stream(
-            self.name, HistoryQuery(limit, since, meta_ttl=ttl)
+            return await self._go_live(subscription, request, since)
+        history = await self.source.stream(
+            subscription.name, HistoryQuery(limit, since, meta_ttl=ttl)
         )
         changes = history.publications
         if not changes or changes[0].offset != since.offset + 1:
             raise ReplyError(UNRECOVERABLE_POSITION)
-        self.client.check_size(changes)
+        subscription.client.check_size(changes)
         return SubscribeResult(
             epoch=history.position.epoch,
-            publications=self._wanted(changes),
+            publications=self._wanted(subscription, changes),
             offset=changes[-1].offset,
             type=MAP,
             phase=STREAM,
@@ -240,24 +252,27 @@ class MapSubscription(Subscription):
 
     async def _go_live(
         self,
+        subscription: Subscription,
         request: SubscribeRequest,
         since: StreamPosition,
         entries: Sequence[Publication] = (),
-    ) -> Told:
+    ) -> ReplyThen:
         self._since, self._entries = since, entries
-        if self.channel is None:
-            await self.begin(self.options, request)
-        assert self.channel is not None
-        if len(self.channel.held(self)) > self.rules.live_limit:
+        if subscription.channel is None:
+            await self._begin(subscription, request)
+        assert subscription.channel is not None
+        if len(subscription.channel.held(subscription)) > self.rules.live_limit:
             raise ReplyError(UNRECOVERABLE_POSITION)
-        result, follow_up = self.settle(request)
+        result, follow_up = subscription.settle(request)
         self.loading = False
-        self.client.node.wheel.forget(self)
-        return Told(result, follow_up)
+        self._stop_timer()
+        return ReplyThen(result, follow_up)
 
-    def _wanted(self, publications: Sequence[Publication]) -> list[Publication]:
+    def _wanted(
+        self, subscription: Subscription, publications: Sequence[Publication]
+    ) -> list[Publication]:
         """Return what the client wants to see of a page, in the form it wants."""
-        wish, wire = self.special, self.client.transport.wire
+        wish, wire = subscription.special, subscription.client.transport.wire
         found = map(shown, publications)
         if wish is None:
             return list(found)
@@ -268,51 +283,61 @@ class MapSubscription(Subscription):
         except EncodeError:
             raise DisconnectClient(INAPPROPRIATE_PROTOCOL) from None
 
-    # --- What becomes of a subscription's own steps ----------------------------
+    # --- What is different about this kind -------------------------------------
 
-    def _read(self, request: SubscribeRequest) -> "Deferred[History]":
+    def read(
+        self, subscription: Subscription, request: SubscribeRequest
+    ) -> "Deferred[History]":
         """Read what changed since; one more than allowed shows that it is too much."""
         rules = self.rules
         query = HistoryQuery(rules.live_limit + 1, self._since, meta_ttl=rules.meta_ttl)
-        return self.maps.broker.stream(self.name, query)
+        return self.source.broker.stream(subscription.name, query)
 
-    def _recover(self, request: SubscribeRequest, held: Sequence[Held]) -> Recovery:
-        assert self._history is not None
-        history, self._history = self._history, None
+    def recover(
+        self,
+        subscription: Subscription,
+        request: SubscribeRequest,
+        history: History,
+        held: Sequence[Held],
+    ) -> Recovery:
+        """Put the changes that were read and held together.
+
+        :raises ReplyError: 112, too much has changed, or the map has another epoch.
+        """
         since = self._since
         if (
             history.position.epoch != since.epoch
             or len(history.publications) > self.rules.live_limit
         ):
             raise ReplyError(UNRECOVERABLE_POSITION)
-        wish = self.special
+        wish = subscription.special
         passes = None if wish is None else wish.passes
         recovery = recover_stream(since, history, held, passes)
         if request.recover:
-            self.client.node.counts.recovery(
+            self._runtime.counts.recovery(
                 recovery.recovered, bool(recovery.publications)
             )
         if not recovery.recovered and not recovery.broken:
             raise ReplyError(UNRECOVERABLE_POSITION)
         return recovery
 
-    def _enter(self, recovery: Recovery | None) -> None:
-        if self.special is not None:
-            # It has what each key holds, so the next change may be a delta to that.
-            self.special.linked = recovery is not None
-        super()._enter(recovery)
-
-    def _result(
-        self, request: SubscribeRequest, recovery: Recovery | None
+    def result(
+        self,
+        subscription: Subscription,
+        request: SubscribeRequest,
+        recovery: Recovery | None,
     ) -> SubscribeResult:
+        """Return the reply to the command that made the subscription live."""
         entries, self._entries = list(self._entries), ()
-        expires = bool(self.expire_at and not self.options.server_side_refresh)
+        expires = bool(
+            subscription.expire_at and not subscription.options.server_side_refresh
+        )
         result = SubscribeResult(
             expires=expires,
-            ttl=self.client.ttl(self.expire_at) if expires else 0,
+            ttl=subscription.client.ttl(subscription.expire_at) if expires else 0,
             epoch=self._since.epoch,
-            data=self.options.data,
-            delta=self.special is not None and self.special.delta,
+            data=subscription.options.data,
+            delta=subscription.special is not None and subscription.special.delta,
             type=MAP,
             state=entries,
         )
@@ -321,7 +346,7 @@ class MapSubscription(Subscription):
         return msgspec.structs.replace(
             result,
             recoverable=True,
-            publications=self._given([*map(shown, recovery.publications)]),
+            publications=subscription.in_form([*map(shown, recovery.publications)]),
             recovered=request.recover,
             offset=recovery.upto,
             was_recovering=request.recover,

@@ -1,0 +1,294 @@
+"""The keys that one client tracks in a polled channel."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+import msgspec
+from attrs import define, field
+from twisted.internet.defer import Deferred, FirstError
+
+from ...errors import DisconnectClient, EncodeError, ReplyError
+from ...interfaces import IClient, ITransport
+from ...options import History, SubscribeOptions
+from ...protocol.codes import BAD_REQUEST, INAPPROPRIATE_PROTOCOL, LIMIT_EXCEEDED
+from ...protocol.messages import (
+    Publication,
+    SubRefreshRequest,
+    SubRefreshResult,
+    SubscribeRequest,
+    SubscribeResult,
+)
+from ..channel.editions import Edition, whole
+from ..channel.recovery import Held, Recovery
+from ..channel.streams import Streams
+from ..runtime import Runtime
+from ..session.outcome import ensure_open
+from ..session.stream_kind import StreamKind
+from ..session.subscription import Subscription
+from .feeds import Feeds
+from .polled_channel import PolledChannel
+
+__all__ = ["SHARED_POLL", "KeyTracker"]
+
+#: The type of subscriptions of polled channels (client protocol, "Requests").
+SHARED_POLL = 4
+#: The types of sub_refresh that track keys, or untrack them.
+TRACK, UNTRACK = 1, 2
+
+
+@define(eq=False)
+class _Tracked:
+    """The version of a key that the client has, and until when it may track it.
+
+    ``whole``: it was sent a value in full, so the next may be a delta to that.
+    """
+
+    version: int
+    expire_at: int
+    whole: bool = False
+
+
+@define(eq=False)
+class KeyTracker:
+    """What is different about one subscription to a polled channel: its keys.
+
+    It is an ordinary subscriber of the channel beside, so that presence, joins and
+    expiry are as everywhere.
+    """
+
+    _runtime: Runtime
+    _plain: StreamKind
+    idle: bool = False
+    holds_state: bool = False
+    tracked: dict[str, _Tracked] = field(factory=dict, init=False)
+    _polled: PolledChannel | None = field(default=None, init=False)
+    _feeds: Feeds | None = field(default=None, init=False)
+    _subscription: Subscription | None = field(default=None, init=False)
+
+    @property
+    def source(self) -> Streams:
+        """Where its channel comes from."""
+        return self._plain.source
+
+    async def begin(
+        self,
+        subscription: Subscription,
+        options: SubscribeOptions,
+        request: SubscribeRequest,
+    ) -> None:
+        """Do all that has to be waited for; nothing is recovered here."""
+        plain = msgspec.structs.replace(
+            options, positioned=False, recoverable=False, tags_filter=False
+        )
+        await subscription.begin(plain, msgspec.structs.replace(request, tf=None))
+
+    def follow(
+        self, subscription: Subscription, polled: PolledChannel, feeds: Feeds
+    ) -> None:
+        """Take part in the polling, and in what is published if keys may be."""
+        self._subscription, self._polled = subscription, polled
+        self._feeds = feeds if polled.rules.publish else None
+        polled.join(self)
+
+    # --- What is different about this kind -------------------------------------
+
+    def read(
+        self, subscription: Subscription, request: SubscribeRequest
+    ) -> Deferred[History]:
+        """Read history as a stream does; a polled channel is never positioned."""
+        return self._plain.read(subscription, request)
+
+    def recover(
+        self,
+        subscription: Subscription,
+        request: SubscribeRequest,
+        history: History,
+        held: Sequence[Held],
+    ) -> Recovery:
+        """Recover as a stream does; a polled channel is never positioned."""
+        return self._plain.recover(subscription, request, history, held)
+
+    def result(
+        self,
+        subscription: Subscription,
+        request: SubscribeRequest,
+        recovery: Recovery | None,
+    ) -> SubscribeResult:
+        """Return the reply to a subscribe command."""
+        assert self._polled is not None
+        result = self._plain.result(subscription, request, recovery)
+        return msgspec.structs.replace(
+            result, type=SHARED_POLL, epoch=self._polled.epoch, was_recovering=False
+        )
+
+    async def sub_refresh(
+        self, subscription: Subscription, request: SubRefreshRequest
+    ) -> SubRefreshResult | None:
+        """Track keys, or untrack them."""
+        if request.type == TRACK:
+            return await self._track(subscription, request)
+        if request.type == UNTRACK:
+            if not request.untrack:
+                raise ReplyError(BAD_REQUEST)
+            for key in request.untrack:
+                self.untrack(key)
+            return SubRefreshResult()
+        return None
+
+    def renew(self, subscription: Subscription) -> None:
+        """Let go of keys whose time is over."""
+        if self._polled is not None:
+            latest = self._runtime.clock.seconds() - self._polled.rules.grace
+            for key, tracked in list(self.tracked.items()):
+                if 0 < tracked.expire_at < latest:
+                    self.untrack(key)
+
+    def ended(self, subscription: Subscription) -> None:
+        """Track nothing any more."""
+        if self._polled is not None:
+            for key in list(self.tracked):
+                self.untrack(key)
+            self._polled.leave(self)
+        self._subscription = None
+
+    # --- What the polled channel calls -----------------------------------------
+
+    @property
+    def transport(self) -> ITransport:
+        """Where its frames go."""
+        assert self._subscription is not None
+        return self._subscription.transport
+
+    @property
+    def _delta(self) -> bool:
+        special = None if self._subscription is None else self._subscription.special
+        return special is not None and special.delta
+
+    def give(self, edition: Edition) -> None:
+        """Send *edition* to this subscriber alone."""
+        if self._subscription is not None:
+            self._subscription.give(edition)
+
+    def lose_position(self) -> None:
+        """Have the client begin anew."""
+        if self._subscription is not None:
+            self._subscription.lose_position()
+
+    def undeliverable(self) -> None:
+        """End the connection: its encoding cannot say a value."""
+        if self._subscription is not None:
+            self._subscription.undeliverable()
+
+    # --- Keys ------------------------------------------------------------------
+
+    async def _track(
+        self, subscription: Subscription, request: SubRefreshRequest
+    ) -> SubRefreshResult:
+        """Track keys, and untrack others, if the policy finds the signatures good.
+
+        The same key in several batches counts as in the last one.
+        """
+        client, polled = subscription.client, self._polled
+        last = {
+            item.key: (number, item.version)
+            for number, batch in enumerate(request.track)
+            for item in batch.items
+        }
+        if not last:
+            raise ReplyError(BAD_REQUEST)
+        assert polled is not None
+        kept = (self.tracked.keys() | last.keys()) - set(request.untrack)
+        if len(kept) > polled.rules.max_keys:
+            raise ReplyError(LIMIT_EXCEEDED)
+        expiries: list[int]
+        expiries = await self._runtime.policy.track(IClient(client), request)
+        ensure_open(client)
+        if subscription.ended:
+            raise ReplyError(BAD_REQUEST)
+        wanted = {
+            key: (version, expiries[number])
+            for key, (number, version) in last.items()
+            if key not in request.untrack
+        }
+        if self._feeds is not None:
+            await self._receive(self._feeds, subscription, wanted)
+        items = self.track(wanted)
+        for key in request.untrack:
+            self.untrack(key)
+        ends = [expire_at for expire_at in expiries if expire_at]
+        return SubRefreshResult(
+            expires=bool(ends), ttl=client.ttl(min(ends)) if ends else 0, items=items
+        )
+
+    async def _receive(
+        self, feeds: Feeds, subscription: Subscription, keys: Collection[str]
+    ) -> None:
+        """Receive what is published into *keys*, before their values are asked for."""
+        try:
+            await feeds.join(subscription.name, keys, self)
+            ensure_open(subscription.client)
+            if subscription.ended:
+                raise ReplyError(BAD_REQUEST)
+        except BaseException as error:
+            fresh = [key for key in keys if key not in self.tracked]
+            feeds.leave(subscription.name, fresh, self)
+            if isinstance(error, FirstError):
+                error.subFailure.raiseException()
+            raise
+
+    def track(self, versions: Mapping[str, tuple[int, int]]) -> list[Publication]:
+        """Track keys; return what is newer than the client's versions.
+
+        :param versions: version and expiry by key.
+        """
+        polled = self._polled
+        assert polled is not None
+        newer, unknown = [], []
+        for key, (version, expire_at) in versions.items():
+            found = polled.track(key, self)
+            tracked = self.tracked[key] = _Tracked(version, expire_at)
+            if found.newest is None:
+                unknown.append(key)
+            elif found.version > version:
+                tracked.version, tracked.whole = found.version, True
+                newer.append(self._item(found.newest))
+        polled.want(unknown)
+        return newer
+
+    def _item(self, publication: Publication) -> Publication:
+        if not self._delta:
+            return publication
+        try:
+            return whole(publication, self.transport.wire)
+        except EncodeError:
+            raise DisconnectClient(INAPPROPRIATE_PROTOCOL) from None
+
+    def untrack(self, key: str) -> None:
+        """Track a key no more; no error if it is not tracked."""
+        if self.tracked.pop(key, None) is not None and self._polled is not None:
+            self._polled.untrack(key, self)
+            self._leave_feed(key)
+
+    def forget(self, key: str) -> None:
+        """Track a key no more that is gone."""
+        self.tracked.pop(key, None)
+        self._leave_feed(key)
+
+    def _leave_feed(self, key: str) -> None:
+        if self._feeds is not None and self._polled is not None:
+            self._feeds.leave(self._polled.name, [key], self)
+
+    def form(self, key: str, before: int, version: int) -> str | None:
+        """Return how the client is sent a value of a key; None: it is not.
+
+        Called when it is sent at once, which is what is kept in mind.
+
+        :param before: the version that a delta would build on.
+        """
+        tracked = self.tracked.get(key)
+        if tracked is None or version <= tracked.version:
+            return None
+        linked = tracked.whole and tracked.version == before
+        tracked.version, tracked.whole = version, True
+        if not self._delta:
+            return "plain"
+        return "change" if linked else "whole"

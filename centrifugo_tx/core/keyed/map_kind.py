@@ -1,0 +1,114 @@
+"""Subscriptions and publications of clients in map channels.
+
+See client protocol, "Maps".
+"""
+
+import msgspec
+from attrs import define
+
+from ...errors import DisconnectClient, ReplyError
+from ...options import MapChange, SubscribeOptions
+from ...protocol.codes import (
+    ALREADY_SUBSCRIBED,
+    BAD_REQUEST,
+    CONCURRENT_PAGINATION,
+    MALFORMED,
+    NOT_AVAILABLE,
+    PERMISSION_DENIED,
+    SLOW,
+)
+from ...protocol.messages import PublishRequest, PublishResult, SubscribeRequest
+from ..runtime import Runtime
+from ..session.client import Client
+from ..session.outcome import Outcome
+from ..session.subscription import Subscriber, Subscription
+from .map_presence import MapPresence
+from .map_reader import STATE, MapReader
+from .maps import Maps
+
+__all__ = ["MapKind"]
+
+
+@define(eq=False)
+class MapKind:
+    """Lets clients read a map page by page, and change it."""
+
+    _runtime: Runtime
+    _maps: Maps
+    _presence: MapPresence
+
+    # --- Subscribing -----------------------------------------------------------
+
+    def open(self, client: Subscriber, request: SubscribeRequest) -> Subscription:
+        """Return a subscription that has not begun.
+
+        :raises ReplyError: 103, there is nothing to continue with.
+        """
+        if request.cursor:
+            raise ReplyError(PERMISSION_DENIED)
+        reader = MapReader(self._runtime, self._maps, self._presence)
+        return Subscription(client, request.channel, reader)
+
+    async def admit(
+        self,
+        subscription: Subscription,
+        options: SubscribeOptions,
+        request: SubscribeRequest,
+    ) -> Outcome:
+        """Answer with the first page, or let a client live that needs none."""
+        rules = self._runtime.policy.channel(subscription.name).map
+        if rules is None:
+            raise ReplyError(NOT_AVAILABLE)
+        reader = _reader(subscription)
+        reader.admit(subscription, options, rules, request)
+        return await reader.proceed(subscription, request)
+
+    def resumes(self, known: Subscription, request: SubscribeRequest) -> bool:
+        """Whether a command asks for the next page of *known*."""
+        kind = known.kind
+        continues = bool(request.cursor) or request.phase != STATE
+        return isinstance(kind, MapReader) and kind.loading and continues
+
+    async def resume(self, known: Subscription, request: SubscribeRequest) -> Outcome:
+        """Take the next step; the policy was asked at the first.
+
+        :raises DisconnectClient: 3008, the client took too long.
+        """
+        reader, client = _reader(known), known.client
+        if reader.busy:
+            raise ReplyError(CONCURRENT_PAGINATION)
+        if reader.late:
+            client.forget(known)
+            raise DisconnectClient(SLOW)
+        try:
+            return await reader.proceed(known, request)
+        except BaseException:
+            client.forget(known)
+            raise
+
+    # --- Publishing ------------------------------------------------------------
+
+    async def publish(self, client: Client, request: PublishRequest) -> PublishResult:
+        """Set or remove a key for the client, if the policy lets it."""
+        name = request.channel
+        if not name:
+            raise DisconnectClient(MALFORMED)
+        granted: tuple[str, MapChange]
+        granted = await self._runtime.policy.change_map(client, request)
+        key, change = granted
+        if not key:
+            raise ReplyError(BAD_REQUEST)
+        if request.removed:
+            await self._maps.remove(name, key, change)
+            return PublishResult()
+        if change.info is None:
+            change = msgspec.structs.replace(change, info=client.info_in(name))
+        await self._maps.publish(name, key, request.data.copy(), change)
+        return PublishResult()
+
+
+def _reader(subscription: Subscription) -> MapReader:
+    reader = subscription.kind
+    if not isinstance(reader, MapReader):
+        raise ReplyError(ALREADY_SUBSCRIBED)
+    return reader
