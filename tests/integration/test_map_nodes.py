@@ -8,10 +8,15 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from centrifugo_tx.access.signatures import sign
+from centrifugo_tx.engines.redis.envelope import decode_publication
+from centrifugo_tx.engines.redis.map_envelope import parse_entry
+from centrifugo_tx.errors import DecodeError
 
+from .redis_servers import Server as Redis
 from .redis_servers import shared, valkey
 from .sdk import SDK
 from .server import Server, connection_token
@@ -376,3 +381,69 @@ class MixedNodes(TwoNodes):
     announces = False
     #: The reference notices what it missed at the next change or check alone.
     test_lost_connection = None  # type: ignore[assignment]
+
+
+class SameBytes(SynchronousTestCase):
+    """The reference and one of ours do the same, each under a prefix of its own."""
+
+    def test_keys(self) -> None:
+        """They leave the same keys, but for epochs and times."""
+        left = [self.left_by(kind) for kind in (ReferenceServer, Server)]
+        self.assertEqual(left[0], left[1])
+        self.assertGreater(len(left[0]), 10)
+
+    def left_by(self, kind: type[Server]) -> dict[str, Any]:
+        """Return what a server leaves in Redis."""
+        redis = shared(valkey())
+        prefix = f"same.{kind.__name__}"
+        maps = namespaces()[:3]
+        for each in maps[1:]:
+            each["map"]["key_ttl"] = "60s"
+        storage = {"address": [redis.address], "prefix": prefix}
+        server = kind(
+            {
+                "map_broker": {"type": "redis", "redis": storage},
+                "channel": {"namespaces": maps},
+            }
+        )
+        self.addCleanup(server.close)
+        server.start()
+        for channel in ("map:a", "fading:a", "cursors:a"):
+
+            def put(key: str, channel: str = channel, **request: Any) -> None:
+                server.api("map_publish", channel=channel, key=key, **request)
+
+            put("k1", data={"t": 21}, tags={"a": "b"})
+            put("k1", data={"t": 22}, delta=True)
+            put("k2", data=1)
+            server.api("map_remove", channel=channel, key="k2")
+            if channel != "cursors:a":
+                put("k3", data=1, version=7, version_epoch="q", idempotency_key="i")
+        names = sorted(name.decode() for name in redis.call("KEYS", f"{prefix}*"))
+        return {name.removeprefix(prefix): self.shape(redis, name) for name in names}
+
+    def shape(self, redis: Redis, name: str) -> Any:
+        """Return what a key holds, and about how long it lives, in units of 10 s."""
+        reads = {
+            "hash": ("HGETALL", name),
+            "stream": ("XRANGE", name, "-", "+"),
+            "zset": ("ZRANGE", name, 0, -1),
+        }
+        kind = redis.call("TYPE", name)
+        held = redis.call(*reads[kind if isinstance(kind, str) else kind.decode()])
+        return round(redis.call("PTTL", name) / 10_000), _plain(held)
+
+
+def _plain(held: Any) -> Any:
+    """Return what Redis holds without epochs and times."""
+    if isinstance(held, list):
+        return [_plain(each) for each in held]
+    for parse in (parse_entry, decode_publication):
+        try:
+            entry = parse(held)
+        except DecodeError:
+            continue
+        if entry.time:
+            return replace(entry, time=0, epoch="")
+    is_epoch = len(held) == 8 and held.isalpha()
+    return "new" if is_epoch or (held.isdigit() and len(held) == 13) else held
