@@ -319,7 +319,8 @@ class Client:
             if self.refused:
                 return  # the rest of the message is dropped
             backlog = self._backlog
-            if backlog is not None or self.allowance <= 0 or self._busy:
+            held_up = self._running and self._busy
+            if held_up or self.allowance <= 0 or backlog is not None:
                 if backlog is None:
                     backlog = self._backlog = Backlog()
                 backlog.add_commands(received[place:], size)
