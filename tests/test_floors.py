@@ -31,6 +31,10 @@ CORE_MAY_USE = {
 }
 
 
+#: The wings of the core, from the ground; ``session`` and above import all below.
+WINGS = ("runtime", "channel", "session", "keyed", "cluster", "node")
+
+
 def floor_of(part: str) -> int:
     """Return the floor that a module or package of ours stands on."""
     return next(number for number, parts in enumerate(FLOORS) if part in parts)
@@ -55,6 +59,52 @@ def modules() -> Iterator[tuple[str, str, set[str]]]:
             continue
         inside = path.relative_to(PACKAGE)
         yield str(inside), inside.parts[0].removesuffix(".py"), set(imports(path))
+
+
+def arrows() -> dict[str, set[str]]:
+    """Return which modules of ours each module imports, for type checks included."""
+    found: dict[str, set[str]] = {}
+    for path, _, names in modules():
+        name = "centrifugo_tx." + path.removesuffix(".py").replace("/", ".")
+        found[name.removesuffix(".__init__")] = names
+    return {
+        name: {
+            module
+            for imported in names
+            for module in [
+                imported if imported in found else imported.rpartition(".")[0]
+            ]
+            if module in found and module != name
+        }
+        for name, names in found.items()
+    }
+
+
+def circles(arrows: dict[str, set[str]]) -> list[list[str]]:
+    """Return the groups of modules that import each other."""
+    reached: dict[str, set[str]] = {}
+    for start in arrows:
+        seen: set[str] = set()
+        left = [start]
+        while left:
+            for other in arrows[left.pop()]:
+                if other not in seen:
+                    seen.add(other)
+                    left.append(other)
+        reached[start] = seen
+    groups = {
+        tuple(sorted({name, *(x for x in reached[name] if name in reached[x])}))
+        for name in arrows
+        if name in reached[name]
+    }
+    return [list(group) for group in sorted(groups)]
+
+
+def _wing(name: str) -> str:
+    """Return the wing of the core that a module is in, empty for none."""
+    package, _, rest = name.partition("centrifugo_tx.core.")
+    wing = rest.partition(".")[0]
+    return wing if not package and wing in WINGS else ""
 
 
 class FloorTests(SynchronousTestCase):
@@ -83,6 +133,29 @@ class FloorTests(SynchronousTestCase):
                 if down > 0 or (down == 0 and floor_of(part) in (3, 4)):
                     found.append(f"{path}: {name}")
         self.broken("imports go down", found)
+
+    def test_circles(self) -> None:
+        """No modules import each other, directly or by way of others."""
+        self.assertEqual(circles(arrows()), [])
+
+    def test_circles_are_found(self) -> None:
+        """A circle is found whatever its length."""
+        self.assertEqual(
+            circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}), [["a", "b", "c"]]
+        )
+
+    def test_wings(self) -> None:
+        """Inside the core, too, imports go down; what all wings need knows none."""
+        found = []
+        for name, others in arrows().items():
+            wing = _wing(name)
+            for other in others:
+                above = _wing(other)
+                if wing and above and WINGS.index(above) > WINGS.index(wing):
+                    found.append(f"{name}: {other}")
+                if not wing and above and name.startswith("centrifugo_tx.core."):
+                    found.append(f"{name}: {other}")
+        self.broken("wings of the core", found)
 
     def test_protocol(self) -> None:
         """The protocol knows no Twisted."""

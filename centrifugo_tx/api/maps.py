@@ -4,8 +4,9 @@ See server API, "Maps and keys".
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, cast
+from typing import Literal, Protocol, cast
 
+from ..core import Node
 from ..core.keyed.maps import Maps
 from ..errors import ReplyError
 from ..options import HistoryQuery, MapChange, MapChanged, MapQuery, MapRules
@@ -20,9 +21,6 @@ from . import map_messages as m
 from .json import payload
 from .messages import Empty
 
-if TYPE_CHECKING:
-    from .methods import Api
-
 __all__ = [
     "clear",
     "publish",
@@ -36,7 +34,13 @@ __all__ = [
 _KEY_MODES = ("", "if_new", "if_exists")
 
 
-def _map(api: "Api", channel: str) -> tuple[Maps, MapRules]:
+class NodeApi(Protocol):
+    """An API of one node."""
+
+    node: Node
+
+
+def _map(api: NodeApi, channel: str) -> tuple[Maps, MapRules]:
     """Return the node's maps, and the rules of *channel*, which must be one."""
     rules = api.node.policy.channel(channel).map if channel else None
     if rules is None or api.node.maps is None:
@@ -44,7 +48,7 @@ def _map(api: "Api", channel: str) -> tuple[Maps, MapRules]:
     return api.node.maps, rules
 
 
-async def publish(api: "Api", request: m.MapPublishRequest) -> m.MapResult:
+async def publish(api: NodeApi, request: m.MapPublishRequest) -> m.MapResult:
     """Set a key."""
     if not request.key:
         raise ReplyError(BAD_REQUEST, "key required")
@@ -67,7 +71,7 @@ async def publish(api: "Api", request: m.MapPublishRequest) -> m.MapResult:
     return _result(await maps.publish(request.channel, request.key, data, change))
 
 
-async def remove(api: "Api", request: m.MapRemoveRequest) -> m.MapResult:
+async def remove(api: NodeApi, request: m.MapRemoveRequest) -> m.MapResult:
     """Take a key out."""
     if not request.key:
         raise ReplyError(BAD_REQUEST, "key required")
@@ -77,7 +81,7 @@ async def remove(api: "Api", request: m.MapRemoveRequest) -> m.MapResult:
 
 
 async def read_state(
-    api: "Api", request: m.MapReadStateRequest
+    api: NodeApi, request: m.MapReadStateRequest
 ) -> m.MapReadStateResult:
     """Read entries."""
     maps, rules = _map(api, request.channel)
@@ -94,7 +98,7 @@ async def read_state(
 
 
 async def read_stream(
-    api: "Api", request: m.MapReadStreamRequest
+    api: NodeApi, request: m.MapReadStreamRequest
 ) -> m.MapReadStreamResult:
     """Read changes."""
     maps, rules = _map(api, request.channel)
@@ -108,20 +112,20 @@ async def read_stream(
     )
 
 
-async def stats(api: "Api", request: m.MapStatsRequest) -> m.MapStatsResult:
+async def stats(api: NodeApi, request: m.MapStatsRequest) -> m.MapStatsResult:
     """Tell how many keys there are."""
     maps, _ = _map(api, request.channel)
     return m.MapStatsResult(await maps.size(request.channel))
 
 
-async def clear(api: "Api", request: m.MapClearRequest) -> Empty:
+async def clear(api: NodeApi, request: m.MapClearRequest) -> Empty:
     """Forget everything."""
     maps, _ = _map(api, request.channel)
     await maps.clear(request.channel)
     return Empty()
 
 
-async def publish_polled(api: "Api", request: m.SharedPollPublishRequest) -> Empty:
+async def publish_polled(api: NodeApi, request: m.SharedPollPublishRequest) -> Empty:
     """Set a polled key."""
     if not (request.channel and request.key and request.version):
         raise ReplyError(BAD_REQUEST, "channel, key and version required")
