@@ -21,30 +21,30 @@ from zope.interface import implementer
 from ..config.model import Config
 from ..logs import filtered, to_record
 from ..service import Exposition, Server, build
-from .messages import (
+from .link_messages import (
     REPORTS,
-    AllServe,
-    Collected,
+    AllReady,
+    CollectedMetrics,
     Failed,
-    Gathered,
-    Line,
-    Lines,
+    GatheredMetrics,
+    GatherMetrics,
+    LineSplitter,
+    LogRecord,
     Order,
     Ready,
     Reload,
     Report,
     Start,
-    Wanted,
+    decode_order,
     encode,
-    order_of,
 )
 
-__all__ = ["Tether", "main"]
+__all__ = ["WorkerLink", "main"]
 
 
 @implementer(IHalfCloseableProtocol)
 @define(eq=False, slots=False)
-class Tether(Protocol):
+class WorkerLink(Protocol):
     """What holds a worker to its parent: when it breaks, the worker ends."""
 
     transport: Any = field(init=False)
@@ -59,47 +59,47 @@ class Tether(Protocol):
     _exposition: Callable[[], bytes] = field(default=bytes, init=False)
     _waiting: "list[Deferred[bytes]]" = field(factory=list, init=False)
     _lost: bool = field(default=False, init=False)
-    _lines: Lines = field(factory=Lines, init=False)
+    _lines: LineSplitter = field(factory=LineSplitter, init=False)
     _log = Logger()
 
     def dataReceived(self, data: bytes) -> None:
         """Do what the parent wants."""
         for line in self._lines.feed(data):
-            self._obey(order_of(line))
+            self._handle_order(decode_order(line))
 
-    def _obey(self, order: Order) -> None:
+    def _handle_order(self, order: Order) -> None:
         if isinstance(order, Start):
             self._start(order.config)
         elif isinstance(order, Reload):
             self._reload(order.config)
-        elif isinstance(order, AllServe):
+        elif isinstance(order, AllReady):
             if self._server is not None:
                 self._server.health.serving = True
-        elif isinstance(order, Gathered):
+        elif isinstance(order, GatheredMetrics):
             waiting, self._waiting = self._waiting, []
             for deferred in waiting:
                 deferred.callback(order.text.encode())
         else:
-            self._report(Collected(self._exposition().decode()))
+            self._report(CollectedMetrics(self._exposition().decode()))
 
     def _start(self, config: Config) -> None:
-        observer = filtered(config.log.level, self._tell)
+        observer = filtered(config.log.level, self._report_log)
         self._begin_logging([observer], redirectStandardIO=False)
         self._timeout = config.shutdown.timeout
         try:
-            self._server = build(self._reactor, config, self._gathering)
+            self._server = build(self._reactor, config, self._wrap_exposition)
         except Exception:
             self._failed(Failure())
             return
         self._server.startService()
         self._server.started.addCallbacks(lambda _: self._report(Ready()), self._failed)
 
-    def _gathering(self, exposition: Callable[[], bytes]) -> Exposition:
+    def _wrap_exposition(self, exposition: Callable[[], bytes]) -> Exposition:
         self._exposition = exposition
-        return self._gather
+        return self._gather_metrics
 
-    def _gather(self) -> "Deferred[bytes]":
-        self._report(Wanted())
+    def _gather_metrics(self) -> "Deferred[bytes]":
+        self._report(GatherMetrics())
         gathered: Deferred[bytes] = Deferred()
         self._waiting.append(gathered)
         return gathered
@@ -117,8 +117,8 @@ class Tether(Protocol):
         except Exception:
             self._log.failure("configuration not reloaded")
 
-    def _tell(self, event: LogEvent) -> None:
-        self._report(Line(to_record(event)))
+    def _report_log(self, event: LogEvent) -> None:
+        self._report(LogRecord(to_record(event)))
 
     def _report(self, report: Report) -> None:
         if not self._lost:
@@ -147,14 +147,14 @@ class Tether(Protocol):
             return
         self._ending = True
         if self._server is None:
-            self._all_done()
+            self._finish_stop()
             return
         self._reactor.callLater(self._timeout, os._exit, 1)
         stopped = maybeDeferred(self._server.stopService)
         stopped.addErrback(lambda failure: self._log.failure("bad stop", failure))
-        stopped.addCallback(lambda _: self._all_done())
+        stopped.addCallback(lambda _: self._finish_stop())
 
-    def _all_done(self) -> None:
+    def _finish_stop(self) -> None:
         self._ended = True
         if self._lost:
             self._reactor.stop()
@@ -171,12 +171,12 @@ def main() -> int:
     for ignored in (signal.SIGINT, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
     installed: Any = reactor
-    tether = Tether(installed)
-    signal.signal(signal.SIGTERM, lambda *_: installed.callFromThread(tether.end))
+    link = WorkerLink(installed)
+    signal.signal(signal.SIGTERM, lambda *_: installed.callFromThread(link.end))
     pipes: Any = stdio.StandardIO
-    pipes(tether, stdout=REPORTS, reactor=installed)
+    pipes(link, stdout=REPORTS, reactor=installed)
     installed.run(installSignalHandlers=False)
-    return tether.code
+    return link.code
 
 
 if __name__ == "__main__":

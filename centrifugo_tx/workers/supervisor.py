@@ -20,30 +20,30 @@ from ..logs import from_record
 from ..process import exit_with
 from ..service import addresses, interface_of, node_name
 from ..web.sharing import reserve
-from .keeper import CannotStart, Keeper, Kept
-from .messages import (
+from .link_messages import (
     REPORTS,
-    AllServe,
+    AllReady,
     Failed,
-    Line,
-    Lines,
+    GatherMetrics,
+    LineSplitter,
+    LogRecord,
     Order,
     Ready,
     Reload,
     Start,
-    Wanted,
+    decode_report,
     encode,
-    report_of,
 )
-from .metrics import Gatherer
-from .valkey import PrivateValkey, program
+from .metrics_gatherer import MetricsGatherer
+from .process_monitor import CannotStart, MonitoredProcess, ProcessMonitor
+from .valkey import PrivateValkey, find_program
 
 __all__ = ["Supervisor", "check_workers", "worker_config", "worker_count"]
 
 #: Of the time that a stop may take, how much the workers have.
-SHARE = 0.9
+STOP_SHARE = 0.9
 
-_EVERYBODY = cast(ILogObserver, globalLogPublisher)
+_ALL_OBSERVERS = cast(ILogObserver, globalLogPublisher)
 _FDS = {0: "w", 1: "r", 2: "r", REPORTS: "r"}
 
 
@@ -58,8 +58,8 @@ def check_workers(config: Config) -> list[str]:
     """Return what keeps the workers from sharing their channels, a line for each."""
     if worker_count(config) == 1:
         return []
-    alone = _alone(config)
-    if not alone or program() is not None:
+    alone = _unshared_sections(config)
+    if not alone or find_program() is not None:
         return []
     return [
         f'workers: {config.workers!r} cannot share {alone[0]}.type "memory":'
@@ -68,7 +68,7 @@ def check_workers(config: Config) -> list[str]:
     ]
 
 
-def _alone(config: Config) -> list[str]:
+def _unshared_sections(config: Config) -> list[str]:
     """Return the sections in use that keep everything inside one process."""
     used = {
         "broker" if config.broker.enabled else "engine",
@@ -89,7 +89,7 @@ def worker_config(config: Config, number: int, path: str) -> Config:
             config.node, name=f"{node_name(config)}_{number}"
         )
     }
-    for name in _alone(config):
+    for name in _unshared_sections(config):
         section = getattr(config, name)
         redis = type(section.redis)(address=(f"unix://{path}",))
         changes[name] = msgspec.structs.replace(section, type="redis", redis=redis)
@@ -106,12 +106,12 @@ class Supervisor(Service):
 
     _reactor: Any
     _config: Config
-    _publish: ILogObserver = _EVERYBODY
+    _publish: ILogObserver = _ALL_OBSERVERS
     #: Fires when all workers serve, fails when one cannot.
     started: "Deferred[None]" = field(factory=Deferred, init=False)
-    workers: list[Keeper] = field(factory=list, init=False)
+    workers: list[ProcessMonitor] = field(factory=list, init=False)
     _valkey: PrivateValkey | None = field(default=None, init=False)
-    _gatherer: Gatherer = field(init=False)
+    _gatherer: MetricsGatherer = field(init=False)
     _held: list[socket.socket] = field(factory=list, init=False)
     #: Whether what the workers share answers, so that they may start.
     _may_start: bool = field(default=False, init=False)
@@ -121,7 +121,7 @@ class Supervisor(Service):
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
-        self._gatherer = Gatherer(self._reactor, self._serving)
+        self._gatherer = MetricsGatherer(self._reactor, self._serving)
 
     def startService(self) -> None:
         """Hold the ports, and start the workers as soon as the reactor runs."""
@@ -138,12 +138,12 @@ class Supervisor(Service):
         # The workers read their modules while Valkey starts.
         valkey = self._start_valkey().addCallback(lambda _: self._order_start())
         starting = gatherResults([valkey, self._start_workers()], consumeErrors=True)
-        starting.addCallback(lambda _: self._all_serve())
-        starting.addErrback(_first)
+        starting.addCallback(lambda _: self._announce_ready())
+        starting.addErrback(_root_cause)
         starting.addCallbacks(self.started.callback, self._give_up)
 
     def _start_valkey(self) -> "Deferred[None]":
-        path = program() if _alone(self._config) else None
+        path = find_program() if _unshared_sections(self._config) else None
         if path is None:
             return succeed(None)
         try:
@@ -155,13 +155,13 @@ class Supervisor(Service):
 
     def _start_workers(self) -> "Deferred[Any]":
         for number in range(1, worker_count(self._config) + 1):
-            keeper = Keeper(
+            monitor = ProcessMonitor(
                 f"worker {number}",
                 self._reactor,
-                lambda keeper, number=number: self._spawn(keeper, number),  # type: ignore[misc]
+                lambda monitor, number=number: self._spawn(monitor, number),  # type: ignore[misc]
             )
-            self.workers.append(keeper)
-        starting = [keeper.start() for keeper in self.workers]
+            self.workers.append(monitor)
+        starting = [monitor.start() for monitor in self.workers]
         return gatherResults(starting, consumeErrors=True)
 
     def _order_start(self) -> None:
@@ -170,18 +170,18 @@ class Supervisor(Service):
             for number, worker in self._running().items():
                 self._bring_up(number, worker)
 
-    def _all_serve(self) -> None:
+    def _announce_ready(self) -> None:
         self._started = True
         for worker in self._running().values():
-            worker.order(AllServe())
+            worker.order(AllReady())
         self._log.info("{count} workers serve", count=len(self.workers))
 
     def _give_up(self, failure: Failure) -> None:
         self._stop_workers()
         self.started.errback(failure)
 
-    def _spawn(self, keeper: Keeper, number: int) -> "Worker":
-        worker = Worker(keeper, number, self._publish, self._gatherer)
+    def _spawn(self, monitor: ProcessMonitor, number: int) -> "Worker":
+        worker = Worker(monitor, number, self._publish, self._gatherer)
         self._reactor.spawnProcess(
             worker,
             sys.executable,
@@ -197,7 +197,7 @@ class Supervisor(Service):
         """Give a worker the orders that all others have had."""
         worker.order(Start(self._config_of(number, self._config)))
         if self._started:
-            worker.order(AllServe())
+            worker.order(AllReady())
         if self._reloaded is not None:
             worker.order(Reload(self._config_of(number, self._reloaded)))
 
@@ -211,16 +211,16 @@ class Supervisor(Service):
 
     def _running(self) -> "dict[int, Worker]":
         return {
-            number: keeper.kept
-            for number, keeper in enumerate(self.workers, 1)
-            if isinstance(keeper.kept, Worker)
+            number: monitor.process
+            for number, monitor in enumerate(self.workers, 1)
+            if isinstance(monitor.process, Worker)
         }
 
     def _serving(self) -> "dict[int, Worker]":
         return {
             number: worker
             for number, worker in self._running().items()
-            if self.workers[number - 1].serves
+            if self.workers[number - 1].is_ready
         }
 
     def reload(self, config: Config) -> None:
@@ -234,20 +234,20 @@ class Supervisor(Service):
     def stopService(self) -> "Deferred[None]":
         """Have all workers send their clients away; kill who takes too long."""
         Service.stopService(self)
-        limit = self._config.shutdown.timeout * SHARE
+        limit = self._config.shutdown.timeout * STOP_SHARE
         self._deadline = self._reactor.callLater(limit, self._kill)
         return self._stop_workers().addCallback(lambda _: self._stop_rest())
 
     def _stop_workers(self) -> "Deferred[Any]":
-        return gatherResults([keeper.stop() for keeper in self.workers])
+        return gatherResults([monitor.stop() for monitor in self.workers])
 
     def _kill(self) -> None:
         self._deadline = None
         exit_with(1)
-        for keeper in self.workers:
-            if keeper.kept is not None:
-                self._log.error("{name} does not end, killed", name=keeper.name)
-            keeper.kill()
+        for monitor in self.workers:
+            if monitor.process is not None:
+                self._log.error("{name} does not end, killed", name=monitor.name)
+            monitor.kill()
 
     def _stop_rest(self) -> "Deferred[None]":
         self._gatherer.stop()
@@ -269,24 +269,28 @@ def _addresses(config: Config) -> list[tuple[str, int]]:
     return list(found)
 
 
-def _first(failure: Failure) -> Failure:
+def _root_cause(failure: Failure) -> Failure:
     """Return what went wrong, instead of the fact that something did."""
     while isinstance(failure.value, FirstError):
         failure = failure.value.subFailure
     return failure
 
 
-class Worker(Kept):
+class Worker(MonitoredProcess):
     """One run of a worker, as the parent sees it."""
 
     _log = Logger(namespace=__name__)
 
     def __init__(
-        self, keeper: Keeper, number: int, publish: ILogObserver, gatherer: Gatherer
+        self,
+        monitor: ProcessMonitor,
+        number: int,
+        publish: ILogObserver,
+        gatherer: MetricsGatherer,
     ) -> None:
-        super().__init__(keeper)
+        super().__init__(monitor)
         self._number, self._publish, self._gatherer = number, publish, gatherer
-        self._lines = {1: Lines(), 2: Lines(), REPORTS: Lines()}
+        self._lines = {1: LineSplitter(), 2: LineSplitter(), REPORTS: LineSplitter()}
 
     def order(self, order: Order) -> None:
         """Tell the worker what to do."""
@@ -298,23 +302,23 @@ class Worker(Kept):
             if childFD == REPORTS:
                 self._report(line)
             elif line.strip():
-                self.last_words = line.decode(errors="replace")
+                self.last_output = line.decode(errors="replace")
                 self._log.warn(
                     "worker {worker} says: {line}",
                     worker=self._number,
-                    line=self.last_words,
+                    line=self.last_output,
                 )
 
     def _report(self, line: bytes) -> None:
-        report = report_of(line)
+        report = decode_report(line)
         if isinstance(report, Ready):
-            self.last_words = ""
+            self.last_output = ""
             self.ready()
         elif isinstance(report, Failed):
-            self.last_words = report.reason
-        elif isinstance(report, Line):
+            self.last_output = report.reason
+        elif isinstance(report, LogRecord):
             self._publish(from_record(report.record, worker=self._number))
-        elif isinstance(report, Wanted):
-            self._gatherer.wanted(self)
+        elif isinstance(report, GatherMetrics):
+            self._gatherer.gather(self)
         else:
-            self._gatherer.collected(self._number, report.text)
+            self._gatherer.add(self._number, report.text)

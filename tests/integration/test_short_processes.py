@@ -11,7 +11,7 @@ from urllib.request import urlopen
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from centrifugo_tx.workers import leash
+from centrifugo_tx.workers import die_with_parent
 from centrifugo_tx.workers.valkey import remove_orphans
 
 from .certificates import Authority, locked
@@ -110,7 +110,7 @@ class LeashTests(SynchronousTestCase):
 
     def become(self, parent: int) -> str:
         """Return what the program says that the script becomes."""
-        command = [sys.executable, "-I", "-S", leash.__file__, str(parent)]
+        command = [sys.executable, "-I", "-S", die_with_parent.__file__, str(parent)]
         ended = subprocess.run(
             [*command, sys.executable, "-c", _SESSION], capture_output=True, text=True
         )

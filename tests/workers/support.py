@@ -8,7 +8,13 @@ from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTer
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from centrifugo_tx.workers.messages import REPORTS, Order, Report, encode, order_of
+from centrifugo_tx.workers.link_messages import (
+    REPORTS,
+    Order,
+    Report,
+    decode_order,
+    encode,
+)
 
 __all__ = ["FakeProcess", "FakeReactor"]
 
@@ -41,7 +47,7 @@ class FakeProcess:
 
     def orders(self) -> list[Order]:
         """Return what the process was told."""
-        return [order_of(line) for line in self.written.splitlines()]
+        return [decode_order(line) for line in self.written.splitlines()]
 
     def report(self, report: Report) -> None:
         """Have the process say something to its parent."""

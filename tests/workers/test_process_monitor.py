@@ -4,29 +4,31 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from centrifugo_tx.workers.keeper import (
-    FIRST,
-    LONGEST,
-    STEADY,
+from centrifugo_tx.workers.process_monitor import (
+    FIRST_DELAY,
+    LONGEST_DELAY,
+    STABLE_AFTER,
     CannotStart,
-    Keeper,
-    Kept,
+    MonitoredProcess,
+    ProcessMonitor,
 )
 
 from .support import FakeProcess, FakeReactor
 
 
 class KeeperCase(SynchronousTestCase):
-    """A keeper without luck: all delays are as long as they can be."""
+    """A monitor without luck: all delays are as long as they can be."""
 
     def setUp(self) -> None:
         self.reactor = FakeReactor()
         self.chance = 1.0
-        self.keeper = Keeper("it", self.reactor, self.spawn, lambda: self.chance)
+        self.monitor = ProcessMonitor(
+            "it", self.reactor, self.spawn, lambda: self.chance
+        )
 
-    def spawn(self, keeper: Keeper) -> Kept:
+    def spawn(self, monitor: ProcessMonitor) -> MonitoredProcess:
         """Start the process."""
-        kept = Kept(keeper)
+        kept = MonitoredProcess(monitor)
         self.reactor.spawnProcess(kept, "x", ["x"], {}, {0: "w"})
         return kept
 
@@ -54,7 +56,7 @@ class StartTests(KeeperCase):
 
     def test_ready(self) -> None:
         """The start is done when the process says so."""
-        started = self.keeper.start()
+        started = self.monitor.start()
         self.assertNoResult(started)
         self.ready()
         self.successResultOf(started)
@@ -66,8 +68,8 @@ class StartTests(KeeperCase):
             ({}, "exit code 0"),
             ({"signal": 9}, "killed by SIGKILL"),
         ):
-            keeper = Keeper("it", self.reactor, self.spawn)
-            started = keeper.start()
+            monitor = ProcessMonitor("it", self.reactor, self.spawn)
+            started = monitor.start()
             self.process.exit(**how)
             failure = self.failureResultOf(started, CannotStart)
             self.assertEqual(failure.getErrorMessage(), f"it: {why}")
@@ -75,8 +77,8 @@ class StartTests(KeeperCase):
 
     def test_last_words(self) -> None:
         """What the process said last goes along with how it ended."""
-        started = self.keeper.start()
-        self.process.protocol.last_words = "no memory"
+        started = self.monitor.start()
+        self.process.protocol.last_output = "no memory"
         self.process.exit(1)
         failure = self.failureResultOf(started, CannotStart)
         self.assertEqual(failure.getErrorMessage(), "it: exit code 1: no memory")
@@ -84,7 +86,7 @@ class StartTests(KeeperCase):
     def test_cannot_spawn(self) -> None:
         """A system without room for another process is a reason, too."""
         self.reactor.trouble = OSError("no room")
-        failure = self.failureResultOf(self.keeper.start(), CannotStart)
+        failure = self.failureResultOf(self.monitor.start(), CannotStart)
         self.assertEqual(failure.getErrorMessage(), "it: no room")
 
 
@@ -93,7 +95,7 @@ class RestartTests(KeeperCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.keeper.start()
+        self.monitor.start()
         self.ready()
 
     def crash(self) -> float:
@@ -104,33 +106,35 @@ class RestartTests(KeeperCase):
     def test_back_off(self) -> None:
         """Each start waits twice as long as the one before, up to a limit."""
         delays = [self.crash() for _ in range(9)]
-        self.assertEqual(delays[:4], [FIRST, 2 * FIRST, 4 * FIRST, 8 * FIRST])
-        self.assertEqual(delays[-2:], [LONGEST, LONGEST])
+        self.assertEqual(
+            delays[:4], [FIRST_DELAY, 2 * FIRST_DELAY, 4 * FIRST_DELAY, 8 * FIRST_DELAY]
+        )
+        self.assertEqual(delays[-2:], [LONGEST_DELAY, LONGEST_DELAY])
 
     def test_jitter(self) -> None:
         """By chance the wait is shorter, by half at most."""
         self.chance = 0.0
-        self.assertEqual(self.crash(), FIRST / 2)
+        self.assertEqual(self.crash(), FIRST_DELAY / 2)
 
     def test_forgiven(self) -> None:
         """After a time of service the count begins anew; without, it goes on."""
         self.crash()
-        self.reactor.advance(2 * STEADY)  # alive, but not ready
-        self.assertEqual(self.crash(), 2 * FIRST)
+        self.reactor.advance(2 * STABLE_AFTER)  # alive, but not ready
+        self.assertEqual(self.crash(), 2 * FIRST_DELAY)
         self.ready()
-        self.reactor.advance(STEADY - 1)
-        self.assertEqual(self.crash(), 4 * FIRST)
+        self.reactor.advance(STABLE_AFTER - 1)
+        self.assertEqual(self.crash(), 4 * FIRST_DELAY)
         self.ready()
-        self.reactor.advance(STEADY)
-        self.assertEqual(self.crash(), FIRST)
+        self.reactor.advance(STABLE_AFTER)
+        self.assertEqual(self.crash(), FIRST_DELAY)
 
     def test_no_room(self) -> None:
-        """When there is no room for a process the keeper goes on trying."""
+        """When there is no room for a process the monitor goes on trying."""
         self.process.exit(1)
         self.reactor.trouble = OSError("no room")
-        self.reactor.advance(FIRST)
+        self.reactor.advance(FIRST_DELAY)
         self.reactor.trouble = None
-        self.assertEqual(self.run_to_the_next(), 2 * FIRST)
+        self.assertEqual(self.run_to_the_next(), 2 * FIRST_DELAY)
 
 
 class StopTests(KeeperCase):
@@ -138,41 +142,41 @@ class StopTests(KeeperCase):
 
     def test_orderly(self) -> None:
         """The process is asked to end, and waited for."""
-        self.keeper.start()
+        self.monitor.start()
         self.ready()
-        stopped = self.keeper.stop()
+        stopped = self.monitor.stop()
         self.assertFalse(self.process.stdin_open)
         self.assertNoResult(stopped)
         self.process.exit()
         self.successResultOf(stopped)
-        self.reactor.advance(10 * LONGEST)
+        self.reactor.advance(10 * LONGEST_DELAY)
         self.assertEqual(len(self.reactor.processes), 1)
 
     def test_twice(self) -> None:
         """Who stops twice is told twice."""
-        self.keeper.start()
-        both: list[Any] = [self.keeper.stop(), self.keeper.stop()]
+        self.monitor.start()
+        both: list[Any] = [self.monitor.stop(), self.monitor.stop()]
         self.process.exit()
         for stopped in both:
             self.successResultOf(stopped)
-        self.successResultOf(self.keeper.stop())
+        self.successResultOf(self.monitor.stop())
 
     def test_while_waiting(self) -> None:
         """A start that is to come is called off."""
-        self.keeper.start()
+        self.monitor.start()
         self.ready()
         self.process.exit(1)
-        self.successResultOf(self.keeper.stop())
+        self.successResultOf(self.monitor.stop())
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_kill(self) -> None:
         """A process can be killed, one that has ended already cannot."""
-        self.keeper.start()
-        self.keeper.kill()
+        self.monitor.start()
+        self.monitor.kill()
         self.assertEqual(self.process.signals, ["KILL"])
         kept = self.process.protocol
         self.process.exit(signal=9)
         kept.kill()
-        self.keeper.kill()
+        self.monitor.kill()
         self.assertEqual(self.process.signals, ["KILL"])
-        self.failureResultOf(self.keeper.started, CannotStart)
+        self.failureResultOf(self.monitor.started, CannotStart)

@@ -6,15 +6,15 @@ from typing import Protocol
 from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from .messages import Collect, Gathered, Order
+from .link_messages import CollectMetrics, GatheredMetrics, Order
 
-__all__ = ["Gatherer", "merged"]
+__all__ = ["MetricsGatherer", "merge_expositions"]
 
 #: Seconds that workers have to say what they have counted.
-PATIENCE = 2.0
+COLLECT_TIMEOUT = 2.0
 
 
-class Member(Protocol):
+class OrderTarget(Protocol):
     """Somebody who can be told things."""
 
     def order(self, order: Order) -> None:
@@ -22,31 +22,31 @@ class Member(Protocol):
 
 
 @define(eq=False)
-class Gatherer:
+class MetricsGatherer:
     """Asks all workers when one of them was asked.
 
-    ``_members`` returns those that serve, by their numbers.
+    ``_targets`` returns those that serve, by their numbers.
     """
 
     _clock: IReactorTime
-    _members: Callable[[], Mapping[int, Member]]
-    _askers: list[Member] = field(factory=list, init=False)
+    _targets: Callable[[], Mapping[int, OrderTarget]]
+    _requesters: list[OrderTarget] = field(factory=list, init=False)
     _missing: set[int] = field(factory=set, init=False)
     _texts: dict[int, str] = field(factory=dict, init=False)
     _deadline: IDelayedCall | None = field(default=None, init=False)
 
-    def wanted(self, asker: Member) -> None:
-        """Begin to ask, if that is not under way; *asker* will be told."""
-        self._askers.append(asker)
+    def gather(self, requester: OrderTarget) -> None:
+        """Begin to ask, if that is not under way; *requester* will be told."""
+        self._requesters.append(requester)
         if self._deadline is not None:
             return
-        members = self._members()
+        members = self._targets()
         self._missing, self._texts = set(members), {}
-        self._deadline = self._clock.callLater(PATIENCE, self._finish)
+        self._deadline = self._clock.callLater(COLLECT_TIMEOUT, self._finish)
         for member in members.values():
-            member.order(Collect())
+            member.order(CollectMetrics())
 
-    def collected(self, number: int, text: str) -> None:
+    def add(self, number: int, text: str) -> None:
         """Take what a worker has counted; who is late is left out."""
         if number not in self._missing:
             return
@@ -59,10 +59,10 @@ class Gatherer:
     def _finish(self) -> None:
         self._deadline = None
         self._missing.clear()
-        whole = merged(dict(sorted(self._texts.items())))
-        askers, self._askers = self._askers, []
-        for asker in askers:
-            asker.order(Gathered(whole))
+        whole = merge_expositions(dict(sorted(self._texts.items())))
+        requesters, self._requesters = self._requesters, []
+        for requester in requesters:
+            requester.order(GatheredMetrics(whole))
 
     def stop(self) -> None:
         """Tell those who still wait what there is."""
@@ -71,7 +71,7 @@ class Gatherer:
             self._finish()
 
 
-def merged(texts: Mapping[int, str]) -> str:
+def merge_expositions(texts: Mapping[int, str]) -> str:
     """Return the expositions of workers as one, each sample with its ``worker``.
 
     What belongs to one name stands together, as the format demands.

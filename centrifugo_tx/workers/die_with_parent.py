@@ -1,8 +1,8 @@
 """Becomes another program, one that ends when the process that asked for it does.
 
-A script: ``python -I -S leash.py PARENT PROGRAM ARGUMENT…``.  The program is away
-from the terminal, so that Ctrl-C does not meet it; where the system is not Linux it
-outlives a parent that is killed.
+A script: ``python -I -S die_with_parent.py PARENT PROGRAM ARGUMENT…``.  The program
+is away from the terminal, so that Ctrl-C does not meet it; where the system is not
+Linux it outlives a parent that is killed.
 """
 
 import ctypes

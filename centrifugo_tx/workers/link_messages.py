@@ -12,22 +12,22 @@ from ..config.model import Config
 
 __all__ = [
     "REPORTS",
-    "AllServe",
-    "Collect",
-    "Collected",
+    "AllReady",
+    "CollectMetrics",
+    "CollectedMetrics",
     "Failed",
-    "Gathered",
-    "Line",
-    "Lines",
+    "GatherMetrics",
+    "GatheredMetrics",
+    "LineSplitter",
+    "LogRecord",
     "Order",
     "Ready",
     "Reload",
     "Report",
     "Start",
-    "Wanted",
+    "decode_order",
+    "decode_report",
     "encode",
-    "order_of",
-    "report_of",
 ]
 
 #: The descriptor by which a worker reports.
@@ -46,15 +46,15 @@ class Reload(msgspec.Struct, tag="reload", frozen=True):
     config: Config
 
 
-class AllServe(msgspec.Struct, tag="all_serve", frozen=True):
+class AllReady(msgspec.Struct, tag="all_ready", frozen=True):
     """All workers serve; the health endpoint may say so."""
 
 
-class Collect(msgspec.Struct, tag="collect", frozen=True):
+class CollectMetrics(msgspec.Struct, tag="collect_metrics", frozen=True):
     """Say what you have counted."""
 
 
-class Gathered(msgspec.Struct, tag="gathered", frozen=True):
+class GatheredMetrics(msgspec.Struct, tag="gathered_metrics", frozen=True):
     """What all workers have counted, for those who wanted to know."""
 
     text: str
@@ -70,24 +70,24 @@ class Failed(msgspec.Struct, tag="failed", frozen=True):
     reason: str
 
 
-class Line(msgspec.Struct, tag="line", frozen=True):
+class LogRecord(msgspec.Struct, tag="log_record", frozen=True):
     """What the worker logs (`logs.to_record`)."""
 
     record: dict[str, Any]
 
 
-class Collected(msgspec.Struct, tag="collected", frozen=True):
+class CollectedMetrics(msgspec.Struct, tag="collected_metrics", frozen=True):
     """What the worker has counted, as Prometheus reads it."""
 
     text: str
 
 
-class Wanted(msgspec.Struct, tag="wanted", frozen=True):
+class GatherMetrics(msgspec.Struct, tag="gather_metrics", frozen=True):
     """Somebody wants to know what all workers have counted."""
 
 
-Order = Start | Reload | AllServe | Collect | Gathered
-Report = Ready | Failed | Line | Collected | Wanted
+Order = Start | Reload | AllReady | CollectMetrics | GatheredMetrics
+Report = Ready | Failed | LogRecord | CollectedMetrics | GatherMetrics
 
 _encoder = msgspec.json.Encoder(enc_hook=str)
 _orders: msgspec.json.Decoder[Order] = msgspec.json.Decoder(Order)
@@ -99,18 +99,18 @@ def encode(message: Order | Report) -> bytes:
     return _encoder.encode(message) + b"\n"
 
 
-def order_of(line: bytes) -> Order:
+def decode_order(line: bytes) -> Order:
     """Return what the parent wants."""
     return _orders.decode(line)
 
 
-def report_of(line: bytes) -> Report:
+def decode_report(line: bytes) -> Report:
     """Return what a worker has to say."""
     return _reports.decode(line)
 
 
 @define(eq=False)
-class Lines:
+class LineSplitter:
     """Cuts a stream into lines."""
 
     _rest: bytes = b""

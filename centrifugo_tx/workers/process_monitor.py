@@ -16,31 +16,31 @@ from twisted.python.failure import Failure
 
 from ..errors import CentrifugoError
 
-__all__ = ["CannotStart", "Keeper", "Kept"]
+__all__ = ["CannotStart", "MonitoredProcess", "ProcessMonitor"]
 
 #: Seconds until the second start, about; each further one waits twice as long.
-FIRST, LONGEST = 0.5, 30.0
+FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0
 #: Seconds of service after which former ends are forgotten.
-STEADY = 60.0
+STABLE_AFTER = 60.0
 
 
 class CannotStart(CentrifugoError):
     """A process ended before it was ready."""
 
 
-class Kept(ProcessProtocol):
-    """One run of a process, which its keeper is told of."""
+class MonitoredProcess(ProcessProtocol):
+    """One run of a process, which its monitor is told of."""
 
     transport: Any
 
-    def __init__(self, keeper: "Keeper") -> None:
-        self._keeper = keeper
+    def __init__(self, monitor: "ProcessMonitor") -> None:
+        self._monitor = monitor
         #: What it said last, as far as that may explain its end.
-        self.last_words = ""
+        self.last_output = ""
 
     def ready(self) -> None:
         """Tell that it does what it is there for."""
-        self._keeper.is_ready()
+        self._monitor.mark_ready()
 
     def end(self) -> None:
         """Ask it to end."""
@@ -54,7 +54,9 @@ class Kept(ProcessProtocol):
     def processEnded(self, reason: Failure) -> None:
         """Tell that it is gone, and all that it said was heard."""
         why = _manner(reason)
-        self._keeper.has_ended(f"{why}: {self.last_words}" if self.last_words else why)
+        self._monitor.mark_ended(
+            f"{why}: {self.last_output}" if self.last_output else why
+        )
 
 
 def _manner(reason: Failure) -> str:
@@ -67,8 +69,8 @@ def _manner(reason: Failure) -> str:
 
 
 @define(eq=False)
-class Keeper:
-    """The keeper of one process.
+class ProcessMonitor:
+    """The monitor of one process.
 
     ``spawn`` starts it, and returns its protocol.  ``started`` fires when it is
     ready for the first time, and fails when it ends before that; then it is not
@@ -77,20 +79,20 @@ class Keeper:
 
     name: str
     _clock: IReactorTime
-    _spawn: "Callable[[Keeper], Kept]"
+    _spawn: "Callable[[ProcessMonitor], MonitoredProcess]"
     _random: Callable[[], float] = random.random
     started: "Deferred[None]" = field(factory=Deferred, init=False)
-    kept: Kept | None = field(default=None, init=False)
+    process: MonitoredProcess | None = field(default=None, init=False)
     _ends: int = field(default=0, init=False)
     _ready_since: float | None = field(default=None, init=False)
-    _again: IDelayedCall | None = field(default=None, init=False)
+    _restart: IDelayedCall | None = field(default=None, init=False)
     _stopped: "Deferred[None] | None" = field(default=None, init=False)
     _log = Logger()
 
     @property
-    def serves(self) -> bool:
+    def is_ready(self) -> bool:
         """Whether the process runs, and is ready."""
-        return self.kept is not None and self._ready_since is not None
+        return self.process is not None and self._ready_since is not None
 
     def start(self) -> "Deferred[None]":
         """Start the process; return ``started``."""
@@ -98,13 +100,13 @@ class Keeper:
         return self.started
 
     def _start(self) -> None:
-        self._again = self._ready_since = None
+        self._restart = self._ready_since = None
         try:
-            self.kept = self._spawn(self)
+            self.process = self._spawn(self)
         except OSError as error:
-            self.has_ended(str(error))
+            self.mark_ended(str(error))
 
-    def is_ready(self) -> None:
+    def mark_ready(self) -> None:
         """Note that the process serves."""
         self._ready_since = self._clock.seconds()
         if not self.started.called:
@@ -112,16 +114,16 @@ class Keeper:
         else:
             self._log.info("{name} is ready again", name=self.name)
 
-    def has_ended(self, why: str) -> None:
+    def mark_ended(self, why: str) -> None:
         """Note that the process is gone, and start it again if it should not be."""
-        self.kept = None
+        self.process = None
         if self._stopped is not None:
             self._stopped.callback(None)
         elif not self.started.called:
             self.started.errback(CannotStart(f"{self.name}: {why}"))
         else:
             delay = self._delay()
-            self._again = self._clock.callLater(delay, self._start)
+            self._restart = self._clock.callLater(delay, self._start)
             self._log.error(
                 "{name} has ended: {why}; it starts again in {delay} s",
                 name=self.name,
@@ -131,28 +133,28 @@ class Keeper:
 
     def _delay(self) -> float:
         since = self._ready_since
-        if since is not None and self._clock.seconds() - since >= STEADY:
+        if since is not None and self._clock.seconds() - since >= STABLE_AFTER:
             self._ends = 0
-        longest = min(LONGEST, FIRST * 2.0**self._ends)
+        longest = min(LONGEST_DELAY, FIRST_DELAY * 2.0**self._ends)
         self._ends += 1
         return longest * (0.5 + self._random() / 2)
 
     def stop(self) -> "Deferred[None]":
         """End the process for good; fires when it is gone."""
-        if self._again is not None:
-            self._again.cancel()
-            self._again = None
+        if self._restart is not None:
+            self._restart.cancel()
+            self._restart = None
         if self._stopped is None:
             self._stopped = Deferred()
-            if self.kept is None:
+            if self.process is None:
                 self._stopped.callback(None)
             else:
-                self.kept.end()
+                self.process.end()
         stopped: Deferred[None] = Deferred()
         self._stopped.addBoth(lambda _: stopped.callback(None))
         return stopped
 
     def kill(self) -> None:
         """Let nothing of the process be left, if there is something."""
-        if self.kept is not None:
-            self.kept.kill()
+        if self.process is not None:
+            self.process.kill()

@@ -11,24 +11,24 @@ from twisted.trial.unittest import SynchronousTestCase
 from centrifugo_tx.access import TokenOptions
 from centrifugo_tx.config.model import ChannelSection, ClientSection, Config
 from centrifugo_tx.config.servers import ShutdownOptions
-from centrifugo_tx.workers.__main__ import Tether
-from centrifugo_tx.workers.messages import (
-    AllServe,
-    Collect,
-    Collected,
+from centrifugo_tx.workers.__main__ import WorkerLink
+from centrifugo_tx.workers.link_messages import (
+    AllReady,
+    CollectedMetrics,
+    CollectMetrics,
     Failed,
-    Gathered,
-    Line,
-    Lines,
+    GatheredMetrics,
+    GatherMetrics,
+    LineSplitter,
+    LogRecord,
     Order,
     Ready,
     Reload,
     Report,
     Start,
-    Wanted,
+    decode_order,
+    decode_report,
     encode,
-    order_of,
-    report_of,
 )
 
 from ..config.test_check import config_of
@@ -59,13 +59,13 @@ class MessageTests(SynchronousTestCase):
         for order in (Start(config), Start(Config()), Reload(config)):
             line = encode(order)
             self.assertEqual(line.count(b"\n"), 1)
-            self.assertEqual(order_of(line), order)
-        for report in (Ready(), Failed("x\ny"), Line({"a": {"b": 1}})):
-            self.assertEqual(report_of(encode(report)), report)
+            self.assertEqual(decode_order(line), order)
+        for report in (Ready(), Failed("x\ny"), LogRecord({"a": {"b": 1}})):
+            self.assertEqual(decode_report(encode(report)), report)
 
     def test_lines(self) -> None:
         """A stream is cut into lines wherever its pieces end."""
-        lines = Lines()
+        lines = LineSplitter()
         self.assertEqual(lines.feed(b"a"), [])
         self.assertEqual(lines.feed(b"b\nc\n\nd"), [b"ab", b"c", b""])
         self.assertEqual(lines.feed(b"\n"), [b"d"])
@@ -81,8 +81,8 @@ class Pipes(StringTransport):
 
     def reports(self) -> list[Report]:
         """Return what was reported, but for log lines."""
-        found = [report_of(line) for line in self.value().splitlines()]
-        return [report for report in found if not isinstance(report, Line)]
+        found = [decode_report(line) for line in self.value().splitlines()]
+        return [report for report in found if not isinstance(report, LogRecord)]
 
 
 class Reactor(MemoryReactorClock):
@@ -95,15 +95,15 @@ class Reactor(MemoryReactorClock):
         self.stopped += 1
 
 
-class TetherCase(SynchronousTestCase):
+class WorkerLinkCase(SynchronousTestCase):
     """A worker without a network."""
 
     def setUp(self) -> None:
         self.reactor = Reactor()
         self.observers: list[Any] = []
-        self.tether = Tether(self.reactor, self.begin_logging)
+        self.link = WorkerLink(self.reactor, self.begin_logging)
         self.pipes = Pipes()
-        self.tether.makeConnection(self.pipes)
+        self.link.makeConnection(self.pipes)
         self.exits: list[int] = []
         self.patch(os, "_exit", self.exits.append)
 
@@ -114,35 +114,35 @@ class TetherCase(SynchronousTestCase):
 
     def order(self, order: Order) -> None:
         """Have the parent want something."""
-        self.tether.dataReceived(encode(order))
+        self.link.dataReceived(encode(order))
 
     def finish(self) -> None:
         """Have everything go out, and the pipes close."""
         self.reactor.advance(0)
         self.assertTrue(self.pipes.disconnecting)
         self.assertEqual(self.reactor.stopped, 0)
-        self.tether.connectionLost()
+        self.link.connectionLost()
         self.assertEqual(self.reactor.stopped, 1)
 
 
-class LifeTests(TetherCase):
+class LifeTests(WorkerLinkCase):
     """From start to end."""
 
     def test_orderly(self) -> None:
         """The worker serves, and ends when the parent closes the pipe."""
         self.order(Start(QUIET))
         self.assertEqual(self.pipes.reports(), [Ready()])
-        self.tether.readConnectionLost()
+        self.link.readConnectionLost()
         self.finish()
-        self.assertEqual(self.tether.code, 0)
+        self.assertEqual(self.link.code, 0)
 
     def test_clients(self) -> None:
         """Clients are sent away first, and the end waits for them."""
         self.order(Start(QUIET))
-        assert self.tether._server is not None
+        assert self.link._server is not None
         transport = MemoryTransport()
-        client = self.tether._server.node.connect(transport)
-        self.tether.end()
+        client = self.link._server.node.connect(transport)
+        self.link.end()
         self.assertEqual([each.code for each in transport.closed], [3001])
         self.assertFalse(self.pipes.disconnecting)
         client.transport_lost()
@@ -151,20 +151,20 @@ class LifeTests(TetherCase):
 
     def test_health(self) -> None:
         """The health endpoint answers 503 until all workers serve, and 200 then."""
-        self.order(AllServe())  # before the start it means nothing
+        self.order(AllReady())  # before the start it means nothing
         self.order(Start(QUIET))
-        assert self.tether._server is not None
-        health = self.tether._server.health
+        assert self.link._server is not None
+        health = self.link._server.health
         self.assertEqual(health(None).status, 503)
-        self.order(AllServe())
+        self.order(AllReady())
         self.assertEqual(health(None).status, 200)
 
     def test_too_slow(self) -> None:
         """After ``shutdown.timeout`` the process ends regardless."""
         self.order(Start(QUIET))
-        assert self.tether._server is not None
-        client = self.tether._server.node.connect(MemoryTransport())
-        self.tether.end()
+        assert self.link._server is not None
+        client = self.link._server.node.connect(MemoryTransport())
+        self.link.end()
         self.reactor.advance(2.9)
         self.assertEqual(self.exits, [])
         self.reactor.advance(0.2)
@@ -174,13 +174,13 @@ class LifeTests(TetherCase):
     def test_parent_gone(self) -> None:
         """Without a parent the end is as orderly, and nothing more is reported."""
         self.order(Start(QUIET))
-        assert self.tether._server is not None
+        assert self.link._server is not None
         transport = MemoryTransport()
-        client = self.tether._server.node.connect(transport)
+        client = self.link._server.node.connect(transport)
         self.pipes.clear()
-        self.tether.writeConnectionLost()
-        self.tether.readConnectionLost()
-        self.tether.connectionLost()
+        self.link.writeConnectionLost()
+        self.link.readConnectionLost()
+        self.link.connectionLost()
         self.assertEqual([each.code for each in transport.closed], [3001])
         self.assertEqual(self.reactor.stopped, 0)
         client.transport_lost()
@@ -190,7 +190,7 @@ class LifeTests(TetherCase):
 
     def test_before_the_start(self) -> None:
         """A worker that was told nothing ends at once."""
-        self.tether.readConnectionLost()
+        self.link.readConnectionLost()
         self.finish()
 
     def test_cannot_build(self) -> None:
@@ -199,7 +199,7 @@ class LifeTests(TetherCase):
         (report,) = self.pipes.reports()
         self.assertIsInstance(report, Failed)
         self.finish()
-        self.assertEqual(self.tether.code, 1)
+        self.assertEqual(self.link.code, 1)
 
     def test_cannot_start(self) -> None:
         """So is a server that cannot start."""
@@ -210,7 +210,7 @@ class LifeTests(TetherCase):
         self.order(Start(config))
         self.assertEqual(self.pipes.reports(), [Failed("no room")])
         self.finish()
-        self.assertEqual(self.tether.code, 1)
+        self.assertEqual(self.link.code, 1)
 
     def refuse(self, *_: object) -> None:
         """Listen to nothing."""
@@ -226,7 +226,7 @@ def _with_key(key: str) -> Config:
     return msgspec.structs.replace(QUIET, client=ClientSection(token=token))
 
 
-class RunTests(TetherCase):
+class RunTests(WorkerLinkCase):
     """In between."""
 
     def setUp(self) -> None:
@@ -235,37 +235,39 @@ class RunTests(TetherCase):
 
     def test_reload(self) -> None:
         """The server takes over what changes."""
-        assert self.tether._server is not None
-        before = self.tether._server.node.policy
+        assert self.link._server is not None
+        before = self.link._server.node.policy
         self.order(Reload(QUIET))
-        self.assertIsNot(self.tether._server.node.policy, before)
+        self.assertIsNot(self.link._server.node.policy, before)
 
     def test_reload_fails(self) -> None:
         """What cannot be taken over is logged, and the server goes on as before."""
-        assert self.tether._server is not None
-        before = self.tether._server.node.policy
+        assert self.link._server is not None
+        before = self.link._server.node.policy
         self.order(Reload(_with_key("no key")))
-        self.assertIs(self.tether._server.node.policy, before)
+        self.assertIs(self.link._server.node.policy, before)
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
     def test_reload_too_late(self) -> None:
         """Who ends changes no more."""
-        self.tether.end()
+        self.link.end()
         self.order(Reload(QUIET))
         self.finish()
 
     def test_metrics(self) -> None:
         """Asked for metrics, the worker asks the parent, which asks all of them."""
-        gather = self.tether._gathering(lambda: b"mine")
+        gather = self.link._wrap_exposition(lambda: b"mine")
         both: list[Any] = [gather(), gather()]
-        self.assertEqual(self.pipes.reports(), [Ready(), Wanted(), Wanted()])
+        self.assertEqual(
+            self.pipes.reports(), [Ready(), GatherMetrics(), GatherMetrics()]
+        )
         self.pipes.clear()
-        self.order(Collect())
-        self.assertEqual(self.pipes.reports(), [Collected("mine")])
-        self.order(Gathered("whole"))
+        self.order(CollectMetrics())
+        self.assertEqual(self.pipes.reports(), [CollectedMetrics("mine")])
+        self.order(GatheredMetrics("whole"))
         for gathered in both:
             self.assertEqual(self.successResultOf(gathered), b"whole")
-        self.order(Gathered("whole"))  # nobody waits for it any more
+        self.order(GatheredMetrics("whole"))  # nobody waits for it any more
 
     def test_log(self) -> None:
         """What is logged goes to the parent, if the level lets it."""
@@ -275,7 +277,7 @@ class RunTests(TetherCase):
         log.debug("not this")
         log.info("{a} went", a="b")
         (line,) = self.pipes.value().splitlines()
-        report = report_of(line)
-        assert isinstance(report, Line)
+        report = decode_report(line)
+        assert isinstance(report, LogRecord)
         self.assertEqual(report.record["text"], "b went")
         self.assertEqual(report.record["fields"], {"a": "b"})

@@ -5,8 +5,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from centrifugo_tx.workers.messages import Collect, Gathered, Order
-from centrifugo_tx.workers.metrics import PATIENCE, Gatherer, merged
+from centrifugo_tx.workers.link_messages import CollectMetrics, GatheredMetrics, Order
+from centrifugo_tx.workers.metrics_gatherer import (
+    COLLECT_TIMEOUT,
+    MetricsGatherer,
+    merge_expositions,
+)
 
 ONE = """\
 # TYPE clients gauge
@@ -26,7 +30,7 @@ odd{name="a {b c"} 1
 
 
 @define(eq=False)
-class Member:
+class OrderTarget:
     """A worker that notes what it is told."""
 
     orders: list[Order] = field(factory=list)
@@ -43,7 +47,9 @@ class MergeTests(SynchronousTestCase):
         """Every sample is there, with the number of its worker."""
         found = {
             (sample.name, tuple(sorted(sample.labels.items()))): sample.value
-            for family in text_string_to_metric_families(merged({1: ONE, 2: TWO}))
+            for family in text_string_to_metric_families(
+                merge_expositions({1: ONE, 2: TWO})
+            )
             for sample in family.samples
         }
         self.assertEqual(
@@ -60,7 +66,7 @@ class MergeTests(SynchronousTestCase):
 
     def test_together(self) -> None:
         """What belongs to one name stands together, under one line of its type."""
-        lines = merged({1: ONE, 2: TWO}).splitlines()
+        lines = merge_expositions({1: ONE, 2: TWO}).splitlines()
         self.assertEqual(
             lines[:3],
             [
@@ -73,7 +79,7 @@ class MergeTests(SynchronousTestCase):
 
     def test_nothing(self) -> None:
         """Nobody there is an empty answer."""
-        self.assertEqual(merged({}), "")
+        self.assertEqual(merge_expositions({}), "")
 
 
 class GatherTests(SynchronousTestCase):
@@ -81,44 +87,51 @@ class GatherTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.members = {1: Member(), 2: Member()}
-        self.gatherer = Gatherer(self.clock, lambda: self.members)
-        self.asker = self.members[2]
+        self.members = {1: OrderTarget(), 2: OrderTarget()}
+        self.gatherer = MetricsGatherer(self.clock, lambda: self.members)
+        self.requester = self.members[2]
 
     def test_all(self) -> None:
         """All are asked; when all have answered, the one who was asked is told."""
-        self.gatherer.wanted(self.asker)
-        self.assertEqual([m.orders for m in self.members.values()], [[Collect()]] * 2)
-        self.gatherer.collected(2, TWO)
-        self.assertEqual(len(self.asker.orders), 1)
-        self.gatherer.collected(1, ONE)
-        self.assertEqual(self.asker.orders[1:], [Gathered(merged({1: ONE, 2: TWO}))])
-        self.assertEqual(self.members[1].orders, [Collect()])
+        self.gatherer.gather(self.requester)
+        self.assertEqual(
+            [m.orders for m in self.members.values()], [[CollectMetrics()]] * 2
+        )
+        self.gatherer.add(2, TWO)
+        self.assertEqual(len(self.requester.orders), 1)
+        self.gatherer.add(1, ONE)
+        self.assertEqual(
+            self.requester.orders[1:],
+            [GatheredMetrics(merge_expositions({1: ONE, 2: TWO}))],
+        )
+        self.assertEqual(self.members[1].orders, [CollectMetrics()])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_late(self) -> None:
         """Who does not answer in time is left out, this time."""
         for late in ONE, "":
-            self.gatherer.wanted(self.asker)
-            self.gatherer.collected(2, TWO)
-            self.clock.advance(PATIENCE)
-            self.assertEqual(self.asker.orders[-1], Gathered(merged({2: TWO})))
-            self.gatherer.collected(1, late)
+            self.gatherer.gather(self.requester)
+            self.gatherer.add(2, TWO)
+            self.clock.advance(COLLECT_TIMEOUT)
+            self.assertEqual(
+                self.requester.orders[-1], GatheredMetrics(merge_expositions({2: TWO}))
+            )
+            self.gatherer.add(1, late)
 
     def test_both(self) -> None:
         """Two who want it at the same time get the same, and all are asked once."""
-        self.gatherer.wanted(self.members[1])
-        self.gatherer.wanted(self.members[2])
-        self.gatherer.collected(1, ONE)
-        self.gatherer.collected(2, TWO)
-        whole = Gathered(merged({1: ONE, 2: TWO}))
+        self.gatherer.gather(self.members[1])
+        self.gatherer.gather(self.members[2])
+        self.gatherer.add(1, ONE)
+        self.gatherer.add(2, TWO)
+        whole = GatheredMetrics(merge_expositions({1: ONE, 2: TWO}))
         for member in self.members.values():
-            self.assertEqual(member.orders, [Collect(), whole])
+            self.assertEqual(member.orders, [CollectMetrics(), whole])
 
     def test_stop(self) -> None:
         """In the end nobody is left waiting."""
-        self.gatherer.wanted(self.asker)
+        self.gatherer.gather(self.requester)
         self.gatherer.stop()
-        self.assertEqual(self.asker.orders[-1], Gathered(""))
+        self.assertEqual(self.requester.orders[-1], GatheredMetrics(""))
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.gatherer.stop()
