@@ -9,14 +9,14 @@ from twisted.logger import Logger
 from .bounded_log import BoundedLog
 from .config.model import Config
 from .core import Node
-from .transports.admission import Gate
+from .transports.connection_limit import ConnectionLimiter
 from .transports.cors import CORS
 from .transports.emulation import EmulationEndpoint
+from .transports.frame_writer import FlushBatch
 from .transports.http_stream import HTTPStream
 from .transports.origin import OriginRule
+from .transports.response_stream import BODY_LIMIT, StreamFactory
 from .transports.sse import SSE
-from .transports.stream import Turn
-from .transports.streaming import BODY_LIMIT, Streams
 from .transports.uni_http_stream import UniHTTPStream
 from .transports.uni_sse import UniSSE
 from .transports.uni_websocket import UniWebSocketFactory
@@ -35,15 +35,15 @@ class ClientEndpoints:
     _reactor: Any
     _config: Config
     _node: Node
-    _gate: Gate = field(init=False)
+    _limiter: ConnectionLimiter = field(init=False)
     _origins: OriginRule = field(init=False)
     _cors: CORS = field(init=False)
     _headers: frozenset[str] = field(init=False)
-    _streams: Streams = field(init=False)
+    _streams: StreamFactory = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         client, node = self._config.client, self._node
-        self._gate = Gate(
+        self._limiter = ConnectionLimiter(
             self._reactor,
             lambda: node.connections.num_clients,
             node.metrics.counter("node_client_connection_limit"),
@@ -56,10 +56,10 @@ class ClientEndpoints:
         header = client.user_id_http_header.lower()
         self._headers = frozenset({header} if header else ())
         self._cors = CORS(self._origins)
-        self._streams = Streams(
+        self._streams = StreamFactory(
             self._node,
-            Turn(self._reactor),
-            self._gate,
+            FlushBatch(self._reactor),
+            self._limiter,
             self._cors,
             client.queue_max_size,
             self._headers,
@@ -88,7 +88,7 @@ class ClientEndpoints:
             handler = UniHTTPStream(streams, config.uni_http_stream)
             yield "uni_http_stream", streaming(config.uni_http_stream, handler)
         if config.init.enabled:
-            handlers = {path_of(config.init): init(self._gate, self._cors)}
+            handlers = {path_of(config.init): init(self._limiter, self._cors)}
             yield "init", Endpoints(handlers=handlers)
 
     def websocket(self) -> Endpoints:
@@ -96,8 +96,8 @@ class ClientEndpoints:
         options = self._config.websocket
         factory = WebSocketFactory(
             self._node,
-            Turn(self._reactor, options.write_timeout),
-            self._gate,
+            FlushBatch(self._reactor, options.write_timeout),
+            self._limiter,
             self._origins,
             options,
             self._config.client.queue_max_size,
@@ -110,8 +110,8 @@ class ClientEndpoints:
         options = self._config.uni_websocket
         factory = UniWebSocketFactory(
             self._node,
-            Turn(self._reactor, options.write_timeout),
-            self._gate,
+            FlushBatch(self._reactor, options.write_timeout),
+            self._limiter,
             self._origins,
             options,
             self._config.client.queue_max_size,

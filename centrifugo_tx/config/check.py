@@ -19,7 +19,7 @@ from ..errors import ConfigError
 from ..globs import compile_glob
 from ..options import TLSOptions
 from ..tls import server_context
-from ..transports.uni_streaming import CodeToResponseTransforms
+from ..transports.uni_response_stream import CodeToResponseTransforms
 from ..transports.websocket import level_of
 from .check_channels import check_channel_options, uses_maps
 from .check_endpoints import check_paths, check_ports

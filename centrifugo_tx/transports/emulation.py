@@ -17,7 +17,7 @@ from ..options import Answer
 from ..protocol import binary, json
 from .cors import CORS, Headers
 from .http_stream import is_protobuf
-from .streaming import read_body
+from .response_stream import read_body
 
 __all__ = ["EmulationEndpoint"]
 

@@ -7,7 +7,7 @@ from attrs import define
 from ..options import Answer, TransportInfo
 from ..protocol.wire import http_stream_json, http_stream_protobuf
 from .cors import Headers
-from .streaming import Streams, read_body
+from .response_stream import StreamFactory, read_body
 
 __all__ = ["HTTPStream", "is_protobuf"]
 
@@ -28,7 +28,7 @@ class HTTPStream:
     ``limit`` is how many bytes a body may have; 0: `BODY_LIMIT`.
     """
 
-    _streams: Streams
+    _streams: StreamFactory
     _limit: int = 0
 
     def __call__(self, request: Any) -> Answer | None:
@@ -36,7 +36,7 @@ class HTTPStream:
         streams = self._streams
         if request.method == b"OPTIONS":
             return streams.cors.preflight(request)
-        if not streams.gate.admits():
+        if not streams.limiter.admits():
             return Answer(503)
         if request.method != b"POST":
             return streams.refuse(request, 405)

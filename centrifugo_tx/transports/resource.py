@@ -12,15 +12,15 @@ from ..bounded_log import BoundedLog
 from ..core import Node
 from ..metrics import Counter
 from ..options import Answer
-from .admission import Gate
+from .connection_limit import ConnectionLimiter
 from .cors import CORS
 from .emulation import EmulationEndpoint
-from .handover import take_over
+from .frame_writer import FlushBatch
 from .http_stream import HTTPStream
 from .origin import OriginRule
+from .protocol_switch import upgrade_connection
+from .response_stream import BODY_LIMIT, StreamFactory
 from .sse import SSE
-from .stream import Turn
-from .streaming import BODY_LIMIT, Streams
 from .uni_http_stream import UniHTTPStream, UniHTTPStreamOptions
 from .uni_sse import UniSSE, UniSSEOptions
 from .uni_websocket import UniWebSocketFactory, UniWebSocketOptions
@@ -61,7 +61,7 @@ class WebSocketResource(Resource):  # type: ignore[misc]  # untyped
             request.setHeader(b"upgrade", b"websocket")
             return b""
         channel.setRawMode()
-        take_over(channel, request, self._factory)
+        upgrade_connection(channel, request, self._factory)
         return NOT_DONE_YET
 
 
@@ -111,10 +111,10 @@ def websocket_resource(
     :raises ValueError: one of them is no glob.
     """
     options = options or WebSocketOptions()
-    turn = Turn(node.clock, options.write_timeout)
+    flush_batch = FlushBatch(node.clock, options.write_timeout)
     origins = _origins(node, allowed_origins)
     return WebSocketResource(
-        WebSocketFactory(node, turn, _open_gate(node), origins, options)
+        WebSocketFactory(node, flush_batch, _no_limit(node), origins, options)
     )
 
 
@@ -152,10 +152,10 @@ def uni_websocket_resource(
 ) -> WebSocketResource:
     """Return the same for clients that only listen."""
     options = options or UniWebSocketOptions()
-    turn = Turn(node.clock, options.write_timeout)
+    flush_batch = FlushBatch(node.clock, options.write_timeout)
     origins = _origins(node, allowed_origins)
     return WebSocketResource(
-        UniWebSocketFactory(node, turn, _open_gate(node), origins, options)
+        UniWebSocketFactory(node, flush_batch, _no_limit(node), origins, options)
     )
 
 
@@ -183,14 +183,16 @@ def uni_http_stream_resource(
     return StreamResource(UniHTTPStream(streams, options or UniHTTPStreamOptions()))
 
 
-def _streams(node: Node, allowed_origins: Sequence[str]) -> Streams:
+def _streams(node: Node, allowed_origins: Sequence[str]) -> StreamFactory:
     cors = CORS(_origins(node, allowed_origins))
-    return Streams(node, Turn(node.clock), _open_gate(node), cors)
+    return StreamFactory(node, FlushBatch(node.clock), _no_limit(node), cors)
 
 
 def _origins(node: Node, allowed: Sequence[str]) -> OriginRule:
     return OriginRule(allowed, BoundedLog(Logger(), node.clock))
 
 
-def _open_gate(node: Node) -> Gate:
-    return Gate(node.clock, lambda: node.connections.num_clients, Counter())
+def _no_limit(node: Node) -> ConnectionLimiter:
+    return ConnectionLimiter(
+        node.clock, lambda: node.connections.num_clients, Counter()
+    )

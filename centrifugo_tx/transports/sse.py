@@ -10,7 +10,7 @@ from attrs import define
 from ..options import Answer, TransportInfo
 from ..protocol.wire import sse_json
 from .cors import Headers
-from .streaming import Streams, read_body
+from .response_stream import StreamFactory, read_body
 
 __all__ = ["EVENTS", "FIRST", "SSE"]
 
@@ -29,13 +29,13 @@ class SSE:
     ``limit`` is how many bytes a body may have; 0: `BODY_LIMIT`.
     """
 
-    _streams: Streams
+    _streams: StreamFactory
     _limit: int = 0
 
     def __call__(self, request: Any) -> Answer | None:
         """Open a stream for the commands in the URL or the body, or say why not."""
         streams = self._streams
-        if not streams.gate.admits():
+        if not streams.limiter.admits():
             return Answer(503)
         commands: bytes | None
         if request.method == b"GET":

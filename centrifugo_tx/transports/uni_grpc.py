@@ -31,7 +31,7 @@ SERVICE, METHOD = "centrifugal.centrifugo.unistream.CentrifugoUniStream", "Consu
 LINGER = 5.0
 
 #: Who is closed with these gets nothing that waits, and no push.
-_UNHEARD = {CONNECTION_CLOSED.code, SLOW.code}
+_WITHOUT_PUSH = {CONNECTION_CLOSED.code, SLOW.code}
 
 
 class UniGRPCOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,23 +69,23 @@ class GRPCTransport:
     wire: Wire = field(factory=uni_grpc, init=False)
     #: The reactor's part.
     client: Client | None = field(default=None, init=False)
-    _over: bool = field(default=False, init=False)
+    _ended: bool = field(default=False, init=False)
     _written: int = field(default=0, init=False)
     #: The queue between the two; None ends the stream.
     _frames: deque[bytes | None] = field(factory=deque, init=False)
-    _called: bool = field(default=False, init=False)
+    _wake_scheduled: bool = field(default=False, init=False)
     #: The loop's part.
     _sent: int = field(default=0, init=False)
     _ready: asyncio.Event = field(factory=asyncio.Event, init=False)
     _task: "asyncio.Task[Any] | None" = field(default=None, init=False)
-    _given_up: bool = field(default=False, init=False)
-    _late: asyncio.TimerHandle | None = field(default=None, init=False)
+    _cancelled: bool = field(default=False, init=False)
+    _linger_call: asyncio.TimerHandle | None = field(default=None, init=False)
 
     # --- In the reactor --------------------------------------------------------
 
     def write(self, frame: bytes) -> None:
         """Queue a message; an empty one is a ping."""
-        if self._over:
+        if self._ended:
             return
         self._written += len(frame)
         self._append(frame)
@@ -94,24 +94,24 @@ class GRPCTransport:
 
     def _append(self, frame: bytes | None) -> None:
         self._frames.append(frame)
-        if not self._called:
-            self._called = True
+        if not self._wake_scheduled:
+            self._wake_scheduled = True
             self._crossing.to_loop(self._ready.set)
 
     def close(self, disconnect: Disconnect) -> None:
         """Tell the peer why, and end the call with status OK."""
-        if self._over:
+        if self._ended:
             return
-        if disconnect.code in _UNHEARD:
-            self._over = True
+        if disconnect.code in _WITHOUT_PUSH:
+            self._ended = True
             self._frames.clear()
-            self._crossing.to_loop(self._give_up)
+            self._crossing.to_loop(self._cancel_call)
         else:
             frame = self.wire.push(Push(disconnect=disconnect))
             self.write(frame)
             if self.client is not None:
                 self.client.count_farewell(len(frame))
-            self._over = True
+            self._ended = True
             self._append(None)
             self._crossing.to_loop(self._linger)
 
@@ -123,7 +123,7 @@ class GRPCTransport:
 
     def lost(self) -> None:
         """Take note that the call is over."""
-        self._over = True
+        self._ended = True
         client, self.client = self.client, None
         if client is not None:
             client.transport_lost()
@@ -137,20 +137,20 @@ class GRPCTransport:
         try:
             await self._send(write)
         except asyncio.CancelledError:
-            if not self._given_up:
+            if not self._cancelled:
                 raise  # it was the peer
             task.uncancel()
         finally:
             self._task = None
-            if self._late is not None:
-                self._late.cancel()
+            if self._linger_call is not None:
+                self._linger_call.cancel()
 
     async def _send(self, write: Writer) -> None:
         frames = self._frames
         while True:
             await self._ready.wait()
             self._ready.clear()
-            self._called = False
+            self._wake_scheduled = False
             while frames:
                 frame = frames.popleft()
                 if frame is None:
@@ -162,12 +162,12 @@ class GRPCTransport:
         """Give the peer some time to read what waits."""
         if self._task is not None:
             loop = self._task.get_loop()
-            self._late = loop.call_later(LINGER, self._give_up)
+            self._linger_call = loop.call_later(LINGER, self._cancel_call)
 
-    def _give_up(self) -> None:
+    def _cancel_call(self) -> None:
         """End the call, whatever is under way."""
         if self._task is not None:
-            self._given_up = True
+            self._cancelled = True
             self._task.cancel()
 
 
@@ -193,7 +193,7 @@ class UniGRPC:
         """Serve one client, from its connect request to its end."""
         info = self._describe(context.invocation_metadata())
         stream = GRPCTransport(self._crossing, self.queue_max_size, info)
-        self._crossing.to_reactor(self._opened, stream, request)
+        self._crossing.to_reactor(self._connect_client, stream, request)
         try:
             await stream.send_all(context.write)
         finally:
@@ -206,7 +206,7 @@ class UniGRPC:
                 headers[name] = (*headers.get(name, ()), value)
         return msgspec.structs.replace(_PLAIN, headers=headers) if headers else _PLAIN
 
-    def _opened(self, stream: GRPCTransport, request: bytes) -> None:
+    def _connect_client(self, stream: GRPCTransport, request: bytes) -> None:
         """Let the node know, in the reactor."""
         stream.client = self._node.connect(stream)
         stream.client.receive(request)

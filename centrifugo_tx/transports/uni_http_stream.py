@@ -11,8 +11,8 @@ from twisted.internet.defer import Deferred
 from ..options import Answer, TransportInfo
 from ..protocol.wire import uni_http_stream
 from .cors import Headers
-from .streaming import Streams, read_body
-from .uni_streaming import CodeToResponseTransforms, UniStream
+from .response_stream import StreamFactory, read_body
+from .uni_response_stream import CodeToResponseTransforms, UniStream
 
 __all__ = ["UniHTTPStream", "UniHTTPStreamOptions"]
 
@@ -40,7 +40,7 @@ class UniHTTPStream:
     """Answers the requests to the endpoint."""
 
     def __init__(
-        self, streams: Streams, options: UniHTTPStreamOptions = _DEFAULTS
+        self, streams: StreamFactory, options: UniHTTPStreamOptions = _DEFAULTS
     ) -> None:
         self._streams, self._limit = streams, options.max_request_body_size
         refusals = options.connect_code_to_http_response
@@ -53,7 +53,7 @@ class UniHTTPStream:
         streams = self._streams
         if request.method == b"OPTIONS":
             return streams.cors.preflight(request)
-        if not streams.gate.admits():
+        if not streams.limiter.admits():
             return Answer(503)
         if request.method != b"POST":
             return streams.refuse(request, 405)

@@ -10,9 +10,9 @@ from twisted.internet.defer import Deferred
 
 from ..options import Answer, TransportInfo
 from ..protocol.wire import uni_sse
+from .response_stream import StreamFactory, read_body
 from .sse import EVENTS, FIRST
-from .streaming import Streams, read_body
-from .uni_streaming import CodeToResponseTransforms, UniStream
+from .uni_response_stream import CodeToResponseTransforms, UniStream
 
 __all__ = ["UniSSE", "UniSSEOptions"]
 
@@ -39,7 +39,9 @@ _NOTHING = b"{}"
 class UniSSE:
     """Answers the requests to the endpoint."""
 
-    def __init__(self, streams: Streams, options: UniSSEOptions = _DEFAULTS) -> None:
+    def __init__(
+        self, streams: StreamFactory, options: UniSSEOptions = _DEFAULTS
+    ) -> None:
         self._streams, self._limit = streams, options.max_request_body_size
         refusals = options.connect_code_to_http_response
         self._stream = UniStream(streams, uni_sse(), _INFO, EVENTS, FIRST, refusals)
@@ -47,7 +49,7 @@ class UniSSE:
     def __call__(self, request: Any) -> "Answer | Deferred[Answer | None] | None":
         """Open a stream for what is in the URL or the body, or say why not."""
         streams = self._streams
-        if not streams.gate.admits():
+        if not streams.limiter.admits():
             return Answer(503)
         connect: bytes | None
         if request.method == b"GET":

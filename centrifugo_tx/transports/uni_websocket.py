@@ -16,14 +16,14 @@ from ..protocol.codes import Disconnect
 from ..protocol.frames import Deflate, Frame, text_frame
 from ..protocol.messages import Push
 from ..protocol.wire import uni_websocket, uni_websocket_lines
-from .admission import Gate
-from .eager import taken_from
+from .connection_limit import ConnectionLimiter
+from .eager_tcp import bytes_drained
 from .frame_pings import FramePings
+from .frame_writer import FlushBatch
 from .origin import OriginRule
-from .stream import Turn
 from .websocket import (
-    UNHEARD,
-    UNREACHABLE,
+    WITHOUT_CLOSE_FRAME,
+    WITHOUT_PUSH,
     ClientProtocol,
     WebSocketFactory,
     WebSocketOptions,
@@ -66,16 +66,16 @@ _SHARED = WebSocketOptions.__struct_fields__
 
 
 @define(eq=False)
-class Joining:
+class LineJoiner:
     """A byte stream that makes one message of the lines written to it at once."""
 
     _stream: Any
     _frame: Frame
 
     @property
-    def taken(self) -> int:
+    def drained(self) -> int:
         """Return how many bytes the kernel took late."""
-        return taken_from(self._stream)
+        return bytes_drained(self._stream)
 
     def write(self, data: bytes) -> None:
         """Send *data*, whole lines, without the last newline."""
@@ -94,24 +94,25 @@ class Joining:
 class UniWebSocketTransport(WebSocketTransport):
     """The WebSocket of a client that only listens.
 
-    Its end is told by a push, if ``tells``, and by a close frame, if ``handshake``.
+    ``sends_push``: a disconnect push announces the end; ``sends_close_frame``: a close
+    frame follows.
     """
 
-    tells: bool
-    handshake: bool
+    sends_push: bool
+    sends_close_frame: bool
 
     def close(self, disconnect: Disconnect) -> None:
         """Tell the peer why, as far as that is wanted, and drop the connection."""
         protocol = self._protocol
-        unheard = disconnect.code in UNHEARD
-        if protocol is None or disconnect.code in UNREACHABLE:
+        unheard = disconnect.code in WITHOUT_PUSH
+        if protocol is None or disconnect.code in WITHOUT_CLOSE_FRAME:
             super().close(disconnect)
             return
-        if self.tells and not unheard:
+        if self.sends_push and not unheard:
             frame = self.wire.push(Push(disconnect=disconnect))
             self.write(frame)
             protocol.client.count_farewell(len(frame))
-        if self.handshake:
+        if self.sends_close_frame:
             super().close(disconnect)
         else:
             self.detach(drop=unheard)
@@ -124,9 +125,9 @@ class UniProtocol(ClientProtocol):
     factory: "UniWebSocketFactory"
     _asked = False
 
-    def greet(self, request: Any) -> str | None:
+    def check_request(self, request: Any) -> str | None:
         """Check the request, and the connect request that may be in its URL."""
-        super().greet(request)
+        super().check_request(request)
         given = request.params.get("cf_connect", ("",))[0].encode()
         if given:
             if not _is_readable(given):
@@ -155,7 +156,7 @@ class UniProtocol(ClientProtocol):
         if not _is_readable(payload):
             transport = self.client.transport
             assert isinstance(transport, UniWebSocketTransport)
-            transport.tells = False  # the close frame says enough
+            transport.sends_push = False  # the close frame says enough
         self.client.receive(payload)
 
 
@@ -178,8 +179,8 @@ class UniWebSocketFactory(WebSocketFactory):
     def __init__(
         self,
         node: Node,
-        turn: Turn,
-        gate: Gate,
+        flush_batch: FlushBatch,
+        limiter: ConnectionLimiter,
         origins: OriginRule,
         options: UniWebSocketOptions = _DEFAULTS,
         queue_max_size: int = 1048576,
@@ -190,8 +191,8 @@ class UniWebSocketFactory(WebSocketFactory):
         }
         super().__init__(
             node,
-            turn,
-            gate,
+            flush_batch,
+            limiter,
             origins,
             WebSocketOptions(**shared),
             queue_max_size,
@@ -213,12 +214,12 @@ class UniWebSocketFactory(WebSocketFactory):
         if own.join_push_messages:
             wire = uni_websocket_lines()
             packs = Deflate(*deflate).text_frame if deflate else text_frame
-            stream = Joining(stream, packs)
+            stream = LineJoiner(stream, packs)
         else:
             wire = uni_websocket(*deflate)
         return UniWebSocketTransport(
             stream,
-            self.turn,
+            self.flush_batch,
             self.queue_max_size,
             wire,
             info,

@@ -25,13 +25,13 @@ from ..protocol.wire import (
     websocket_protobuf,
     websocket_protobuf_v1,
 )
-from .admission import Gate
 from .compression import accept, usable
+from .connection_limit import ConnectionLimiter
 from .cors import CORS
 from .frame_pings import FramePings
-from .lean import OPEN, LeanFactory, LeanProtocol
+from .frame_writer import FlushBatch, FrameWriter
+from .lean_websocket import OPEN, LeanWebSocketFactory, LeanWebSocketProtocol
 from .origin import OriginRule
-from .stream import FrameStream, Turn
 
 __all__ = ["WebSocketFactory", "WebSocketOptions", "WebSocketTransport", "level_of"]
 
@@ -99,28 +99,28 @@ def level_of(configured: int) -> int:
 
 
 #: What waits is dropped with these codes, and nobody would read a push.
-UNHEARD = {each.code for each in (CONNECTION_CLOSED, SLOW, WRITE_ERROR)}
+WITHOUT_PUSH = {each.code for each in (CONNECTION_CLOSED, SLOW, WRITE_ERROR)}
 #: Nor a close frame with these.
-UNREACHABLE = {each.code for each in (CONNECTION_CLOSED, WRITE_ERROR)}
+WITHOUT_CLOSE_FRAME = {each.code for each in (CONNECTION_CLOSED, WRITE_ERROR)}
 _DEFAULTS = WebSocketOptions()
 _PLAIN = TransportInfo()
 
 
 @implementer(ITransport)
 @define(eq=False)
-class WebSocketTransport(FrameStream):
+class WebSocketTransport(FrameWriter):
     """One client's WebSocket."""
 
     wire: Wire
     info: TransportInfo
     _protocol: "ClientProtocol | None"
 
-    def overrun(self) -> None:
+    def queue_overflowed(self) -> None:
         """Close a client that reads too slowly."""
         if self._protocol is not None:
             self._protocol.client.close(SLOW)
 
-    def overdue(self) -> None:
+    def write_timed_out(self) -> None:
         """Close a client that has taken nothing for too long."""
         if self._protocol is not None:
             self._protocol.client.close(WRITE_ERROR)
@@ -128,11 +128,11 @@ class WebSocketTransport(FrameStream):
     def close(self, disconnect: Disconnect) -> None:
         """Send a close frame, and drop the connection when it is answered."""
         protocol, self._protocol = self._protocol, None
-        self.end(drop=disconnect.code in UNHEARD)
+        self.end(drop=disconnect.code in WITHOUT_PUSH)
         if protocol is None:
             return
-        if disconnect.code not in UNREACHABLE:
-            protocol.leave(disconnect)
+        if disconnect.code not in WITHOUT_CLOSE_FRAME:
+            protocol.close_with(disconnect)
         else:
             protocol.dropConnection(abort=True)
 
@@ -144,29 +144,29 @@ class WebSocketTransport(FrameStream):
     def pause(self) -> None:
         """Read nothing more for now."""
         if self._protocol is not None:
-            self._protocol.halt()
+            self._protocol.pause_reading()
 
     def resume(self) -> None:
         """Read again."""
         if self._protocol is not None:
-            self._protocol.go_on()
+            self._protocol.resume_reading()
 
 
-class ClientProtocol(LeanProtocol):
+class ClientProtocol(LeanWebSocketProtocol):
     """Connects Autobahn with a client of the node."""
 
     client: Client
     factory: "WebSocketFactory"
-    hurries = True
+    opens_plain_requests = True
     websocket_extensions: Any = ()
     _pings: FramePings | None = None
 
-    def greet(self, request: Any) -> str | None:
+    def check_request(self, request: Any) -> str | None:
         """Check the request, and choose the encoding."""
         factory = self.factory
         if not factory.origins.passes(request.headers.get("origin")):
             raise ConnectionDeny(403, "origin is not allowed")
-        if not factory.gate.admits():
+        if not factory.limiter.admits():
             raise ConnectionDeny(503, "too many connections")
         chosen = next(
             (each for each in request.protocols if each in SUBPROTOCOLS), None
@@ -248,9 +248,9 @@ class ClientProtocol(LeanProtocol):
                 client.runtime.counts.close_frame(name, code or NO_STATUS)
         super().sendCloseFrame(code, reasonUtf8, isReply)
 
-    def leave(self, disconnect: Disconnect) -> None:
+    def close_with(self, disconnect: Disconnect) -> None:
         """Close with a code and a reason."""
-        self.go_on()  # to see the answer
+        self.resume_reading()  # to see the answer
         client = self.__dict__.get("client")
         if client is not None and client.speaks_v1:
             reason = disconnect.in_v1(REASON_LIMIT).encode()
@@ -269,7 +269,7 @@ class ClientProtocol(LeanProtocol):
             client.transport_lost()
 
 
-class WebSocketFactory(LeanFactory):
+class WebSocketFactory(LeanWebSocketFactory):
     """Makes clients of *node* out of WebSocket connections.
 
     ``queue_max_size`` is in bytes; ``kept_headers`` are names of request headers,
@@ -281,15 +281,20 @@ class WebSocketFactory(LeanFactory):
     def __init__(
         self,
         node: Node,
-        turn: Turn,
-        gate: Gate,
+        flush_batch: FlushBatch,
+        limiter: ConnectionLimiter,
         origins: OriginRule,
         options: WebSocketOptions = _DEFAULTS,
         queue_max_size: int = 1048576,
         kept_headers: frozenset[str] = frozenset(),
     ) -> None:
         super().__init__(node.clock)
-        self.node, self.turn, self.gate, self.origins = node, turn, gate, origins
+        self.node, self.flush_batch, self.limiter, self.origins = (
+            node,
+            flush_batch,
+            limiter,
+            origins,
+        )
         self.cors = CORS(OriginRule(origins.patterns))  # without a line in the log
         self.options, self.queue_max_size = options, queue_max_size
         self._kept = kept_headers
@@ -343,7 +348,12 @@ class WebSocketFactory(LeanFactory):
         """Return the transport for a client whose WebSocket has opened."""
         wire = WIRES[info.protocol](*self.deflate_of(protocol))
         return WebSocketTransport(
-            protocol.transport, self.turn, self.queue_max_size, wire, info, protocol
+            protocol.transport,
+            self.flush_batch,
+            self.queue_max_size,
+            wire,
+            info,
+            protocol,
         )
 
     def old_wire(self, protocol: ClientProtocol, info: TransportInfo) -> Wire:

@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from ..metrics import Counter
-from ..transports.eager import EagerServer
+from ..transports.eager_tcp import EagerTCPServer
 
 __all__ = ["AcceptGuard"]
 
@@ -49,12 +49,12 @@ class AcceptGuard:
     def __attrs_post_init__(self) -> None:
         self._port.transport = self._accept  # type: ignore[assignment]
 
-    def _accept(self, skt: Any, *arguments: Any) -> EagerServer:
+    def _accept(self, skt: Any, *arguments: Any) -> EagerTCPServer:
         # The rest of the batch will be accepted in any case.
         highest = skt.fileno() + self._port.numberAccepts
         if highest >= self.limit - RESERVED and not self.waiting:
             self._pause()
-        return EagerServer(skt, *arguments)
+        return EagerTCPServer(skt, *arguments)
 
     def _pause(self) -> None:
         self.waiting = True

@@ -10,8 +10,8 @@ from twisted.web.http import HTTPChannel
 
 from ..core.round_robin import SLICE_SECONDS
 from ..options import Answer
-from ..transports.eager import taken_from
-from ..transports.handover import take_over
+from ..transports.eager_tcp import bytes_drained
+from ..transports.protocol_switch import upgrade_connection
 from .heads import head_of
 from .posts import Post, read_post
 from .request import FAILED, Handler
@@ -238,11 +238,11 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # untyped
             self._wait_for_client()
 
     def _wait_for_client(self) -> None:
-        taken = taken_from(self.transport)
+        taken = bytes_drained(self.transport)
         self._abortingCall = self.callLater(self.abortTimeout, self._look, taken)
 
     def _look(self, before: int) -> None:
-        if taken_from(self.transport) == before:
+        if bytes_drained(self.transport) == before:
             self.forceAbortClient()
         else:
             self._wait_for_client()
@@ -308,7 +308,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # untyped
                 sockets: Mapping[bytes, Factory] = self.site.sockets
                 factory = sockets.get(path)
                 if factory is not None:
-                    take_over(self, request, factory)
+                    upgrade_connection(self, request, factory)
                     return
         hosts = request.requestHeaders.getRawHeaders(b"host", ())
         if len(hosts) != 1 and self._version == b"HTTP/1.1":  # RFC 9112, 3.2

@@ -8,7 +8,7 @@ from twisted.internet.protocol import Factory, Protocol, ServerFactory
 from twisted.internet.task import LoopingCall
 from zope.interface import implementer
 
-from ..transports.handover import hand_over
+from ..transports.protocol_switch import switch_protocol
 from .accepting import AcceptGuard
 
 __all__ = ["Front", "PortFactory", "websocket_path"]
@@ -65,7 +65,7 @@ class Front(Protocol):
         path = websocket_path(data[: head_end + 2]) if head_end >= 0 else None
         factory = self.factory.factory_for(path, self.transport)
         protocol = factory.buildProtocol(self.transport.getPeer())
-        hand_over(self.transport, protocol, data)
+        switch_protocol(self.transport, protocol, data)
 
 
 @implementer(IProtocolNegotiationFactory)

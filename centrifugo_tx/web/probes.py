@@ -7,7 +7,7 @@ from attrs import define
 from twisted.internet.defer import Deferred
 
 from ..options import Answer
-from ..transports.admission import Gate
+from ..transports.connection_limit import ConnectionLimiter
 from ..transports.cors import CORS
 from .exposition import CONTENT_TYPE
 from .request import Handler
@@ -43,7 +43,7 @@ def metrics(exposition: "Callable[[], bytes | Deferred[bytes]]") -> Handler:
     return handler
 
 
-def init(gate: Gate, cors: CORS) -> Handler:
+def init(limiter: ConnectionLimiter, cors: CORS) -> Handler:
     """Return a handler for clients that want to know whether they may connect.
 
     They thereby also open an HTTP/2 connection, which the next request can use.
@@ -52,7 +52,7 @@ def init(gate: Gate, cors: CORS) -> Handler:
     def handler(request: Any) -> Answer:
         if request.method != b"GET":
             return Answer(405)
-        if not gate.admits():
+        if not limiter.admits():
             return Answer(503)
         kind = "application/json; charset=utf-8"
         return Answer(200, b"{}", kind, cors.headers(request))

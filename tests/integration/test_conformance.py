@@ -20,8 +20,11 @@ from twisted.trial.unittest import TestCase
 from centrifugo_tx.protocol import frames as protocol_frames
 from centrifugo_tx.protocol.frames import Deflate
 from centrifugo_tx.transports.compression import accept, usable
-from centrifugo_tx.transports.lean import LeanFactory, LeanProtocol
-from centrifugo_tx.transports.stream import FrameStream, Turn
+from centrifugo_tx.transports.frame_writer import FlushBatch, FrameWriter
+from centrifugo_tx.transports.lean_websocket import (
+    LeanWebSocketFactory,
+    LeanWebSocketProtocol,
+)
 from centrifugo_tx.web.site import Endpoints, listen
 
 #: Whether to run the families whole that take minutes.
@@ -61,20 +64,20 @@ def deflated_anyway(first: int, payload: bytes) -> bytes:
     return bytes((first | RSV1,)) + whole[1:]
 
 
-class Echo(LeanProtocol):
+class Echo(LeanWebSocketProtocol):
     """Sends messages back."""
 
-    hurries = True
+    opens_plain_requests = True
     websocket_extensions: Any = ()
     deflate: Deflate | None = None
 
-    def greet(self, request: Any) -> None:
+    def check_request(self, request: Any) -> None:
         """Let everybody in."""
         self.websocket_extensions = usable(self.websocket_extensions)
 
     def onOpen(self) -> None:
         """Open the way back."""
-        self.frames = FrameStream(self.transport, self.factory.turn, LARGEST * 4)
+        self.frames = FrameWriter(self.transport, self.factory.flush_batch, LARGEST * 4)
         self.frames.open()
         negotiated = self._perMessageCompress
         if negotiated is not None:
@@ -95,7 +98,7 @@ class Echo(LeanProtocol):
         super().sendCloseFrame(*arguments, **options)
 
 
-class EchoFactory(LeanFactory):
+class EchoFactory(LeanWebSocketFactory):
     """Makes connections that echo."""
 
     protocol = Echo
@@ -103,7 +106,7 @@ class EchoFactory(LeanFactory):
     def __init__(self) -> None:
         super().__init__(reactor)  # type: ignore[arg-type]  # a module
         self.compresses = True
-        self.turn = Turn(reactor, 0)  # type: ignore[arg-type]  # a module
+        self.flush_batch = FlushBatch(reactor, 0)  # type: ignore[arg-type]  # a module
         self.setProtocolOptions(
             failByDrop=False,
             openHandshakeTimeout=0,

@@ -10,11 +10,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from centrifugo_tx.metrics import Counter
 from centrifugo_tx.options import NodeOptions
-from centrifugo_tx.transports.admission import Gate
+from centrifugo_tx.transports.connection_limit import ConnectionLimiter
 from centrifugo_tx.transports.cors import CORS
+from centrifugo_tx.transports.frame_writer import FlushBatch
 from centrifugo_tx.transports.origin import OriginRule
-from centrifugo_tx.transports.stream import Turn
-from centrifugo_tx.transports.streaming import Streams
+from centrifugo_tx.transports.response_stream import StreamFactory
 from centrifugo_tx.web.request import StreamHandler
 from centrifugo_tx.web.site import Endpoints, HTTPSite
 
@@ -80,10 +80,10 @@ class StreamTestCase(SynchronousTestCase):
         self.world = World(NodeOptions(ping_interval=25, pong_timeout=8))
         self.clock, self.node = self.world.clock, self.world.node
         count = lambda: self.node.connections.num_clients  # noqa: E731
-        self.streams = Streams(
+        self.streams = StreamFactory(
             self.node,
-            Turn(self.clock),
-            Gate(self.clock, count, Counter(), self.limit, self.rate),
+            FlushBatch(self.clock),
+            ConnectionLimiter(self.clock, count, Counter(), self.limit, self.rate),
             CORS(OriginRule([GOOD])),
             limit=1000,
             kept_headers=frozenset({"x-user"}),

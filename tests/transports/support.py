@@ -30,7 +30,7 @@ class Stream(StringTransport):
     protocol: Any
     aborted = False
     #: How many bytes the other end took late.
-    taken = 0
+    drained = 0
 
     def setTcpNoDelay(self, enabled: bool) -> None:
         """Accept it."""

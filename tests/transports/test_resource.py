@@ -20,7 +20,7 @@ from centrifugo_tx.transports import (
     websocket_resource,
 )
 from centrifugo_tx.transports.uni_http_stream import UniHTTPStreamOptions
-from centrifugo_tx.transports.uni_streaming import (
+from centrifugo_tx.transports.uni_response_stream import (
     CodeToResponse,
     CodeToResponseTransforms,
     ResponseTarget,

@@ -17,9 +17,9 @@ from centrifugo_tx.protocol.codes import (
     FORCE_DISCONNECT,
     TOKEN_EXPIRED,
 )
-from centrifugo_tx.transports.admission import Gate
+from centrifugo_tx.transports.connection_limit import ConnectionLimiter
+from centrifugo_tx.transports.frame_writer import FlushBatch
 from centrifugo_tx.transports.origin import OriginRule
-from centrifugo_tx.transports.stream import Turn
 from centrifugo_tx.transports.uni_websocket import (
     UniWebSocketFactory,
     UniWebSocketOptions,
@@ -48,8 +48,8 @@ class UniWebSocketTestCase(SynchronousTestCase):
         count = lambda: len(node.connections.open)  # noqa: E731
         self.factory = UniWebSocketFactory(
             node,
-            Turn(self.clock),
-            Gate(self.clock, count, Counter(), self.limit),
+            FlushBatch(self.clock),
+            ConnectionLimiter(self.clock, count, Counter(), self.limit),
             OriginRule(["http://good.example"]),
             self.options,
             queue_max_size=1000,
@@ -75,14 +75,14 @@ class UniWebSocketTestCase(SynchronousTestCase):
         """Send a message."""
         self.protocol.dataReceived(frame(message))
 
-    def taken(self) -> bytes:
+    def drained(self) -> bytes:
         """Return the bytes that came since the last look."""
         self.clock.advance(0)
         return self.stream.take()
 
     def messages(self) -> list[bytes]:
         """Return the messages that came since the last look."""
-        return unframed(self.taken())
+        return unframed(self.drained())
 
     def pushes(self) -> list[Any]:
         """Return the pushes that came since the last look."""
@@ -120,14 +120,14 @@ class HandshakeTests(UniWebSocketTestCase):
     def test_malformed_url(self) -> None:
         """A URL with anything else is refused with 400, in words."""
         self.assertEqual(self.status("{"), 400)
-        self.assertEqual(self.taken(), b"invalid connect request\n")
+        self.assertEqual(self.drained(), b"invalid connect request\n")
 
     def test_malformed_message(self) -> None:
         """A first message that is something else is answered by a close frame."""
         for message in (b"{", b"[]", b'{"token":1}', b""):
             self.open()
             self.say(message)
-            self.assertEqual(self.taken(), b"\x88\x0d\x0d\xadbad request", message)
+            self.assertEqual(self.drained(), b"\x88\x0d\x0d\xadbad request", message)
             self.stream.lose(self.protocol)
 
     def test_silent(self) -> None:
@@ -146,7 +146,7 @@ class HandshakeTests(UniWebSocketTestCase):
         self.pushes()
         for message in (b"{}", b"{", b'{"token":"t"}'):
             self.say(message)
-        self.assertEqual((self.taken(), len(self.world.policy.calls)), (b"", 1))
+        self.assertEqual((self.drained(), len(self.world.policy.calls)), (b"", 1))
 
     def test_origin(self) -> None:
         """Pages of other origins get 403."""
@@ -175,7 +175,7 @@ class HandshakeTests(UniWebSocketTestCase):
         """A message over the limit is answered with 1009."""
         self.open()
         self.say(b" " * 65537)
-        self.assertEqual(self.taken(), b"\x88\x02\x03\xf1")
+        self.assertEqual(self.drained(), b"\x88\x02\x03\xf1")
 
 
 class PushTests(UniWebSocketTestCase):
@@ -221,7 +221,7 @@ class CloseTests(UniWebSocketTestCase):
         self.pushes()
         self.world.publish("news", 1)
         self.protocol.client.close(FORCE_DISCONNECT)
-        data = self.taken()
+        data = self.drained()
         news = b'\x81\x23{"channel":"news","pub":{"data":1}}'
         self.assertTrue(data.startswith(news), data)
         return data.removeprefix(news)
@@ -248,7 +248,7 @@ class CloseTests(UniWebSocketTestCase):
         self.open("{}")
         self.pushes()
         self.protocol.client.close(CONNECTION_CLOSED)
-        self.assertEqual((self.taken(), self.stream.aborted), (b"", True))
+        self.assertEqual((self.drained(), self.stream.aborted), (b"", True))
 
     def test_lost(self) -> None:
         """When the connection is gone, the node knows, and nobody is pinged."""
@@ -265,7 +265,7 @@ class CloseTests(UniWebSocketTestCase):
         self.pushes()
         self.protocol.client.transport.pauseProducing()
         self.world.publish("news", "x" * 1000)
-        self.assertEqual(self.taken(), b"\x88\x06\x0b\xc0slow")
+        self.assertEqual(self.drained(), b"\x88\x06\x0b\xc0slow")
 
 
 class WithoutPushTests(CloseTests):
@@ -294,7 +294,7 @@ class WithoutCloseFrameTests(UniWebSocketTestCase):
         self.open("{}")
         self.pushes()
         self.protocol.client.close(FORCE_DISCONNECT)
-        self.assertEqual(self.taken(), b"\x81\x38" + PUSH)
+        self.assertEqual(self.drained(), b"\x81\x38" + PUSH)
         self.assertTrue(self.stream.disconnecting)
         self.assertFalse(self.stream.aborted)
         self.stream.lose(self.protocol)
@@ -304,7 +304,7 @@ class WithoutCloseFrameTests(UniWebSocketTestCase):
         """After a bad first message the connection is closed without a word."""
         self.open()
         self.say(b"{")
-        self.assertEqual((self.taken(), self.stream.disconnecting), (b"", True))
+        self.assertEqual((self.drained(), self.stream.disconnecting), (b"", True))
 
 
 class JoiningTests(UniWebSocketTestCase):
@@ -347,7 +347,7 @@ class JoiningTests(UniWebSocketTestCase):
         self.messages()
         for _ in range(2):
             self.world.publish("news", "x" * 100)
-        data = self.taken()
+        data = self.drained()
         self.assertEqual(data[0], 0xC1)
         inflate = zlib.decompressobj(-15)
         text = inflate.decompress(data[2:] + b"\x00\x00\xff\xff")
@@ -360,7 +360,7 @@ class JoiningTests(UniWebSocketTestCase):
         self.messages()
         self.protocol.client.transport.pauseProducing()
         self.world.publish("news", "x" * 1000)
-        self.assertEqual(self.taken(), b"\x88\x06\x0b\xc0slow")
+        self.assertEqual(self.drained(), b"\x88\x06\x0b\xc0slow")
 
 
 class CompressionTests(UniWebSocketTestCase):
@@ -382,7 +382,7 @@ class CompressionTests(UniWebSocketTestCase):
         self.open("{}", Sec_WebSocket_Extensions="permessage-deflate")
         self.messages()
         self.world.publish("news", "x" * 100)
-        data = self.taken()
+        data = self.drained()
         self.assertEqual(data[0], 0xC1)
         inflate = zlib.decompressobj(-15)
         text = inflate.decompress(data[2:] + b"\x00\x00\xff\xff")

@@ -12,9 +12,9 @@ from centrifugo_tx.metrics import Counter
 from centrifugo_tx.options import NodeOptions
 from centrifugo_tx.protocol.codes import CONNECTION_CLOSED, FORCE_DISCONNECT, Disconnect
 from centrifugo_tx.protocol.messages import Raw
-from centrifugo_tx.transports.admission import Gate
+from centrifugo_tx.transports.connection_limit import ConnectionLimiter
+from centrifugo_tx.transports.frame_writer import FlushBatch
 from centrifugo_tx.transports.origin import OriginRule
-from centrifugo_tx.transports.stream import Turn
 from centrifugo_tx.transports.websocket import WebSocketFactory, WebSocketOptions
 
 from ..integration.websocket import frame
@@ -37,11 +37,13 @@ class WebSocketTestCase(SynchronousTestCase):
         node = self.world.node
         count = lambda: len(node.connections.open)  # noqa: E731
         self.refused = Counter()
-        gate = Gate(self.clock, count, self.refused, self.limit, self.rate)
+        limiter = ConnectionLimiter(
+            self.clock, count, self.refused, self.limit, self.rate
+        )
         self.factory = WebSocketFactory(
             node,
-            Turn(self.clock),
-            gate,
+            FlushBatch(self.clock),
+            limiter,
             OriginRule(["http://good.example", "null"]),
             self.options,
             queue_max_size=1000,
@@ -94,7 +96,7 @@ class HandshakeTests(WebSocketTestCase):
         cors = "Access-Control-Allow-Origin: "
         for old in ({}, {"Sec_WebSocket_Version": "12"}):
             for origin in ("http://good.example", "HTTP://Good.Example"):
-                self.factory.gate.limit = 1
+                self.factory.limiter.limit = 1
                 self.world.node.connections.open["x"] = None  # type: ignore[assignment]
                 answer = self.open(Origin=origin, **old)
                 self.assertIn(f"\r\n{cors}{origin}\r\n", answer)

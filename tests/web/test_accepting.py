@@ -42,7 +42,7 @@ class GuardTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock, self.paused, self.port = Clock(), Counter(), Port()
-        self.patch(accepting, "EagerServer", lambda *_: None)
+        self.patch(accepting, "EagerTCPServer", lambda *_: None)
         port: Any = self.port
         self.guard = AcceptGuard(port, self.paused, self.clock, LIMIT)
         self.patch(AcceptGuard, "_has_room", lambda _: self.port.opened < 900)

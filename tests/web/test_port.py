@@ -11,7 +11,10 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from centrifugo_tx.options import Answer
-from centrifugo_tx.transports.lean import LeanFactory, LeanProtocol
+from centrifugo_tx.transports.lean_websocket import (
+    LeanWebSocketFactory,
+    LeanWebSocketProtocol,
+)
 from centrifugo_tx.web.site import BACKLOG, Endpoints, listen, port_factory
 
 from ..integration.websocket import frame
@@ -34,11 +37,11 @@ def request(method: str, path: str, body: bytes = b"", **headers: str) -> bytes:
 
 def alive() -> int:
     """Return how many objects there are that belong to connections."""
-    names = {"Front", "Channel", "QuickRequest", "Echo", "EagerServer"}
+    names = {"Front", "Channel", "QuickRequest", "Echo", "EagerTCPServer"}
     return sum(type(each).__name__ in names for each in gc.get_objects())
 
 
-class Echo(LeanProtocol):
+class Echo(LeanWebSocketProtocol):
     """Sends back what comes."""
 
     def onOpen(self) -> None:
@@ -48,7 +51,7 @@ class Echo(LeanProtocol):
         self.sendMessage(payload, isBinary)
 
 
-class EchoFactory(LeanFactory):
+class EchoFactory(LeanWebSocketFactory):
     """Makes them."""
 
     protocol = Echo

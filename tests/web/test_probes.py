@@ -4,7 +4,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from centrifugo_tx.metrics import Counter
-from centrifugo_tx.transports.admission import Gate
+from centrifugo_tx.transports.connection_limit import ConnectionLimiter
 from centrifugo_tx.transports.cors import CORS
 from centrifugo_tx.transports.origin import OriginRule
 from centrifugo_tx.web.exposition import Thrifty
@@ -21,8 +21,8 @@ class InitTests(SynchronousTestCase):
     def setUp(self) -> None:
         clock = Clock()
         self.clients = 0
-        gate = Gate(clock, lambda: self.clients, Counter(), limit=1)
-        endpoint = init(gate, CORS(OriginRule([GOOD])))
+        limiter = ConnectionLimiter(clock, lambda: self.clients, Counter(), limit=1)
+        endpoint = init(limiter, CORS(OriginRule([GOOD])))
         site = HTTPSite(clock, Endpoints(handlers={b"/": endpoint}))
         self.stream = Stream()
         self.protocol = site.buildProtocol(None)

@@ -14,14 +14,14 @@ from ..errors import DecodeError
 from ..options import Answer, TransportInfo
 from ..protocol.codes import Disconnect, Error
 from ..protocol.wire import Wire
-from .bodies import body_of
 from .cors import Headers
-from .streaming import Streams, StreamTransport
+from .response_body import body_of
+from .response_stream import StreamFactory, StreamTransport
 
 __all__ = [
     "CodeToResponse",
     "CodeToResponseTransforms",
-    "PatientTransport",
+    "LateStartTransport",
     "ResponseTarget",
     "UniStream",
 ]
@@ -67,31 +67,31 @@ _SHOWN_AT_ONCE = CodeToResponseTransforms()
 
 
 @define(eq=False)
-class PatientTransport(StreamTransport):
+class LateStartTransport(StreamTransport):
     """A response that begins when the client has connected, and not before.
 
     ``decided`` fires with None then; with what is answered instead, if it never does.
     """
 
-    _start: Callable[["PatientTransport"], None]
+    _start: Callable[["LateStartTransport"], None]
     _refuse: Callable[[int, str], Answer]
     decided: "Deferred[Answer | None]" = field(factory=Deferred, init=False)
-    _waits: bool = field(default=True, init=False)
+    _not_started: bool = field(default=True, init=False)
 
     def write(self, frame: bytes) -> None:
         """Begin the response before the first frame."""
-        if self._waits and not self.ended:
-            self._waits = False
+        if self._not_started and not self.ended:
+            self._not_started = False
             self._start(self)
             self.decided.callback(None)
         super().write(frame)
 
     def close(self, disconnect: Disconnect) -> None:
         """End the body, or answer that there will be none."""
-        if not self._waits or self.ended:
+        if not self._not_started or self.ended:
             super().close(disconnect)
             return
-        self._waits = False
+        self._not_started = False
         self._body = None
         self.end(drop=True)
         error: Error | None = None if self.client is None else self.client.refusal
@@ -110,7 +110,7 @@ class UniStream:
     it is 200 whatever comes of it, and the stream says the rest.
     """
 
-    _streams: Streams
+    _streams: StreamFactory
     _wire: Wire
     _info: TransportInfo
     _headers: Headers
@@ -143,7 +143,7 @@ class UniStream:
     ) -> "Deferred[Answer | None]":
         streams, cors = self._streams, self._streams.cors.headers(request)
 
-        def start(transport: PatientTransport) -> None:
+        def start(transport: LateStartTransport) -> None:
             streams.begin(transport, request, self._headers, self._first)
 
         def refuse(code: int, text: str) -> Answer:
@@ -151,8 +151,8 @@ class UniStream:
             return msgspec.structs.replace(answer, headers=cors)
 
         body = body_of(request)
-        transport = PatientTransport(
-            *(body, streams.turn, streams.limit, self._wire, info, body),
+        transport = LateStartTransport(
+            *(body, streams.flush_batch, streams.limit, self._wire, info, body),
             start,
             refuse,
         )

@@ -4,10 +4,10 @@ from typing import Any
 
 from twisted.protocols.policies import ProtocolWrapper
 
-__all__ = ["hand_over", "take_over"]
+__all__ = ["switch_protocol", "upgrade_connection"]
 
 
-def hand_over(transport: Any, protocol: Any, data: bytes) -> None:
+def switch_protocol(transport: Any, protocol: Any, data: bytes) -> None:
     """Make *protocol* the receiver of *transport*; give it what was read already."""
     if isinstance(transport, ProtocolWrapper):  # TLS
         transport.wrappedProtocol = protocol
@@ -20,7 +20,7 @@ def hand_over(transport: Any, protocol: Any, data: bytes) -> None:
         protocol.dataReceived(data)
 
 
-def take_over(channel: Any, request: Any, factory: Any) -> None:
+def upgrade_connection(channel: Any, request: Any, factory: Any) -> None:
     """Give an HTTP/1.1 connection, and the head of *request*, to *factory*.
 
     Called from within the channel's ``dataReceived``; it must feed what follows
@@ -40,4 +40,4 @@ def take_over(channel: Any, request: Any, factory: Any) -> None:
     channel.rawDataReceived = protocol.dataReceived
     channel.transport = channel._networkProducer = None
     request.channel = request.transport = None
-    hand_over(transport, protocol, b"".join(head))
+    switch_protocol(transport, protocol, b"".join(head))

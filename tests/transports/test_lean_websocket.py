@@ -12,8 +12,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from centrifugo_tx.transports.attributes import FORGET
-from centrifugo_tx.transports.lean import LINGER, LeanFactory, LeanProtocol
+from centrifugo_tx.transports.lazy_attributes import TRANSIENT
+from centrifugo_tx.transports.lean_websocket import (
+    LINGER,
+    LeanWebSocketFactory,
+    LeanWebSocketProtocol,
+)
 
 from ..integration.websocket import frame
 from .support import HANDSHAKE, Stream, handshake
@@ -21,7 +25,7 @@ from .support import HANDSHAKE, Stream, handshake
 CLOSE_1000 = frame(b"\x03\xe8", 0x88)
 
 #: All that this version of Autobahn keeps on a connection, beyond its options and
-#: what `FORGET` names.  A name that is new here has to be thought about: is it
+#: what `TRANSIENT` names.  A name that is new here has to be thought about: is it
 #: needed between messages, or can it be forgotten?
 KNOWN = """
     _greeted _perMessageCompress _results _valid_events autoPingPending
@@ -54,10 +58,10 @@ class Recorder:
     factory: Any
 
 
-class Lean(Recorder, LeanProtocol):
+class Lean(Recorder, LeanWebSocketProtocol):
     """The protocol under test."""
 
-    def greet(self, request: Any) -> Any:
+    def check_request(self, request: Any) -> Any:
         """Do as the factory says."""
         answer = self.factory.greeting
         if isinstance(answer, Exception):
@@ -88,7 +92,7 @@ class LeanTestCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.factory = _configured(LeanFactory(self.clock), Lean)
+        self.factory = _configured(LeanWebSocketFactory(self.clock), Lean)
         self.events = self.factory.events
         self.protocol, self.stream = self.connect()
 
@@ -128,7 +132,7 @@ class HandshakeTests(LeanTestCase):
         self.assertEqual(got, ["open", (b"a", False), (b"b", False)])
 
     def test_refused(self) -> None:
-        """What `greet` refuses is answered with its status, and closed."""
+        """What `check_request` refuses is answered with its status, and closed."""
         self.factory.greeting = ConnectionDeny(403, "no")
         self.receive(HANDSHAKE)
         answer = self.stream.take()
@@ -139,7 +143,7 @@ class HandshakeTests(LeanTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_error(self) -> None:
-        """What `greet` raises unexpectedly is logged once, and answered with 500."""
+        """An unexpected error of `check_request` is logged once; the answer is 500."""
         self.factory.greeting = ZeroDivisionError()
         self.receive(HANDSHAKE)
         self.assertIn(b" 500 Internal Server Error\r\n", self.stream.take())
@@ -151,7 +155,7 @@ class HandshakeTests(LeanTestCase):
         self.assertIn(b" 426 Upgrade Required\r\n", self.stream.take())
 
     def test_waiting(self) -> None:
-        """Frames that come while `greet` waits are read afterwards, not as a head."""
+        """Frames that arrive while `check_request` waits are read after it."""
         self.factory.greeting = waiting = Deferred[None]()
         self.assertEqual(self.receive(HANDSHAKE, HANDSHAKE[:0], frame(b"a")), [])
         waiting.callback(None)
@@ -173,7 +177,7 @@ class HandshakeTests(LeanTestCase):
         self.assertTrue(self.stream.aborted)
 
     def test_ghost(self) -> None:
-        """Who left while `greet` waited is never said to have opened."""
+        """Who left while `check_request` waited is never said to have opened."""
         self.factory.greeting = waiting = Deferred[None]()
         self.receive(HANDSHAKE)
         self.stream.lose(self.protocol)
@@ -248,10 +252,10 @@ class SettlingTests(LeanTestCase):
                 names |= set(vars(protocol))
         stream.lose(protocol)
         names |= set(vars(protocol))
-        known = {*KNOWN.split(), *FORGET, *protocol.CONFIG_ATTRS, "connected"}
+        known = {*KNOWN.split(), *TRANSIENT, *protocol.CONFIG_ATTRS, "connected"}
         self.assertEqual(names - known, set())
         own = {"message_wire_size", "openHandshakeTimeoutCall", "maxMessagePayloadSize"}
-        self.assertEqual(FORGET - names - own, set())
+        self.assertEqual(TRANSIENT - names - own, set())
 
     def test_no_cycles(self) -> None:
         """A closed connection is freed without the garbage collector."""
@@ -308,12 +312,14 @@ class FrameTests(LeanTestCase):
         pieces.append(data)
         seen = []
         for factory, protocol in (
-            (LeanFactory(Clock()), Lean),
+            (LeanWebSocketFactory(Clock()), Lean),
             (WebSocketServerFactory(reactor=Clock()), Stock),
         ):
             made = _configured(factory, protocol)
             made.server = ""
-            made.__dict__["_batched_timer"] = LeanFactory(Clock())._batched_timer
+            made.__dict__["_batched_timer"] = LeanWebSocketFactory(
+                Clock()
+            )._batched_timer
             connection, stream = made.buildProtocol(None), Stream()
             connection.makeConnection(stream)
             for piece in pieces:
@@ -337,7 +343,7 @@ class HaltTests(LeanTestCase):
         """Take a message, and at each second one want no more."""
         self.take(payload, isBinary)
         if len(self.messages()) % self.limit == 0:
-            self.protocol.halt()
+            self.protocol.pause_reading()
 
     def messages(self) -> list[bytes]:
         """Return what was taken."""
@@ -346,10 +352,10 @@ class HaltTests(LeanTestCase):
     def check(self, frames: list[bytes], expected: list[bytes]) -> None:
         stream = self.protocol.transport
         self.protocol.dataReceived(b"".join(frames))
-        for taken in range(2, len(expected) + 1, 2):
-            self.assertEqual(self.messages(), expected[:taken])
+        for drained in range(2, len(expected) + 1, 2):
+            self.assertEqual(self.messages(), expected[:drained])
             self.assertEqual(stream.producerState, "paused")
-            self.protocol.go_on()
+            self.protocol.resume_reading()
             self.assertEqual(stream.producerState, "producing")
             self.clock.advance(0)
         self.assertEqual(self.messages(), expected)
@@ -369,14 +375,14 @@ class HaltTests(LeanTestCase):
         self.protocol.dataReceived(frame(b"1") + frame(b"2") + frame(b"3"))
         self.protocol.dataReceived(frame(b"4"))
         self.assertEqual(self.messages(), [b"1", b"2"])
-        self.protocol.go_on()
+        self.protocol.resume_reading()
         self.clock.advance(0)
         self.assertEqual(self.messages(), [b"1", b"2", b"3", b"4"])
 
     def test_gone(self) -> None:
         """Nothing happens any more if the connection has gone meanwhile."""
         self.protocol.dataReceived(frame(b"1") + frame(b"2") + frame(b"3"))
-        self.protocol.go_on()
+        self.protocol.resume_reading()
         self.protocol.transport.lose(self.protocol)
         self.clock.advance(0)
         self.assertEqual(self.messages()[:2], [b"1", b"2"])

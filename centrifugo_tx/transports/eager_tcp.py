@@ -5,19 +5,19 @@ from collections.abc import Iterable
 from twisted.internet import tcp
 from twisted.internet.error import ConnectionLost
 
-__all__ = ["EagerServer", "taken_from"]
+__all__ = ["EagerTCPServer", "bytes_drained"]
 
 
-class EagerServer(tcp.Server):
+class EagerTCPServer(tcp.Server):
     """Tries ``send`` at once instead of waiting for the socket to be writable.
 
     That saves two system calls and a turn of the reactor per message, which is two
     thirds of the cost of a small one.  Everything else, errors included, is left
-    to the base class.  ``taken`` counts the bytes that the kernel took late, so that
+    to the base class.  ``drained`` counts the bytes that the kernel took late, so that
     one can see whether a slow peer reads at all.
     """
 
-    taken = 0
+    drained = 0
 
     def write(self, data: bytes) -> None:
         """Send *data*, and queue what the kernel does not take."""
@@ -40,14 +40,14 @@ class EagerServer(tcp.Server):
         """Send some of what is queued; return how much, or why it failed."""
         sent = tcp.Server.writeSomeData(self, data)
         if isinstance(sent, int) and sent > 0:
-            self.taken += sent
+            self.drained += sent
         return sent
 
 
-def taken_from(stream: object) -> int:
+def bytes_drained(stream: object) -> int:
     """Return how many bytes the kernel took late; 0 if nobody counts.
 
     *stream* is a transport, also one with TLS, which passes attributes on.
     """
-    taken: int = getattr(stream, "taken", 0)
-    return taken
+    drained: int = getattr(stream, "drained", 0)
+    return drained

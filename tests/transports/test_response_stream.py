@@ -16,7 +16,7 @@ from centrifugo_tx.protocol.codes import (
     SLOW,
 )
 from centrifugo_tx.protocol.wire import http_stream_json
-from centrifugo_tx.transports.streaming import StreamTransport
+from centrifugo_tx.transports.response_stream import StreamTransport
 from centrifugo_tx.web.request import StreamHandler
 
 from .streams import CONNECT, Answered, StreamTestCase, chunks, request
@@ -239,7 +239,7 @@ class CloseTests(StreamingTestCase):
         self.client.close(FORCE_DISCONNECT)
         self.assertTrue(self.stream.disconnecting)
         self.clock.advance(14)
-        self.stream.taken = 5
+        self.stream.drained = 5
         self.clock.advance(1)
         self.assertFalse(self.stream.aborted)
         self.clock.advance(15)

@@ -6,7 +6,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from centrifugo_tx.transports.stream import FrameStream, Turn
+from centrifugo_tx.transports.frame_writer import FlushBatch, FrameWriter
 
 
 class Stream(StringTransport):
@@ -24,16 +24,16 @@ class Stream(StringTransport):
             self.producer.pauseProducing()
 
 
-class Watched(FrameStream):
+class Watched(FrameWriter):
     """Notes why the peer was given up."""
 
     reasons: list[str]
 
-    def overrun(self) -> None:
+    def queue_overflowed(self) -> None:
         self.reasons.append("slow")
         self.end(drop=True)
 
-    def overdue(self) -> None:
+    def write_timed_out(self) -> None:
         self.reasons.append("late")
         self.end(drop=True)
 
@@ -47,7 +47,7 @@ class FrameStreamTests(SynchronousTestCase):
         self.frames = self.made(limit=10)
 
     def made(self, limit: int) -> Any:
-        frames = Watched(self.stream, Turn(self.clock, write_timeout=5), limit)
+        frames = Watched(self.stream, FlushBatch(self.clock, write_timeout=5), limit)
         frames.reasons = []
         frames.open()
         return frames

@@ -21,12 +21,12 @@ from centrifugo_tx.transports.uni_http_stream import (
     UniHTTPStream,
     UniHTTPStreamOptions,
 )
-from centrifugo_tx.transports.uni_sse import UniSSE, UniSSEOptions
-from centrifugo_tx.transports.uni_streaming import (
+from centrifugo_tx.transports.uni_response_stream import (
     CodeToResponse,
     CodeToResponseTransforms,
     ResponseTarget,
 )
+from centrifugo_tx.transports.uni_sse import UniSSE, UniSSEOptions
 from centrifugo_tx.web.request import StreamHandler
 
 from .streams import GOOD, StreamTestCase, chunks

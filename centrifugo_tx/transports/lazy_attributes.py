@@ -11,7 +11,7 @@ from typing import Any
 from autobahn.twisted.websocket import WebSocketServerProtocol
 from autobahn.websocket.protocol import WebSocketProtocol
 
-__all__ = ["FORGET", "MISSING", "Lazy", "initial_values", "on_class"]
+__all__ = ["MISSING", "TRANSIENT", "LazyAttribute", "initial_values", "subclass_with"]
 
 #: Set while shaking hands; worthless afterwards.
 HANDSHAKE = frozenset(
@@ -34,12 +34,12 @@ MESSAGE = frozenset(
         *("maxMessagePayloadSize", "message_wire_size"),
     }
 )
-FORGET = HANDSHAKE | MESSAGE
+TRANSIENT = HANDSHAKE | MESSAGE
 #: What no attribute is equal to.
 MISSING = object()
 
 
-class Lazy:
+class LazyAttribute:
     """An attribute made when first asked for, and kept by the instance then."""
 
     def __init__(self, make: Callable[[Any], object]) -> None:
@@ -59,7 +59,7 @@ class Lazy:
 def initial_values(factory: Any) -> dict[str, object]:
     """Return what this version of Autobahn gives a protocol of *factory*.
 
-    These are the plain values and the options.  What `Lazy` attributes of the
+    These are the plain values and the options.  What `LazyAttribute` attributes of the
     factory's protocol provide is left out.
     """
     probe = WebSocketServerProtocol()
@@ -75,7 +75,11 @@ def initial_values(factory: Any) -> dict[str, object]:
         if name in probe.CONFIG_ATTRS
         or isinstance(value, int | str | bytes | type(None))
     }
-    lazy = [name for name in values if isinstance(_of(factory.protocol, name), Lazy)]
+    lazy = [
+        name
+        for name in values
+        if isinstance(_of(factory.protocol, name), LazyAttribute)
+    ]
     for name in (*lazy, "factory", "state"):
         values.pop(name, None)
     values.update(
@@ -94,6 +98,6 @@ def _of(cls: type, name: str) -> object:
     return next((vars(c)[name] for c in cls.__mro__ if name in vars(c)), None)
 
 
-def on_class(cls: type, values: dict[str, object]) -> type:
+def subclass_with(cls: type, values: dict[str, object]) -> type:
     """Return a subclass of *cls* that has *values*."""
     return type(cls.__name__, (cls,), values)

@@ -9,20 +9,20 @@ from twisted.python.failure import Failure
 from twisted.web.http import datetimeToString
 
 from .cors import Headers
-from .eager import taken_from
+from .eager_tcp import bytes_drained
 
-__all__ = ["Body", "body_of"]
+__all__ = ["ResponseBody", "body_of"]
 
 #: Seconds in which the peer of an ended body must take something.
 LINGER = 15
 #: Bytes of one HTTP/2 body that may wait within the connection.
 HIGH_WATER = 65536
 #: Seconds until one looks again at a body of which nothing leaves.
-LOOK = 0.05
+POLL_INTERVAL = 0.05
 
 
 @define(eq=False)
-class Body:
+class ResponseBody:
     """The body of an HTTP/1 response, as a byte stream.
 
     HTTP/1.1 sends each write as one chunk, HTTP/1.0 ends with the connection.  The
@@ -32,9 +32,9 @@ class Body:
     _request: Any
 
     @property
-    def taken(self) -> int:
+    def drained(self) -> int:
         """Return how many bytes the kernel took late."""
-        return taken_from(self._request.transport)
+        return bytes_drained(self._request.transport)
 
     def start(self, headers: Headers, now: float, first: bytes = b"") -> None:
         """Send the head, at once, and the first bytes.
@@ -90,7 +90,7 @@ class Body:
 
 
 @define(eq=False)
-class HTTP2Body(Body):
+class HTTP2ResponseBody(ResponseBody):
     """The body of an HTTP/2 response, as a byte stream.
 
     Twisted's connection takes whatever it is given until the peer's window is full,
@@ -106,7 +106,7 @@ class HTTP2Body(Body):
         return self._request.channel._conn
 
     @property
-    def taken(self) -> int:
+    def drained(self) -> int:
         """Return a number that changes whenever some of the body leaves."""
         request = self._request
         if request._disconnected:
@@ -142,26 +142,26 @@ class HTTP2Body(Body):
         if request._disconnected or self._producer is None or self._stalled:
             return
         connection = self._connection
-        blocked, waiting = connection._consumerBlocked, -self.taken
+        blocked, waiting = connection._consumerBlocked, -self.drained
         if blocked is not None:
             self._stalled = True
-            blocked.addCallback(self._go_on)
+            blocked.addCallback(self._resume_producer)
             self._producer.pauseProducing()
         elif waiting > HIGH_WATER:
             self._stalled = True
-            connection.callLater(0, self._look, waiting)
+            connection.callLater(0, self._check_backlog, waiting)
             self._producer.pauseProducing()
 
-    def _look(self, before: int) -> None:
+    def _check_backlog(self, before: int) -> None:
         """Go on as soon as most of what waited in the connection has left."""
-        waiting = -self.taken
+        waiting = -self.drained
         if waiting <= HIGH_WATER:
-            self._go_on(None)
+            self._resume_producer(None)
         else:
-            delay = LOOK if waiting == before else 0
-            self._connection.callLater(delay, self._look, waiting)
+            delay = POLL_INTERVAL if waiting == before else 0
+            self._connection.callLater(delay, self._check_backlog, waiting)
 
-    def _go_on(self, result: object) -> object:
+    def _resume_producer(self, result: object) -> object:
         self._stalled = False
         if self._producer is not None:
             self._producer.resumeProducing()
@@ -170,12 +170,12 @@ class HTTP2Body(Body):
     def registerProducer(self, producer: object, streaming: bool) -> None:
         """Tell *producer* when to pause."""
         self._producer = producer
-        Body.registerProducer(self, producer, streaming)
+        ResponseBody.registerProducer(self, producer, streaming)
 
     def unregisterProducer(self) -> None:
         """Undo that."""
         self._producer = None
-        Body.unregisterProducer(self)
+        ResponseBody.unregisterProducer(self)
 
     def finish(self) -> None:
         """End the body; a peer that takes nothing of what waits is given up."""
@@ -216,6 +216,10 @@ def _give_up_later(connection: Any, id: int) -> None:
         connection.callLater(LINGER, look)
 
 
-def body_of(request: Any) -> Body:
+def body_of(request: Any) -> ResponseBody:
     """Return the body of the response to *request*, which has not begun."""
-    return HTTP2Body(request) if request.clientproto == b"HTTP/2" else Body(request)
+    return (
+        HTTP2ResponseBody(request)
+        if request.clientproto == b"HTTP/2"
+        else ResponseBody(request)
+    )

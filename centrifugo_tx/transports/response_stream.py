@@ -19,13 +19,13 @@ from ..options import Answer, TransportInfo
 from ..protocol.codes import SLOW, WRITE_ERROR, Disconnect
 from ..protocol.messages import Push
 from ..protocol.wire import Wire
-from .admission import Gate
-from .bodies import Body, body_of
+from .connection_limit import ConnectionLimiter
 from .cors import CORS, Headers
-from .stream import FrameStream, Turn
-from .websocket import UNHEARD
+from .frame_writer import FlushBatch, FrameWriter
+from .response_body import ResponseBody, body_of
+from .websocket import WITHOUT_PUSH
 
-__all__ = ["BODY_LIMIT", "StreamTransport", "Streams", "read_body"]
+__all__ = ["BODY_LIMIT", "StreamFactory", "StreamTransport", "read_body"]
 
 #: Bytes of the largest body, where 0 is said.
 BODY_LIMIT = 65536
@@ -44,7 +44,7 @@ UNCACHED: Headers = (
 
 @implementer(IEmulatedTransport)
 @define(eq=False)
-class StreamTransport(FrameStream):
+class StreamTransport(FrameWriter):
     """One client's response.
 
     Reading cannot be paused, since nothing is read; ``busy`` instead is what other
@@ -53,7 +53,7 @@ class StreamTransport(FrameStream):
 
     wire: Wire
     info: TransportInfo
-    _body: Body | None
+    _body: ResponseBody | None
     client: Client | None = field(default=None, init=False)
     busy: "Deferred[None] | None" = field(default=None, init=False)
 
@@ -65,7 +65,9 @@ class StreamTransport(FrameStream):
     def begin(self, headers: Headers, first: bytes = b"") -> None:
         """Send the head, and *first*."""
         assert self._body is not None
-        self._body.start((*UNCACHED, *headers), self._turn.clock.seconds(), first)
+        self._body.start(
+            (*UNCACHED, *headers), self._flush_batch.clock.seconds(), first
+        )
 
     def attach(self, node: Node) -> Client:
         """Make this the connection of a new client of *node*."""
@@ -79,12 +81,12 @@ class StreamTransport(FrameStream):
             self.client = client
         return client
 
-    def overrun(self) -> None:
+    def queue_overflowed(self) -> None:
         """Close a client that reads too slowly."""
         if self.client is not None:
             self.client.close(SLOW)
 
-    def overdue(self) -> None:
+    def write_timed_out(self) -> None:
         """Close a client that has taken nothing for too long."""
         if self.client is not None:
             self.client.close(WRITE_ERROR)
@@ -94,7 +96,7 @@ class StreamTransport(FrameStream):
         body, self._body = self._body, None
         if body is None or self.ended:
             return
-        if disconnect.code in UNHEARD:
+        if disconnect.code in WITHOUT_PUSH:
             self.end(drop=True)
             body.abort()
         else:
@@ -127,7 +129,7 @@ class StreamTransport(FrameStream):
 
 
 @define(eq=False)
-class Streams:
+class StreamFactory:
     """Makes clients of *node* out of HTTP requests.
 
     ``limit`` is how many bytes may wait for a slow peer; ``kept_headers`` are names of
@@ -135,8 +137,8 @@ class Streams:
     """
 
     node: Node
-    turn: Turn
-    gate: Gate
+    flush_batch: FlushBatch
+    limiter: ConnectionLimiter
     cors: CORS
     limit: int = 1048576
     kept_headers: frozenset[str] = frozenset()
@@ -150,7 +152,7 @@ class Streams:
     ) -> StreamTransport:
         """Return the transport of a response that has not begun."""
         body = body_of(request)
-        return StreamTransport(body, self.turn, self.limit, wire, info, body)
+        return StreamTransport(body, self.flush_batch, self.limit, wire, info, body)
 
     def open(
         self,

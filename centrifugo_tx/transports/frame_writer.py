@@ -7,9 +7,9 @@ from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTim
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from .eager import taken_from
+from .eager_tcp import bytes_drained
 
-__all__ = ["ByteStream", "FrameStream", "Turn"]
+__all__ = ["ByteStream", "FlushBatch", "FrameWriter"]
 
 
 class ByteStream(Protocol):
@@ -26,7 +26,7 @@ class ByteStream(Protocol):
 
 
 @define(eq=False)
-class Turn:
+class FlushBatch:
     """The streams with something to send before the reactor's turn ends.
 
     Frames written in one turn leave in one ``send`` per connection.  A peer that
@@ -36,9 +36,9 @@ class Turn:
     clock: IReactorTime
     write_timeout: float = 1.0
     _log = Logger()
-    _streams: "list[FrameStream]" = field(factory=list, init=False)
+    _streams: "list[FrameWriter]" = field(factory=list, init=False)
 
-    def add(self, stream: "FrameStream") -> None:
+    def add(self, stream: "FrameWriter") -> None:
         """Flush *stream* when the turn ends."""
         if not self._streams:
             self.clock.callLater(0, self._flush)
@@ -55,21 +55,21 @@ class Turn:
 
 @implementer(IPushProducer)
 @define(eq=False)
-class FrameStream:
+class FrameWriter:
     """Frames on their way to one peer.
 
     While the peer keeps up nothing waits longer than a turn.  When the stream is
-    full, frames queue; more than ``limit`` bytes of them are more than the peer
-    can be waited for, and `overrun` is called, as for a single frame that is longer.
+    full, frames queue.  `queue_overflowed` is called when the queue, or a single
+    frame, exceeds ``limit`` bytes.
     """
 
     _stream: ByteStream | None
-    _turn: Turn
+    _flush_batch: FlushBatch
     limit: int
     _frames: "bytes | list[bytes] | None" = field(default=None, init=False)
     _paused: bool = field(default=False, init=False)
     _size: int = field(default=0, init=False)
-    _late: IDelayedCall | None = field(default=None, init=False)
+    _write_timeout_call: IDelayedCall | None = field(default=None, init=False)
 
     @property
     def full(self) -> bool:
@@ -90,7 +90,7 @@ class FrameStream:
                 return
             self._frames = frame
             if not self._paused:
-                self._turn.add(self)
+                self._flush_batch.add(self)
             return
         if waiting.__class__ is list:
             waiting.append(frame)
@@ -99,9 +99,9 @@ class FrameStream:
             self._frames = [waiting, frame]  # type: ignore[list-item]  # bytes
             self._size = len(waiting) + len(frame)
         if self._size > self.limit:
-            self._relieve()
+            self._flush_early()
 
-    def _relieve(self) -> None:
+    def _flush_early(self) -> None:
         """Hand over early what waits, if the stream takes it; else give up."""
         if self._paused or self._stream is None:
             self._overflow()
@@ -116,7 +116,7 @@ class FrameStream:
         if self._stream is None:
             self._frames = None
         else:
-            self.overrun()
+            self.queue_overflowed()
 
     def flush(self) -> None:
         """Hand over what waits, unless the stream is full."""
@@ -128,11 +128,11 @@ class FrameStream:
             return
         stream.write(frames if isinstance(frames, bytes) else b"".join(frames))
 
-    def overrun(self) -> None:
+    def queue_overflowed(self) -> None:
         """Give the peer up; it reads too slowly."""
         self.end(drop=True)
 
-    def overdue(self) -> None:
+    def write_timed_out(self) -> None:
         """Give the peer up; it has taken nothing for too long."""
         self.end(drop=True)
 
@@ -141,7 +141,7 @@ class FrameStream:
         stream = self._stream
         if stream is None:
             return
-        self._forgive()
+        self._cancel_write_timeout()
         self._paused = False
         stream.unregisterProducer()
         if not drop:
@@ -151,35 +151,37 @@ class FrameStream:
     def pauseProducing(self) -> None:
         """Queue from now on (the stream is full)."""
         self._paused = True
-        if self._late is None:
-            self._watch()
+        if self._write_timeout_call is None:
+            self._start_write_timeout()
 
     def resumeProducing(self) -> None:
         """Go on (the stream has room)."""
         self._paused = False
-        self._forgive()
+        self._cancel_write_timeout()
         self.flush()
 
     def stopProducing(self) -> None:
         """Drop what waits (the stream is gone)."""
         self.end(drop=True)
 
-    def _watch(self) -> None:
+    def _start_write_timeout(self) -> None:
         """Look later whether the peer has taken anything."""
-        turn = self._turn
-        if turn.write_timeout > 0:
-            self._late = turn.clock.callLater(
-                turn.write_timeout, self._look, taken_from(self._stream)
+        flush_batch = self._flush_batch
+        if flush_batch.write_timeout > 0:
+            self._write_timeout_call = flush_batch.clock.callLater(
+                flush_batch.write_timeout,
+                self._check_write_timeout,
+                bytes_drained(self._stream),
             )
 
-    def _look(self, before: int) -> None:
-        self._late = None
-        if taken_from(self._stream) == before:
-            self.overdue()
+    def _check_write_timeout(self, before: int) -> None:
+        self._write_timeout_call = None
+        if bytes_drained(self._stream) == before:
+            self.write_timed_out()
         else:
-            self._watch()
+            self._start_write_timeout()
 
-    def _forgive(self) -> None:
-        if self._late is not None:
-            self._late.cancel()
-            self._late = None
+    def _cancel_write_timeout(self) -> None:
+        if self._write_timeout_call is not None:
+            self._write_timeout_call.cancel()
+            self._write_timeout_call = None

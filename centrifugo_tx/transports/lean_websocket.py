@@ -25,10 +25,16 @@ from autobahn.websocket.utf8validator import Utf8Validator
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, ISSLTransport
 from twisted.logger import Logger
 
-from .attributes import FORGET, MISSING, Lazy, initial_values, on_class
 from .handshake import Upgrade, accepted, plain_upgrade
+from .lazy_attributes import (
+    MISSING,
+    TRANSIENT,
+    LazyAttribute,
+    initial_values,
+    subclass_with,
+)
 
-__all__ = ["LeanFactory", "LeanProtocol"]
+__all__ = ["LeanWebSocketFactory", "LeanWebSocketProtocol"]
 
 CONNECTING = WebSocketProtocol.STATE_CONNECTING
 OPEN = WebSocketProtocol.STATE_OPEN
@@ -43,34 +49,34 @@ EARLY_LIMIT = 65536
 LINGER = 5.0
 
 
-def _opened(protocol: "LeanProtocol") -> object:
+def _opened(protocol: "LeanWebSocketProtocol") -> object:
     if protocol.state == OPEN:
         return txaio.create_future(result=None)
     return txaio.create_future()
 
 
-def _closed(protocol: "LeanProtocol") -> object:
+def _closed(protocol: "LeanWebSocketProtocol") -> object:
     if protocol.state == CLOSED:
         return txaio.create_future(result=protocol)
     return txaio.create_future()
 
 
-class LeanProtocol(WebSocketServerProtocol):  # type: ignore[misc]  # untyped
-    """One WebSocket connection; made by `LeanFactory`.
+class LeanWebSocketProtocol(WebSocketServerProtocol):  # type: ignore[misc]  # untyped
+    """One WebSocket connection; made by `LeanWebSocketFactory`.
 
-    Override ``greet`` instead of ``onConnect``, and ``onOpen``, ``onMessage`` and
-    ``onClose`` as usual.  Autobahn's event listeners, automatic pings, traffic
+    Override ``check_request`` instead of ``onConnect``, and ``onOpen``, ``onMessage``
+    and ``onClose`` as usual.  Autobahn's event listeners, automatic pings, traffic
     statistics per connection and frame logs are not available.
     """
 
-    is_open = Lazy(_opened)
-    is_closed = Lazy(_closed)
-    utf8validator = Lazy(lambda self: Utf8Validator())
-    _results = Lazy(lambda self: {"message": None})
-    _transport_details = Lazy(
+    is_open = LazyAttribute(_opened)
+    is_closed = LazyAttribute(_closed)
+    utf8validator = LazyAttribute(lambda self: Utf8Validator())
+    _results = LazyAttribute(lambda self: {"message": None})
+    _transport_details = LazyAttribute(
         lambda self: create_transport_details(self.transport, True)
     )
-    peer = Lazy(lambda self: peer2str(self.transport))
+    peer = LazyAttribute(lambda self: peer2str(self.transport))
     _valid_events = ("message",)
     trafficStats = TrafficStats()
     data: Any
@@ -85,10 +91,10 @@ class LeanProtocol(WebSocketServerProtocol):  # type: ignore[misc]  # untyped
     defaults: ClassVar[dict[str, object]] = {}
     log = txaio.make_logger(level="error")  # it warns of whatever peers do
     _log = Logger()
-    #: Whether `greet` answers at once, so that plain requests are opened here.
-    hurries = False
-    _greeted = False
-    _halted = False
+    #: Whether `check_request` answers at once, so that plain requests are opened here.
+    opens_plain_requests = False
+    _request_checked = False
+    _reading_paused = False
 
     # --- Life ------------------------------------------------------------------
 
@@ -160,14 +166,15 @@ class LeanProtocol(WebSocketServerProtocol):  # type: ignore[misc]  # untyped
     def processHandshake(self) -> None:
         """Read the request, once.
 
-        Autobahn would take bytes that come while `greet` waits for a second one.
+        Autobahn would read bytes that arrive while `check_request` waits as a second
+        request.
         """
-        if self._greeted:
+        if self._request_checked:
             if len(self.data) > EARLY_LIMIT:
                 self.dropConnection(abort=True)
             return
         upgrade = None
-        if self.hurries:
+        if self.opens_plain_requests:
             upgrade = plain_upgrade(self.data, self.factory.compresses)
         if upgrade is None:
             super().processHandshake()
@@ -187,23 +194,23 @@ class LeanProtocol(WebSocketServerProtocol):  # type: ignore[misc]  # untyped
         self.state = OPEN
         self.transport.write(accepted(upgrade.key, chosen))
         self._onOpen()
-        self.settle()
+        self.drop_transient()
         if self.data:
             self.consumeData()
-            self.settle()
+            self.drop_transient()
 
     def onConnect(self, request: Any) -> Any:
-        """Let `greet` answer; what it raises unexpectedly is a 500."""
-        self._greeted = True
+        """Let `check_request` answer; what it raises unexpectedly is a 500."""
+        self._request_checked = True
         try:
-            return self.greet(request)
+            return self.check_request(request)
         except ConnectionDeny:
             raise
         except Exception:
             self._log.failure("a WebSocket handshake failed")
             raise ConnectionDeny(500, "Internal Server Error") from None
 
-    def greet(self, request: Any) -> Any:
+    def check_request(self, request: Any) -> Any:
         """Accept *request* (a ConnectionRequest); return the subprotocol, or None.
 
         :raises ConnectionDeny: it is refused with an HTTP status.
@@ -235,12 +242,12 @@ class LeanProtocol(WebSocketServerProtocol):  # type: ignore[misc]  # untyped
         return []
 
     def succeedHandshake(self, result: Any) -> None:
-        """Open, unless the peer has gone while `greet` waited."""
+        """Open, unless the peer has gone while `check_request` waited."""
         if self.state != CONNECTING:
             return
         self.is_open  # noqa: B018  # made before the state changes
         super().succeedHandshake(result)
-        self.settle()
+        self.drop_transient()
 
     def _onOpen(self) -> None:
         self.onOpen()  # without TLS channel id and certificate
@@ -249,7 +256,7 @@ class LeanProtocol(WebSocketServerProtocol):  # type: ignore[misc]  # untyped
 
     def dataReceived(self, data: bytes) -> None:
         """Take whole, short, masked frames at once; leave the rest to Autobahn."""
-        if self._halted:
+        if self._reading_paused:
             self.data += data
             return
         opened = self.state == OPEN
@@ -268,7 +275,7 @@ class LeanProtocol(WebSocketServerProtocol):  # type: ignore[misc]  # untyped
             data = data[read:] if read else data
         self._dataReceived(data)
         if opened:
-            self.settle()
+            self.drop_transient()
 
     def _read_quickly(self, data: bytes) -> int:
         """Handle frames from the start of *data*; return how many bytes they took."""
@@ -300,38 +307,38 @@ class LeanProtocol(WebSocketServerProtocol):  # type: ignore[misc]  # untyped
                     break  # Autobahn finds it too, and closes with 1007
             at = stop
             self.onMessage(payload, first == 0x82)
-            if self.state != OPEN or self._halted:
+            if self.state != OPEN or self._reading_paused:
                 break
         return at
 
     def processData(self) -> bool:
         """Take one frame; return whether there may be another one."""
-        if self._halted:
+        if self._reading_paused:
             return False
         more: bool = super().processData()
         return more
 
-    def halt(self) -> None:
+    def pause_reading(self) -> None:
         """Take no more messages; what was received already waits, unread."""
-        self._halted = True
+        self._reading_paused = True
         self.transport.pauseProducing()
 
-    def go_on(self) -> None:
-        """Undo `halt`; no error if there was none."""
-        if not self._halted:
+    def resume_reading(self) -> None:
+        """Undo `pause_reading`; no error if there was none."""
+        if not self._reading_paused:
             return
-        self._halted = False
+        self._reading_paused = False
         self.transport.resumeProducing()
         if self.data:
             # Later, since a message may be under way further down the stack.
-            self.factory._batched_timer.call_later(0, self._read_on)
+            self.factory._batched_timer.call_later(0, self._read_buffered)
 
-    def _read_on(self) -> None:
-        if self.state != CLOSED and not self._halted and self.data:
+    def _read_buffered(self) -> None:
+        if self.state != CLOSED and not self._reading_paused and self.data:
             self.consumeData()
-            self.settle()
+            self.drop_transient()
 
-    def settle(self) -> None:
+    def drop_transient(self) -> None:
         """Between messages, drop what only the last one or the handshake needed."""
         if (
             self.state == OPEN
@@ -342,7 +349,7 @@ class LeanProtocol(WebSocketServerProtocol):  # type: ignore[misc]  # untyped
             self.__dict__ = {
                 name: value
                 for name, value in self.__dict__.items()
-                if name not in FORGET and default(name, MISSING) != value
+                if name not in TRANSIENT and default(name, MISSING) != value
             }
 
     def onMessageBegin(self, isBinary: bool) -> None:
@@ -393,7 +400,7 @@ class LeanProtocol(WebSocketServerProtocol):  # type: ignore[misc]  # untyped
 
 
 @frozen(eq=False)
-class Timers:
+class ClockTimers:
     """What Autobahn asks of timers, by the clock of one's own choice."""
 
     _clock: IReactorTime
@@ -403,7 +410,7 @@ class Timers:
         return self._clock.callLater(delay, function, *arguments)
 
 
-class LeanFactory(WebSocketServerFactory):  # type: ignore[misc]  # untyped
+class LeanWebSocketFactory(WebSocketServerFactory):  # type: ignore[misc]  # untyped
     """Makes lean protocols.
 
     Set the protocol options before the first connection; later ones are not seen.
@@ -411,26 +418,26 @@ class LeanFactory(WebSocketServerFactory):  # type: ignore[misc]  # untyped
     default it is that of any message, ``maxMessagePayloadSize``.
     """
 
-    protocol: type[LeanProtocol] = LeanProtocol
+    protocol: type[LeanWebSocketProtocol] = LeanWebSocketProtocol
     noisy = False
     inflated_limit = 0
     log = txaio.make_logger(level="error")
-    _made: type[LeanProtocol] | None = None
+    _specialized: type[LeanWebSocketProtocol] | None = None
 
     def __init__(self, clock: IReactorTime) -> None:
         super().__init__(reactor=clock, server="")
-        self._batched_timer = Timers(clock)
-        # Origins are judged by `greet`, the opaque one like any other.
+        self._batched_timer = ClockTimers(clock)
+        # Origins are judged by `check_request`, the opaque one like any other.
         self.setProtocolOptions(webStatus=False, allowNullOrigin=True)
 
-    def buildProtocol(self, address: Any) -> LeanProtocol:
+    def buildProtocol(self, address: Any) -> LeanWebSocketProtocol:
         """Return a protocol for a new connection."""
-        made = self._made
+        made = self._specialized
         if made is None:
-            made = self._made = self._specialize()
+            made = self._specialized = self._specialize()
         return made()
 
-    def _specialize(self) -> type[LeanProtocol]:
+    def _specialize(self) -> type[LeanWebSocketProtocol]:
         """Make a subclass that has the options and Autobahn's initial values."""
         if self.autoPingInterval:
             raise ValueError("pings are the application's business")
@@ -446,6 +453,10 @@ class LeanFactory(WebSocketServerFactory):  # type: ignore[misc]  # untyped
             "inflated_limit": self.inflated_limit or limit,
             "fast_limit": min([FAST_LIMIT, *(each for each in limits if each)]),
             # An open connection differs from its class in this.
-            "defaults": {**defaults, "_greeted": True, "_halted": False},
+            "defaults": {
+                **defaults,
+                "_request_checked": True,
+                "_reading_paused": False,
+            },
         }
-        return on_class(self.protocol, values)
+        return subclass_with(self.protocol, values)

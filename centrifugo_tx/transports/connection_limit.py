@@ -11,14 +11,14 @@ from twisted.logger import Logger
 
 from ..metrics import Counter
 
-__all__ = ["Gate"]
+__all__ = ["ConnectionLimiter"]
 
 #: Seconds between two log lines about the same limit.
 QUIET = 3.0
 
 
 @define(eq=False)
-class Gate:
+class ConnectionLimiter:
     """Refuses connections over a limit, or over a rate per second; 0: no limit.
 
     ``connections`` counts those that are there, ``refused`` those that found the
