@@ -13,7 +13,7 @@ from centrifugo_tx.metrics import BOUNDS, Metrics
 from centrifugo_tx.options import Admission, SubscribeOptions
 from centrifugo_tx.protocol.codes import FORCE_DISCONNECT
 from centrifugo_tx.web.exposition import exposition
-from centrifugo_tx.web.families import HELP
+from centrifugo_tx.web.metric_help import HELP
 
 from .support import Peer, World
 

@@ -40,15 +40,15 @@ class LoggedRequest(QuickRequest):
 
     def finish(self) -> None:
         """Log that the response is complete."""
-        self._over(self.code)
+        self._log_request(self.code)
         super().finish()
 
     def connectionLost(self, reason: Any) -> None:
         """Log that the client went away."""
-        self._over(self.code if self.startedWriting else 499)
+        self._log_request(self.code if self.startedWriting else 499)
         super().connectionLost(reason)
 
-    def _over(self, status: int) -> None:
+    def _log_request(self, status: int) -> None:
         fields, self._fields = self._fields, None
         if fields is not None:
             duration = self.site.reactor.seconds() - self._began

@@ -19,7 +19,7 @@ from prometheus_client import (
 
 from ..core import Node
 from ..metrics import QUANTILES, Histogram, Labels
-from .families import HELP, LATE
+from .metric_help import HELP, SHOWN_LATER
 
 __all__ = ["CONTENT_TYPE", "exposition"]
 
@@ -42,11 +42,11 @@ def exposition(node: Node) -> Callable[[], bytes]:
         text = "\n".join(_lines(node)) + "\n"
         return text.encode() + generate_latest(registry)
 
-    return Thrifty(write)
+    return ThrottledExposition(write)
 
 
 @define(eq=False)
-class Thrifty:
+class ThrottledExposition:
     """Returns what *write* does, but spends at most a tenth of the time on it.
 
     After 0.1 s of writing, callers get the last text until that time is earned again:
@@ -77,14 +77,14 @@ def _lines(node: Node) -> Iterator[str]:
     yield from _type("node_build", "gauge")
     yield f"{PREFIX}node_build{_labels((('version', node.options.version),))} 1"
     for name, labels, counter in node.metrics.counters():
-        if name in LATE and not counter.value:
+        if name in SHOWN_LATER and not counter.value:
             continue
         if name != last:
             yield from _type(name, "gauge" if name.endswith("inflight") else "counter")
         last = name
         yield f"{PREFIX}{name}{_labels(labels)} {_number(counter.value)}"
     for name, labels, histogram in node.metrics.histograms():
-        if name in LATE and not any(histogram.counts):
+        if name in SHOWN_LATER and not any(histogram.counts):
             continue
         if name != last:
             yield from _type(name, "histogram")

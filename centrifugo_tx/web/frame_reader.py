@@ -3,7 +3,7 @@
 from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 
-__all__ = ["FrameReader", "Patience"]
+__all__ = ["FrameFloodLimit", "FrameReader"]
 
 #: What a client says first (RFC 9113, 3.4).
 PREFACE = 24
@@ -69,7 +69,7 @@ class FrameReader:
 
 
 @define(eq=False)
-class Patience:
+class FrameFloodLimit:
     """Counts the frames that ask for nothing: pings, settings, priorities, resets.
 
     A flood of them is an attack (CVE-2019-9512, 9514, 9515, 9518).
@@ -82,7 +82,7 @@ class Patience:
     def __attrs_post_init__(self) -> None:
         self._since = self._clock.seconds()
 
-    def bears(self, frame: bytes) -> bool:
+    def allows(self, frame: bytes) -> bool:
         """Count *frame*; return False if it is one too many."""
         kind = frame[3]
         if kind == _HEADERS or (kind == _DATA and len(frame) > HEAD):
@@ -96,6 +96,6 @@ class Patience:
         self._left -= 1
         return True
 
-    def earn(self, count: float) -> None:
+    def allow_more(self, count: float) -> None:
         """Allow *count* more, since the client makes use of the connection."""
         self._left = min(BURST, self._left + count)

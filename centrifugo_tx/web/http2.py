@@ -17,10 +17,10 @@ from twisted.web._http2 import H2Connection, H2Stream
 
 from ..core.round_robin import SLICE_SECONDS
 from ..options import Answer
-from .channel import LENGTH_DIGITS
-from .frame_reader import EARNED, FrameReader, Patience
-from .heads import headers_of
-from .targets import path_of
+from .frame_reader import EARNED, FrameFloodLimit, FrameReader
+from .http_channel import LENGTH_DIGITS
+from .request_target import path_of
+from .response_head import headers_of
 
 __all__ = ["HTTP2Connection", "HTTP2Factory"]
 
@@ -42,15 +42,15 @@ class Stream(H2Stream):  # type: ignore[misc]  # untyped
     """One request, whose body has a bound in time and size."""
 
     _conn: "HTTP2Connection"
-    gathered = 0
+    body_bytes = 0
     _deadline: IDelayedCall | None = None
 
-    def begin(self, seconds: float) -> None:
+    def start_deadline(self, seconds: float) -> None:
         """Wait for the body, for so many seconds at most."""
         late = Answer(408)
         self._deadline = self._conn.callLater(seconds, self.refuse, late)
 
-    def arrived(self) -> None:
+    def stop_deadline(self) -> None:
         """Wait no more, since the body is there."""
         if self._deadline is not None:
             self._deadline.cancel()
@@ -59,9 +59,9 @@ class Stream(H2Stream):  # type: ignore[misc]  # untyped
     def receiveDataChunk(self, data: bytes, flowControlledLength: int) -> None:
         """Take a part of the body, unless there is too much of it by now."""
         connection = self._conn
-        self.gathered += len(data)
-        connection.gathered += len(data)
-        if connection.gathered > BODIES_LIMIT:
+        self.body_bytes += len(data)
+        connection.body_bytes += len(data)
+        if connection.body_bytes > BODIES_LIMIT:
             self.refuse(Answer(503))
         else:
             self._request.handleContentChunk(data)
@@ -93,16 +93,16 @@ class Stream(H2Stream):  # type: ignore[misc]  # untyped
 
     def connectionLost(self, reason: Any) -> None:
         """Forget the request."""
-        self.arrived()
+        self.stop_deadline()
         super().connectionLost(reason)
 
 
 class HTTP2Connection(H2Connection):  # type: ignore[misc]  # untyped
     """One HTTP/2 connection.
 
-    What comes is read frame by frame, a slice in a turn of the reactor.  A client
-    that sends more frames without use than `Patience` allows is sent away.  As RFC
-    9113, 5.3.2 allows, priorities are ignored: all streams are equal.
+    Input is read frame by frame, one slice per turn of the reactor.  A client that
+    sends more useless frames than `FrameFloodLimit` allows is disconnected.
+    Priorities are ignored, as RFC 9113, 5.3.2 allows: all streams are equal.
 
     Twisted's own looks for room in every turn of the reactor for as long as something
     waits for a window, which a peer need never open (RFC 9113, 5.2).
@@ -116,13 +116,13 @@ class HTTP2Connection(H2Connection):  # type: ignore[misc]  # untyped
     #: Nothing that a client does is worth a line.
     _log = Logger(observer=LogPublisher())
     #: Bytes of bodies under way.
-    gathered = 0
+    body_bytes = 0
 
     def __init__(self, reactor: Any) -> None:
         self._blocked: set[int] = set()
         self._frames = FrameReader()
-        self._patience = Patience(reactor)
-        self._waits = self._paused = False
+        self._flood_limit = FrameFloodLimit(reactor)
+        self._read_scheduled = self._paused = False
         #: Requests that are complete and wait for others to be answered.
         self._ready: deque[int] = deque()
         super().__init__(reactor)
@@ -139,7 +139,7 @@ class HTTP2Connection(H2Connection):  # type: ignore[misc]  # untyped
         if not self._stillProducing:
             return  # it has been sent away
         self._frames.feed(data)
-        if not self._waits:
+        if not self._read_scheduled:
             self._read()
         elif self._frames.size > HELD_LIMIT and not self._paused:
             self._paused = True
@@ -147,7 +147,7 @@ class HTTP2Connection(H2Connection):  # type: ignore[misc]  # untyped
 
     def _read(self) -> None:
         """Read a slice; let the rest wait until others had their turn."""
-        self._waits = False
+        self._read_scheduled = False
         end = self._reactor.seconds() + SLICE_SECONDS
         for _ in range(SLICE_FRAMES):
             frame = self._frames.next()
@@ -159,13 +159,13 @@ class HTTP2Connection(H2Connection):  # type: ignore[misc]  # untyped
             if self._reactor.seconds() >= end:
                 break
         if self._frames.ready:
-            self._waits = True
+            self._read_scheduled = True
             self.site.robin.add(self._go_on_reading)
         else:
             self._unpause()
         self._tryToWriteControlData()
         if self._blocked and self._stillProducing:
-            self._wake()
+            self._unblock_streams()
 
     def _go_on_reading(self) -> None:
         if self._stillProducing:
@@ -178,8 +178,8 @@ class HTTP2Connection(H2Connection):  # type: ignore[misc]  # untyped
 
     def _receive(self, frame: bytes) -> None:
         """Take one frame."""
-        if not self._patience.bears(frame):
-            self._send_away(ErrorCodes.ENHANCE_YOUR_CALM)
+        if not self._flood_limit.allows(frame):
+            self._close_with(ErrorCodes.ENHANCE_YOUR_CALM)
             return
         try:
             found = self.conn.receive_data(frame)
@@ -189,11 +189,11 @@ class HTTP2Connection(H2Connection):  # type: ignore[misc]  # untyped
         if found:  # a part of a head says nothing
             self.resetTimeout()
         for event in found:
-            self._take(event)
+            self._handle_event(event)
             if not self._stillProducing:
                 return
 
-    def _take(self, event: Any) -> None:
+    def _handle_event(self, event: Any) -> None:
         kind = type(event)
         if kind is events.RequestReceived:
             self._requestReceived(event)
@@ -226,7 +226,7 @@ class HTTP2Connection(H2Connection):  # type: ignore[misc]  # untyped
         self.priority.block(id)
         stream = Stream(id, self, event.headers, self.requestFactory, site, site)
         self.streams[id] = stream
-        self._patience.earn(EARNED)
+        self._flood_limit.allow_more(EARNED)
         if event.stream_ended is not None:
             return
         request = stream._request
@@ -236,7 +236,7 @@ class HTTP2Connection(H2Connection):  # type: ignore[misc]  # untyped
         if answer is not None:
             stream.refuse(answer)
         else:
-            stream.begin(site.timeOut)
+            stream.start_deadline(site.timeOut)
 
     def _refuse_head(self, id: int) -> None:
         """Answer 400 to a request that is none."""
@@ -249,20 +249,20 @@ class HTTP2Connection(H2Connection):  # type: ignore[misc]  # untyped
     def _requestEnded(self, event: Any) -> None:
         """Answer a complete request, if the client takes what it has asked for."""
         stream = self.streams[event.stream_id]
-        stream.arrived()
+        stream.stop_deadline()
         self._ready.append(event.stream_id)
         self._answer_ready()
 
     def _answer_ready(self) -> None:
         ready = self._ready
-        while ready and self._stillProducing and self._unsent() <= ANSWERS_LIMIT:
+        while ready and self._stillProducing and self._unsent_bytes() <= ANSWERS_LIMIT:
             stream = self.streams.get(ready.popleft())
             if stream is not None:
-                self.gathered -= stream.gathered
-                stream.gathered = 0
+                self.body_bytes -= stream.body_bytes
+                stream.body_bytes = 0
                 stream.requestComplete()
 
-    def _unsent(self) -> int:
+    def _unsent_bytes(self) -> int:
         """Return how many bytes of answers wait."""
         return sum(
             len(each)
@@ -273,7 +273,7 @@ class HTTP2Connection(H2Connection):  # type: ignore[misc]  # untyped
 
     def _requestDone(self, streamID: int) -> None:
         """Forget a stream."""
-        self.gathered -= self.streams[streamID].gathered
+        self.body_bytes -= self.streams[streamID].body_bytes
         super()._requestDone(streamID)
 
     # --- What goes -------------------------------------------------------------
@@ -282,7 +282,9 @@ class HTTP2Connection(H2Connection):  # type: ignore[misc]  # untyped
         """Send a frame; then there may be room for another request."""
         window = self.conn.outbound_flow_control_window
         super()._sendPrioritisedData()
-        self._patience.earn((window - self.conn.outbound_flow_control_window) / UPDATE)
+        self._flood_limit.allow_more(
+            (window - self.conn.outbound_flow_control_window) / UPDATE
+        )
         if self._ready:
             self._answer_ready()
 
@@ -294,7 +296,7 @@ class HTTP2Connection(H2Connection):  # type: ignore[misc]  # untyped
             self.priority.block(streamID)
         return remaining
 
-    def _wake(self) -> None:
+    def _unblock_streams(self) -> None:
         self._blocked &= self.streams.keys()
         window = self.conn.local_flow_control_window
         free = {each for each in self._blocked if window(each) > 0}
@@ -309,7 +311,7 @@ class HTTP2Connection(H2Connection):  # type: ignore[misc]  # untyped
 
     # --- The end ---------------------------------------------------------------
 
-    def _send_away(self, code: ErrorCodes) -> None:
+    def _close_with(self, code: ErrorCodes) -> None:
         self.conn.close_connection(error_code=code)
         self._terminate(Failure(ConnectionLost(f"sent away: {code.name}")))
 
@@ -328,7 +330,7 @@ class HTTP2Connection(H2Connection):  # type: ignore[misc]  # untyped
         later = self.callLater
         if self._stillProducing:
             idle = not self.conn.open_inbound_streams
-            self._send_away(ErrorCodes.NO_ERROR if idle else ErrorCodes.PROTOCOL_ERROR)
+            self._close_with(ErrorCodes.NO_ERROR if idle else ErrorCodes.PROTOCOL_ERROR)
         else:
             self.transport.loseConnection()
         self._abortingCall = later(self.abortTimeout, self.forceAbortClient)

@@ -14,7 +14,7 @@ from .request import Handler
 
 __all__ = ["Health", "init", "metrics"]
 
-_WELL = Answer(200, b"{}", "application/json")
+_HEALTHY = Answer(200, b"{}", "application/json")
 _STARTING = Answer(503, b"{}", "application/json")
 
 
@@ -26,7 +26,7 @@ class Health:
 
     def __call__(self, request: Any) -> Answer:
         """Answer a request of any method; nothing else is checked."""
-        return _WELL if self.serving else _STARTING
+        return _HEALTHY if self.serving else _STARTING
 
 
 def metrics(exposition: "Callable[[], bytes | Deferred[bytes]]") -> Handler:

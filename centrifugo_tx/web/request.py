@@ -10,8 +10,8 @@ from twisted.web.http_headers import Headers
 from twisted.web.server import Request
 
 from ..options import Answer
-from .heads import head_of, headers_of
-from .targets import path_of
+from .request_target import path_of
+from .response_head import head_of, headers_of
 
 __all__ = [
     "FAILED",
@@ -123,6 +123,6 @@ class QuickRequest(Request):  # type: ignore[misc]  # untyped
         )
         self.startedWriting = 1
         text = head + (b"" if self.method == b"HEAD" else body)
-        self.channel.count(len(text))
+        self.channel.count_bytes(len(text))
         self.channel.write(text)
         self.finish()

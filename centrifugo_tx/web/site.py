@@ -21,13 +21,13 @@ from ..core.round_robin import RoundRobin
 from ..metrics import Counter
 from ..options import Answer
 from ..transports.cors import CORS
-from .accepting import AcceptGuard
+from .accept_limit import AcceptLimiter
 from .access_log import LoggedRequest
-from .channel import Channel
-from .front import PortFactory
 from .http2 import HTTP2Factory
+from .http_channel import HTTP1Channel
+from .protocol_detection import PortFactory
 from .request import NOT_FOUND, TOO_LARGE, Handler, QuickRequest, StreamHandler
-from .sharing import listen_shared
+from .reuseport import listen_reuseport
 
 __all__ = ["BACKLOG", "Endpoints", "HTTPSite", "port_factory"]
 
@@ -71,7 +71,7 @@ class Endpoints:
 class HTTPSite(Site):  # type: ignore[misc]  # untyped
     """HTTP/1.1 without access log and form parsing."""
 
-    protocol = Channel
+    protocol = HTTP1Channel
     noisy = False
 
     def __init__(
@@ -188,9 +188,9 @@ def listen(
         served = TLSMemoryBIOFactory(tls, False, factory, reactor)
     listening: IListeningPort
     if shared:
-        listening = listen_shared(reactor, port, interface, served, BACKLOG)
+        listening = listen_reuseport(reactor, port, interface, served, BACKLOG)
     else:
         listening = reactor.listenTCP(port, served, BACKLOG, interface)
     if isinstance(listening, tcp.Port):
-        factory.guard = AcceptGuard(listening, paused or Counter(), reactor)
+        factory.accept_limiter = AcceptLimiter(listening, paused or Counter(), reactor)
     return listening

@@ -19,7 +19,7 @@ from ..config.model import Config
 from ..logs import from_record
 from ..process import exit_with
 from ..service import addresses, interface_of, node_name
-from ..web.sharing import reserve
+from ..web.reuseport import reserve_port
 from .link_messages import (
     REPORTS,
     AllReady,
@@ -128,7 +128,7 @@ class Supervisor(Service):
         Service.startService(self)
         try:
             for host, port in _addresses(self._config):
-                self._held.append(reserve(port, interface_of(host)))
+                self._held.append(reserve_port(port, interface_of(host)))
         except CannotListenError:
             self.started.errback()
             return

@@ -134,7 +134,7 @@ class BodyTests(HTTP2TestCase):
         self.clock.advance(5)
         self.settle()
         self.assertEqual((self.statuses, self.resets), ({1: "408"}, {1: NO_ERROR}))
-        self.assertEqual((self.server.streams, self.server.gathered), ({}, 0))
+        self.assertEqual((self.server.streams, self.server.body_bytes), ({}, 0))
         self.peer.send_headers(3, GET, end_stream=True)
         self.settle()
         self.assertEqual(self.statuses[3], "200")
@@ -169,7 +169,7 @@ class BodyTests(HTTP2TestCase):
         self.peer.send_headers(1, post("/"))
         self.send(1, 65537)
         self.assertEqual((self.statuses, self.resets), ({1: "413"}, {1: NO_ERROR}))
-        self.assertEqual(self.server.gathered, 0)
+        self.assertEqual(self.server.body_bytes, 0)
         for id in range(3, 13, 2):
             self.peer.send_headers(id, post("/"))
             self.send(id, 65000)
@@ -196,12 +196,12 @@ class BodyTests(HTTP2TestCase):
         for id in ids:
             self.send(id, 12_000_000)
         self.assertEqual((self.statuses, self.resets), ({5: "503"}, {5: NO_ERROR}))
-        self.assertEqual(self.server.gathered, 24_000_000)
+        self.assertEqual(self.server.body_bytes, 24_000_000)
         for id in (1, 3):
             self.peer.end_stream(id)
         self.settle()
         self.assertEqual(self.statuses, {1: "200", 3: "200", 5: "503"})
-        self.assertEqual(self.server.gathered, 0)
+        self.assertEqual(self.server.body_bytes, 0)
 
     def test_unknown_path(self) -> None:
         """Nobody waits for a body that nobody wants."""
@@ -216,7 +216,7 @@ class BodyTests(HTTP2TestCase):
         self.send(1, 100_000)
         self.peer.reset_stream(1)
         self.settle()
-        self.assertEqual((self.server.gathered, self.server.streams), (0, {}))
+        self.assertEqual((self.server.body_bytes, self.server.streams), (0, {}))
         self.clock.advance(29)
         self.assertEqual(self.statuses, {})
 

@@ -37,7 +37,13 @@ def request(method: str, path: str, body: bytes = b"", **headers: str) -> bytes:
 
 def alive() -> int:
     """Return how many objects there are that belong to connections."""
-    names = {"Front", "Channel", "QuickRequest", "Echo", "EagerTCPServer"}
+    names = {
+        "ProtocolDetector",
+        "HTTP1Channel",
+        "QuickRequest",
+        "Echo",
+        "EagerTCPServer",
+    }
     return sum(type(each).__name__ in names for each in gc.get_objects())
 
 
@@ -320,20 +326,20 @@ class TCPTests(SharedTests, PortTestCase):
 
     async def test_full(self) -> None:
         """Near the file limit accepting pauses, and goes on when there is room."""
-        guard = self.port.factory.guard
+        accept_limiter = self.port.factory.accept_limiter
         (await self.call(request("GET", "/hello"))).say(b"")
-        limit, guard.limit = guard.limit, 10
+        limit, accept_limiter.limit = accept_limiter.limit, 10
         first = await self.call(request("GET", "/hello"))
         await first.until(b"hello")
-        self.assertTrue(guard.waiting)
-        self.assertEqual(guard._paused.value, 1)
+        self.assertTrue(accept_limiter.waiting)
+        self.assertEqual(accept_limiter._paused.value, 1)
         second = await self.call(request("GET", "/hello"))
-        guard.look()
-        self.assertTrue(guard.waiting)
+        accept_limiter.resume_if_possible()
+        self.assertTrue(accept_limiter.waiting)
         await first.say(request("GET", "/hello")).until(b"hello")
         self.assertEqual(second.data, b"")
-        guard.limit = limit
-        guard.look()
+        accept_limiter.limit = limit
+        accept_limiter.resume_if_possible()
         await second.until(b"hello")
 
 

@@ -7,7 +7,7 @@ from centrifugo_tx.metrics import Counter
 from centrifugo_tx.transports.connection_limit import ConnectionLimiter
 from centrifugo_tx.transports.cors import CORS
 from centrifugo_tx.transports.origin import OriginRule
-from centrifugo_tx.web.exposition import Thrifty
+from centrifugo_tx.web.exposition import ThrottledExposition
 from centrifugo_tx.web.probes import init
 from centrifugo_tx.web.site import Endpoints, HTTPSite
 
@@ -74,7 +74,7 @@ class ThriftTests(SynchronousTestCase):
             written.append(now)
             return b"%d" % len(written)
 
-        thrifty = Thrifty(write, lambda: now)
+        thrifty = ThrottledExposition(write, lambda: now)
         for number in range(1, 6):
             self.assertEqual(thrifty(), b"%d" % number)
         for _ in range(2000):

@@ -144,7 +144,7 @@ class SupervisorCase(SynchronousTestCase):
         self.reactor = FakeReactor()
         self.events: list[LogEvent] = []
         self.held: dict[tuple[str, int], Held] = {}
-        self.patch(supervisor, "reserve", self.reserve)
+        self.patch(supervisor, "reserve_port", self.reserve)
         self.supervisor = Supervisor(
             self.reactor,
             self.config,
@@ -219,7 +219,7 @@ class StartTests(SupervisorCase):
         def taken(port: int, interface: str) -> None:
             raise CannotListenError(interface, port, OSError("taken"))
 
-        self.patch(supervisor, "reserve", taken)
+        self.patch(supervisor, "reserve_port", taken)
         self.supervisor.startService()
         self.failureResultOf(self.supervisor.started, CannotListenError)
         self.assertEqual(self.reactor.processes, [])

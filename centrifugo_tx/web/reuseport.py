@@ -11,10 +11,10 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory
 
-__all__ = ["listen_shared", "reserve"]
+__all__ = ["listen_reuseport", "reserve_port"]
 
 
-def reserve(port: int, interface: str) -> socket.socket:
+def reserve_port(port: int, interface: str) -> socket.socket:
     """Return a socket that holds the address, and is not listened on.
 
     While it is open, only processes of this user that set ``SO_REUSEPORT`` can listen
@@ -32,7 +32,7 @@ def reserve(port: int, interface: str) -> socket.socket:
     return held
 
 
-def listen_shared(
+def listen_reuseport(
     reactor: Any, port: int, interface: str, factory: Factory, backlog: int
 ) -> IListeningPort:
     """Listen where others of this user may listen, too.

@@ -12,12 +12,12 @@ from ..core.round_robin import SLICE_SECONDS
 from ..options import Answer
 from ..transports.eager_tcp import bytes_drained
 from ..transports.protocol_switch import upgrade_connection
-from .heads import head_of
-from .posts import Post, read_post
+from .http1_post import PostRequest, read_post
 from .request import FAILED, Handler
-from .targets import path_of
+from .request_target import path_of
+from .response_head import head_of
 
-__all__ = ["Channel"]
+__all__ = ["HTTP1Channel"]
 
 #: Seconds in which a refused body may still arrive and is ignored.
 LINGER = 2
@@ -36,7 +36,7 @@ _BAD_REQUEST = (
 )
 
 
-class Channel(HTTPChannel):  # type: ignore[misc]  # untyped
+class HTTP1Channel(HTTPChannel):  # type: ignore[misc]  # untyped
     """One HTTP/1.1 connection.
 
     Its site has ``sockets``, WebSocket factories by path, ``refusal``, which says
@@ -57,9 +57,9 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # untyped
     #: What has come and is held; None: nothing has to be.
     _held: bytes | None = None
     #: The part of its share that this connection has had; 1 is all of it.
-    _used = 0.0
+    _share_used = 0.0
     #: Since when it has been at it.
-    _since = 0.0
+    _share_since = 0.0
     #: Whether it goes on when the client has read.
     _stalled = False
 
@@ -73,10 +73,10 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # untyped
             if len(self._held) > HELD_LIMIT:
                 self._networkProducer.pauseProducing()
         elif not self._closing:
-            self._take(data)
+            self._read_requests(data)
 
-    def _take(self, data: bytes) -> None:
-        self._since = self.site.reactor.seconds()
+    def _read_requests(self, data: bytes) -> None:
+        self._share_since = self.site.reactor.seconds()
         if data.startswith(b"POST ") and self._between_requests():
             data = self._answer_posts(data)
         if data:
@@ -114,14 +114,16 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # untyped
             text = head_of(answer, now) + answer.body
             answers += text
             if self.spend(now, len(text)):
-                self._hold(data)
+                self._hold_input(data)
                 data = b""
         if answers:
             self.transport.write(answers)
             self.setTimeout(self.site.timeOut)  # for the next request
         return data
 
-    def _handle(self, handler: Handler, post: Post) -> "Answer | Deferred[Answer]":
+    def _handle(
+        self, handler: Handler, post: PostRequest
+    ) -> "Answer | Deferred[Answer]":
         post.transport = self.transport
         try:
             return handler(post)
@@ -154,14 +156,14 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # untyped
     def _answer_late(self, answer: Answer) -> None:
         if self.transport is None or self._disconnected:
             return
-        self._since = now = self.site.reactor.seconds()
+        self._share_since = now = self.site.reactor.seconds()
         text = head_of(answer, now) + answer.body
         self.transport.write(text)
         self.setTimeout(self.site.timeOut)
         if self.spend(now, len(text)):
-            self._hold()
+            self._hold_input()
         else:
-            self._resume()
+            self._resume_held()
 
     # --- Shares of the reactor's turns -----------------------------------------
 
@@ -170,28 +172,28 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # untyped
 
         :return: whether others have their turn now.
         """
-        elapsed, self._since = max(0.0, now - self._since), now
-        self._used += PER_REQUEST + size * PER_BYTE + elapsed * PER_SECOND
-        return self._used >= 1 or self._waitingForTransport
+        elapsed, self._share_since = max(0.0, now - self._share_since), now
+        self._share_used += PER_REQUEST + size * PER_BYTE + elapsed * PER_SECOND
+        return self._share_used >= 1 or self._waitingForTransport
 
-    def count(self, size: int) -> None:
+    def count_bytes(self, size: int) -> None:
         """Count *size* bytes of an answer."""
-        self._used += size * PER_BYTE
+        self._share_used += size * PER_BYTE
 
-    def _hold(self, data: bytes = b"") -> None:
+    def _hold_input(self, data: bytes = b"") -> None:
         """Hold *data* and what comes until others have had their turn."""
         self._held = data if self._held is None else self._held
-        self.site.robin.add(self._go_on)
+        self.site.robin.add(self._take_new_share)
 
-    def _go_on(self) -> None:
+    def _take_new_share(self) -> None:
         """Take a new share."""
-        self._used = 0.0
+        self._share_used = 0.0
         if self._waitingForTransport:
             self._stalled = True
         else:
-            self._resume()
+            self._resume_held()
 
-    def _resume(self) -> None:
+    def _resume_held(self) -> None:
         """Go on with what is held."""
         data, self._held = self._held or b"", None
         if self._disconnected or self._closing or self.transport is None:
@@ -204,7 +206,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # untyped
         if not self._waitingForTransport:
             self._networkProducer.resumeProducing()
         if data:
-            self._take(data)
+            self._read_requests(data)
 
     def requestDone(self, request: Any) -> None:
         """Go on with the next request, unless others have their turn now."""
@@ -216,7 +218,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # untyped
         # As long as a request seems to be handled Twisted keeps what comes.
         if self._savedTimeOut:
             self.setTimeout(self._savedTimeOut)
-        self._hold()
+        self._hold_input()
 
     def resumeProducing(self) -> None:
         """Go on, since the client has read."""
@@ -226,7 +228,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # untyped
         self._waitingForTransport = False
         if self._stalled:
             self._stalled = False
-            self.site.robin.add(self._go_on)
+            self.site.robin.add(self._take_new_share)
 
     # --- The end ---------------------------------------------------------------
 
@@ -239,9 +241,11 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # untyped
 
     def _wait_for_client(self) -> None:
         taken = bytes_drained(self.transport)
-        self._abortingCall = self.callLater(self.abortTimeout, self._look, taken)
+        self._abortingCall = self.callLater(
+            self.abortTimeout, self._check_drained, taken
+        )
 
-    def _look(self, before: int) -> None:
+    def _check_drained(self, before: int) -> None:
         if bytes_drained(self.transport) == before:
             self.forceAbortClient()
         else:

@@ -6,8 +6,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from centrifugo_tx.options import Answer
+from centrifugo_tx.web.request_target import path_of
 from centrifugo_tx.web.site import Endpoints, HTTPSite
-from centrifugo_tx.web.targets import path_of
 
 from ..transports.support import Stream
 

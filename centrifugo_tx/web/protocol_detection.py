@@ -9,9 +9,9 @@ from twisted.internet.task import LoopingCall
 from zope.interface import implementer
 
 from ..transports.protocol_switch import switch_protocol
-from .accepting import AcceptGuard
+from .accept_limit import AcceptLimiter
 
-__all__ = ["Front", "PortFactory", "websocket_path"]
+__all__ = ["PortFactory", "ProtocolDetector", "websocket_path"]
 
 #: Bytes of the largest request head that is looked at here.
 HEAD_LIMIT = 16384
@@ -28,7 +28,7 @@ def websocket_path(head: bytes) -> bytes | None:
     return head[4 : head.find(b" ", 4)].partition(b"?")[0]
 
 
-class Front(Protocol):
+class ProtocolDetector(Protocol):
     """Reads until it knows who should read; never writes.
 
     What is not a whole head of a WebSocket request on a known path is HTTP's, also
@@ -74,23 +74,23 @@ class PortFactory(ServerFactory):
     """All that one port serves.
 
     ``http`` speaks HTTP/1.1, ``http2`` (if any) HTTP/2 over TLS, ``sockets`` are
-    the WebSocket factories by path, ``guard`` watches the open files.
+    the WebSocket factories by path, ``accept_limiter`` watches the open files.
     """
 
-    protocol: Any = Front
+    protocol: Any = ProtocolDetector
     noisy = False
 
     clock: IReactorTime
     http: Factory
     sockets: dict[bytes, Factory]
     http2: Any = None
-    guard: AcceptGuard | None = None
-    waiting: dict[Front, float] = field(factory=dict, init=False)
-    _sweep: LoopingCall = field(init=False)
+    accept_limiter: AcceptLimiter | None = None
+    waiting: dict[ProtocolDetector, float] = field(factory=dict, init=False)
+    _loop: LoopingCall = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._sweep = LoopingCall(self._look)
-        self._sweep.clock = self.clock
+        self._loop = LoopingCall(self._check_every_second)
+        self._loop.clock = self.clock
 
     def factory_for(self, path: bytes | None, transport: Any) -> Factory:
         """Return whose connection this is."""
@@ -106,25 +106,25 @@ class PortFactory(ServerFactory):
         """Return what may be negotiated by ALPN (RFC 7301)."""
         return [b"h2", b"http/1.1"] if self.http2 is not None else [b"http/1.1"]
 
-    def _inner(self) -> "dict[Any, None]":
+    def _inner_factories(self) -> "dict[Any, None]":
         inner = [self.http, *self.sockets.values()]
         return dict.fromkeys(inner if self.http2 is None else [*inner, self.http2])
 
     def startFactory(self) -> None:
         """Start what is behind; once a second look for slow heads, and for room."""
-        for factory in self._inner():
+        for factory in self._inner_factories():
             factory.doStart()
-        self._sweep.start(1, now=False)
+        self._loop.start(1, now=False)
 
     def stopFactory(self) -> None:
         """Stop what is behind."""
-        self._sweep.stop()
-        for factory in self._inner():
+        self._loop.stop()
+        for factory in self._inner_factories():
             factory.doStop()
 
-    def _look(self) -> None:
-        if self.guard is not None:
-            self.guard.look()
+    def _check_every_second(self) -> None:
+        if self.accept_limiter is not None:
+            self.accept_limiter.resume_if_possible()
         self.expire()
 
     def expire(self) -> None:

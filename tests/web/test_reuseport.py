@@ -10,7 +10,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.tcp import Port
 from twisted.trial.unittest import TestCase
 
-from centrifugo_tx.web.sharing import listen_shared, reserve
+from centrifugo_tx.web.reuseport import listen_reuseport, reserve_port
 from centrifugo_tx.web.site import Endpoints, listen
 
 HOST = "127.0.0.1"
@@ -28,13 +28,13 @@ class SharingTests(TestCase):
 
     def hold(self) -> socket.socket:
         """Hold the address."""
-        held = reserve(self.port, HOST)
+        held = reserve_port(self.port, HOST)
         self.addCleanup(held.close)
         return held
 
     def serve(self, factory: Factory) -> Any:
         """Listen together with others."""
-        port = listen_shared(reactor, self.port, HOST, factory, 50)
+        port = listen_reuseport(reactor, self.port, HOST, factory, 50)
         self.addCleanup(port.stopListening)
         return port
 
@@ -44,7 +44,7 @@ class SharingTests(TestCase):
         with self.assertRaises(ConnectionRefusedError):
             socket.create_connection((HOST, self.port))
         with self.assertRaises(CannotListenError):
-            reserve(self.port, HOST)
+            reserve_port(self.port, HOST)
         with self.assertRaises(CannotListenError):
             reactor.listenTCP(self.port, Factory(), interface=HOST)  # type: ignore[attr-defined]
 
@@ -53,10 +53,10 @@ class SharingTests(TestCase):
         alone: Any = reactor.listenTCP(0, Factory(), interface=HOST)  # type: ignore[attr-defined]
         self.addCleanup(alone.stopListening)
         with self.assertRaises(CannotListenError):
-            reserve(alone.getHost().port, HOST)
+            reserve_port(alone.getHost().port, HOST)
         self.serve(Factory())
         with self.assertRaises(CannotListenError):
-            reserve(self.port, HOST)
+            reserve_port(self.port, HOST)
 
     async def test_shared(self) -> None:
         """Several listen at an address that is held; connections reach them all."""
@@ -107,7 +107,7 @@ class SharingTests(TestCase):
         self.leave_time_wait(socket.SO_REUSEADDR)
         self.hold()
         with self.assertRaises(CannotListenError):
-            reserve(self.port, HOST)
+            reserve_port(self.port, HOST)
         with self.assertRaises(CannotListenError):
             reactor.listenTCP(self.port, Factory(), interface=HOST)  # type: ignore[attr-defined]
         self.serve(Factory())
@@ -118,4 +118,4 @@ class SharingTests(TestCase):
         port: Any = listen(reactor, self.port, HOST, Endpoints(), shared=True)
         self.addCleanup(port.stopListening)
         self.assertIsInstance(port, Port)
-        self.assertEqual(port.transport, port.factory.guard._accept)
+        self.assertEqual(port.transport, port.factory.accept_limiter._accept)

@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from ..metrics import Counter
 from ..transports.eager_tcp import EagerTCPServer
 
-__all__ = ["AcceptGuard"]
+__all__ = ["AcceptLimiter"]
 
 #: Descriptors kept for what is no client: listeners, log, engine, API calls.
 RESERVED = 64
@@ -27,7 +27,7 @@ def _open_files() -> int:
 
 
 @define(eq=False)
-class AcceptGuard:
+class AcceptLimiter:
     """Makes a port's transports, and pauses the port before ``limit`` open files.
 
     The kernel keeps new connections waiting then; those that are there notice
@@ -65,7 +65,7 @@ class AcceptGuard:
             self._short_since = self._clock.seconds()
             self._log.warn("too many open files, accepting pauses", limit=self.limit)
 
-    def look(self) -> None:
+    def resume_if_possible(self) -> None:
         """Go on if there is room again; to be called now and then."""
         if self.waiting:
             if self._port.connected and self._has_room():

@@ -1,9 +1,9 @@
 """What each family of metrics counts, for those who read ``# HELP``."""
 
-__all__ = ["HELP", "LATE"]
+__all__ = ["HELP", "SHOWN_LATER"]
 
 #: Families that the reference does not show before their first event.
-LATE = frozenset(
+SHOWN_LATER = frozenset(
     {
         "node_tags_filter_dropped_publications",
         "node_broadcast_duration_seconds",

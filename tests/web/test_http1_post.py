@@ -8,7 +8,7 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from centrifugo_tx.options import Answer
-from centrifugo_tx.web.posts import read_post
+from centrifugo_tx.web.http1_post import read_post
 from centrifugo_tx.web.site import Endpoints, HTTPSite
 
 PLAIN = b"POST /a?x=1 HTTP/1.1\r\nHost: h\r\nX-Key: k\r\nContent-Length: 2\r\n\r\nhi"

@@ -12,7 +12,7 @@ from typing import Any
 
 from attrs import define
 
-__all__ = ["Post", "read_post"]
+__all__ = ["PostRequest", "read_post"]
 
 #: Bytes of the longest head that is read here.
 HEAD_LIMIT = 2048
@@ -24,7 +24,7 @@ _REFUSED = frozenset({b"transfer-encoding", b"expect", b"upgrade", b"connection"
 
 
 @define(eq=False)
-class Post:
+class PostRequest:
     """What a handler needs to see of a request."""
 
     uri: bytes
@@ -52,7 +52,7 @@ class _Head:
     length: int
 
 
-def read_post(data: bytes) -> tuple[Post, bytes, int] | None:
+def read_post(data: bytes) -> tuple[PostRequest, bytes, int] | None:
     """Read a whole, plain POST request from the start of *data*.
 
     :return: the request, its path, and how many bytes it took; None if *data* begins
@@ -68,7 +68,11 @@ def read_post(data: bytes) -> tuple[Post, bytes, int] | None:
     stop = start + head.length
     if len(data) < stop:
         return None
-    return Post(head.uri, head.headers, BytesIO(data[start:stop])), head.path, stop
+    return (
+        PostRequest(head.uri, head.headers, BytesIO(data[start:stop])),
+        head.path,
+        stop,
+    )
 
 
 @lru_cache(maxsize=256)

@@ -8,8 +8,8 @@ from twisted.logger import LogEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from centrifugo_tx.metrics import Counter
-from centrifugo_tx.web import accepting
-from centrifugo_tx.web.accepting import QUIET, AcceptGuard
+from centrifugo_tx.web import accept_limit
+from centrifugo_tx.web.accept_limit import QUIET, AcceptLimiter
 
 LIMIT = 1000
 
@@ -42,29 +42,29 @@ class GuardTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock, self.paused, self.port = Clock(), Counter(), Port()
-        self.patch(accepting, "EagerTCPServer", lambda *_: None)
+        self.patch(accept_limit, "EagerTCPServer", lambda *_: None)
         port: Any = self.port
-        self.guard = AcceptGuard(port, self.paused, self.clock, LIMIT)
-        self.patch(AcceptGuard, "_has_room", lambda _: self.port.opened < 900)
+        self.accept_limiter = AcceptLimiter(port, self.paused, self.clock, LIMIT)
+        self.patch(AcceptLimiter, "_has_room", lambda _: self.port.opened < 900)
         self.logged: list[LogEvent] = []
         globalLogPublisher.addObserver(self.logged.append)
         self.addCleanup(globalLogPublisher.removeObserver, self.logged.append)
 
     def fill(self) -> None:
         """Accept a connection by one of the last descriptors."""
-        self.port.opened = LIMIT - accepting.RESERVED
+        self.port.opened = LIMIT - accept_limit.RESERVED
         self.port.transport(self.port)
 
     def leave(self) -> None:
         """Close some connections, and have the guard look."""
         self.port.opened = 800
-        self.guard.look()
+        self.accept_limiter.resume_if_possible()
 
     def test_pause(self) -> None:
         """It pauses, and goes on when there is room again, not before."""
         self.fill()
         self.assertFalse(self.port.reading)
-        self.guard.look()
+        self.accept_limiter.resume_if_possible()
         self.assertFalse(self.port.reading)
         self.leave()
         self.assertTrue(self.port.reading)
@@ -81,11 +81,11 @@ class GuardTests(SynchronousTestCase):
         (began,) = self.logged
         self.assertEqual(began["log_format"], "too many open files, accepting pauses")
         self.clock.advance(QUIET - 1)
-        self.guard.look()
+        self.accept_limiter.resume_if_possible()
         self.assertEqual(len(self.logged), 1)
         self.clock.advance(1)
         for _ in range(3):
-            self.guard.look()
+            self.accept_limiter.resume_if_possible()
         _, ended = self.logged
         self.assertEqual((ended["pauses"], ended["seconds"]), (50, 49.5))
         self.assertEqual(ended["limit"], LIMIT)
@@ -96,7 +96,7 @@ class GuardTests(SynchronousTestCase):
             self.fill()
             self.leave()
             self.clock.advance(QUIET)
-            self.guard.look()
+            self.accept_limiter.resume_if_possible()
         self.assertEqual(len(self.logged), 4)
         self.assertEqual(self.logged[3]["pauses"], 1)
 
@@ -105,5 +105,5 @@ class GuardTests(SynchronousTestCase):
         self.fill()
         for _ in range(100):
             self.clock.advance(1)
-            self.guard.look()
+            self.accept_limiter.resume_if_possible()
         self.assertEqual(len(self.logged), 1)
