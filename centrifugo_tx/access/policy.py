@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from ..core import drive
+from ..core import run_or_defer
 from ..errors import DisconnectClient, ReplyError
 from ..interfaces import IClient, IPolicy
 from ..options import (
@@ -266,7 +266,7 @@ class AccessPolicy:
 def _run(decision: Any) -> "Deferred[Any]":
     """Make a Deferred of a decision, which is mostly known at once."""
     try:
-        result = drive(decision)
+        result = run_or_defer(decision)
     except Exception as error:
         return fail(error)
     return result if isinstance(result, Deferred) else succeed(result)

@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from ..bounded_log import BoundedLog, address_of
-from ..core import drive
+from ..core import run_or_defer
 from ..options import Answer
 from ..protocol.codes import BAD_REQUEST
 from ..protocol.errors import EncodeError
@@ -125,7 +125,7 @@ class _NewStyle:
             return refusal
         method, body = self._method, http.content.read()
         if method.request is BatchRequest and len(body) > LARGE:
-            return drive(self._run_large(body, http))
+            return run_or_defer(self._run_large(body, http))
         try:
             request = decode(body, method.request)
         except ValueError as error:
@@ -262,7 +262,7 @@ class _OldStyle:
             return Answer(503)
         body = http.content.read()
         if body:
-            return drive(self._run(body, http))
+            return run_or_defer(self._run(body, http))
         _log_malformed(self._log, http, "", ValueError("no data in API request"))
         return _BAD
 

@@ -11,7 +11,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..bounded_log import BoundedLog
-from ..core import Node, drive
+from ..core import Node, run_or_defer
 from ..core.round_robin import RoundRobin, Slices
 from ..errors import BrokerUnavailable, CentrifugoError, ReplyError
 from ..options import (
@@ -89,7 +89,7 @@ class Api:
         """
         began = perf_counter()
         try:
-            outcome = drive(method.call(self, request))
+            outcome = run_or_defer(method.call(self, request))
         except Exception:
             return self._finish(Failure(), method.name, request, counted, began)
         if isinstance(outcome, Deferred):
@@ -409,7 +409,7 @@ def _reply(name: str, outcome: m.Result) -> _Reply:
 
 
 def _drive(work: Callable[[str], Coroutine[Any, Any, Any]], channel: str) -> Any:
-    return drive(work(channel))
+    return run_or_defer(work(channel))
 
 
 async def in_parallel(makers: Sequence[Callable[[], Any]], slices: Slices) -> list[Any]:

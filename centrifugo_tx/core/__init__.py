@@ -3,9 +3,9 @@
 from .cluster.emulation import UnknownNode
 from .cluster.peers import NodeInfo
 from .cluster.surveys import SurveyFailed
-from .driver import drive
 from .node import Node
 from .policy import Policy
+from .run_or_defer import run_or_defer
 from .session.client import Client
 from .session.journal import Journal, journal_for
 

@@ -16,7 +16,7 @@ from ...options import SubscribeOptions
 from ...protocol import control
 from ...protocol.codes import Disconnect, Unsubscribe
 from ...protocol.messages import Raw, StreamPosition
-from ..driver import drive
+from ..run_or_defer import run_or_defer
 from ..session import server_side
 from ..session.client import Client
 from ..session.connections import Connections
@@ -215,7 +215,7 @@ def _detach(
 ) -> None:
     """Run *coroutine*; a failure ends the client's connection."""
     try:
-        result = drive(coroutine)
+        result = run_or_defer(coroutine)
     except Exception:
         client.fail(Failure(), doing)
         return

@@ -47,7 +47,7 @@ from ...protocol.messages import (
     Result,
 )
 from ..counts import Standing
-from ..driver import drive
+from ..run_or_defer import run_or_defer
 from ..runtime import Runtime
 from ..scheduler import SHORT, SLICE, UNIT
 from .backlog import Backlog
@@ -406,7 +406,7 @@ class Client:
         self._running += 1
         self.allowance -= 1
         try:
-            result = drive(handler(self, request))
+            result = run_or_defer(handler(self, request))
         except Exception:
             self._finish(Failure(), id, name, request, began)
         else:

@@ -56,7 +56,7 @@ from ...protocol.messages import (
     UnsubscribeRequest,
     UnsubscribeResult,
 )
-from ..driver import drive
+from ..run_or_defer import run_or_defer
 from ..runtime import Runtime
 from . import expiry
 from .client import Client, Handler, Sessions
@@ -221,7 +221,9 @@ class Commands:
                 client.subscriptions[name] = subscription
                 begun.append(subscription)
                 client.allowance -= 1
-                result = drive(subscription.begin(options, _known(request, name)))
+                result = run_or_defer(
+                    subscription.begin(options, _known(request, name))
+                )
                 if isinstance(result, Deferred):
                     waiting.append(result)
             if waiting:

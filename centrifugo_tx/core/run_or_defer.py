@@ -12,7 +12,7 @@ __all__ = ["drive"]
 T = TypeVar("T")
 
 
-def drive(coroutine: Coroutine["Deferred[Any]", Any, T]) -> "T | Deferred[T]":
+def run_or_defer(coroutine: Coroutine["Deferred[Any]", Any, T]) -> "T | Deferred[T]":
     """Run *coroutine* up to its first real wait.
 
     :return: its result if it never waited, else a Deferred of it; cancelling
