@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
 
-from centrifugo_tx.core.channel.editions import Edition
+from centrifugo_tx.core.channel.encoded_publication import EncodedPublication
 from centrifugo_tx.protocol.delta import apply, make
 from centrifugo_tx.protocol.messages import Publication, raw
 from centrifugo_tx.protocol.wire import Wire, websocket_json, websocket_protobuf
@@ -98,11 +98,11 @@ def _sizes(payloads: list[bytes]) -> Rounds:
     """Return the mean size of a WebSocket frame, for each way to send."""
     binary, text, deflate = websocket_protobuf(), websocket_json(), websocket_json(1)
     return {
-        "JSON": [_mean(payloads, text, Edition.plain)],
-        "JSON, deflate": [_mean(payloads, deflate, Edition.plain)],
-        "JSON, deltas": [_mean(payloads, text, Edition.change)],
-        "Protobuf": [_mean(payloads, binary, Edition.plain)],
-        "Protobuf, deltas": [_mean(payloads, binary, Edition.change)],
+        "JSON": [_mean(payloads, text, EncodedPublication.plain)],
+        "JSON, deflate": [_mean(payloads, deflate, EncodedPublication.plain)],
+        "JSON, deltas": [_mean(payloads, text, EncodedPublication.change)],
+        "Protobuf": [_mean(payloads, binary, EncodedPublication.plain)],
+        "Protobuf, deltas": [_mean(payloads, binary, EncodedPublication.change)],
     }
 
 
@@ -111,8 +111,8 @@ def _mean(payloads: list[bytes], wire: Wire, form: Callable[..., Any]) -> float:
     previous: Publication | None = None
     for offset, payload in enumerate(payloads, 1):
         publication = Publication(data=raw(payload), offset=offset)
-        edition = Edition("feed:of-one-thing", publication, previous)
-        total += len(wire.push(form(edition, wire)))
+        encoded = EncodedPublication("feed:of-one-thing", publication, previous)
+        total += len(wire.push(form(encoded, wire)))
         previous = publication
     return total / len(payloads)
 

@@ -43,9 +43,9 @@ def main() -> None:
     """Serve until the process is ended."""
     factory = WebSocketServerFactory()
     factory.protocol = Connection
-    listening: Any = reactor
-    listening.listenTCP(int(sys.argv[1]), factory, 4096, "127.0.0.1")
-    listening.run()
+    broker_subscriptions: Any = reactor
+    broker_subscriptions.listenTCP(int(sys.argv[1]), factory, 4096, "127.0.0.1")
+    broker_subscriptions.run()
 
 
 if __name__ == "__main__":

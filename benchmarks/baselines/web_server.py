@@ -33,9 +33,9 @@ def main() -> None:
     root.putChild(b"api", api)
     api.putChild(b"publish", Publish())
     site = Site(root, logPath="/dev/null")
-    listening: Any = reactor
-    listening.listenTCP(int(sys.argv[1]), site, 4096, "127.0.0.1")
-    listening.run()
+    broker_subscriptions: Any = reactor
+    broker_subscriptions.listenTCP(int(sys.argv[1]), site, 4096, "127.0.0.1")
+    broker_subscriptions.run()
 
 
 if __name__ == "__main__":

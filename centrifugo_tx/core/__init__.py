@@ -17,6 +17,6 @@ __all__ = [
     "Policy",
     "SurveyFailed",
     "UnknownNode",
-    "drive",
     "journal_for",
+    "run_or_defer",
 ]

@@ -28,7 +28,7 @@ from ..protocol.codes import (
 )
 from ..protocol.messages import EMPTY, ClientInfo, EmulationRequest, Raw, StreamPosition
 from .channel.hub import Hub
-from .channel.lanes import FanOut
+from .channel.lanes import BroadcastContext
 from .channel.presence import Presence
 from .channel.streams import Streams
 from .cluster.client_commands import (
@@ -95,7 +95,7 @@ class Node:
         counts, engine = Counts(self.metrics), self.engine
         runtime = Runtime(self.clock, self._policy, self.options, counts)
         limit = self.options.broadcast_slice
-        hub = Hub(FanOut(self.clock, limit, counts.traffic, counts.unwanted))
+        hub = Hub(BroadcastContext(self.clock, limit, counts.traffic, counts.unwanted))
         self.runtime, self.hub, self._notices = runtime, hub, Notices(self.clock)
         self.polls = Polls(runtime, engine.broker)
         self.streams = Streams(runtime, engine.broker, hub, self.polls)

@@ -7,7 +7,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-__all__ = ["drive"]
+__all__ = ["run_or_defer"]
 
 T = TypeVar("T")
 

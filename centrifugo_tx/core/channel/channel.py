@@ -9,10 +9,10 @@ from attrs import define, field
 from ...errors import EncodeError
 from ...protocol.messages import Publication, Push, StreamPosition
 from ...protocol.wire import Wire
-from .editions import Edition, linked
-from .lanes import Cast, FanOut, Lane, Lanes, Subscriber, enter
+from .encoded_publication import EncodedPublication, delta_chain
+from .lanes import BroadcastContext, Lane, Lanes, PendingBroadcast, Subscriber, enter
 from .recovery import Held, Recovery
-from .special_lanes import Specials
+from .variant_lanes import VariantLanes
 
 __all__ = ["Channel"]
 
@@ -32,22 +32,22 @@ class Channel:
     """
 
     name: str
-    _fan_out: FanOut
+    _context: BroadcastContext
     offset: int = field(default=0, init=False)
     epoch: str = field(default="", init=False)
     known: bool = field(default=False, init=False)
     #: When the position was last confirmed, by a delivery or by storage.
     confirmed: float = field(default=0.0, init=False)
-    #: Whether the broker delivers here; kept by `Listening`.
-    listening: bool = field(default=False, init=False)
+    #: Whether the broker delivers here; kept by `BrokerSubscriptions`.
+    subscribed: bool = field(default=False, init=False)
     subscribers: dict[Subscriber, None] = field(factory=dict, init=False)
     lanes: Lanes = field(factory=dict, init=False)
     _positioned: dict[Subscriber, None] = field(factory=dict, init=False)
     _arriving: dict[Subscriber, list[Held]] | None = field(default=None, init=False)
     _ahead: dict[Subscriber, StreamPosition] | None = field(default=None, init=False)
-    _specials: Specials | None = field(default=None, init=False)
+    _variants: VariantLanes | None = field(default=None, init=False)
     _observers: Lanes | None = field(default=None, init=False)
-    _casts: deque[Cast] | None = field(default=None, init=False)
+    _pending: deque[PendingBroadcast] | None = field(default=None, init=False)
 
     # --- Coming and going ------------------------------------------------------
 
@@ -114,22 +114,22 @@ class Channel:
                 self._drop(lane, subscriber)
         if self._observers is not None:
             self._unobserve(subscriber)
-        if self._casts:
+        if self._pending:
             self._pass_over(subscriber)
 
     def _enter(self, subscriber: Subscriber) -> None:
-        if subscriber.special is None:
+        if subscriber.variant is None:
             subscriber.lane = enter(self.lanes, subscriber)
             return
-        if self._specials is None:
-            self._specials = Specials()
-        subscriber.lane = self._specials.enter(subscriber, subscriber.special)
+        if self._variants is None:
+            self._variants = VariantLanes()
+        subscriber.lane = self._variants.enter(subscriber, subscriber.variant)
 
     def _drop(self, lane: Lane, subscriber: Subscriber) -> None:
-        if subscriber.special is None:
+        if subscriber.variant is None:
             del self.lanes[lane.wire]
-        elif self._specials and not self._specials.drop(lane, subscriber.special):
-            self._specials = None
+        elif self._variants and not self._variants.drop(lane, subscriber.variant):
+            self._variants = None
 
     def _observe(self, subscriber: Subscriber) -> None:
         if self._observers is None:
@@ -162,17 +162,17 @@ class Channel:
         if self._arriving is not None:
             for held in self._arriving.values():
                 held.append((publication, position))
-        edition = None
-        if self._specials is not None or self._ahead is not None:
+        encoded = None
+        if self._variants is not None or self._ahead is not None:
             base = previous if offset else None
-            edition = Edition(
-                self.name, publication, base, self._fan_out.deltas.between
+            encoded = EncodedPublication(
+                self.name, publication, base, self._context.deltas.between
             )
         if not offset:
-            self._cast(publication, edition, placed=False)
+            self._cast(publication, encoded, placed=False)
             for subscriber in list(self._ahead or ()):
-                assert edition is not None
-                subscriber.give(edition)
+                assert encoded is not None
+                subscriber.give(encoded)
             return []
         lost: list[Subscriber] = []
         passed = False
@@ -186,10 +186,10 @@ class Channel:
                 self.leave(subscriber)
         if not passed:
             self.known, self.offset, self.epoch = True, offset, position.epoch
-            self.confirmed = self._fan_out.clock.seconds()
-            self._cast(publication, edition, placed=True)
-        if edition is not None and self._ahead is not None:
-            lost += self._catch_up(edition, position)
+            self.confirmed = self._context.clock.seconds()
+            self._cast(publication, encoded, placed=True)
+        if encoded is not None and self._ahead is not None:
+            lost += self._catch_up(encoded, position)
         return lost
 
     def recovered(
@@ -199,9 +199,11 @@ class Channel:
 
         :raises EncodeError: *wire* cannot say it.
         """
-        return linked(publications, wire, self._fan_out.deltas.as_work_allows())
+        return delta_chain(publications, wire, self._context.deltas.as_work_allows())
 
-    def _catch_up(self, edition: Edition, position: StreamPosition) -> list[Subscriber]:
+    def _catch_up(
+        self, encoded: EncodedPublication, position: StreamPosition
+    ) -> list[Subscriber]:
         """Take those along who stood ahead of the channel."""
         lost, next_for = [], []
         assert self._ahead is not None
@@ -216,7 +218,7 @@ class Channel:
         for subscriber in lost:
             self.leave(subscriber)
         for subscriber in next_for:
-            subscriber.give(edition)
+            subscriber.give(encoded)
         for subscriber, place in list((self._ahead or {}).items()):
             if place.offset == self.offset:
                 del self._ahead[subscriber]
@@ -245,7 +247,7 @@ class Channel:
             if place != top:
                 self.leave(subscriber)
                 lost.append(subscriber)
-        self.confirmed = self._fan_out.clock.seconds()
+        self.confirmed = self._context.clock.seconds()
         return lost
 
     def stands_at(self, top: StreamPosition) -> bool:
@@ -271,25 +273,25 @@ class Channel:
     # --- Fan-out ---------------------------------------------------------------
 
     def _cast(
-        self, publication: Publication, edition: Edition | None, placed: bool
+        self, publication: Publication, encoded: EncodedPublication | None, placed: bool
     ) -> None:
         """Send to the lanes; there is an edition if any of them are special."""
-        if self._specials is None:
+        if self._variants is None:
             if self.lanes:
                 push = Push(channel=self.name, pub=publication)
                 self._cast_push(push, self.lanes, "push_publication")
             return
-        assert edition is not None
-        room, unwanted = self._room(), self._fan_out.unwanted
-        for lane, form in self._specials.deal(edition, self.lanes, unwanted):
+        assert encoded is not None
+        room, unwanted = self._room(), self._context.unwanted
+        for lane, form in self._variants.deal(encoded, self.lanes, unwanted):
             try:
                 push = form(lane.wire)
             except EncodeError:
                 self._refuse(list(lane.members))
             else:
                 room = self._cast_to(lane, push, "push_publication", room)
-        if self._specials is not None:
-            self._specials.sent(placed)
+        if self._variants is not None:
+            self._variants.sent(placed)
 
     def _cast_push(self, push: Push, lanes: Lanes, kind: str) -> None:
         """Send *push*: at once to a slice, in later turns to the rest."""
@@ -299,7 +301,7 @@ class Channel:
 
     def _room(self) -> int:
         """Return how many writes may be done at once."""
-        return 0 if self._casts else self._fan_out.limit
+        return 0 if self._pending else self._context.limit
 
     def _cast_to(self, lane: Lane, push: Push, kind: str, room: int) -> int:
         """Send *push* to one lane; return how much room is left."""
@@ -309,9 +311,9 @@ class Channel:
             self._refuse(list(lane.members))
             return room
         members = lane.members
-        self._fan_out.traffic.sent(lane.wire, kind).add(len(members), len(frame))
+        self._context.traffic.sent(lane.wire, kind).add(len(members), len(frame))
         if len(members) > room:
-            self._queue(Cast(frame, list(members.items()), room))
+            self._queue(PendingBroadcast(frame, list(members.items()), room))
             return 0
         room -= len(members)
         # A copy, because a write may close a client, which then leaves.
@@ -323,39 +325,39 @@ class Channel:
         for subscriber in subscribers:
             subscriber.undeliverable()
 
-    def _queue(self, cast: Cast) -> None:
+    def _queue(self, cast: PendingBroadcast) -> None:
         for _, transport in islice(cast.members, cast.done):
             transport.write(cast.frame)
-        if self._casts is None:
-            self._casts = deque()
-            self._fan_out.clock.callLater(0, self._continue)
-        self._casts.append(cast)
-        if len(self._casts) > BEHIND:
+        if self._pending is None:
+            self._pending = deque()
+            self._context.clock.callLater(0, self._continue)
+        self._pending.append(cast)
+        if len(self._pending) > BEHIND:
             # Publishers are ahead of the fan-out: now they pay for it themselves.
-            self._advance(len(self._casts[0].members))
+            self._advance(len(self._pending[0].members))
 
     def _continue(self) -> None:
         """Send the next slice of what is under way."""
-        self._advance(self._fan_out.limit)
-        if self._casts:
-            self._fan_out.clock.callLater(0, self._continue)
+        self._advance(self._context.limit)
+        if self._pending:
+            self._context.clock.callLater(0, self._continue)
         else:
-            self._casts = None
+            self._pending = None
 
     def _advance(self, room: int) -> None:
         """Do the next *room* writes of what is under way."""
-        while self._casts and room:
-            cast = self._casts[0]
+        while self._pending and room:
+            cast = self._pending[0]
             part = cast.members[cast.done : cast.done + room]
             cast.done += len(part)
             room -= len(part)
             if cast.done >= len(cast.members):
-                self._casts.popleft()
+                self._pending.popleft()
             for subscriber, transport in part:
                 if subscriber not in cast.gone:
                     transport.write(cast.frame)
 
     def _pass_over(self, subscriber: Subscriber) -> None:
         """Leave *subscriber* out of what is still to be sent."""
-        for cast in self._casts or ():
+        for cast in self._pending or ():
             cast.gone.add(subscriber)

@@ -7,7 +7,7 @@ from attrs import define, field
 
 from ...protocol.messages import Push
 from .channel import Channel
-from .lanes import FanOut
+from .lanes import BroadcastContext
 
 __all__ = ["Hub"]
 
@@ -20,7 +20,7 @@ class Hub:
     map may have the same name.
     """
 
-    _fan_out: FanOut
+    _context: BroadcastContext
     channels: dict[str, Channel] = field(factory=dict, init=False)
     maps: dict[str, Channel] = field(factory=dict, init=False)
     num_subscriptions: int = field(default=0, init=False)
@@ -39,14 +39,14 @@ class Hub:
         """Return the stream channel *name*; create it if needed."""
         channel = self.channels.get(name)
         if channel is None:
-            channel = self.channels[name] = Channel(name, self._fan_out)
+            channel = self.channels[name] = Channel(name, self._context)
         return channel
 
     def map(self, name: str) -> Channel:
         """Return the map channel *name*; create it if needed."""
         channel = self.maps.get(name)
         if channel is None:
-            channel = self.maps[name] = Channel(name, self._fan_out)
+            channel = self.maps[name] = Channel(name, self._context)
         return channel
 
     def announce(self, push: Push) -> None:

@@ -11,10 +11,18 @@ from ...metrics import Counter
 from ...protocol.wire import Wire
 from ..traffic import Traffic
 from .deltas import Deltas
-from .editions import Edition
-from .specials import Special
+from .encoded_publication import EncodedPublication
+from .variants import Variant
 
-__all__ = ["Cast", "FanOut", "Lane", "Lanes", "Subscriber", "enter", "lose_positions"]
+__all__ = [
+    "BroadcastContext",
+    "Lane",
+    "Lanes",
+    "PendingBroadcast",
+    "Subscriber",
+    "enter",
+    "lose_positions",
+]
 
 
 class Subscriber(Protocol):
@@ -24,7 +32,7 @@ class Subscriber(Protocol):
     """
 
     lane: "Lane | None"
-    special: Special | None
+    variant: Variant | None
 
     @property
     def transport(self) -> ITransport:
@@ -42,7 +50,7 @@ class Subscriber(Protocol):
     def observes_presence(self) -> bool:
         """Whether it is sent the joins and leaves of others."""
 
-    def give(self, edition: Edition) -> None:
+    def give(self, encoded: EncodedPublication) -> None:
         """Send *edition* to this subscriber alone."""
 
     def lose_position(self) -> None:
@@ -81,7 +89,7 @@ def enter(lanes: Lanes, subscriber: Subscriber) -> Lane:
 
 
 @define(eq=False)
-class Cast:
+class PendingBroadcast:
     """One frame on its way to many, of which a part had their turn."""
 
     frame: bytes
@@ -92,7 +100,7 @@ class Cast:
 
 
 @define(eq=False)
-class FanOut:
+class BroadcastContext:
     """What all channels of a node need for theirs.
 
     ``limit`` is how many writes one channel may do in one turn of the reactor, so

@@ -22,11 +22,11 @@ from ...protocol.messages import (
     raw,
 )
 from ..runtime import Runtime
+from .broker_subscriptions import BrokerSubscriptions
 from .channel import Channel
 from .hub import Hub
 from .lanes import lose_positions
-from .listening import Listening
-from .positions import Positions
+from .position_check import PositionCheck
 
 __all__ = ["Streams"]
 
@@ -52,15 +52,15 @@ class Streams:
     broker: IBroker
     _hub: Hub
     _keys: KeyReceiver
-    listening: Listening[Channel] = field(init=False)
-    positions: Positions = field(init=False)
+    broker_subscriptions: BrokerSubscriptions[Channel] = field(init=False)
+    position_check: PositionCheck = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         clock = self._runtime.clock
-        self.listening = Listening(
+        self.broker_subscriptions = BrokerSubscriptions(
             *(self.broker, self._hub.channels, clock), self._count_listening
         )
-        self.positions = Positions(
+        self.position_check = PositionCheck(
             self._runtime, lambda name, query: self.broker.history(name, query)
         )
 
@@ -73,7 +73,7 @@ class Streams:
 
     def stop(self) -> None:
         """Leave nothing behind in the reactor."""
-        self.listening.stop()
+        self.broker_subscriptions.stop()
 
     def local(self, name: str) -> Channel:
         """Return the channel *name* on this node."""
@@ -194,6 +194,6 @@ class Streams:
         for name in channels:
             found = self._hub.channels.get(name)
             if found is not None:
-                self.positions.check(found)
+                self.position_check.check(found)
             else:
                 self._keys.handle_gap(name)

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.internet.interfaces import IReactorTime
 
 from ...interfaces import IBroker
-from ..channel.listening import Listening
+from ..channel.broker_subscriptions import BrokerSubscriptions
 from .polled_channel import Tracker
 
 __all__ = ["Feed", "Feeds", "feed_name", "split_name"]
@@ -43,7 +43,7 @@ class Feed:
     name: str
     channel: str
     key: str
-    listening: bool = False
+    subscribed: bool = False
     subscribers: dict[Tracker, None] = field(factory=dict, init=False)
 
     def forget_position(self) -> None:
@@ -58,10 +58,10 @@ class Feeds:
     _clock: IReactorTime
     _count: Callable[[str], None]
     by_name: dict[str, Feed] = field(factory=dict, init=False)
-    _listening: Listening[Feed] = field(init=False)
+    _listening: BrokerSubscriptions[Feed] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._listening = Listening(
+        self._listening = BrokerSubscriptions(
             *(self._broker, self.by_name, self._clock), self._count
         )
 
@@ -81,7 +81,7 @@ class Feeds:
                 feed = self.by_name[name] = Feed(name, channel, key)
             feed.subscribers[tracker] = None
             started = self._listening.start(feed)
-            if not feed.listening:
+            if not feed.subscribed:
                 starting.append(started)
         if not starting:
             return succeed(None)

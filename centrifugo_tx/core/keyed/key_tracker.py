@@ -17,7 +17,7 @@ from ...protocol.messages import (
     SubscribeRequest,
     SubscribeResult,
 )
-from ..channel.editions import Edition, whole
+from ..channel.encoded_publication import EncodedPublication, full
 from ..channel.recovery import Held, Recovery
 from ..channel.streams import Streams
 from ..runtime import Runtime
@@ -160,13 +160,13 @@ class KeyTracker:
 
     @property
     def _delta(self) -> bool:
-        special = None if self._subscription is None else self._subscription.special
-        return special is not None and special.delta
+        variant = None if self._subscription is None else self._subscription.variant
+        return variant is not None and variant.delta
 
-    def give(self, edition: Edition) -> None:
+    def give(self, encoded: EncodedPublication) -> None:
         """Send *edition* to this subscriber alone."""
         if self._subscription is not None:
-            self._subscription.give(edition)
+            self._subscription.give(encoded)
 
     def lose_position(self) -> None:
         """Have the client begin anew."""
@@ -258,7 +258,7 @@ class KeyTracker:
         if not self._delta:
             return publication
         try:
-            return whole(publication, self.transport.wire)
+            return full(publication, self.transport.wire)
         except EncodeError:
             raise DisconnectClient(INAPPROPRIATE_PROTOCOL) from None
 
@@ -290,5 +290,5 @@ class KeyTracker:
         linked = tracked.whole and tracked.version == before
         tracked.version, tracked.whole = version, True
         if not self._delta:
-            return "plain"
-        return "change" if linked else "whole"
+            return "raw"
+        return "delta" if linked else "full"

@@ -23,9 +23,9 @@ from ...protocol.messages import (
     SubscribeRequest,
     SubscribeResult,
 )
-from ..channel.editions import whole
+from ..channel.encoded_publication import full
 from ..channel.recovery import Held, Recovery, recover_stream
-from ..channel.specials import Special, special
+from ..channel.variants import Variant, variant_of
 from ..runtime import Runtime
 from ..session.outcome import Outcome, ReplyThen
 from ..session.subscription import Subscription
@@ -74,7 +74,7 @@ class MapReader:
     #: The top of the stream when the client began to read it.
     _goal: int | None = None
     _recovers: bool = False
-    _wish: Special | None = None
+    _wish: Variant | None = None
     _since: StreamPosition = _NOWHERE
     _entries: Sequence[Publication] = ()
 
@@ -96,7 +96,7 @@ class MapReader:
         """
         streamed = rules.stream_size > 0
         self.rules = rules
-        subscription.special = self._wish = special(options, request)
+        subscription.variant = self._wish = variant_of(options, request)
         subscription.options = msgspec.structs.replace(
             options,
             positioned=streamed,
@@ -148,7 +148,7 @@ class MapReader:
             if error.disconnect == SERVER_ERROR:
                 raise ReplyError(INTERNAL, error.cause, **error.details) from None
             raise
-        subscription.special = self._wish
+        subscription.variant = self._wish
 
     # --- Steps -----------------------------------------------------------------
 
@@ -272,14 +272,14 @@ class MapReader:
         self, subscription: Subscription, publications: Sequence[Publication]
     ) -> list[Publication]:
         """Return what the client wants to see of a page, in the form it wants."""
-        wish, wire = subscription.special, subscription.client.transport.wire
+        wish, wire = subscription.variant, subscription.client.transport.wire
         found = map(shown, publications)
         if wish is None:
             return list(found)
         if wish.passes is not None:
             return [each for each in found if wish.passes(each.tags)]
         try:
-            return [whole(each, wire) for each in found]
+            return [full(each, wire) for each in found]
         except EncodeError:
             raise DisconnectClient(INAPPROPRIATE_PROTOCOL) from None
 
@@ -310,7 +310,7 @@ class MapReader:
             or len(history.publications) > self.rules.live_limit
         ):
             raise ReplyError(UNRECOVERABLE_POSITION)
-        wish = subscription.special
+        wish = subscription.variant
         passes = None if wish is None else wish.passes
         recovery = recover_stream(since, history, held, passes)
         if request.recover:
@@ -337,7 +337,7 @@ class MapReader:
             ttl=subscription.client.ttl(subscription.expire_at) if expires else 0,
             epoch=self._since.epoch,
             data=subscription.options.data,
-            delta=subscription.special is not None and subscription.special.delta,
+            delta=subscription.variant is not None and subscription.variant.delta,
             type=MAP,
             state=entries,
         )

@@ -29,11 +29,11 @@ from ...protocol.messages import (
     Raw,
     StreamPosition,
 )
+from ..channel.broker_subscriptions import BrokerSubscriptions
 from ..channel.channel import Channel
 from ..channel.hub import Hub
 from ..channel.lanes import lose_positions
-from ..channel.listening import Listening
-from ..channel.positions import Positions
+from ..channel.position_check import PositionCheck
 from ..runtime import Runtime
 
 __all__ = ["Maps", "shown"]
@@ -55,15 +55,15 @@ class Maps:
     _runtime: Runtime
     _hub: Hub
     broker: IMapBroker
-    listening: Listening[Channel] = field(init=False)
-    positions: Positions = field(init=False)
+    broker_subscriptions: BrokerSubscriptions[Channel] = field(init=False)
+    position_check: PositionCheck = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         clock = self._runtime.clock
-        self.listening = Listening(
+        self.broker_subscriptions = BrokerSubscriptions(
             *(self.broker, self._hub.maps, clock), self._count_listening
         )
-        self.positions = Positions(self._runtime, self._top)
+        self.position_check = PositionCheck(self._runtime, self._top)
 
     def _count_listening(self, verb: str) -> None:
         self._runtime.counts.action(f"map_broker_{verb}")
@@ -81,7 +81,7 @@ class Maps:
 
     def stop(self) -> None:
         """Leave nothing behind in the reactor."""
-        self.listening.stop()
+        self.broker_subscriptions.stop()
 
     def local(self, name: str) -> Channel:
         """Return the map channel *name* on this node."""
@@ -183,7 +183,7 @@ class Maps:
             if found is None:
                 continue
             if found.has_positioned:
-                self.positions.check(found)
+                self.position_check.check(found)
             else:
                 lose_positions([each for each in found.subscribers if each.settled])
 

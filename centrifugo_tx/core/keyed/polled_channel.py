@@ -13,7 +13,7 @@ from ...interfaces import ITransport
 from ...options import Polled, PollRules
 from ...protocol.messages import KeyedItem, Publication
 from ...protocol.wire import Wire
-from ..channel.editions import Edition
+from ..channel.encoded_publication import EncodedPublication
 from ..runtime import Runtime
 
 __all__ = ["PolledChannel", "Tracker"]
@@ -37,7 +37,7 @@ class Tracker(Protocol):
         :param before: the version that a delta would build on.
         """
 
-    def give(self, edition: Edition) -> None:
+    def give(self, encoded: EncodedPublication) -> None:
         """Send *edition* to this subscriber alone."""
 
     def forget(self, key: str) -> None:
@@ -225,21 +225,21 @@ class PolledChannel:
             data=item.data, key=key, version=item.version, epoch=item.epoch
         )
         before = found.version
-        edition = Edition(self.name, publication, found.newest)
+        encoded = EncodedPublication(self.name, publication, found.newest)
         found.version, found.newest = item.version, publication
-        self._tell(found, edition, before)
+        self._tell(found, encoded, before)
         return True
 
-    def _tell(self, found: _Key, edition: Edition, before: int) -> None:
+    def _tell(self, found: _Key, encoded: EncodedPublication, before: int) -> None:
         """Send a value to all who track it and have an older one.
 
         :param before: the version that a delta builds on.
         """
         frames: dict[_Group, bytes] = {}
-        version = edition.publication.version
+        version = encoded.publication.version
         traffic = self._runtime.counts.traffic
         for tracker in list(found.trackers):
-            form = tracker.form(edition.publication.key, before, version)
+            form = tracker.form(encoded.publication.key, before, version)
             transport = tracker.transport
             if form is None:
                 continue
@@ -247,7 +247,7 @@ class PolledChannel:
             frame = frames.get(group)
             if frame is None:
                 try:
-                    push = getattr(edition, form)(transport.wire)
+                    push = getattr(encoded, form)(transport.wire)
                     frame = frames[group] = transport.wire.push(push)
                 except EncodeError:
                     tracker.undeliverable()
@@ -258,7 +258,7 @@ class PolledChannel:
     def _remove(self, key: str, found: _Key) -> None:
         """Tell that a key is gone, and forget it."""
         del self.keys[key]
-        edition = Edition(self.name, Publication(key=key, removed=True))
+        encoded = EncodedPublication(self.name, Publication(key=key, removed=True))
         for tracker in list(found.trackers):
             tracker.forget(key)
-            tracker.give(edition)
+            tracker.give(encoded)

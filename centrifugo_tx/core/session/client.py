@@ -486,8 +486,8 @@ class Client:
             self.transport.resume()
         self.connect_over()
         if self.transport.info.unidirectional:
-            special = self.runtime.options.disconnects.get(error.code)
-            self._close(special or as_disconnect(error))
+            variant = self.runtime.options.disconnects.get(error.code)
+            self._close(variant or as_disconnect(error))
             return
         self.reply(Reply(id=id, error=error), "connect")
 

@@ -68,8 +68,8 @@ def tend(client: ExpiringClient, now: float) -> None:
             return
         subscription.renew_presence()
         if subscription.positioned and subscription.channel is not None:
-            positions = subscription.kind.source.positions
-            positions.check_if_silent(subscription.channel)
+            position_check = subscription.kind.source.position_check
+            position_check.check_if_silent(subscription.channel)
 
 
 def prolong(client: ExpiringClient, expiry: Expiry) -> None:

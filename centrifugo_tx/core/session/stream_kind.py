@@ -82,8 +82,8 @@ class StreamKind:
         if not _recovers(subscription, request):
             action, query = "history_stream_top", HistoryQuery(meta_ttl=ttl)
         elif options.recovery_mode == "cache":
-            special = subscription.special
-            filtered = special is not None and special.passes is not None
+            variant = subscription.variant
+            filtered = variant is not None and variant.passes is not None
             action = "history_recover_cache"
             query = HistoryQuery(limit if filtered else 1, reverse=True, meta_ttl=ttl)
         else:
@@ -126,10 +126,10 @@ class StreamKind:
         if not _recovers(subscription, request):
             return fresh(history, held)
         since = StreamPosition(request.offset, request.epoch)
-        special = subscription.special
-        passes = None if special is None else special.passes
+        variant = subscription.variant
+        passes = None if variant is None else variant.passes
         if subscription.options.recovery_mode == "cache":
-            chain = special is not None and special.delta
+            chain = variant is not None and variant.delta
             recovery = recover_latest(since, history, held, passes, chain)
         else:
             recovery = recover_stream(since, history, held, passes)
@@ -152,8 +152,8 @@ class StreamKind:
         )
         was_recovering = request.recover or bool(recovery and options.auto_recover)
         ttl = subscription.client.ttl(expire_at) if expires else 0
-        special = subscription.special
-        delta = special is not None and special.delta
+        variant = subscription.variant
+        delta = variant is not None and variant.delta
         if recovery is None:
             return SubscribeResult(
                 expires=expires,

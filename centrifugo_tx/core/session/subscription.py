@@ -29,13 +29,13 @@ from ...protocol.messages import (
     SubscribeRequest,
     SubscribeResult,
 )
+from ..channel.broker_subscriptions import BrokerSubscriptions
 from ..channel.channel import Channel
-from ..channel.editions import Edition
+from ..channel.encoded_publication import EncodedPublication
 from ..channel.lanes import Lane, lose_positions
-from ..channel.listening import Listening
-from ..channel.positions import Positions
+from ..channel.position_check import PositionCheck
 from ..channel.recovery import Held, Recovery
-from ..channel.specials import Special, special
+from ..channel.variants import Variant, variant_of
 from ..counts import Standing
 from ..runtime import Runtime
 from .connections import Connection
@@ -92,11 +92,11 @@ class ChannelSource(Protocol):
     """Where the channels of one kind of subscription come from."""
 
     @property
-    def listening(self) -> Listening[Channel]:
+    def broker_subscriptions(self) -> BrokerSubscriptions[Channel]:
         """What makes the node a receiver of a channel."""
 
     @property
-    def positions(self) -> Positions:
+    def position_check(self) -> PositionCheck:
         """What compares a channel with storage."""
 
     def local(self, name: str) -> Channel:
@@ -175,7 +175,7 @@ class Subscription:
     expire_at: int = 0
     channel: Channel | None = None
     lane: Lane | None = None
-    special: Special | None = None
+    variant: Variant | None = None
     settled: bool = False
     ended: bool = False
     _told: bool = False
@@ -202,7 +202,7 @@ class Subscription:
         :raises ReplyError: 107, the filter asked for is not allowed, or none.
         """
         self._go_on()
-        self.special = special(options, request)
+        self.variant = variant_of(options, request)
         client = self.client
         services = client.services
         self.options = options
@@ -213,8 +213,8 @@ class Subscription:
         services.hub.num_subscriptions += 1
         client.runtime.counts.subscribed(client.standing)
         try:
-            if not channel.listening:
-                await self.kind.source.listening.start(channel)
+            if not channel.subscribed:
+                await self.kind.source.broker_subscriptions.start(channel)
                 self._go_on()
             if options.presence:
                 assert self.info is not None
@@ -271,23 +271,20 @@ class Subscription:
         recovery = self.kind.recover(self, request, history, stored)
         self.client.check_size(recovery.publications)
         late = [each[0] for each in held if not each[1].offset]
-        if self.special is not None:
+        if self.variant is not None:
             newest = self.kind.holds_state or bool(recovery.publications)
-            self.special.linked = newest and not late
+            self.variant.linked = newest and not late
         self._enter(recovery)
         result = self.kind.result(self, request, recovery)
         return result, lambda: self._follow_up(late)
 
-    def give(self, edition: Edition) -> None:
+    def give(self, encoded: EncodedPublication) -> None:
         """Send *edition* to this subscriber alone."""
-        client, special = self.client, self.special
+        client, variant = self.client, self.variant
         wire = client.transport.wire
         push: Push | None = None
         try:
-            if special is None:
-                push = edition.plain(wire)
-            else:
-                push = special.push(edition, wire)
+            push = encoded.raw(wire) if variant is None else variant.push(encoded, wire)
         except EncodeError:
             client.close(INAPPROPRIATE_PROTOCOL)
         if push is not None:
@@ -299,7 +296,7 @@ class Subscription:
         self.client.services.journal.subscribed(self.client, self.name)
         for publication in late:
             if not self.ended:
-                self.give(Edition(self.name, publication))
+                self.give(EncodedPublication(self.name, publication))
         if self.options.presence_maps is not None and not self.ended:
             self._mirrored = True
             self._mirror()
@@ -315,7 +312,7 @@ class Subscription:
         lose_positions(lost)
         if not placed:
             # What this node saw does not fit what storage says: find out who is right.
-            self.kind.source.positions.check(self.channel)
+            self.kind.source.position_check.check(self.channel)
             raise DisconnectClient(INSUFFICIENT_STATE)
         self.settled = True
 
@@ -345,7 +342,7 @@ class Subscription:
 
     def in_form(self, publications: Sequence[Publication]) -> list[Publication]:
         """Return *publications* in the forms in which this client is given them."""
-        if self.special is None or not self.special.delta:
+        if self.variant is None or not self.variant.delta:
             return list(publications)
         assert self.channel is not None
         try:
@@ -371,7 +368,7 @@ class Subscription:
         channel.leave(self)
         services.hub.num_subscriptions -= 1
         self.client.runtime.counts.unsubscribed(self.client.standing)
-        self.kind.source.listening.vacate(channel)
+        self.kind.source.broker_subscriptions.vacate(channel)
         if self._present:
             services.presence.remove(self.name, self.info)
         maps = self.options.presence_maps

@@ -537,6 +537,6 @@ class CostTests(SynchronousTestCase):
         subscribe(client)
         channel = deltas.node.hub.channels["c"]
         deltas.publish(1)
-        self.assertIsNotNone(channel._specials)
+        self.assertIsNotNone(channel._variants)
         client.ask(unsubscribe={"channel": "c"})
-        self.assertIsNone(channel._specials)
+        self.assertIsNone(channel._variants)

@@ -97,7 +97,7 @@ class LiveTests(FilterCase):
             self.publish(1, "red")
             self.assertEqual(peer.take(), [])
             self.assertEqual([data_of(each.take()) for each in rest], [[1]] * len(rest))
-        self.assertIsNone(self.world.node.hub.channels["c"]._specials)
+        self.assertIsNone(self.world.node.hub.channels["c"]._variants)
 
     def test_counted(self) -> None:
         """What filters keep back is counted, per subscriber."""

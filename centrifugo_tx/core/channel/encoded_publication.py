@@ -10,11 +10,11 @@ from ...protocol.messages import EMPTY, Publication, Push, Raw
 from ...protocol.wire import Wire
 from .deltas import Between, difference
 
-__all__ = ["Edition", "linked", "whole"]
+__all__ = ["EncodedPublication", "delta_chain", "full"]
 
 
 @define(eq=False)
-class Edition:
+class EncodedPublication:
     """One publication into one channel, in every form in which it is sent.
 
     Each form is made when somebody needs it, and once; the delta is one for all
@@ -28,43 +28,43 @@ class Edition:
     between: Between = difference
     _delta: bytes | None = field(default=None, init=False)
     _compared: bool = field(default=False, init=False)
-    _plain: Push | None = field(default=None, init=False)
-    _quoted: Push | None = field(default=None, init=False)
-    _changes: dict[str, Push] = field(factory=dict, init=False)
+    _raw: Push | None = field(default=None, init=False)
+    _full: Push | None = field(default=None, init=False)
+    _deltas: dict[str, Push] = field(factory=dict, init=False)
 
-    def plain(self, wire: Wire) -> Push:
+    def raw(self, wire: Wire) -> Push:
         """Return it as it is."""
-        if self._plain is None:
-            self._plain = Push(channel=self.channel, pub=self.publication)
-        return self._plain
+        if self._raw is None:
+            self._raw = Push(channel=self.channel, pub=self.publication)
+        return self._raw
 
-    def whole(self, wire: Wire) -> Push:
+    def full(self, wire: Wire) -> Push:
         """Return it in full, for those who agreed on deltas.
 
         :raises EncodeError: *wire* cannot say it.
         """
         if wire.protocol != "json":
-            return self.plain(wire)
-        if self._quoted is None:
-            self._quoted = self._push(whole(self.publication, wire))
-        return self._quoted
+            return self.raw(wire)
+        if self._full is None:
+            self._full = self._push(full(self.publication, wire))
+        return self._full
 
-    def change(self, wire: Wire) -> Push:
+    def delta(self, wire: Wire) -> Push:
         """Return it for those who have the one before; in full if that is shorter.
 
         :raises EncodeError: *wire* cannot say it.
         """
-        if not self.changes:
-            return self.whole(wire)
-        known = self._changes.get(wire.protocol)
+        if not self.has_delta:
+            return self.full(wire)
+        known = self._deltas.get(wire.protocol)
         if known is None:
             assert self._delta is not None
             change = _change(self.publication, self._delta, wire)
-            known = self._changes[wire.protocol] = self._push(change)
+            known = self._deltas[wire.protocol] = self._push(change)
         return known
 
     @property
-    def changes(self) -> bool:
+    def has_delta(self) -> bool:
         """Whether there is a delta, and it is shorter than the publication."""
         if not self._compared:
             self._compared = True
@@ -76,7 +76,7 @@ class Edition:
         return Push(channel=self.channel, pub=publication)
 
 
-def linked(
+def delta_chain(
     publications: Sequence[Publication], wire: Wire, between: Between
 ) -> list[Publication]:
     """Return the first in full, each of the others as a delta to the one before.
@@ -93,7 +93,7 @@ def linked(
         if previous is not None and not previous.removed:
             delta = between(previous, publication)
         given.append(
-            whole(publication, wire)
+            full(publication, wire)
             if delta is None
             else _change(publication, delta, wire)
         )
@@ -101,7 +101,7 @@ def linked(
     return given
 
 
-def whole(publication: Publication, wire: Wire) -> Publication:
+def full(publication: Publication, wire: Wire) -> Publication:
     """Return *publication* in full, for those who agreed on deltas.
 
     :raises EncodeError: *wire* cannot say it.

@@ -14,7 +14,7 @@ from ..runtime import Runtime
 from .channel import Channel
 from .lanes import lose_positions
 
-__all__ = ["Positions"]
+__all__ = ["PositionCheck"]
 
 #: Seconds before a question without an answer is asked again, at first and at most.
 SOON, LATER = 1.0, 30.0
@@ -35,7 +35,7 @@ class _Doubt:
 
 
 @define(eq=False)
-class Positions:
+class PositionCheck:
     """Compares channels with storage: one question per channel, not per subscriber."""
 
     _runtime: Runtime

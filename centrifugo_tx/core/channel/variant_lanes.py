@@ -7,12 +7,12 @@ from attrs import define, field
 from ...metrics import Counter
 from ...protocol.messages import Push
 from ...protocol.wire import Wire
-from .editions import Edition
+from .encoded_publication import EncodedPublication
 from .filters import Filter
 from .lanes import Lane, Lanes, Subscriber, enter
-from .specials import Special
+from .variants import Variant
 
-__all__ = ["Specials"]
+__all__ = ["VariantLanes"]
 
 #: How an edition becomes what a wire sends.
 Form = Callable[[Wire], Push]
@@ -27,7 +27,7 @@ class _Filtered:
 
 
 @define(eq=False)
-class Specials:
+class VariantLanes:
     """The special subscribers of one channel, in lanes of their own.
 
     ``filtered`` is found by the filter's bytes.  Of those with deltas, who has no
@@ -41,26 +41,26 @@ class Specials:
     fresh: Lanes = field(factory=dict, init=False)
     linked: Lanes = field(factory=dict, init=False)
 
-    def enter(self, subscriber: Subscriber, special: Special) -> Lane:
+    def enter(self, subscriber: Subscriber, variant: Variant) -> Lane:
         """Put *subscriber* into a lane; return that."""
-        if special.passes is not None:
-            found = self.filtered.get(special.filter)
+        if variant.passes is not None:
+            found = self.filtered.get(variant.filter)
             if found is None:
-                found = self.filtered[special.filter] = _Filtered(special.passes)
+                found = self.filtered[variant.filter] = _Filtered(variant.passes)
             lanes = found.lanes
         elif not subscriber.positioned:
             lanes = self.unplaced
         else:
-            lanes = self.linked if special.linked else self.fresh
+            lanes = self.linked if variant.linked else self.fresh
         return enter(lanes, subscriber)
 
-    def drop(self, lane: Lane, special: Special) -> bool:
+    def drop(self, lane: Lane, variant: Variant) -> bool:
         """Forget a lane that has become empty; return whether any is left."""
-        if special.passes is not None:
-            same = self.filtered[special.filter]
+        if variant.passes is not None:
+            same = self.filtered[variant.filter]
             del same.lanes[lane.wire]
             if not same.lanes:
-                del self.filtered[special.filter]
+                del self.filtered[variant.filter]
         else:
             for lanes in (self.unplaced, self.fresh, self.linked):
                 if lanes.get(lane.wire) is lane:
@@ -68,25 +68,25 @@ class Specials:
         return bool(self.filtered or self.unplaced or self.fresh or self.linked)
 
     def deal(
-        self, edition: Edition, ordinary: Lanes, unwanted: Counter
+        self, encoded: EncodedPublication, ordinary: Lanes, unwanted: Counter
     ) -> list[tuple[Lane, Form]]:
         """Say in which form *edition* goes to whom, ordinary lanes included.
 
         Each form of each wire comes once.  What filters keep back is counted.
         """
-        groups: list[tuple[Lanes, Form]] = [(ordinary, edition.plain)]
+        groups: list[tuple[Lanes, Form]] = [(ordinary, encoded.raw)]
         for each in self.filtered.values():
-            if each.passes(edition.publication.tags):
-                groups.append((each.lanes, edition.plain))
+            if each.passes(encoded.publication.tags):
+                groups.append((each.lanes, encoded.raw))
             else:
                 unwanted.value += sum(len(lane.members) for lane in each.lanes.values())
-        linked = edition.change if self.linked and edition.changes else edition.whole
+        linked = encoded.delta if self.linked and encoded.has_delta else encoded.full
         groups += (
-            (self.unplaced, edition.whole),
-            (self.fresh, edition.whole),
+            (self.unplaced, encoded.full),
+            (self.fresh, encoded.full),
             (self.linked, linked),
         )
-        return _joined(groups, edition)
+        return _joined(groups, encoded)
 
     def sent(self, placed: bool) -> None:
         """Take note that all have got a publication, with a place or without."""
@@ -97,15 +97,15 @@ class Specials:
 
 
 def _joined(
-    groups: Iterable[tuple[Lanes, Form]], edition: Edition
+    groups: Iterable[tuple[Lanes, Form]], encoded: EncodedPublication
 ) -> list[tuple[Lane, Form]]:
     """Join those who get the same bytes."""
     alike: dict[tuple[Wire, Form], list[Lane]] = {}
     for lanes, form in groups:
         for wire, lane in lanes.items():
             # Where nothing has to be quoted, whole ones are the same bytes.
-            same = form == edition.whole and wire.protocol != "json"
-            key = wire, edition.plain if same else form
+            same = form == encoded.full and wire.protocol != "json"
+            key = wire, encoded.raw if same else form
             alike.setdefault(key, []).append(lane)
     return [(_one(lanes), form) for (_, form), lanes in alike.items()]
 

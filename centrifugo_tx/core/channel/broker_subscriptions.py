@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 
 from ...interfaces import IBroker, IMapBroker
 
-__all__ = ["Listened", "Listening"]
+__all__ = ["BrokerSubscriptions", "Listened"]
 
 #: Seconds to wait before an unsubscribe that failed is tried again.
 RETRY = 0.5
@@ -20,7 +20,7 @@ RETRY = 0.5
 class Listened(Protocol):
     """What the node can listen to: a channel with those who are in it."""
 
-    listening: bool
+    subscribed: bool
 
     @property
     def name(self) -> str:
@@ -38,7 +38,7 @@ C = TypeVar("C", bound=Listened)
 
 
 @define(eq=False)
-class Listening(Generic[C]):
+class BrokerSubscriptions(Generic[C]):
     """Subscribes the node when a channel's first subscriber comes.
 
     When the last one has left, the node stays for ``linger`` seconds, since those
@@ -61,7 +61,7 @@ class Listening(Generic[C]):
     def start(self, channel: C) -> "Deferred[None]":
         """Return a Deferred that fires when the broker delivers *channel* here."""
         self._vacant.pop(channel, None)
-        if channel.listening:
+        if channel.subscribed:
             return succeed(None)
         done: Deferred[None] = Deferred()
         waiting = self._waiting.get(channel)
@@ -92,7 +92,7 @@ class Listening(Generic[C]):
         started.addErrback(self._refused, channel)
 
     def _subscribed(self, _: None, channel: C) -> None:
-        channel.listening = True
+        channel.subscribed = True
         for done in self._waiting.pop(channel):
             done.callback(None)
         self.vacate(channel)
@@ -118,10 +118,10 @@ class Listening(Generic[C]):
             del self._vacant[channel]
             if channel.subscribers or channel in self._waiting:
                 continue
-            if not channel.listening:
+            if not channel.subscribed:
                 self._forget(channel)
                 continue
-            channel.listening = False
+            channel.subscribed = False
             self._leaving.add(channel)
             self._count("unsubscribe")
             left = self._broker.unsubscribe(channel.name)
@@ -142,7 +142,7 @@ class Listening(Generic[C]):
         if channel in self._waiting:
             self._subscribe(channel)
         else:
-            channel.listening = True
+            channel.subscribed = True
             self._due(channel, RETRY)
 
     def _forget(self, channel: C) -> None:

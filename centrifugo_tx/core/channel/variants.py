@@ -8,14 +8,14 @@ from ...options import SubscribeOptions
 from ...protocol.codes import BAD_REQUEST
 from ...protocol.messages import Push, SubscribeRequest
 from ...protocol.wire import Wire
-from .editions import Edition
+from .encoded_publication import EncodedPublication
 from .filters import Filter, compile_filter
 
-__all__ = ["Special", "special"]
+__all__ = ["Variant", "variant_of"]
 
 
 @define(eq=False)
-class Special:
+class Variant:
     """What is special about one subscription: a filter, or else deltas.
 
     ``linked``: it has the newest publication of those it was sent, and the next may
@@ -28,20 +28,20 @@ class Special:
     delta: bool = False
     linked: bool = False
 
-    def push(self, edition: Edition, wire: Wire) -> Push | None:
+    def push(self, encoded: EncodedPublication, wire: Wire) -> Push | None:
         """Return what this subscriber is sent; None: nothing.
 
         :raises EncodeError: *wire* cannot say it.
         """
         if self.passes is not None:
-            wanted = self.passes(edition.publication.tags)
-            return edition.plain(wire) if wanted else None
+            wanted = self.passes(encoded.publication.tags)
+            return encoded.raw(wire) if wanted else None
         linked = self.linked
-        self.linked = edition.publication.offset > 0
-        return edition.change(wire) if linked else edition.whole(wire)
+        self.linked = encoded.publication.offset > 0
+        return encoded.delta(wire) if linked else encoded.full(wire)
 
 
-def special(options: SubscribeOptions, request: SubscribeRequest) -> Special | None:
+def variant_of(options: SubscribeOptions, request: SubscribeRequest) -> Variant | None:
     """Return what is special about a subscription, None if nothing is.
 
     Deltas and a filter exclude each other: a delta needs the publication before.
@@ -52,7 +52,7 @@ def special(options: SubscribeOptions, request: SubscribeRequest) -> Special | N
         if not options.tags_filter:
             raise ReplyError(BAD_REQUEST)
         passes = compile_filter(request.tf)
-        return Special(passes, msgspec.json.encode(request.tf))
+        return Variant(passes, msgspec.json.encode(request.tf))
     if request.delta and request.delta in options.delta_types:
-        return Special(delta=True)
+        return Variant(delta=True)
     return None
