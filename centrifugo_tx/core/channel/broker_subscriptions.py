@@ -1,4 +1,4 @@
-"""Which channels this node receives from the broker (engines, "Node subscriptions")."""
+"""The broker channels this node is subscribed to (engines, "Node subscriptions")."""
 
 from collections.abc import Callable, Sized
 from typing import Generic, Protocol, TypeVar
@@ -18,20 +18,20 @@ RETRY = 0.5
 
 
 class Listened(Protocol):
-    """What the node can listen to: a channel with those who are in it."""
+    """Something the broker delivers: a channel and its subscribers here."""
 
     subscribed: bool
 
     @property
     def name(self) -> str:
-        """The name under which the broker knows it."""
+        """The broker's name for it."""
 
     @property
     def subscribers(self) -> Sized:
-        """Those who are in it here."""
+        """Its subscribers on this node."""
 
     def forget_position(self) -> object:
-        """Take note that it is received no more."""
+        """Forget the position: the broker has stopped delivering."""
 
 
 C = TypeVar("C", bound=Listened)
@@ -41,8 +41,8 @@ C = TypeVar("C", bound=Listened)
 class BrokerSubscriptions(Generic[C]):
     """Subscribes the node when a channel's first subscriber comes.
 
-    When the last one has left, the node stays for ``linger`` seconds, since those
-    who reconnect come back at once; then it leaves, and the channel is forgotten.
+    When the last one has left, the node stays for ``linger`` seconds, since clients
+    that reconnect come back at once; then it leaves, and the channel is forgotten.
     """
 
     _broker: IBroker | IMapBroker
@@ -74,7 +74,7 @@ class BrokerSubscriptions(Generic[C]):
         return done
 
     def vacate(self, channel: C) -> None:
-        """Take note that somebody left *channel*."""
+        """Schedule the unsubscribe if the last subscriber has left *channel*."""
         if not channel.subscribers:
             self._due(channel, self.linger)
 
@@ -108,7 +108,7 @@ class BrokerSubscriptions(Generic[C]):
             self._sweep = self._clock.callLater(delay, self._leave)
 
     def _leave(self) -> None:
-        """Unsubscribe from what stayed without subscribers."""
+        """Unsubscribe from channels that have stayed without subscribers."""
         self._sweep = None
         now = self._clock.seconds()
         for channel, due in list(self._vacant.items()):

@@ -1,4 +1,4 @@
-"""One channel on this node: its place in the stream, who listens, the fan-out."""
+"""One channel on this node: its position, its subscribers and their broadcasts."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -14,21 +14,23 @@ from .lanes import BroadcastContext, Lane, Lanes, PendingBroadcast, Subscriber, 
 from .recovery import Held, Recovery
 from .variant_lanes import VariantLanes
 
-__all__ = ["Channel"]
+__all__ = ["HELD", "Channel"]
 
+#: How many publications are buffered for one subscriber; one more is too many.
+HELD = 4096
 #: How many frames of one channel may wait behind a fan-out.
 BEHIND = 32
 
 
 @define(eq=False)
 class Channel:
-    """Who listens to one channel on this node, and how far the stream has come.
+    """The subscribers of one channel on this node, and its position in the stream.
 
     The position belongs to the channel: all subscribers here see one ordered
     stream, so a gap is found once.  It is learned from deliveries alone.  A
-    subscriber *arrives* (what comes is held for it), then *settles*, and enters
-    its lane as soon as it stands where the channel stands; until then it is
-    *ahead* (architecture, "How a subscriber joins").
+    subscriber's publications are *buffered* while history is read; then it is
+    *activated*, and enters its lane as soon as its position is that of the channel.
+    Until then it is *leading* (architecture, "How a subscriber joins").
     """
 
     name: str
@@ -43,35 +45,35 @@ class Channel:
     subscribers: dict[Subscriber, None] = field(factory=dict, init=False)
     lanes: Lanes = field(factory=dict, init=False)
     _positioned: dict[Subscriber, None] = field(factory=dict, init=False)
-    _arriving: dict[Subscriber, list[Held]] | None = field(default=None, init=False)
-    _ahead: dict[Subscriber, StreamPosition] | None = field(default=None, init=False)
+    _buffers: dict[Subscriber, list[Held]] | None = field(default=None, init=False)
+    _leading: dict[Subscriber, StreamPosition] | None = field(default=None, init=False)
     _variants: VariantLanes | None = field(default=None, init=False)
     _observers: Lanes | None = field(default=None, init=False)
     _pending: deque[PendingBroadcast] | None = field(default=None, init=False)
 
     # --- Coming and going ------------------------------------------------------
 
-    def arrive(self, subscriber: Subscriber) -> None:
-        """Hold every publication for *subscriber* from now on."""
-        if self._arriving is None:
-            self._arriving = {}
-        self._arriving[subscriber] = []
+    def buffer(self, subscriber: Subscriber) -> None:
+        """Buffer every publication for *subscriber* from now on."""
+        if self._buffers is None:
+            self._buffers = {}
+        self._buffers[subscriber] = []
         self.subscribers[subscriber] = None
 
     def held(self, subscriber: Subscriber) -> list[Held]:
-        """Return what was held for *subscriber* so far."""
-        return self._arriving[subscriber] if self._arriving else []
+        """Return the publications buffered for *subscriber*."""
+        return self._buffers[subscriber] if self._buffers else []
 
-    def settle(
+    def activate(
         self, subscriber: Subscriber, recovery: Recovery | None
     ) -> tuple[bool, list[Subscriber]]:
-        """Give *subscriber* its place; call it in the turn that writes the reply.
+        """Give *subscriber* its position; call it in the turn that writes the reply.
 
         :param recovery: where it stands; None if it does not care.
-        :return: whether it has a place now, and who lost theirs because storage
-            has begun a new epoch.
+        :return: whether it has a place now, and which subscribers lost theirs because
+            storage has begun a new epoch.
         """
-        assert self._arriving is not None
+        assert self._buffers is not None
         lost: list[Subscriber] = []
         if recovery is not None:
             if recovery.broken:
@@ -80,32 +82,32 @@ class Channel:
                 lost = self.forget_position()
             if self.known and self.offset > recovery.upto:
                 return False, lost
-        del self._arriving[subscriber]
-        if not self._arriving:
-            self._arriving = None
+        del self._buffers[subscriber]
+        if not self._buffers:
+            self._buffers = None
         if recovery is None:
             self._enter(subscriber)
         elif self.known and self.offset == recovery.upto:
             self._positioned[subscriber] = None
             self._enter(subscriber)
         else:
-            if self._ahead is None:
-                self._ahead = {}
-            self._ahead[subscriber] = StreamPosition(recovery.upto, recovery.epoch)
+            if self._leading is None:
+                self._leading = {}
+            self._leading[subscriber] = StreamPosition(recovery.upto, recovery.epoch)
         if subscriber.observes_presence:
             self._observe(subscriber)
         return True, lost
 
     def leave(self, subscriber: Subscriber) -> None:
-        """Give *subscriber* nothing more; no error if it is not here."""
+        """Remove *subscriber*; no error if it is not here."""
         self.subscribers.pop(subscriber, None)
         self._positioned.pop(subscriber, None)
-        if self._arriving is not None:
-            self._arriving.pop(subscriber, None)
-            self._arriving = self._arriving or None
-        if self._ahead is not None:
-            self._ahead.pop(subscriber, None)
-            self._ahead = self._ahead or None
+        if self._buffers is not None:
+            self._buffers.pop(subscriber, None)
+            self._buffers = self._buffers or None
+        if self._leading is not None:
+            self._leading.pop(subscriber, None)
+            self._leading = self._leading or None
         lane = subscriber.lane
         if lane is not None:
             subscriber.lane = None
@@ -152,25 +154,26 @@ class Channel:
         position: StreamPosition,
         previous: Publication | None = None,
     ) -> list[Subscriber]:
-        """Send to all who are here; return those who lost their place.
+        """Send to all subscribers; return those that lost their position.
 
         They have left when this returns, and got nothing of this publication.
 
         :param previous: its predecessor, if there may be a delta to that.
         """
         offset = position.offset
-        if self._arriving is not None:
-            for held in self._arriving.values():
-                held.append((publication, position))
+        if self._buffers is not None:
+            for held in self._buffers.values():
+                if len(held) <= HELD:
+                    held.append((publication, position))
         encoded = None
-        if self._variants is not None or self._ahead is not None:
+        if self._variants is not None or self._leading is not None:
             base = previous if offset else None
             encoded = EncodedPublication(
                 self.name, publication, base, self._context.deltas.between
             )
         if not offset:
             self._cast(publication, encoded, placed=False)
-            for subscriber in list(self._ahead or ()):
+            for subscriber in list(self._leading or ()):
                 assert encoded is not None
                 subscriber.give(encoded)
             return []
@@ -188,47 +191,47 @@ class Channel:
             self.known, self.offset, self.epoch = True, offset, position.epoch
             self.confirmed = self._context.clock.seconds()
             self._cast(publication, encoded, placed=True)
-        if encoded is not None and self._ahead is not None:
+        if encoded is not None and self._leading is not None:
             lost += self._catch_up(encoded, position)
         return lost
 
     def recovered(
         self, publications: Sequence[Publication], wire: Wire
     ) -> list[Publication]:
-        """Return a part of the stream as one who agreed on deltas gets it.
+        """Return part of the stream in the form for a subscriber with deltas.
 
-        :raises EncodeError: *wire* cannot say it.
+        :raises EncodeError: *wire* cannot encode it.
         """
         return delta_chain(publications, wire, self._context.deltas.as_work_allows())
 
     def _catch_up(
         self, encoded: EncodedPublication, position: StreamPosition
     ) -> list[Subscriber]:
-        """Take those along who stood ahead of the channel."""
+        """Advance the subscribers that were leading the channel."""
         lost, next_for = [], []
-        assert self._ahead is not None
-        for subscriber, place in self._ahead.items():
+        assert self._leading is not None
+        for subscriber, place in self._leading.items():
             if (
                 place.epoch and position.epoch != place.epoch
             ) or position.offset > place.offset + 1:
                 lost.append(subscriber)
             elif position.offset == place.offset + 1:
                 next_for.append(subscriber)
-                self._ahead[subscriber] = position
+                self._leading[subscriber] = position
         for subscriber in lost:
             self.leave(subscriber)
         for subscriber in next_for:
             subscriber.give(encoded)
-        for subscriber, place in list((self._ahead or {}).items()):
+        for subscriber, place in list((self._leading or {}).items()):
             if place.offset == self.offset:
-                del self._ahead[subscriber]
+                del self._leading[subscriber]
                 self._positioned[subscriber] = None
                 self._enter(subscriber)
-        self._ahead = self._ahead or None
+        self._leading = self._leading or None
         return lost
 
     def forget_position(self) -> list[Subscriber]:
-        """Take nothing for granted any more; return those who lost their place."""
+        """Forget the position; return the subscribers that lost theirs."""
         lost = list(self._positioned)
         for subscriber in lost:
             self.leave(subscriber)
@@ -236,14 +239,14 @@ class Channel:
         return lost
 
     def compare(self, top: StreamPosition) -> list[Subscriber]:
-        """Compare with storage; return those who are not at its top.
+        """Compare with storage; return the subscribers behind its top.
 
         They have left when this returns.
         """
         lost: list[Subscriber] = []
         if self.known and (self.offset, self.epoch) != (top.offset, top.epoch):
             lost = self.forget_position()
-        for subscriber, place in list((self._ahead or {}).items()):
+        for subscriber, place in list((self._leading or {}).items()):
             if place != top:
                 self.leave(subscriber)
                 lost.append(subscriber)
@@ -251,9 +254,9 @@ class Channel:
         return lost
 
     def stands_at(self, top: StreamPosition) -> bool:
-        """Whether all who rely on the position are at *top*."""
+        """Whether all positioned subscribers are at *top*."""
         here = not self.known or (self.offset, self.epoch) == (top.offset, top.epoch)
-        return here and all(place == top for place in (self._ahead or {}).values())
+        return here and all(place == top for place in (self._leading or {}).values())
 
     def has_passed(self, top: StreamPosition) -> bool:
         """Whether deliveries have come without a hole as far as *top*."""
@@ -261,11 +264,11 @@ class Channel:
 
     @property
     def has_positioned(self) -> bool:
-        """Whether anybody here relies on the position."""
-        return bool(self._positioned or self._ahead)
+        """Whether any subscriber relies on the position."""
+        return bool(self._positioned or self._leading)
 
     def announce(self, push: Push) -> None:
-        """Send a join or leave to those who asked for them."""
+        """Send a join or leave to the subscribers that observe presence."""
         if self._observers is not None:
             kind = "push_join" if push.join is not None else "push_leave"
             self._cast_push(push, self._observers, kind)
@@ -275,7 +278,7 @@ class Channel:
     def _cast(
         self, publication: Publication, encoded: EncodedPublication | None, placed: bool
     ) -> None:
-        """Send to the lanes; there is an edition if any of them are special."""
+        """Send to the lanes; *encoded* is given if there are variants."""
         if self._variants is None:
             if self.lanes:
                 push = Push(channel=self.name, pub=publication)
@@ -283,7 +286,7 @@ class Channel:
             return
         assert encoded is not None
         room, unwanted = self._room(), self._context.unwanted
-        for lane, form in self._variants.deal(encoded, self.lanes, unwanted):
+        for lane, form in self._variants.forms(encoded, self.lanes, unwanted):
             try:
                 push = form(lane.wire)
             except EncodeError:
@@ -337,7 +340,7 @@ class Channel:
             self._advance(len(self._pending[0].members))
 
     def _continue(self) -> None:
-        """Send the next slice of what is under way."""
+        """Send the next slice of the pending broadcasts."""
         self._advance(self._context.limit)
         if self._pending:
             self._context.clock.callLater(0, self._continue)
@@ -345,7 +348,7 @@ class Channel:
             self._pending = None
 
     def _advance(self, room: int) -> None:
-        """Do the next *room* writes of what is under way."""
+        """Do the next *room* writes of the pending broadcasts."""
         while self._pending and room:
             cast = self._pending[0]
             part = cast.members[cast.done : cast.done + room]
@@ -358,6 +361,6 @@ class Channel:
                     transport.write(cast.frame)
 
     def _pass_over(self, subscriber: Subscriber) -> None:
-        """Leave *subscriber* out of what is still to be sent."""
+        """Drop *subscriber* from the broadcasts that are still pending."""
         for cast in self._pending or ():
             cast.gone.add(subscriber)

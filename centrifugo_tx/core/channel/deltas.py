@@ -1,4 +1,4 @@
-"""Deltas between publications, those made lately at hand.
+"""Deltas between publications, with a cache of recent ones.
 
 See client protocol, "Deltas".
 """
@@ -15,10 +15,10 @@ __all__ = ["Between", "Deltas", "difference"]
 #: Returns the delta between a publication and the next, if it is worth it.
 Between = Callable[[Publication, Publication], bytes | None]
 
-#: Lengths and hashes of two payloads: what they are known by, to save memory.
+#: Lengths and hashes of two payloads: a cache key that holds no payload.
 _Pair = tuple[int, int, int, int]
 
-#: What an entry takes beside its delta, about.
+#: Bytes that a cache entry takes beside its delta, roughly.
 _OVERHEAD = 400
 
 
@@ -57,7 +57,7 @@ class Deltas:
         return self._keep(pair, _shorter(base, target))
 
     def as_work_allows(self) -> Between:
-        """Return the same for a list, of which the rest is whole if it is long."""
+        """Return a maker of deltas that gives up after `work` bytes of payloads."""
         left = self.work
 
         def between(previous: Publication, publication: Publication) -> bytes | None:

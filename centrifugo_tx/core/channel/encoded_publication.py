@@ -33,15 +33,15 @@ class EncodedPublication:
     _deltas: dict[str, Push] = field(factory=dict, init=False)
 
     def raw(self, wire: Wire) -> Push:
-        """Return it as it is."""
+        """Return the publication as it was published."""
         if self._raw is None:
             self._raw = Push(channel=self.channel, pub=self.publication)
         return self._raw
 
     def full(self, wire: Wire) -> Push:
-        """Return it in full, for those who agreed on deltas.
+        """Return the full publication for a subscriber with deltas.
 
-        :raises EncodeError: *wire* cannot say it.
+        :raises EncodeError: *wire* cannot encode it.
         """
         if wire.protocol != "json":
             return self.raw(wire)
@@ -50,9 +50,9 @@ class EncodedPublication:
         return self._full
 
     def delta(self, wire: Wire) -> Push:
-        """Return it for those who have the one before; in full if that is shorter.
+        """Return the delta to the previous publication; in full if that is shorter.
 
-        :raises EncodeError: *wire* cannot say it.
+        :raises EncodeError: *wire* cannot encode it.
         """
         if not self.has_delta:
             return self.full(wire)
@@ -83,7 +83,7 @@ def delta_chain(
 
     In a map that goes for each key; nothing is compared with a removal.
 
-    :raises EncodeError: *wire* cannot say one of them.
+    :raises EncodeError: *wire* cannot encode one of them.
     """
     given: list[Publication] = []
     newest: dict[str, Publication] = {}
@@ -102,9 +102,9 @@ def delta_chain(
 
 
 def full(publication: Publication, wire: Wire) -> Publication:
-    """Return *publication* in full, for those who agreed on deltas.
+    """Return the full *publication* for a subscriber with deltas.
 
-    :raises EncodeError: *wire* cannot say it.
+    :raises EncodeError: *wire* cannot encode it.
     """
     holds_nothing = publication.key and publication.data is EMPTY
     if wire.protocol != "json" or holds_nothing:
@@ -120,13 +120,13 @@ def _change(publication: Publication, delta: bytes, wire: Wire) -> Publication:
 
 
 def _check(publication: Publication) -> None:
-    """Refuse what the client, having put it together, could not read."""
+    """Refuse a payload that the client could not parse after applying the delta."""
     if not is_json(bytes(publication.data)):
         raise EncodeError("a payload is no JSON")
 
 
 def _restated(publication: Publication, data: Raw, delta: bool = False) -> Publication:
-    """Return *publication* with other data; epoch and time stay behind.
+    """Return *publication* with other data, without epoch and time.
 
     So does the version, but for a polled key, which it belongs to.
     """

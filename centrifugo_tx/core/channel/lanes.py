@@ -1,4 +1,4 @@
-"""Subscribers who get the same bytes, and how frames come to many of them."""
+"""Lanes: the subscribers that get the same bytes, and broadcasts to them."""
 
 from collections.abc import Iterable, Sequence
 from typing import Protocol
@@ -43,7 +43,7 @@ class Subscriber(Protocol):
         """Whether it relies on its position in the stream."""
 
     @property
-    def settled(self) -> bool:
+    def active(self) -> bool:
         """Whether it has its place in the channel."""
 
     @property
@@ -51,13 +51,13 @@ class Subscriber(Protocol):
         """Whether it is sent the joins and leaves of others."""
 
     def give(self, encoded: EncodedPublication) -> None:
-        """Send *edition* to this subscriber alone."""
+        """Send *encoded* to this subscriber alone."""
 
     def lose_position(self) -> None:
         """Tell the client that it missed something; the subscriber has left."""
 
     def undeliverable(self) -> None:
-        """End the connection: its encoding cannot say a publication."""
+        """End the connection: a publication cannot be encoded for it."""
 
 
 def lose_positions(lost: Iterable[Subscriber]) -> None:
@@ -68,7 +68,7 @@ def lose_positions(lost: Iterable[Subscriber]) -> None:
 
 @define(eq=False)
 class Lane:
-    """Subscribers who get the same bytes."""
+    """Subscribers that get the same bytes."""
 
     wire: Wire
     members: dict[Subscriber, ITransport] = field(factory=dict, init=False)
@@ -90,18 +90,18 @@ def enter(lanes: Lanes, subscriber: Subscriber) -> Lane:
 
 @define(eq=False)
 class PendingBroadcast:
-    """One frame on its way to many, of which a part had their turn."""
+    """One frame that a part of its subscribers have been sent."""
 
     frame: bytes
     members: Sequence[tuple[Subscriber, ITransport]]
     done: int
-    #: Who left since.
+    #: The subscribers that have left since.
     gone: set[Subscriber] = field(factory=set, init=False)
 
 
 @define(eq=False)
 class BroadcastContext:
-    """What all channels of a node need for theirs.
+    """What the channels of a node share for their broadcasts.
 
     ``limit`` is how many writes one channel may do in one turn of the reactor, so
     that others have their turn.  ``unwanted`` counts what filters kept back.

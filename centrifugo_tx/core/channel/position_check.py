@@ -1,4 +1,4 @@
-"""Find out whether a channel here still stands where its stream does.
+"""Checks that the channels of this node have kept up with their streams.
 
 See engines, "Position checks".
 """
@@ -16,13 +16,13 @@ from .lanes import lose_positions
 
 __all__ = ["PositionCheck"]
 
-#: Seconds before a question without an answer is asked again, at first and at most.
+#: Seconds before a failed check is repeated: the first time, and at most.
 SOON, LATER = 1.0, 30.0
 
 
 @define(eq=False)
 class _Doubt:
-    """A channel that may not stand where its stream does, until that is known."""
+    """A channel whose position is being compared with storage."""
 
     channel: Channel
     _ask: "Callable[[_Doubt], None]"
@@ -30,7 +30,7 @@ class _Doubt:
     tick: int = 0
 
     def wake(self, now: float) -> None:
-        """Ask again."""
+        """Repeat the check."""
         self._ask(self)
 
 
@@ -51,17 +51,17 @@ class PositionCheck:
             self.check(channel)
 
     def check(self, channel: Channel) -> None:
-        """Check *channel* now; those who are not at the top lose their place."""
+        """Check *channel* now; subscribers behind the top lose their position."""
         doubt = self._doubts.get(channel)
         if doubt is not None:
             if not doubt.tick:
-                return  # it is being asked
+                return  # the check is under way
             self._runtime.wheel.forget(doubt)
         self._doubts[channel] = _Doubt(channel, self._ask)
         self._ask(self._doubts[channel])
 
     def _ask(self, doubt: _Doubt, again: bool = True) -> None:
-        """Read the top; if it differs read *again*, as a delivery may be under way."""
+        """Read the top; if it differs read it *again*: a delivery may be under way."""
         channel = doubt.channel
         if not channel.has_positioned:
             del self._doubts[channel]
@@ -72,7 +72,7 @@ class PositionCheck:
         def answered(history: History) -> None:
             top = history.position
             if channel.confirmed != confirmed:
-                # What came meanwhile may have been under way since long before.
+                # A delivery during the check may be an old one that was on its way.
                 if channel.has_passed(top):
                     del self._doubts[channel]
                 else:

@@ -14,13 +14,13 @@ from .variants import Variant
 
 __all__ = ["VariantLanes"]
 
-#: How an edition becomes what a wire sends.
+#: Makes the push of an encoded publication for one wire.
 Form = Callable[[Wire], Push]
 
 
 @define(eq=False)
 class _Filtered:
-    """Those with the same filter."""
+    """The lanes of subscribers with one filter."""
 
     passes: Filter
     lanes: Lanes = field(factory=dict, init=False)
@@ -28,49 +28,49 @@ class _Filtered:
 
 @define(eq=False)
 class VariantLanes:
-    """The special subscribers of one channel, in lanes of their own.
+    """The lanes of one channel's subscribers with filters or deltas.
 
-    ``filtered`` is found by the filter's bytes.  Of those with deltas, who has no
-    place in the stream is always sent everything in full (``unplaced``); the others
-    are ``fresh`` until they have the newest publication, which makes them
-    ``linked``, and again when something without a place came between.
+    ``filtered`` lanes are found by the filter's bytes.  Subscribers with deltas but no
+    position are always sent full publications (``unpositioned``).  The others are
+    ``fresh`` until they have the newest publication; then they are ``current``, until
+    a publication without a position comes between.
     """
 
     filtered: dict[bytes, _Filtered] = field(factory=dict, init=False)
-    unplaced: Lanes = field(factory=dict, init=False)
+    unpositioned: Lanes = field(factory=dict, init=False)
     fresh: Lanes = field(factory=dict, init=False)
-    linked: Lanes = field(factory=dict, init=False)
+    current: Lanes = field(factory=dict, init=False)
 
     def enter(self, subscriber: Subscriber, variant: Variant) -> Lane:
-        """Put *subscriber* into a lane; return that."""
+        """Put *subscriber* into a lane; return the lane."""
         if variant.passes is not None:
             found = self.filtered.get(variant.filter)
             if found is None:
                 found = self.filtered[variant.filter] = _Filtered(variant.passes)
             lanes = found.lanes
         elif not subscriber.positioned:
-            lanes = self.unplaced
+            lanes = self.unpositioned
         else:
-            lanes = self.linked if variant.linked else self.fresh
+            lanes = self.current if variant.holds_previous else self.fresh
         return enter(lanes, subscriber)
 
     def drop(self, lane: Lane, variant: Variant) -> bool:
-        """Forget a lane that has become empty; return whether any is left."""
+        """Remove an empty lane; return whether any lane is left."""
         if variant.passes is not None:
             same = self.filtered[variant.filter]
             del same.lanes[lane.wire]
             if not same.lanes:
                 del self.filtered[variant.filter]
         else:
-            for lanes in (self.unplaced, self.fresh, self.linked):
+            for lanes in (self.unpositioned, self.fresh, self.current):
                 if lanes.get(lane.wire) is lane:
                     del lanes[lane.wire]
-        return bool(self.filtered or self.unplaced or self.fresh or self.linked)
+        return bool(self.filtered or self.unpositioned or self.fresh or self.current)
 
-    def deal(
+    def forms(
         self, encoded: EncodedPublication, ordinary: Lanes, unwanted: Counter
     ) -> list[tuple[Lane, Form]]:
-        """Say in which form *edition* goes to whom, ordinary lanes included.
+        """Say in which form *encoded* goes to whom, ordinary lanes included.
 
         Each form of each wire comes once.  What filters keep back is counted.
         """
@@ -80,30 +80,30 @@ class VariantLanes:
                 groups.append((each.lanes, encoded.raw))
             else:
                 unwanted.value += sum(len(lane.members) for lane in each.lanes.values())
-        linked = encoded.delta if self.linked and encoded.has_delta else encoded.full
+        newest = encoded.delta if self.current and encoded.has_delta else encoded.full
         groups += (
-            (self.unplaced, encoded.full),
+            (self.unpositioned, encoded.full),
             (self.fresh, encoded.full),
-            (self.linked, linked),
+            (self.current, newest),
         )
         return _joined(groups, encoded)
 
     def sent(self, placed: bool) -> None:
-        """Take note that all have got a publication, with a place or without."""
+        """Update the lanes after a publication with a position, or without one."""
         if placed:
-            _move(self.fresh, self.linked)
+            _move(self.fresh, self.current)
         else:
-            _move(self.linked, self.fresh)
+            _move(self.current, self.fresh)
 
 
 def _joined(
     groups: Iterable[tuple[Lanes, Form]], encoded: EncodedPublication
 ) -> list[tuple[Lane, Form]]:
-    """Join those who get the same bytes."""
+    """Join the lanes that get the same bytes."""
     alike: dict[tuple[Wire, Form], list[Lane]] = {}
     for lanes, form in groups:
         for wire, lane in lanes.items():
-            # Where nothing has to be quoted, whole ones are the same bytes.
+            # Without quoting, the full form and the raw one are the same bytes.
             same = form == encoded.full and wire.protocol != "json"
             key = wire, encoded.raw if same else form
             alike.setdefault(key, []).append(lane)
@@ -121,7 +121,7 @@ def _one(lanes: list[Lane]) -> Lane:
 
 
 def _move(source: Lanes, target: Lanes) -> None:
-    """Move everybody; of two lanes of one wire the larger one takes the other in."""
+    """Move all members; of two lanes with one wire the larger absorbs the other."""
     for wire, lane in source.items():
         other = target.get(wire)
         if other is not None:

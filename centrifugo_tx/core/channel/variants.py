@@ -16,33 +16,33 @@ __all__ = ["Variant", "variant_of"]
 
 @define(eq=False)
 class Variant:
-    """What is special about one subscription: a filter, or else deltas.
+    """One subscription that differs from the others: by a tag filter, or by deltas.
 
-    ``linked``: it has the newest publication of those it was sent, and the next may
-    be a delta to that.  Kept up until it stands in a lane; then the lane tells.
+    ``holds_previous``: the subscriber has the newest publication, so the next one may
+    be a delta to it.  Valid only until the subscriber enters a lane.
     """
 
     passes: Filter | None = None
-    #: The filter as bytes, by which those with the same one find together.
+    #: The filter as bytes: subscribers with equal filters share a lane.
     filter: bytes = b""
     delta: bool = False
-    linked: bool = False
+    holds_previous: bool = False
 
     def push(self, encoded: EncodedPublication, wire: Wire) -> Push | None:
-        """Return what this subscriber is sent; None: nothing.
+        """Return the push for this subscriber; None: the filter keeps it back.
 
-        :raises EncodeError: *wire* cannot say it.
+        :raises EncodeError: *wire* cannot encode it.
         """
         if self.passes is not None:
             wanted = self.passes(encoded.publication.tags)
             return encoded.raw(wire) if wanted else None
-        linked = self.linked
-        self.linked = encoded.publication.offset > 0
-        return encoded.delta(wire) if linked else encoded.full(wire)
+        holds_previous = self.holds_previous
+        self.holds_previous = encoded.publication.offset > 0
+        return encoded.delta(wire) if holds_previous else encoded.full(wire)
 
 
 def variant_of(options: SubscribeOptions, request: SubscribeRequest) -> Variant | None:
-    """Return what is special about a subscription, None if nothing is.
+    """Return how a subscription differs from the others; None: it does not.
 
     Deltas and a filter exclude each other: a delta needs the publication before.
 

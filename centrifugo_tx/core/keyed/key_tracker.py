@@ -287,8 +287,8 @@ class KeyTracker:
         tracked = self.tracked.get(key)
         if tracked is None or version <= tracked.version:
             return None
-        linked = tracked.whole and tracked.version == before
+        has_previous = tracked.whole and tracked.version == before
         tracked.version, tracked.whole = version, True
         if not self._delta:
             return "raw"
-        return "delta" if linked else "full"
+        return "delta" if has_previous else "full"

@@ -119,7 +119,7 @@ class MapReader:
     def ended(self, subscription: Subscription) -> None:
         """Remove the client's own key, if the map's keys are its clients."""
         self._stop_timer()
-        if self.rules.own_keys and subscription.settled:
+        if self.rules.own_keys and subscription.active:
             self._presence.remove(subscription.name, subscription.client.id)
 
     def renew(self, subscription: Subscription) -> None:
@@ -263,7 +263,7 @@ class MapReader:
         assert subscription.channel is not None
         if len(subscription.channel.held(subscription)) > self.rules.live_limit:
             raise ReplyError(UNRECOVERABLE_POSITION)
-        result, follow_up = subscription.settle(request)
+        result, follow_up = subscription.activate(request)
         self.loading = False
         self._stop_timer()
         return ReplyThen(result, follow_up)

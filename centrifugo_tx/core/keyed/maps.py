@@ -173,7 +173,7 @@ class Maps:
         found = self._hub.maps.get(channel)
         if found is not None:
             lost = found.forget_position()
-            lost += [each for each in found.subscribers if each.settled]
+            lost += [each for each in found.subscribers if each.active]
             lose_positions(lost)
 
     def handle_gap(self, channels: Sequence[str]) -> None:
@@ -185,7 +185,7 @@ class Maps:
             if found.has_positioned:
                 self.position_check.check(found)
             else:
-                lose_positions([each for each in found.subscribers if each.settled])
+                lose_positions([each for each in found.subscribers if each.active])
 
     def handle_join(self, channel: str, info: ClientInfo) -> None:
         """Tell the subscribers here that somebody came."""

@@ -43,7 +43,7 @@ class PollKind:
         await tracker.begin(subscription, options, request)
         polled = self._polls.channel(name, rules)
         tracker.follow(subscription, polled, self._polls.feeds)
-        return ReplyThen(*subscription.settle(request))
+        return ReplyThen(*subscription.activate(request))
 
     def resumes(self, known: Subscription, request: SubscribeRequest) -> bool:
         """Whether a command continues with the subscription *known*; none does."""

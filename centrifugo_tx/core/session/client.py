@@ -203,7 +203,7 @@ class Client:
     def subscribed(self, channel: str) -> bool:
         """Whether it is in *channel* now, by its own wish or the server's."""
         subscription = self.subscriptions.get(channel)
-        return subscription is not None and subscription.settled
+        return subscription is not None and subscription.active
 
     def channel_info(self, channel: str) -> Raw:
         """Return its ``chan_info`` in *channel*, absent when it has none."""

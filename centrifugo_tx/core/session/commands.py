@@ -398,7 +398,7 @@ class Commands:
         name = request.channel
         if request.type and name:
             known = client.subscriptions.get(name)
-            if known is not None and known.settled:
+            if known is not None and known.active:
                 outcome = await known.kind.sub_refresh(known, request)
                 if outcome is not None:
                     return outcome
@@ -427,7 +427,7 @@ def _settle_all(
     results, follow_ups = {}, []
     for subscription in begun:
         name = subscription.name
-        results[name], follow_up = subscription.settle(_known(request, name))
+        results[name], follow_up = subscription.activate(_known(request, name))
         follow_ups.append(follow_up)
 
     def then() -> None:
@@ -462,7 +462,7 @@ def _differ(client: Client, channels: frozenset[str]) -> bool:
 
 def _refreshable(client: Client, name: str) -> Subscription:
     subscription = client.subscriptions.get(name)
-    if subscription is None or not subscription.settled:
+    if subscription is None or not subscription.active:
         raise ReplyError(PERMISSION_DENIED, "client not subscribed to channel")
     if subscription.options.server_side_refresh or subscription.server_side:
         raise DisconnectClient(MALFORMED, "server-side sub refresh expected")

@@ -60,7 +60,7 @@ def tend(client: ExpiringClient, now: float) -> None:
     """Renew presence, and see to subscriptions that are over or out of place."""
     delay = client.runtime.options.expired_sub_close_delay
     for subscription in list(client.subscriptions.values()):
-        if not subscription.settled:
+        if not subscription.active:
             continue
         if subscription.expire_at and now > subscription.expire_at + delay:
             _subscription_due(subscription)

@@ -47,7 +47,7 @@ async def subscribe(
         request = SubscribeRequest(recover=True, offset=since.offset, epoch=since.epoch)
     try:
         await subscription.begin(options, request)
-        result, follow_up = subscription.settle(request)
+        result, follow_up = subscription.activate(request)
     except DisconnectClient as error:
         client.forget(subscription)
         client.close(error.disconnect)

@@ -58,7 +58,7 @@ class StreamKind:
     ) -> ReplyThen:
         """Begin a subscription that the policy agreed to."""
         await subscription.begin(options, request)
-        return ReplyThen(*subscription.settle(request))
+        return ReplyThen(*subscription.activate(request))
 
     def resumes(self, known: Subscription, request: SubscribeRequest) -> bool:
         """Whether a command continues with the subscription *known*; none does."""

@@ -16,6 +16,7 @@ from ...protocol.codes import (
     INSUFFICIENT_STATE,
     LOST_POSITION,
     SERVER_ERROR,
+    SLOW,
     Disconnect,
     Unsubscribe,
 )
@@ -30,7 +31,7 @@ from ...protocol.messages import (
     SubscribeResult,
 )
 from ..channel.broker_subscriptions import BrokerSubscriptions
-from ..channel.channel import Channel
+from ..channel.channel import HELD, Channel
 from ..channel.encoded_publication import EncodedPublication
 from ..channel.lanes import Lane, lose_positions
 from ..channel.position_check import PositionCheck
@@ -176,9 +177,9 @@ class Subscription:
     channel: Channel | None = None
     lane: Lane | None = None
     variant: Variant | None = None
-    settled: bool = False
+    active: bool = False
     ended: bool = False
-    _told: bool = False
+    _replied: bool = False
     _announced: bool = False
     _present: bool = False
     _mirrored: bool = False
@@ -209,7 +210,7 @@ class Subscription:
         self.expire_at = options.expire_at
         self.present(options.info)
         self.channel = channel = self.kind.source.local(self.name)
-        channel.arrive(self)
+        channel.buffer(self)
         services.hub.num_subscriptions += 1
         client.runtime.counts.subscribed(client.standing)
         try:
@@ -248,18 +249,20 @@ class Subscription:
         if self.ended:
             raise DisconnectClient(CONNECTION_CLOSED)
 
-    def settle(
+    def activate(
         self, request: SubscribeRequest
     ) -> tuple[SubscribeResult, Callable[[], None]]:
         """Take the place in the channel; the caller writes the reply at once.
 
         :return: what the client is told, and what must follow in the same turn.
-        :raises DisconnectClient: 3010, the channel has moved on; 3008, what was
-            recovered is more than a queue holds.
+        :raises DisconnectClient: 3010, the channel has moved on; 3008, more was
+            recovered than a queue holds, or buffered than `HELD`.
         :raises ReplyError: 112, not recovered, and the client must know.
         """
         assert self.channel is not None
         held = self.channel.held(self)
+        if len(held) > HELD:
+            raise DisconnectClient(SLOW, "too many publications while subscribing")
         stored = [each for each in held if each[1].offset]
         if not self.positioned:
             self._enter(None)
@@ -273,7 +276,7 @@ class Subscription:
         late = [each[0] for each in held if not each[1].offset]
         if self.variant is not None:
             newest = self.kind.holds_state or bool(recovery.publications)
-            self.variant.linked = newest and not late
+            self.variant.holds_previous = newest and not late
         self._enter(recovery)
         result = self.kind.result(self, request, recovery)
         return result, lambda: self._follow_up(late)
@@ -292,7 +295,7 @@ class Subscription:
 
     def _follow_up(self, late: Sequence[Publication]) -> None:
         """Send what had to wait for the reply, and tell the others."""
-        self._told = True
+        self._replied = True
         self.client.services.journal.subscribed(self.client, self.name)
         for publication in late:
             if not self.ended:
@@ -308,13 +311,13 @@ class Subscription:
 
     def _enter(self, recovery: Recovery | None) -> None:
         assert self.channel is not None
-        placed, lost = self.channel.settle(self, recovery)
+        placed, lost = self.channel.activate(self, recovery)
         lose_positions(lost)
         if not placed:
             # What this node saw does not fit what storage says: find out who is right.
             self.kind.source.position_check.check(self.channel)
             raise DisconnectClient(INSUFFICIENT_STATE)
-        self.settled = True
+        self.active = True
 
     def decide(self) -> None:
         """Let those that wait for the client to be told go on."""
@@ -327,7 +330,7 @@ class Subscription:
 
         It fails with `DisconnectClient` (3004) when that takes too long.
         """
-        if self._told or self.ended or self.kind.idle:
+        if self._replied or self.ended or self.kind.idle:
             return succeed(None)
         waiting: Deferred[None] = Deferred()
         if self._deciding is None:
@@ -355,7 +358,7 @@ class Subscription:
         if self.ended:
             return
         self.ended = True
-        if self._told:
+        if self._replied:
             self.client.services.journal.unsubscribed(self.client, self.name)
         self.decide()
         if self.channel is not None:
@@ -410,9 +413,9 @@ class Subscription:
 
     def renew_presence(self) -> None:
         """Enter again before the entry fades."""
-        if self._present and self.settled:
+        if self._present and self.active:
             assert self.info is not None
             self.client.services.presence.renew(self.name, self.info)
-        if self._mirrored and self.settled:
+        if self._mirrored and self.active:
             self._mirror()
         self.kind.renew(self)

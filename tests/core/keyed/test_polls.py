@@ -513,7 +513,7 @@ class FeedTests(PollCase):
         self.policy.rules["v"] = replace(VERSIONED, publish=True)
         self.feeds = self.world.node.polls.feeds
 
-    def arrive(self, key: str, data: str, version: int) -> None:
+    def buffer(self, key: str, data: str, version: int) -> None:
         """Let the broker deliver what another node published."""
         publication = Publication(data=Raw(data.encode()), key=key, version=version)
         self.world.node.streams.handle_publication(
@@ -543,8 +543,8 @@ class FeedTests(PollCase):
         """What another node publishes is told to those who track it here."""
         peer = self.subscribed()
         self.track(peer, "a")
-        self.arrive("a", "1", 5)
-        self.arrive("b", "1", 5)
+        self.buffer("a", "1", 5)
+        self.buffer("b", "1", 5)
         self.assertEqual(self.told(peer), [{"data": 1, "key": "a", "version": 5}])
 
     def test_first_the_broker(self) -> None:

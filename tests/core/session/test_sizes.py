@@ -2,9 +2,19 @@
 
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from centrifugo_tx.options import Admission, HistoryQuery, NodeOptions, SubscribeOptions
+from centrifugo_tx.core.channel import channel as channel_module
+from centrifugo_tx.core.session import subscription as subscription_module
+from centrifugo_tx.options import (
+    Admission,
+    History,
+    HistoryQuery,
+    NodeOptions,
+    SubscribeOptions,
+)
+from centrifugo_tx.protocol.messages import StreamPosition
 
 from ...support import Peer, World
 
@@ -55,6 +65,19 @@ class SizeTests(SynchronousTestCase):
         self.assertEqual(peer.ask(subscribe={"channel": "a", **since}), [])
         self.assertEqual(peer.closed, 3008)
         self.assertEqual(self.world.node.hub.num_subscriptions, 0)
+
+    def test_slow_storage(self) -> None:
+        """So it is with what is published while storage does not answer."""
+        self.patch(channel_module, "HELD", 3)
+        self.patch(subscription_module, "HELD", 3)
+        for count, closed in ((3, 0), (4, 3008), (9, 3008)):
+            answer: Deferred[History] = Deferred()
+            self.world.broker.answers["history"] = answer
+            peer = self.world.subscribed(f"c{count}")
+            for number in range(count):
+                self.world.publish(f"c{count}", number)
+            answer.callback(History(StreamPosition(0, "e")))
+            self.assertEqual(peer.closed, closed)
 
     def test_connect(self) -> None:
         """All that one connect recovers counts together."""

@@ -261,7 +261,7 @@ class SlowEngineTests(SynchronousTestCase):
             here = [] if found is None else list(found.subscribers)
             expected = [client.subscriptions[channel]] if channel in named else []
             self.assertEqual(here, expected)
-            self.assertTrue(all(each.settled and not each.ended for each in here))
+            self.assertTrue(all(each.active and not each.ended for each in here))
             present = story.engine.presence.presence(channel)
             entries = set(self.successResultOf(present))
             wanted = {client.id} if kind.presence and channel in named else set()
