@@ -20,8 +20,8 @@ _SESSION = "import os; print(os.getsid(0) == os.getpid())"
 
 _LEAVE = """
 import os
-from centrifugo_tx.workers.valkey import Folder
-print(Folder.make().path, flush=True)
+from centrifugo_tx.workers.valkey import SocketFolder
+print(SocketFolder.make().path, flush=True)
 os.kill(os.getpid(), 9)
 """
 DOCS = Path(__file__).parents[2] / "docs"
