@@ -14,7 +14,7 @@ from twisted.internet.task import Clock
 
 from centrifugo_tx.core.timers import TimerWheel
 from centrifugo_tx.engines.memory import MemoryBroker
-from centrifugo_tx.engines.results import MOST_RESULTS, RecentResults
+from centrifugo_tx.engines.recent_results import MOST_RESULTS, RecentResults
 from centrifugo_tx.options import HistoryQuery
 from centrifugo_tx.protocol.messages import StreamPosition
 

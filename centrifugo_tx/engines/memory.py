@@ -33,10 +33,10 @@ from ..options import (
     PublishOptions,
 )
 from ..protocol.messages import ClientInfo, Publication, Raw, StreamPosition
-from .maps import MemoryMapBroker
-from .results import RecentResults
-from .streams import MemoryStream
-from .turns import Turns
+from .event_queue import EventQueue
+from .memory_map_broker import MemoryMapBroker
+from .memory_stream import MemoryStream
+from .recent_results import RecentResults
 
 __all__ = [
     "LocalController",
@@ -47,11 +47,11 @@ __all__ = [
 ]
 
 #: Looks per second at what has expired.
-COARSE = 1
+WHEEL_RESOLUTION = 1
 
 
 @define(eq=False, weakref_slot=False)
-class _Kept(MemoryStream):
+class _StoredStream(MemoryStream):
     """A channel's stream, and how long it stays.
 
     The wheel knows the first deadline only: to renew is to assign.
@@ -59,17 +59,17 @@ class _Kept(MemoryStream):
 
     channel: str = ""
     #: When the publications go; 0: there are none.
-    clears: float = 0.0
+    history_ends: float = 0.0
     #: When the stream itself goes; 0: never.
     ends: float = 0.0
     tick: int = 0
-    wakes: float = 0.0
+    scheduled: float = 0.0
     broker: "MemoryBroker | None" = None
 
     def wake(self, now: float) -> None:
         """Let go of what is over."""
         assert self.broker is not None
-        self.wakes = 0.0
+        self.scheduled = 0.0
         self.broker.expire(self, now)
 
 
@@ -86,13 +86,13 @@ class MemoryBroker:
     _clock: IReactorTime
     _history_meta_ttl: float
     _receiver: IBrokerEventHandler = field(init=False)
-    _streams: dict[str, _Kept] = field(factory=dict, init=False)
+    _streams: dict[str, _StoredStream] = field(factory=dict, init=False)
     _results: RecentResults = field(init=False)
     _wheel: TimerWheel = field(init=False)
-    _turns: Turns = field(factory=Turns, init=False)
+    _events: EventQueue = field(factory=EventQueue, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._wheel = TimerWheel(self._clock, COARSE)
+        self._wheel = TimerWheel(self._clock, WHEEL_RESOLUTION)
         self._results = RecentResults(self._wheel)
 
     def listen(self, receiver: IBrokerEventHandler) -> None:
@@ -120,7 +120,7 @@ class MemoryBroker:
         previous = None
         if options.history_size > 0 and options.history_ttl > 0:
             ttl, meta_ttl = options.history_ttl, options.history_meta_ttl
-            stream = self._renewed(channel, ttl, meta_ttl)
+            stream = self._renew_stream(channel, ttl, meta_ttl)
             if stream.supersedes(options.version, options.version_epoch):
                 return succeed(Published(stream.position, "version"))
             if options.delta:
@@ -140,7 +140,7 @@ class MemoryBroker:
         if key:
             now, ttl = self._clock.seconds(), options.idempotent_result_ttl
             self._results.put(channel, key, position, now, ttl)
-        self._turns.take(
+        self._events.run(
             lambda: self._receiver.handle_publication(
                 channel, publication, position, options.delta, previous
             )
@@ -149,62 +149,68 @@ class MemoryBroker:
 
     def publish_join(self, channel: str, info: ClientInfo) -> "Deferred[None]":
         """Deliver that somebody came."""
-        self._turns.take(lambda: self._receiver.handle_join(channel, info))
+        self._events.run(lambda: self._receiver.handle_join(channel, info))
         return succeed(None)
 
     def publish_leave(self, channel: str, info: ClientInfo) -> "Deferred[None]":
         """Deliver that somebody left."""
-        self._turns.take(lambda: self._receiver.handle_leave(channel, info))
+        self._events.run(lambda: self._receiver.handle_leave(channel, info))
         return succeed(None)
 
     def history(self, channel: str, query: HistoryQuery) -> "Deferred[History]":
         """Read part of the stream and its top; create the stream if there is none."""
-        stream = self._renewed(channel, 0.0, query.meta_ttl)
+        stream = self._renew_stream(channel, 0.0, query.meta_ttl)
         return succeed(History(stream.read(query), stream.position))
 
     def remove_history(self, channel: str) -> "Deferred[None]":
         """Forget the publications; offset and epoch go on."""
-        kept = self._streams.get(channel)
-        if kept is not None:
-            kept.clear()
+        stream = self._streams.get(channel)
+        if stream is not None:
+            stream.clear()
         return succeed(None)
 
     def stop(self) -> None:
         """Leave nothing behind in the reactor."""
         self._wheel.stop()
 
-    def _renewed(self, channel: str, history_ttl: float, meta_ttl: float) -> _Kept:
+    def _renew_stream(
+        self, channel: str, history_ttl: float, meta_ttl: float
+    ) -> _StoredStream:
         """Return the stream of *channel*, which now stays longer."""
-        kept = self._streams.get(channel)
-        if kept is None:
-            kept = self._streams[channel] = _Kept(channel=channel, broker=self)
+        stream = self._streams.get(channel)
+        if stream is None:
+            stream = self._streams[channel] = _StoredStream(
+                channel=channel, broker=self
+            )
         now = self._clock.seconds()
         if history_ttl > 0:
-            kept.clears = now + history_ttl
+            stream.history_ends = now + history_ttl
         meta_ttl = meta_ttl or self._history_meta_ttl
         if meta_ttl > 0:
-            kept.ends = _coarse(now + meta_ttl, meta_ttl)
-        self._sleep(kept)
-        return kept
+            stream.ends = _round_deadline(now + meta_ttl, meta_ttl)
+        self._schedule(stream)
+        return stream
 
-    def expire(self, kept: _Kept, now: float) -> None:
+    def expire(self, stream: _StoredStream, now: float) -> None:
         """Let go of what is over of a stream."""
-        if kept.ends and kept.ends <= now:
-            del self._streams[kept.channel]
+        if stream.ends and stream.ends <= now:
+            del self._streams[stream.channel]
             return
-        if kept.clears and kept.clears <= now:
-            kept.clears = 0.0
-            kept.clear()
-        self._sleep(kept)
+        if stream.history_ends and stream.history_ends <= now:
+            stream.history_ends = 0.0
+            stream.clear()
+        self._schedule(stream)
 
-    def _sleep(self, kept: _Kept) -> None:
-        due = min(kept.clears or kept.ends, kept.ends or kept.clears)
-        if due and (not kept.wakes or due < kept.wakes):
-            kept.wakes = due
-            self._wheel.set(kept, due)
+    def _schedule(self, stream: _StoredStream) -> None:
+        due = min(
+            stream.history_ends or stream.ends, stream.ends or stream.history_ends
+        )
+        if due and (not stream.scheduled or due < stream.scheduled):
+            stream.scheduled = due
+            self._wheel.set(stream, due)
 
 
-def _coarse(due: float, ttl: float) -> float:
+def _round_deadline(due: float, ttl: float) -> float:
     """Return a time, at most a thousandth of *ttl* late, that many others share.
 
     Each time that somebody waits for costs 250 bytes in the wheel.
@@ -214,12 +220,12 @@ def _coarse(due: float, ttl: float) -> float:
 
 
 @define(eq=False)
-class _Present:
+class _PresenceEntry:
     """One client in one channel; fades when it is not renewed."""
 
     info: ClientInfo
     due: float
-    fade: Callable[[str, str], None]
+    expire_entry: Callable[[str, str], None]
     wheel: TimerWheel
     channel: str
     client: str
@@ -230,7 +236,7 @@ class _Present:
         if self.due > now:
             self.wheel.set(self, self.due)
         else:
-            self.fade(self.channel, self.client)
+            self.expire_entry(self.channel, self.client)
 
 
 @implementer(IPresenceManager)
@@ -240,11 +246,11 @@ class MemoryPresenceManager:
 
     _clock: IReactorTime
     _ttl: float = 60.0
-    _channels: dict[str, dict[str, _Present]] = field(factory=dict, init=False)
+    _channels: dict[str, dict[str, _PresenceEntry]] = field(factory=dict, init=False)
     _wheel: TimerWheel = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._wheel = TimerWheel(self._clock, COARSE)
+        self._wheel = TimerWheel(self._clock, WHEEL_RESOLUTION)
 
     def add(self, channel: str, client: str, info: ClientInfo) -> "Deferred[None]":
         """Enter or renew a client."""
@@ -252,22 +258,24 @@ class MemoryPresenceManager:
         if clients is None:
             clients = self._channels[channel] = {}
         due = self._clock.seconds() + self._ttl
-        present = clients.get(client)
-        if present is None:
-            present = _Present(info, due, self._take_out, self._wheel, channel, client)
-            clients[client] = present
-            self._wheel.set(present, due)
+        entry = clients.get(client)
+        if entry is None:
+            entry = _PresenceEntry(
+                info, due, self._remove_entry, self._wheel, channel, client
+            )
+            clients[client] = entry
+            self._wheel.set(entry, due)
         else:
-            present.info = info
-            present.due = due
+            entry.info = info
+            entry.due = due
         return succeed(None)
 
     def remove(self, channel: str, client: str, user: str) -> "Deferred[None]":
         """Take a client out."""
-        present = self._channels.get(channel, {}).get(client)
-        if present is not None:
-            self._take_out(channel, client)
-            self._wheel.forget(present)
+        entry = self._channels.get(channel, {}).get(client)
+        if entry is not None:
+            self._remove_entry(channel, client)
+            self._wheel.forget(entry)
             if not self._channels:
                 self._wheel.stop()
         return succeed(None)
@@ -275,19 +283,19 @@ class MemoryPresenceManager:
     def presence(self, channel: str) -> "Deferred[dict[str, ClientInfo]]":
         """Return who is there, by client id."""
         clients = self._channels.get(channel, {})
-        return succeed({client: present.info for client, present in clients.items()})
+        return succeed({client: entry.info for client, entry in clients.items()})
 
     def stats(self, channel: str) -> "Deferred[PresenceStats]":
         """Return how many are there."""
         clients = self._channels.get(channel, {})
-        users = {present.info.user for present in clients.values()}
+        users = {entry.info.user for entry in clients.values()}
         return succeed(PresenceStats(len(clients), len(users)))
 
     def stop(self) -> None:
         """Leave nothing behind in the reactor."""
         self._wheel.stop()
 
-    def _take_out(self, channel: str, client: str) -> None:
+    def _remove_entry(self, channel: str, client: str) -> None:
         clients = self._channels[channel]
         del clients[client]
         if not clients:

@@ -11,7 +11,7 @@ from ...interfaces import IBroker, IBrokerEventHandler
 from ...metrics import Metrics
 from ...options import History, HistoryQuery, Published, PublishOptions
 from ...protocol.messages import ClientInfo, Raw
-from ..streams import new_epoch
+from ..memory_stream import new_epoch
 from . import scripts
 from .connection import Refused, Reply, forget
 from .ear import Ear, hear

@@ -21,7 +21,7 @@ from ...options import (
 from ...protocol.codes import BAD_REQUEST
 from ...protocol.errors import DecodeError
 from ...protocol.messages import Publication, Raw
-from ..streams import new_epoch
+from ..memory_stream import new_epoch
 from . import map_scripts as scripts
 from .connection import Refused, Reply, forget
 from .ear import Ear, hear

@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from ...errors import BrokerUnavailable
 from ...metrics import Counter, Metrics
 from ...options import MapRules
-from ..streams import new_epoch
+from ..memory_stream import new_epoch
 from .connection import Refused
 from .map_envelope import removal_of_any
 from .map_layout import MapLayout

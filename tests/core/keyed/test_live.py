@@ -7,7 +7,7 @@ from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 
 from centrifugo_tx.core.keyed.maps import Maps
-from centrifugo_tx.engines.maps import MemoryMapBroker
+from centrifugo_tx.engines.memory_map_broker import MemoryMapBroker
 from centrifugo_tx.errors import BrokerUnavailable
 from centrifugo_tx.options import (
     Expiry,

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from centrifugo_tx.engines.maps import MemoryMapBroker
+from centrifugo_tx.engines.memory_map_broker import MemoryMapBroker
 from centrifugo_tx.options import MapChange, MapPage, MapQuery
 
 from ..contracts.maps import FADING, KEPT, MapReceiver, OrderedMapContract, data

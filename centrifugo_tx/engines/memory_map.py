@@ -8,7 +8,7 @@ from attrs import define, field
 from ..core.timers import TimerWheel
 from ..options import MapChange, MapPage, MapQuery, MapRules, Suppression
 from ..protocol.messages import Publication, StreamPosition
-from .streams import MemoryStream
+from .memory_stream import MemoryStream
 
 __all__ = ["Entry", "MemoryMap"]
 
@@ -23,11 +23,11 @@ class Entry:
     due: float
     expire: Callable[[str], None]
     tick: int = 0
-    wakes: float = 0.0
+    scheduled: float = 0.0
 
     def wake(self, now: float) -> None:
         """Take note that the time of the key may be over."""
-        self.wakes = 0.0
+        self.scheduled = 0.0
         self.expire(self.publication.key)
 
 
@@ -44,13 +44,13 @@ class MemoryMap:
     #: How the last change wanted the map to be kept.
     rules: MapRules = field(factory=MapRules, init=False)
     #: When the stream is emptied; 0: it is empty.
-    clears: float = field(default=0.0, init=False)
+    stream_ends: float = field(default=0.0, init=False)
     #: When the map goes; 0: never.
     ends: float = field(default=0.0, init=False)
     tick: int = field(default=0, init=False)
-    _wakes: float = field(default=0.0, init=False)
+    _scheduled: float = field(default=0.0, init=False)
     #: The keys, in order.
-    _order: list[str] = field(factory=list, init=False)
+    _sorted_keys: list[str] = field(factory=list, init=False)
 
     @property
     def position(self) -> StreamPosition:
@@ -62,44 +62,44 @@ class MemoryMap:
     def renew(self, now: float, stream_ttl: float, meta_ttl: float) -> None:
         """Stay this much longer; 0 changes nothing."""
         if stream_ttl > 0:
-            self.clears = now + stream_ttl
+            self.stream_ends = now + stream_ttl
         if meta_ttl > 0:
             self.ends = now + meta_ttl
-        self._sleep()
+        self._schedule()
 
     def wake(self, now: float) -> None:
         """Let go of what is over."""
-        self._wakes = 0.0
+        self._scheduled = 0.0
         if self.ends and self.ends <= now:
             self.forget(self.channel)
             return
-        if self.clears and self.clears <= now:
-            self.clears = 0.0
+        if self.stream_ends and self.stream_ends <= now:
+            self.stream_ends = 0.0
             self.stream.clear()
-        self._sleep()
+        self._schedule()
 
-    def _sleep(self) -> None:
-        due = min(self.clears or self.ends, self.ends or self.clears)
-        if due and (not self._wakes or due < self._wakes):
-            self._wakes = due
+    def _schedule(self) -> None:
+        due = min(self.stream_ends or self.ends, self.ends or self.stream_ends)
+        if due and (not self._scheduled or due < self._scheduled):
+            self._scheduled = due
             self.wheel.set(self, due)
 
-    def end(self) -> None:
+    def cancel_timers(self) -> None:
         """Leave nothing in the wheel."""
         self.wheel.forget(self)
         for entry in self.entries.values():
             self.wheel.forget(entry)
 
-    def keep(self, entry: Entry, due: float) -> None:
+    def set_expiry(self, entry: Entry, due: float) -> None:
         """Let *entry* stay until *due*; the wheel knows the first time only."""
         entry.due = due
-        if due and not entry.wakes:
-            entry.wakes = due
+        if due and not entry.scheduled:
+            entry.scheduled = due
             self.wheel.set(entry, due)
 
     # --- Changes ---------------------------------------------------------------
 
-    def refuses(self, key: str, change: MapChange) -> Suppression:
+    def suppression(self, key: str, change: MapChange) -> Suppression:
         """Say why a key is not to be published; nothing if it is."""
         entry = self.entries.get(key)
         if (
@@ -112,9 +112,9 @@ class MemoryMap:
             return "key_exists"
         if change.key_mode == "if_exists" and entry is None:
             return "key_not_found"
-        return self.mismatches(entry, change)
+        return self.position_mismatch(entry, change)
 
-    def mismatches(self, entry: Entry | None, change: MapChange) -> Suppression:
+    def position_mismatch(self, entry: Entry | None, change: MapChange) -> Suppression:
         """Say whether a key stands elsewhere than expected."""
         expected = change.expected
         if expected is None or (
@@ -132,16 +132,16 @@ class MemoryMap:
         if entry is None:
             entry = Entry(publication, 0, "", 0.0, self._expire)
             self.entries[key] = entry
-            insort(self._order, key)
+            insort(self._sorted_keys, key)
         entry.publication = publication
         if change.version:
             entry.version, entry.version_epoch = change.version, change.version_epoch
-        self.keep(entry, now + rules.key_ttl if rules.key_ttl else 0.0)
+        self.set_expiry(entry, now + rules.key_ttl if rules.key_ttl else 0.0)
 
-    def take(self, key: str) -> None:
+    def remove_key(self, key: str) -> None:
         """Take a key out."""
         self.wheel.forget(self.entries.pop(key))
-        del self._order[bisect_left(self._order, key)]
+        del self._sorted_keys[bisect_left(self._sorted_keys, key)]
 
     def record(
         self, publication: Publication, rules: MapRules, now: float
@@ -179,7 +179,7 @@ class MemoryMap:
             return MapPage(found, self.position)
         if not query.limit:
             return MapPage([], self.position)
-        order = self._order
+        order = self._sorted_keys
         start = bisect_right(order, query.cursor) if query.cursor else 0
         stop = len(order) if query.limit < 0 else start + query.limit
         keys = order[start:stop]

@@ -7,10 +7,10 @@ from attrs import define, field
 from ..core.timers import TimerWheel
 from ..protocol.messages import StreamPosition
 
-__all__ = ["MOST_RESULTS", "RecentResults"]
+__all__ = ["MAX_RESULTS", "RecentResults"]
 
 #: Results that are kept at a time; the oldest ones go first.
-MOST_RESULTS = 100_000
+MAX_RESULTS = 100_000
 #: Results that are let go of in one turn of the reactor.
 SLICE = 10_000
 
@@ -23,7 +23,7 @@ class RecentResults:
 
     All of them have one deadline in the wheel.  Results leave in the order in which
     they came, so one that is kept for long holds up those behind it, but not longer
-    than `MOST_RESULTS` others need to come.
+    than `MAX_RESULTS` others need to come.
     """
 
     _wheel: TimerWheel
@@ -47,7 +47,7 @@ class RecentResults:
         if pair not in self._found:
             self._order.append(pair)
         self._found[pair] = now + ttl, position
-        if len(self._order) > MOST_RESULTS:
+        if len(self._order) > MAX_RESULTS:
             self._found.pop(self._order.popleft(), None)
         if not self.tick:
             self._wheel.set(self, now + ttl)

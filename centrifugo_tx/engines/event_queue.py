@@ -6,11 +6,11 @@ from collections.abc import Callable
 from attrs import define, field
 from twisted.logger import Logger
 
-__all__ = ["Turns"]
+__all__ = ["EventQueue"]
 
 
 @define(eq=False)
-class Turns:
+class EventQueue:
     """Runs events at once, unless one is running: then they wait for their turn.
 
     So whoever publishes while being told of a publication is told of his own after
@@ -18,19 +18,19 @@ class Turns:
     """
 
     _running: bool = field(default=False, init=False)
-    _next: deque[Callable[[], None]] = field(factory=deque, init=False)
+    _waiting: deque[Callable[[], None]] = field(factory=deque, init=False)
     _log = Logger()
 
-    def take(self, event: Callable[[], None]) -> None:
+    def run(self, event: Callable[[], None]) -> None:
         """Run *event* after those that run already."""
-        self._next.append(event)
+        self._waiting.append(event)
         if self._running:
             return
         self._running = True
         try:
-            while self._next:
+            while self._waiting:
                 try:
-                    self._next.popleft()()
+                    self._waiting.popleft()()
                 except Exception:
                     self._log.failure("an event could not be delivered")
         finally:

@@ -18,14 +18,14 @@ from ..options import (
     Suppression,
 )
 from ..protocol.messages import Publication, Raw
-from .keyed import MemoryMap
-from .results import RecentResults
-from .turns import Turns
+from .event_queue import EventQueue
+from .memory_map import MemoryMap
+from .recent_results import RecentResults
 
 __all__ = ["MemoryMapBroker"]
 
 #: Looks per second at what has expired.
-COARSE = 1
+WHEEL_RESOLUTION = 1
 #: Seconds for which a change with an idempotency key is remembered by default.
 RESULT_TTL = 300.0
 
@@ -42,11 +42,11 @@ class MemoryMapBroker:
     _receiver: IMapEventHandler = field(init=False)
     _maps: dict[str, MemoryMap] = field(factory=dict, init=False)
     _results: RecentResults = field(init=False)
-    _turns: Turns = field(factory=Turns, init=False)
+    _events: EventQueue = field(factory=EventQueue, init=False)
     _wheel: TimerWheel = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._wheel = TimerWheel(self._clock, COARSE)
+        self._wheel = TimerWheel(self._clock, WHEEL_RESOLUTION)
         self._results = RecentResults(self._wheel)
 
     def listen(self, receiver: IMapEventHandler) -> None:
@@ -65,16 +65,18 @@ class MemoryMapBroker:
         self, channel: str, key: str, data: Raw, change: MapChange
     ) -> "Deferred[MapChanged]":
         """Set a key, append that to the stream, and deliver it."""
-        known = self._known(channel, change)
+        known = self._remembered_result(channel, change)
         if known is not None:
             return succeed(known)
-        found, now = self._map(channel), self._clock.seconds()
-        reason = found.refuses(key, change)
+        found, now = self._find_or_create(channel), self._clock.seconds()
+        reason = found.suppression(key, change)
         if reason:
-            self._renew_instead(found, key, change, reason, now)
+            self._renew_suppressed(found, key, change, reason, now)
             return succeed(self._suppressed(found, key, reason))
-        before = found.entries.get(key)
-        previous = before.publication if change.delta and before is not None else None
+        replaced = found.entries.get(key)
+        previous = (
+            replaced.publication if change.delta and replaced is not None else None
+        )
         publication = Publication(
             data=data,
             info=change.info,
@@ -84,13 +86,13 @@ class MemoryMapBroker:
         )
         publication = found.record(publication, change.rules, now)
         found.set(publication, change, now)
-        return succeed(self._done(found, publication, change, previous))
+        return succeed(self._finish_change(found, publication, change, previous))
 
     def remove(
         self, channel: str, key: str, change: MapChange
     ) -> "Deferred[MapChanged]":
         """Take a key out, append that to the stream, and deliver it."""
-        known = self._known(channel, change)
+        known = self._remembered_result(channel, change)
         if known is not None:
             return succeed(known)
         found = self._maps.get(channel)
@@ -99,24 +101,24 @@ class MemoryMapBroker:
             why: Suppression = "position_mismatch" if wrong else "key_not_found"
             return succeed(MapChanged(suppressed=why))
         entry = found.entries.get(key)
-        reason = found.mismatches(entry, change)
+        reason = found.position_mismatch(entry, change)
         if reason or entry is None:
             reason = reason or "key_not_found"
             return succeed(self._suppressed(found, key, reason))
-        publication = self._take(
+        publication = self._remove_key(
             found, change.rules, key, change.tags or entry.publication.tags
         )
-        return succeed(self._done(found, publication, change, None))
+        return succeed(self._finish_change(found, publication, change, None))
 
     def state(self, channel: str, query: MapQuery) -> "Deferred[MapPage]":
         """Read entries; create the map if there is none."""
-        found = self._map(channel)
+        found = self._find_or_create(channel)
         found.renew(self._clock.seconds(), 0.0, query.meta_ttl)
         return succeed(found.page(query))
 
     def stream(self, channel: str, query: HistoryQuery) -> "Deferred[History]":
         """Read changes and the top; create the map if there is none."""
-        found = self._map(channel)
+        found = self._find_or_create(channel)
         found.renew(self._clock.seconds(), 0.0, query.meta_ttl)
         return succeed(History(found.stream.read(query), found.position))
 
@@ -129,8 +131,8 @@ class MemoryMapBroker:
         """Forget everything, and tell so."""
         self._results.forget(channel)
         if channel in self._maps:
-            self._forget(channel)
-            self._turns.take(lambda: self._receiver.handle_clear(channel))
+            self._forget_map(channel)
+            self._events.run(lambda: self._receiver.handle_clear(channel))
         return succeed(None)
 
     def stop(self) -> None:
@@ -139,40 +141,42 @@ class MemoryMapBroker:
 
     # --- Details ---------------------------------------------------------------
 
-    def _map(self, channel: str) -> MemoryMap:
+    def _find_or_create(self, channel: str) -> MemoryMap:
         found = self._maps.get(channel)
         if found is None:
-            found = MemoryMap(channel, self._wheel, self._forget, self._expired)
+            found = MemoryMap(channel, self._wheel, self._forget_map, self._expire_key)
             self._maps[channel] = found
         return found
 
-    def _forget(self, channel: str) -> None:
+    def _forget_map(self, channel: str) -> None:
         """Let the next map of this name have another epoch."""
-        self._maps.pop(channel).end()
+        self._maps.pop(channel).cancel_timers()
 
-    def _take(
+    def _remove_key(
         self, found: MemoryMap, rules: MapRules, key: str, tags: dict[str, str]
     ) -> Publication:
         """Take a key out of a map, and write that down."""
         now = self._clock.seconds()
-        found.take(key)
+        found.remove_key(key)
         removal = Publication(tags=tags, time=int(now * 1000), key=key, removed=True)
         return found.record(removal, rules, now)
 
-    def _expired(self, found: MemoryMap, publication: Publication) -> None:
+    def _expire_key(self, found: MemoryMap, publication: Publication) -> None:
         """Take a key out whose time is over, unless it was renewed meanwhile."""
         entry = found.entries[publication.key]
         if entry.due > self._clock.seconds() or not entry.due:
-            found.keep(entry, entry.due)
+            found.set_expiry(entry, entry.due)
             return
-        removal = self._take(found, found.rules, publication.key, publication.tags)
+        removal = self._remove_key(
+            found, found.rules, publication.key, publication.tags
+        )
         self._deliver(found, removal, False, None)
 
-    def _renew_instead(
+    def _renew_suppressed(
         self, found: MemoryMap, key: str, change: MapChange, reason: str, now: float
     ) -> None:
         if reason == "key_exists" and change.renew and change.rules.key_ttl:
-            found.keep(found.entries[key], now + change.rules.key_ttl)
+            found.set_expiry(found.entries[key], now + change.rules.key_ttl)
             found.renew(now, 0.0, change.rules.meta_ttl)
 
     def _suppressed(
@@ -184,13 +188,13 @@ class MemoryMapBroker:
             current = entry.publication
         return MapChanged(found.position, reason, current)
 
-    def _known(self, channel: str, change: MapChange) -> MapChanged | None:
+    def _remembered_result(self, channel: str, change: MapChange) -> MapChanged | None:
         """Return what an earlier change with this idempotency key came to."""
         now = self._clock.seconds()
         position = self._results.get(channel, change.idempotency_key, now)
         return None if position is None else MapChanged(position, "idempotency")
 
-    def _done(
+    def _finish_change(
         self,
         found: MemoryMap,
         publication: Publication,
@@ -214,7 +218,7 @@ class MemoryMapBroker:
         previous: Publication | None,
     ) -> None:
         channel, position = found.channel, found.position
-        self._turns.take(
+        self._events.run(
             lambda: self._receiver.handle_change(
                 channel, publication, position, delta, previous
             )

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from centrifugo_tx.engines.streams import MemoryStream, new_epoch
+from centrifugo_tx.engines.memory_stream import MemoryStream, new_epoch
 from centrifugo_tx.options import HistoryQuery, PublishOptions
 from centrifugo_tx.protocol.messages import Raw, StreamPosition
 

@@ -6,8 +6,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from centrifugo_tx.core.timers import TimerWheel
-from centrifugo_tx.engines import results as module
-from centrifugo_tx.engines.results import RecentResults
+from centrifugo_tx.engines import recent_results as module
+from centrifugo_tx.engines.recent_results import RecentResults
 from centrifugo_tx.protocol.messages import StreamPosition
 
 
@@ -16,7 +16,7 @@ class RecentResultsTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Make room for three, and let two go at a time."""
-        self.patch(module, "MOST_RESULTS", 3)
+        self.patch(module, "MAX_RESULTS", 3)
         self.patch(module, "SLICE", 2)
         self.clock = Clock()
         self.clock.advance(1000)
