@@ -8,7 +8,7 @@ from centrifugo_tx.engines.redis import broker as redis_broker
 from centrifugo_tx.engines.redis.addresses import Login, TCPAddress
 from centrifugo_tx.engines.redis.connection import PubSubProtocol
 from centrifugo_tx.engines.redis.endpoints import endpoint
-from centrifugo_tx.engines.redis.link import Link
+from centrifugo_tx.engines.redis.reconnecting import ReconnectingConnection
 from centrifugo_tx.errors import BrokerUnavailable
 from centrifugo_tx.interfaces import IBroker
 from centrifugo_tx.options import HistoryQuery, Published, PublishOptions
@@ -46,7 +46,7 @@ class BytesCase(RedisCase):
         """Write down what is published to *name*."""
         clock: Any = reactor
         address = TCPAddress("127.0.0.1", self.server.port)
-        link: Link[PubSubProtocol] = Link(
+        link: ReconnectingConnection[PubSubProtocol] = ReconnectingConnection(
             "test",
             clock,
             endpoint(clock, address, Login(), 1.0),

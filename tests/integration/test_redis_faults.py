@@ -131,7 +131,7 @@ class Killed(FaultCase):
         engine = await self.begin()
         broker: Any = engine.broker
         [shard] = broker._shards.all
-        commands = shard._route.link
+        commands = shard._route.connection
         reachable: list[bool] = []
         for link in shard._listeners:
             before = link.changed

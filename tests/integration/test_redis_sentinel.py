@@ -153,7 +153,7 @@ class Failover(RedisCase):
 
     async def test_unheard_of_change(self) -> None:
         """A change that no Sentinel told of is found by asking."""
-        self.patch(topology, "POLL", 0.2)
+        self.patch(topology, "SENTINEL_POLL_INTERVAL", 0.2)
         engine, receiver, mailbox = await self.begin()
         route = engine.broker._shards.all[0]._route  # type: ignore[attr-defined]
         await route._events.stop()

@@ -13,8 +13,7 @@ from ...options import History, HistoryQuery, Published, PublishOptions
 from ...protocol.messages import ClientInfo, Raw
 from ..memory_stream import new_epoch
 from . import scripts
-from .connection import Refused, Reply, forget
-from .ear import Ear, hear
+from .connection import Refused, Reply, ignore_result
 from .endpoints import IRedisReactor
 from .envelope import (
     JOIN,
@@ -23,8 +22,9 @@ from .envelope import (
     encode_publication,
     parse,
 )
-from .history import first_offset, from_list, from_stream, position
+from .history_replies import first_offset, from_list, from_stream, position
 from .pubsub import Subscriber
+from .shard_listener import ShardListener, listen_to_shard
 from .sharding import Shards
 from .topology import Shard
 
@@ -49,7 +49,7 @@ class RedisBroker:
     _metrics: Metrics = field(factory=Metrics)
     _receiver: IBrokerEventHandler | None = field(default=None, init=False)
     _subscribers: dict[Shard, Subscriber] = field(factory=dict, init=False)
-    _ears: list[Ear] = field(factory=list, init=False)
+    _shard_listeners: list[ShardListener] = field(factory=list, init=False)
 
     def listen(self, receiver: IBrokerEventHandler) -> None:
         """Name the one who gets the events."""
@@ -63,14 +63,14 @@ class RedisBroker:
         :raises BrokerUnavailable: a server cannot do what is needed.
         """
         for shard in self._shards.all:
-            await self._try(shard)
+            await self._check_server(shard)
             if self._receiver is not None:
                 self._subscribers[shard] = self._listen(shard, self._receiver)
         # Those that cannot be reached yet are tried again.
         started = [each.start() for each in self._subscribers.values()]
         await DeferredList(started, consumeErrors=True)
 
-    async def _try(self, shard: Shard) -> None:
+    async def _check_server(self, shard: Shard) -> None:
         if shard.layout.lists:
             return
         key = f"{shard.layout.prefix}.__.check.stream".encode()
@@ -83,7 +83,7 @@ class RedisBroker:
         def take(channel: str, payload: bytes) -> None:
             _deliver(receiver, channel, payload)
 
-        ear, subscriber = hear(
+        listener, subscriber = listen_to_shard(
             self._reactor,
             shard,
             shard.layout.channel,
@@ -92,13 +92,13 @@ class RedisBroker:
             self._metrics,
             "broker",
         )
-        self._ears.append(ear)
+        self._shard_listeners.append(listener)
         return subscriber
 
     def stop(self) -> "Deferred[Any]":
         """Close; fires when nothing is left in the reactor."""
-        for ear in self._ears:
-            ear.stop()
+        for listener in self._shard_listeners:
+            listener.stop()
         return gatherResults([each.stop() for each in self._subscribers.values()])
 
     # --- Subscribing -----------------------------------------------------------
@@ -147,11 +147,11 @@ class RedisBroker:
         messages, key = layout.messages(name), options.idempotency_key
         if not key:
             sent = shard.send(messages, b"PUBLISH", messages, payload)
-            return sent.addCallback(_sent)
-        ttl = _seconds(options.idempotent_result_ttl or RESULT_TTL)
+            return sent.addCallback(_published)
+        ttl = _whole_seconds(options.idempotent_result_ttl or RESULT_TTL)
         return shard.run(
             scripts.PUBLISH_ONCE,
-            _sent,
+            _published,
             layout.result(name, key),
             *(payload, messages, b"PUBLISH", ttl),
         )
@@ -163,7 +163,7 @@ class RedisBroker:
         meta = layout.meta(name)
         return shard.run(
             scripts.PUBLISH_LIST if layout.lists else scripts.PUBLISH_STREAM,
-            _appended,
+            _append_result,
             layout.history(name),
             meta,
             # Not a key that is never there: while a Cluster moves a slot, commands
@@ -171,12 +171,12 @@ class RedisBroker:
             layout.result(name, key) if key else meta,
             payload,
             b"%d" % options.history_size,
-            _seconds(options.history_ttl),
+            _whole_seconds(options.history_ttl),
             layout.messages(name),
             self._meta_ttl(options.history_meta_ttl),
             new_epoch().encode(),
             b"PUBLISH",
-            _seconds(options.idempotent_result_ttl or RESULT_TTL) if key else b"",
+            _whole_seconds(options.idempotent_result_ttl or RESULT_TTL) if key else b"",
             b"1" if options.delta else b"",
             b"%d" % options.version,
             options.version_epoch.encode(),
@@ -184,7 +184,7 @@ class RedisBroker:
 
     def _meta_ttl(self, ttl: float) -> bytes:
         ttl = ttl or self._history_meta_ttl
-        return _seconds(ttl) if ttl else b"0"
+        return _whole_seconds(ttl) if ttl else b"0"
 
     def publish_join(self, channel: str, info: ClientInfo) -> "Deferred[None]":
         """Tell all nodes that somebody subscribed."""
@@ -201,7 +201,7 @@ class RedisBroker:
         messages = shard.layout.messages(channel.encode())
         payload = header + encode_client_info(info)
         sent = shard.send(messages, b"PUBLISH", messages, payload)
-        return sent.addCallback(forget)
+        return sent.addCallback(ignore_result)
 
     # --- History ---------------------------------------------------------------
 
@@ -233,7 +233,7 @@ class RedisBroker:
         """Forget the publications; offset and epoch go on."""
         shard = self._shards.of(channel)
         key = shard.layout.history(channel.encode())
-        return shard.send(key, b"DEL", key).addCallback(forget)
+        return shard.send(key, b"DEL", key).addCallback(ignore_result)
 
 
 def _deliver(receiver: IBrokerEventHandler, channel: str, payload: bytes) -> None:
@@ -252,16 +252,16 @@ def _deliver(receiver: IBrokerEventHandler, channel: str, payload: bytes) -> Non
         receiver.handle_leave(channel, message.leave)
 
 
-def _seconds(ttl: float) -> bytes:
+def _whole_seconds(ttl: float) -> bytes:
     """Return whole seconds, at least one."""
     return b"%d" % max(1, int(ttl))
 
 
-def _sent(reply: Reply) -> Published:
+def _published(reply: Reply) -> Published:
     return Published()
 
 
-def _appended(reply: Reply) -> Published:
+def _append_result(reply: Reply) -> Published:
     top = position(reply)
     if reply[2] == b"1":
         return Published(top, "idempotency")

@@ -12,23 +12,23 @@ from twisted.python.failure import Failure
 
 from ...errors import BrokerUnavailable
 from .addresses import ShardAddress, TCPAddress
-from .connection import CommandProtocol, Refused, Reply, forget
-from .endpoints import AnyEndpoint, IRedisReactor, endpoint
-from .link import Link
-from .scripts import teach
+from .connection import CommandProtocol, Refused, Reply, ignore_result
+from .endpoints import ChoosingEndpoint, IRedisReactor, endpoint
+from .reconnecting import ReconnectingConnection
+from .scripts import load_scripts
 
 __all__ = ["Cluster", "key_slot"]
 
 SLOTS = 16384
 #: Seconds between two looks at the nodes, and looks between two questions when
 #: all is well.
-LOOK, SELDOM = 1.0, 30
+CHECK_INTERVAL, CHECKS_PER_REFRESH = 1.0, 30
 #: How often one command follows the nodes' directions.
-REDIRECTS = 6
+MAX_REDIRECTS = 6
 #: Seconds to wait, at first, when a slot is just being moved.
-AGAIN = 0.02
+RETRY_DELAY = 0.02
 
-_Node = Link[CommandProtocol]
+_Node = ReconnectingConnection[CommandProtocol]
 
 
 def key_slot(key: bytes) -> int:
@@ -55,9 +55,9 @@ class Cluster:
     #: All nodes, also replicas: whom to ask.
     _nodes: list[TCPAddress] = field(init=False)
     _refreshing: "Deferred[None] | None" = field(default=None, init=False)
-    _look: IDelayedCall | None = field(default=None, init=False)
-    _looks: int = field(default=0, init=False)
-    _leaving: "set[Deferred[None]]" = field(factory=set, init=False)
+    _check_timer: IDelayedCall | None = field(default=None, init=False)
+    _checks: int = field(default=0, init=False)
+    _disconnecting: "set[Deferred[None]]" = field(factory=set, init=False)
     _pauses: "set[Deferred[None]]" = field(factory=set, init=False)
     _log = Logger()
 
@@ -74,57 +74,66 @@ class Cluster:
         return Deferred.fromCoroutine(self._start())
 
     async def _start(self) -> None:
-        await self._learn()
-        links = list(self._masters.values())
-        await DeferredList([link.outcome() for link in links], consumeErrors=True)
-        if links and not any(link.protocol for link in links):
-            raise BrokerUnavailable(links[0].reason)
-        self._look = self._reactor.callLater(LOOK, self._look_around)
+        await self._load_slots()
+        connections = list(self._masters.values())
+        await DeferredList(
+            [connection.attempt_outcome() for connection in connections],
+            consumeErrors=True,
+        )
+        if connections and not any(connection.protocol for connection in connections):
+            raise BrokerUnavailable(connections[0].reason)
+        self._check_timer = self._reactor.callLater(CHECK_INTERVAL, self._check_nodes)
 
     def stop(self) -> "Deferred[None]":
         """Close; fires when nothing is left in the reactor."""
-        if self._look is not None:
-            self._look.cancel()
-            self._look = None
+        if self._check_timer is not None:
+            self._check_timer.cancel()
+            self._check_timer = None
         for pause in list(self._pauses):
             pause.cancel()
         for address in list(self._masters):
-            self._leave(address)
-        ending = list(self._leaving)
+            self._disconnect(address)
+        ending = list(self._disconnecting)
         if self._refreshing is not None:
             ending.append(self._refreshing)
             self._refreshing.cancel()
-        return DeferredList(ending).addCallback(forget)
+        return DeferredList(ending).addCallback(ignore_result)
 
     def listeners(self) -> IStreamClientEndpoint:
         """Return an endpoint that leads to any node: they pass on all messages."""
 
         def choose() -> IStreamClientEndpoint:
-            usable = [node for node, link in self._masters.items() if link.protocol]
+            usable = [
+                node
+                for node, connection in self._masters.items()
+                if connection.protocol
+            ]
             return self._endpoint(choice(usable or self._nodes))
 
-        return AnyEndpoint(choose)
+        return ChoosingEndpoint(choose)
 
     # --- Commands --------------------------------------------------------------
 
     def send(self, key: bytes, *command: bytes) -> "Deferred[Reply]":
         """Send a command to the master of *key*."""
         slot = key_slot(key)
-        link = self._slots[slot]
-        if link is None:
+        connection = self._slots[slot]
+        if connection is None:
             self.refresh()
             return fail(BrokerUnavailable(f"nobody serves slot {slot}"))
-        return link.send(*command).addErrback(self._refused, link, slot, command, 0)
+        return connection.send(*command).addErrback(
+            self._follow_redirect, connection, slot, command, 0
+        )
 
-    def reaches(self, key: bytes) -> bool:
+    def can_reach(self, key: bytes) -> bool:
         """Whether the master of *key* can be reached now."""
-        link = self._slots[key_slot(key)]
-        return link is not None and link.protocol is not None
+        connection = self._slots[key_slot(key)]
+        return connection is not None and connection.protocol is not None
 
-    def _refused(
+    def _follow_redirect(
         self,
         failure: Failure,
-        link: _Node,
+        connection: _Node,
         slot: int,
         command: tuple[bytes, ...],
         redirects: int,
@@ -134,28 +143,30 @@ class Cluster:
         Nodes may disagree for a moment, so later directions are followed slowly.
         """
         error = failure.value
-        if not isinstance(error, Refused) or self._look is None:
+        if not isinstance(error, Refused) or self._check_timer is None:
             return failure
         if error.code in ("MOVED", "CLUSTERDOWN"):
             self.refresh()
         if error.code in ("MOVED", "ASK"):
-            there = self._master(self._direction(str(error), link))
+            there = self._connection_to(self._redirect_target(str(error), connection))
             slow = redirects > 1
         elif error.code == "TRYAGAIN":
-            there, slow = self._slots[slot] or link, True
+            there, slow = self._slots[slot] or connection, True
         else:
             return failure
-        if redirects >= REDIRECTS:
+        if redirects >= MAX_REDIRECTS:
             return failure
         if error.code == "MOVED":
             self._slots[slot] = there
-        delay = AGAIN * 2**redirects if slow else 0.0
+        delay = RETRY_DELAY * 2**redirects if slow else 0.0
         again = Deferred.fromCoroutine(
-            self._again(there, error.code == "ASK", command, delay)
+            self._resend(there, error.code == "ASK", command, delay)
         )
-        return again.addErrback(self._refused, there, slot, command, redirects + 1)
+        return again.addErrback(
+            self._follow_redirect, there, slot, command, redirects + 1
+        )
 
-    async def _again(
+    async def _resend(
         self, there: _Node, asking: bool, command: tuple[bytes, ...], delay: float
     ) -> Reply:
         if delay:
@@ -165,16 +176,18 @@ class Cluster:
                 await pause
             finally:
                 self._pauses.discard(pause)
-        await there.outcome()
+        await there.attempt_outcome()
         if asking:
-            there.send(b"ASKING").addErrback(forget)
+            there.send(b"ASKING").addErrback(ignore_result)
         return await there.send(*command)
 
-    def _direction(self, text: str, link: _Node) -> TCPAddress:
+    def _redirect_target(self, text: str, connection: _Node) -> TCPAddress:
         """Return the address in ``MOVED 3999 127.0.0.1:6381``; the host may lack."""
         host, _, port = text.split(" ")[2].rpartition(":")
         if not host:
-            own = [node.host for node, each in self._masters.items() if each is link]
+            own = [
+                node.host for node, each in self._masters.items() if each is connection
+            ]
             host = own[0] if own else self._nodes[0].host
         return TCPAddress(host, int(port))
 
@@ -182,88 +195,90 @@ class Cluster:
 
     def refresh(self) -> None:
         """Learn again who serves what; once, however often it is asked for."""
-        if self._refreshing is None and self._look is not None:
-            self._refreshing = Deferred.fromCoroutine(self._learn())
+        if self._refreshing is None and self._check_timer is not None:
+            self._refreshing = Deferred.fromCoroutine(self._load_slots())
             self._refreshing.addBoth(self._refreshed)
 
     def _refreshed(self, result: object) -> None:
         self._refreshing = None
-        if isinstance(result, Failure) and self._look is not None:
+        if isinstance(result, Failure) and self._check_timer is not None:
             reason = result.getErrorMessage()
             self._log.warn("cannot learn about the Cluster: {reason}", reason=reason)
 
-    def _look_around(self) -> None:
-        self._look = self._reactor.callLater(LOOK, self._look_around)
-        self._looks += 1
-        troubled = not all(link.protocol for link in self._masters.values())
-        if troubled or self._looks % SELDOM == 0:
+    def _check_nodes(self) -> None:
+        self._check_timer = self._reactor.callLater(CHECK_INTERVAL, self._check_nodes)
+        self._checks += 1
+        troubled = not all(connection.protocol for connection in self._masters.values())
+        if troubled or self._checks % CHECKS_PER_REFRESH == 0:
             self.refresh()
 
-    async def _learn(self) -> None:
+    async def _load_slots(self) -> None:
         """Ask one node after the other until one knows.
 
         :raises BrokerUnavailable: none does.
         """
-        for node, link in list(self._masters.items()):
-            if link.protocol is not None:
+        for node, connection in list(self._masters.items()):
+            if connection.protocol is not None:
                 try:
-                    self._apply(await link.send(b"CLUSTER", b"SLOTS"), node)
+                    self._apply_slots(await connection.send(b"CLUSTER", b"SLOTS"), node)
                     return
                 except BrokerUnavailable:
                     continue
         reason = "no node is known"
         for node in list(self._nodes):
-            link = self._link(node)
+            connection = self._make_connection(node)
             try:
-                await link.start()
-                table = await link.send(b"CLUSTER", b"SLOTS")
+                await connection.start()
+                table = await connection.send(b"CLUSTER", b"SLOTS")
             except BrokerUnavailable as error:
                 reason = str(error)
             else:
-                self._apply(table, node)
+                self._apply_slots(table, node)
                 return
             finally:
-                await link.stop()
+                await connection.stop()
         raise BrokerUnavailable(reason)
 
-    def _apply(self, table: Reply, asked: TCPAddress) -> None:
+    def _apply_slots(self, table: Reply, asked: TCPAddress) -> None:
         """Take over what a node said."""
         slots: list[_Node | None] = [None] * SLOTS
         nodes: dict[TCPAddress, None] = {}
         masters = set()
         for first, last, *serving in table:
-            found = [_node(each, asked) for each in serving]
+            found = [_node_address(each, asked) for each in serving]
             nodes.update(dict.fromkeys(found))
             masters.add(found[0])
-            slots[first : last + 1] = [self._master(found[0])] * (last + 1 - first)
+            slots[first : last + 1] = [self._connection_to(found[0])] * (
+                last + 1 - first
+            )
         self._slots = slots
         self._nodes = list(nodes) or self._nodes
         for address in set(self._masters) - masters:
-            self._leave(address)
+            self._disconnect(address)
 
-    def _master(self, address: TCPAddress) -> _Node:
+    def _connection_to(self, address: TCPAddress) -> _Node:
         """Return the connection to a node, a new one if need be."""
-        link = self._masters.get(address)
-        if link is None:
-            link = self._masters[address] = self._link(address)
-            link.prepare = teach
-            link.changed = self._changed
-            link.start().addErrback(forget)
-        return link
+        connection = self._masters.get(address)
+        if connection is None:
+            connection = self._masters[address] = self._make_connection(address)
+            connection.prepare = load_scripts
+            connection.changed = self._connection_changed
+            connection.start().addErrback(ignore_result)
+        return connection
 
-    def _changed(self, link: _Node) -> None:
-        if link.protocol is None:
+    def _connection_changed(self, connection: _Node) -> None:
+        if connection.protocol is None:
             self.refresh()
 
-    def _leave(self, address: TCPAddress) -> None:
+    def _disconnect(self, address: TCPAddress) -> None:
         left = self._masters.pop(address).stop()
-        self._leaving.add(left)
-        left.addCallback(lambda _: self._leaving.discard(left))
+        self._disconnecting.add(left)
+        left.addCallback(lambda _: self._disconnecting.discard(left))
 
-    def _link(self, address: TCPAddress) -> _Node:
+    def _make_connection(self, address: TCPAddress) -> _Node:
         reactor, io_timeout = self._reactor, self._address.io_timeout
         name = f"Redis at {address}"
-        return Link(
+        return ReconnectingConnection(
             name,
             reactor,
             self._endpoint(address),
@@ -278,7 +293,7 @@ class Cluster:
         )
 
 
-def _node(entry: Reply, asked: TCPAddress) -> TCPAddress:
+def _node_address(entry: Reply, asked: TCPAddress) -> TCPAddress:
     """Return the address in one node's entry; it may leave out its own host."""
     host = (entry[0] or b"").decode()
     return TCPAddress(asked.host if host in ("", "?") else host, entry[1])

@@ -23,13 +23,13 @@ __all__ = [
     "PubSubProtocol",
     "Refused",
     "Reply",
-    "forget",
+    "ignore_result",
 ]
 
 #: Seconds between two looks at whether a connection is alive.
-PULSE = 1.0
+HEARTBEAT = 1.0
 #: How many calls may wait for their replies.
-PENDING = 262144
+MAX_PENDING = 262144
 
 #: A command's bytes.  The stub knows tuples of one element only.
 _pack: Callable[[tuple[bytes, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]
@@ -47,7 +47,7 @@ class Refused(BrokerUnavailable):
         return str(self).partition(" ")[0]
 
 
-def forget(result: object) -> None:
+def ignore_result(result: object) -> None:
     """Take the outcome of what nobody waits for."""
 
 
@@ -73,10 +73,10 @@ class CommandProtocol(txredisapi.HiredisProtocol):  # type: ignore[misc]
             protocolError=txredisapi.InvalidData, replyError=Refused
         )
         self._waiting: deque[Deferred[Reply]] = deque()
-        self._why = ""
+        self._close_reason = ""
         self._heard = False
         self._silence = 0.0
-        self._pulse: IDelayedCall | None = None
+        self._heartbeat: IDelayedCall | None = None
 
     # --- Commands --------------------------------------------------------------
 
@@ -87,7 +87,7 @@ class CommandProtocol(txredisapi.HiredisProtocol):  # type: ignore[misc]
         `BrokerUnavailable` when the connection is lost before it answers, and at
         once when too many calls wait already.
         """
-        if len(self._waiting) >= PENDING:
+        if len(self._waiting) >= MAX_PENDING:
             return fail(BrokerUnavailable(f"too many calls wait for {self.name}"))
         reply: Deferred[Reply] = Deferred()
         self._waiting.append(reply)
@@ -101,21 +101,21 @@ class CommandProtocol(txredisapi.HiredisProtocol):  # type: ignore[misc]
             reply.addCallback(kwargs["post_proc"])
         return reply
 
-    async def greet(self, login: Login) -> None:
+    async def authenticate(self, login: Login) -> None:
         """Say who we are; the answers prove that the server is there and ready."""
-        greetings = []
+        answers = []
         if login.password:
-            greetings.append(self.auth(login.password, login.user or None))
+            answers.append(self.auth(login.password, login.user or None))
         if login.client_name:
             name = login.client_name.encode()
-            greetings.append(self.send(b"CLIENT", b"SETNAME", name))
+            answers.append(self.send(b"CLIENT", b"SETNAME", name))
         if login.db:
-            greetings.append(self.select(login.db))
-        greetings.append(self.ping().addErrback(_unless_forbidden))
-        for greeting in greetings:
-            greeting.addErrback(lambda failure: failure.value)
-        for greeting in greetings:
-            answer = await greeting
+            answers.append(self.select(login.db))
+        answers.append(self.ping().addErrback(_unless_forbidden))
+        for each in answers:
+            each.addErrback(lambda failure: failure.value)
+        for each in answers:
+            answer = await each
             if isinstance(answer, Exception):
                 raise answer
 
@@ -128,20 +128,20 @@ class CommandProtocol(txredisapi.HiredisProtocol):  # type: ignore[misc]
         if tcp is not None:
             tcp(True)
             self.transport.setTcpKeepAlive(True)
-        self._pulse = self._clock.callLater(self._interval, self._beat)
+        self._heartbeat = self._clock.callLater(self._interval, self._check_alive)
 
     @property
     def _interval(self) -> float:
-        return min(PULSE, self._io_timeout / 2)
+        return min(HEARTBEAT, self._io_timeout / 2)
 
-    def _beat(self) -> None:
+    def _check_alive(self) -> None:
         """Ask an idle server for a sign of life; leave one that gives none."""
-        self._pulse = self._clock.callLater(self._interval, self._beat)
+        self._heartbeat = self._clock.callLater(self._interval, self._check_alive)
         if self._heard:
             self._heard = False
             self._silence = 0.0
         elif not self._waiting:
-            self.ping().addErrback(forget)
+            self.ping().addErrback(ignore_result)
         else:
             self._silence += self._interval
             if self._silence >= self._io_timeout:
@@ -154,11 +154,11 @@ class CommandProtocol(txredisapi.HiredisProtocol):  # type: ignore[misc]
         replies = self._reader.gets
         try:
             while (reply := replies()) is not False:
-                self.take(reply)
+                self.handle_reply(reply)
         except txredisapi.InvalidData as error:
             self.abort(f"malformed reply: {error}")
 
-    def take(self, reply: Reply) -> None:
+    def handle_reply(self, reply: Reply) -> None:
         """Give a reply to the command it belongs to."""
         if not self._waiting:
             self.abort(f"unexpected reply: {reply!r:.100}")
@@ -173,17 +173,17 @@ class CommandProtocol(txredisapi.HiredisProtocol):  # type: ignore[misc]
 
     def abort(self, why: str) -> None:
         """Close at once; the commands that wait fail, telling *why*."""
-        self._why = self._why or why
+        self._close_reason = self._close_reason or why
         self.transport.abortConnection()
 
     def connectionLost(self, why: Failure) -> None:
         """Fail what waits, and tell the owner."""
-        if self._pulse is not None:
-            self._pulse.cancel()
-            self._pulse = None
+        if self._heartbeat is not None:
+            self._heartbeat.cancel()
+            self._heartbeat = None
         super().connectionLost(why)
         reason = f"lost the connection to {self.name}: " + (
-            self._why or why.getErrorMessage()
+            self._close_reason or why.getErrorMessage()
         )
         waiting, self._waiting = self._waiting, deque()
         self._lost(self, reason)
@@ -226,13 +226,15 @@ class PubSubProtocol(CommandProtocol):
 
     def subscribe(self, names: Sequence[bytes]) -> "Deferred[None]":
         """Subscribe to all of *names*; fires when each is acknowledged."""
-        return self._list(b"SUBSCRIBE", names)
+        return self._change_subscriptions(b"SUBSCRIBE", names)
 
     def unsubscribe(self, names: Sequence[bytes]) -> "Deferred[None]":
         """Undo `subscribe`; fires when each is acknowledged."""
-        return self._list(b"UNSUBSCRIBE", names)
+        return self._change_subscriptions(b"UNSUBSCRIBE", names)
 
-    def _list(self, command: bytes, names: Sequence[bytes]) -> "Deferred[None]":
+    def _change_subscriptions(
+        self, command: bytes, names: Sequence[bytes]
+    ) -> "Deferred[None]":
         acknowledged = _Acknowledged(len(names))
         self._waiting.append(acknowledged)
         self.transport.write(_pack((command, *names)))
@@ -245,7 +247,7 @@ class PubSubProtocol(CommandProtocol):
             messages, self._messages = self._messages, []
             self._receive(messages)
 
-    def take(self, reply: Reply) -> None:
+    def handle_reply(self, reply: Reply) -> None:
         """Tell messages, acknowledgements and replies apart."""
         kind = reply[0] if type(reply) is list and reply else None
         if kind == b"message":
@@ -257,4 +259,4 @@ class PubSubProtocol(CommandProtocol):
                 if not first.left:
                     self._waiting.popleft().callback(None)
         else:
-            super().take(reply)
+            super().handle_reply(reply)

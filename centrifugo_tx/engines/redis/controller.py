@@ -10,7 +10,7 @@ from zope.interface import implementer
 
 from ...interfaces import IControlEventHandler, IController
 from ...metrics import Counter, Metrics
-from .connection import Reply, forget
+from .connection import Reply, ignore_result
 from .endpoints import IRedisReactor
 from .pubsub import Subscriber
 from .sharding import Shards
@@ -20,7 +20,7 @@ __all__ = ["RedisController"]
 
 
 @define(eq=False)
-class _Ear:
+class _ControlListener:
     """Hands on what one shard publishes for nodes."""
 
     _shard: Shard
@@ -72,13 +72,13 @@ class RedisController:
     def _listen(self, shard: Shard, receiver: IControlEventHandler) -> Subscriber:
         layout = shard.layout
         service = layout.probe(self._node)
-        ear = _Ear(shard, receiver, service)
+        listener = _ControlListener(shard, receiver, service)
         subscriber = Subscriber(
             self._reactor,
             service,
-            ear.probe,
-            ear.deliver,
-            ear.missed,
+            listener.probe,
+            listener.deliver,
+            listener.missed,
             self._dropped(),
             (layout.control, layout.node(self._node)),
         )
@@ -100,4 +100,4 @@ class RedisController:
         """Send to one node, or to all of them including this one."""
         shard = next(self._turns)
         name = shard.layout.node(node) if node else shard.layout.control
-        return shard.send(name, b"PUBLISH", name, message).addCallback(forget)
+        return shard.send(name, b"PUBLISH", name, message).addCallback(ignore_result)

@@ -23,11 +23,17 @@ from zope.interface import implementer
 
 from ...errors import BrokerUnavailable
 from .addresses import Login, ShardAddress, TCPAddress, UnixAddress
+from .client_tls import client_tls_creator
 from .connection import CommandProtocol, PubSubProtocol, Refused
-from .link import Link
-from .secure import client_connections
+from .reconnecting import ReconnectingConnection
 
-__all__ = ["AnyEndpoint", "IRedisReactor", "SentinelEndpoint", "endpoint", "must_rule"]
+__all__ = [
+    "ChoosingEndpoint",
+    "IRedisReactor",
+    "SentinelEndpoint",
+    "endpoint",
+    "require_master",
+]
 
 
 class IRedisReactor(
@@ -50,12 +56,12 @@ def endpoint(
     )
     if login.tls is None:
         return plain
-    return wrapClientTLS(client_connections(login.tls, address.host), plain)
+    return wrapClientTLS(client_tls_creator(login.tls, address.host), plain)
 
 
 @implementer(IStreamClientEndpoint)
 @define(eq=False)
-class AnyEndpoint:
+class ChoosingEndpoint:
     """Connects to one of several servers, to another one each time.
 
     :param choose: returns the server to try next.
@@ -68,7 +74,7 @@ class AnyEndpoint:
         return self._choose().connect(protocolFactory)
 
 
-async def must_rule(protocol: CommandProtocol) -> None:
+async def require_master(protocol: CommandProtocol) -> None:
     """Refuse a server that is not a master."""
     role = await protocol.send(b"ROLE")
     if role[0] != b"master":
@@ -93,48 +99,50 @@ class SentinelEndpoint:
         return Deferred.fromCoroutine(self._connect(protocolFactory))
 
     async def _connect(self, factory: IProtocolFactory) -> IProtocol:
-        master, address = await self.ask(), self._address
+        master, address = await self.find_master(), self._address
         found = endpoint(self._reactor, master, address.login, address.connect_timeout)
         return await found.connect(factory)
 
-    async def ask(self) -> TCPAddress:
+    async def find_master(self) -> TCPAddress:
         """Find out where the master is, and tell if it has moved.
 
         :raises BrokerUnavailable: no Sentinel knows.
         """
-        master = await self._ask_all()
+        master = await self._ask_sentinels()
         before, self._master = self._master, master
         if before not in (None, master):
             self._moved()
         return master
 
-    async def _ask_all(self) -> TCPAddress:
+    async def _ask_sentinels(self) -> TCPAddress:
         reasons = []
         for node in sample(self._address.nodes, len(self._address.nodes)):
             try:
-                return await self._ask(node)
+                return await self._ask_sentinel(node)
             except BrokerUnavailable as error:
                 reasons.append(str(error))
         raise BrokerUnavailable("; ".join(reasons))
 
-    async def _ask(self, node: TCPAddress | UnixAddress) -> TCPAddress:
-        link = self._link(node)
+    async def _ask_sentinel(self, node: TCPAddress | UnixAddress) -> TCPAddress:
+        connection = self._make_connection(node)
         try:
-            await link.start()
+            await connection.start()
             name = self._address.master_name
-            found = await link.send(
+            found = await connection.send(
                 b"SENTINEL", b"GET-MASTER-ADDR-BY-NAME", name.encode()
             )
         finally:
-            await link.stop()
+            await connection.stop()
         if found is None:
             raise Refused(f"the Sentinel at {node} knows no master {name!r}")
         return TCPAddress(found[0].decode(), int(found[1]))
 
-    def _link(self, node: TCPAddress | UnixAddress) -> Link[CommandProtocol]:
+    def _make_connection(
+        self, node: TCPAddress | UnixAddress
+    ) -> ReconnectingConnection[CommandProtocol]:
         reactor, io_timeout = self._reactor, self._address.io_timeout
         name = f"the Sentinel at {node}"
-        return Link(
+        return ReconnectingConnection(
             name,
             reactor,
             self._endpoint(node),
@@ -144,7 +152,7 @@ class SentinelEndpoint:
 
     def events(
         self, receive: Callable[[list[tuple[bytes, bytes]]], None]
-    ) -> Link[PubSubProtocol]:
+    ) -> ReconnectingConnection[PubSubProtocol]:
         """Return a connection on which a Sentinel tells that a master has moved."""
         reactor, address = self._reactor, self._address
         name = f"a Sentinel of {address}"
@@ -153,10 +161,10 @@ class SentinelEndpoint:
             """Listen for new masters."""
             await protocol.subscribe([b"+switch-master"])
 
-        return Link(
+        return ReconnectingConnection(
             name,
             reactor,
-            AnyEndpoint(lambda: self._endpoint(choice(address.nodes))),
+            ChoosingEndpoint(lambda: self._endpoint(choice(address.nodes))),
             address.sentinel_login,
             lambda lost: PubSubProtocol(
                 reactor, name, address.io_timeout, lost, receive

@@ -15,7 +15,7 @@ from .endpoints import IRedisReactor
 from .layout import Layout
 from .map_broker import RedisMapBroker
 from .options import EngineRedisOptions, MapBrokerRedisOptions
-from .presence import RedisPresenceManager
+from .presence_manager import RedisPresenceManager
 from .sharding import Shards
 from .topology import Shard
 

@@ -23,10 +23,9 @@ from ...protocol.errors import DecodeError
 from ...protocol.messages import Publication, Raw
 from ..memory_stream import new_epoch
 from . import map_scripts as scripts
-from .connection import Refused, Reply, forget
-from .ear import Ear, hear
+from .connection import Refused, Reply, ignore_result
 from .endpoints import IRedisReactor
-from .history import first_offset, position
+from .history_replies import first_offset, position
 from .map_envelope import (
     encode_removal,
     encode_value,
@@ -38,6 +37,7 @@ from .map_expiry import MapExpiry, kept
 from .map_layout import MapKeys, MapLayout
 from .pubsub import Subscriber
 from .scripts import Script
+from .shard_listener import ShardListener, listen_to_shard
 from .sharding import Shards
 from .topology import Shard
 
@@ -72,7 +72,7 @@ class RedisMapBroker:
     _receiver: IMapEventHandler | None = field(default=None, init=False)
     _layouts: dict[Shard, MapLayout] = field(factory=dict, init=False)
     _subscribers: dict[Shard, Subscriber] = field(factory=dict, init=False)
-    _ears: list[Ear] = field(factory=list, init=False)
+    _shard_listeners: list[ShardListener] = field(factory=list, init=False)
     _log = Logger()
 
     def listen(self, receiver: IMapEventHandler) -> None:
@@ -91,7 +91,7 @@ class RedisMapBroker:
         for shard in self._shards.all:
             layout = MapLayout(shard.layout.prefix, shard.layout.cluster)
             self._layouts[shard] = layout
-            await self._try(shard)
+            await self._check_server(shard)
             if not self.silent:
                 self._subscribers[shard] = self._listen(shard, layout, receiver)
         # Those that cannot be reached yet are tried again.
@@ -107,7 +107,7 @@ class RedisMapBroker:
         )
         self.expiry.start(self.expiry_interval)
 
-    async def _try(self, shard: Shard) -> None:
+    async def _check_server(self, shard: Shard) -> None:
         key = f"{shard.layout.prefix}.__.check.stream".encode()
         try:
             await shard.send(key, b"XRANGE", key, b"-", b"+", b"COUNT", b"1")
@@ -126,7 +126,7 @@ class RedisMapBroker:
             else:
                 receiver.handle_clear(payload.decode(errors="replace"))
 
-        ear, subscriber = hear(
+        listener, subscriber = listen_to_shard(
             self._reactor,
             shard,
             channel_of,
@@ -136,18 +136,18 @@ class RedisMapBroker:
             "map_broker",
             (layout.cleared,),
         )
-        self._ears.append(ear)
+        self._shard_listeners.append(listener)
         return subscriber
 
     def stop(self) -> "Deferred[Any]":
         """Close; fires when nothing is left in the reactor."""
         if self.expiry is not None:
             self.expiry.stop()
-        for ear in self._ears:
-            ear.stop()
+        for listener in self._shard_listeners:
+            listener.stop()
         return gatherResults([each.stop() for each in self._subscribers.values()])
 
-    def _of(self, channel: str) -> tuple[Shard, MapKeys]:
+    def _locate(self, channel: str) -> tuple[Shard, MapKeys]:
         """Return the shard of *channel*, and its names.
 
         :raises BrokerUnavailable: the broker is not started.
@@ -165,7 +165,7 @@ class RedisMapBroker:
         if self.silent:
             return succeed(None)
         try:
-            shard, keys = self._of(channel)
+            shard, keys = self._locate(channel)
             return self._subscribers[shard].subscribe(keys.messages)
         except BrokerUnavailable as error:
             return fail(error)
@@ -175,7 +175,7 @@ class RedisMapBroker:
         if self.silent:
             return succeed(None)
         try:
-            shard, keys = self._of(channel)
+            shard, keys = self._locate(channel)
             return self._subscribers[shard].unsubscribe(keys.messages)
         except BrokerUnavailable as error:
             return fail(error)
@@ -223,15 +223,15 @@ class RedisMapBroker:
         *rest: bytes,
     ) -> "Deferred[MapChanged]":
         try:
-            shard, keys = self._of(channel)
+            shard, keys = self._locate(channel)
         except BrokerUnavailable as error:
             return fail(error)
         once, expected = change.idempotency_key, change.expected
         ttl = change.idempotent_result_ttl or self.result_ttl
         return shard.run(
             script,
-            _changed,
-            *_named(keys),
+            _change_result,
+            *_common_keys(keys),
             # Not a key that is never there: while a Cluster moves a slot, commands
             # with missing keys have to wait.
             self._layouts[shard].result(channel, once) if once else keys.meta,
@@ -250,13 +250,13 @@ class RedisMapBroker:
     def clear(self, channel: str) -> "Deferred[None]":
         """Forget everything, and tell our nodes; others notice the new epoch."""
         try:
-            shard, keys = self._of(channel)
+            shard, keys = self._locate(channel)
         except BrokerUnavailable as error:
             return fail(error)
         return shard.run(
             scripts.CLEAR_MAP,
-            forget,
-            *_named(keys),
+            ignore_result,
+            *_common_keys(keys),
             keys.order,
             channel.encode(),
             b"" if self.silent else self._layouts[shard].cleared,
@@ -277,13 +277,13 @@ class RedisMapBroker:
         self, channel: str, query: MapQuery, cursor: str, count: int
     ) -> "Deferred[MapPage]":
         try:
-            shard, keys = self._of(channel)
+            shard, keys = self._locate(channel)
         except BrokerUnavailable as error:
             return fail(error)
         return shard.run(
             scripts.READ_STATE,
             self._entries,
-            *_named(keys)[:5],
+            *_common_keys(keys)[:5],
             _milliseconds(query.meta_ttl),
             new_epoch().encode(),
             cursor.encode(),
@@ -326,12 +326,12 @@ class RedisMapBroker:
     def stream(self, channel: str, query: HistoryQuery) -> "Deferred[History]":
         """Read changes and the top; create the map if there is none."""
         try:
-            shard, keys = self._of(channel)
+            shard, keys = self._locate(channel)
         except BrokerUnavailable as error:
             return fail(error)
         return shard.run(
             scripts.READ_CHANGES,
-            _history,
+            _stream_part,
             *(keys.stream, keys.meta),
             _milliseconds(query.meta_ttl),
             new_epoch().encode(),
@@ -343,13 +343,13 @@ class RedisMapBroker:
     def size(self, channel: str) -> "Deferred[int]":
         """Return how many keys there are."""
         try:
-            shard, keys = self._of(channel)
+            shard, keys = self._locate(channel)
         except BrokerUnavailable as error:
             return fail(error)
         return shard.send(keys.state, b"HLEN", keys.state)
 
 
-def _named(keys: MapKeys) -> tuple[bytes, ...]:
+def _common_keys(keys: MapKeys) -> tuple[bytes, ...]:
     """Return the keys that all scripts begin with."""
     stream, meta, state, expire, state_meta, _, due, _ = keys
     return stream, meta, state, expire, state_meta, due
@@ -359,7 +359,7 @@ def _milliseconds(ttl: float) -> bytes:
     return b"%d" % int(ttl * 1000)
 
 
-def _changed(reply: Reply) -> MapChanged:
+def _change_result(reply: Reply) -> MapChanged:
     reason = reply[2].decode()
     current = None
     if reason == "position_mismatch" and reply[3]:
@@ -367,7 +367,7 @@ def _changed(reply: Reply) -> MapChanged:
     return MapChanged(position(reply), reason, current)
 
 
-def _history(reply: Reply) -> History:
+def _stream_part(reply: Reply) -> History:
     top = position(reply)
     changes = []
     for entry, fields in reply[2]:

@@ -8,11 +8,11 @@ from hashlib import sha1
 
 from attrs import define, field
 
-from .connection import CommandProtocol, forget
+from .connection import CommandProtocol, ignore_result
 
 __all__ = [
     "ADD_PRESENCE",
-    "ALL",
+    "ALL_SCRIPTS",
     "HISTORY_LIST",
     "HISTORY_STREAM",
     "PRESENCE",
@@ -22,7 +22,7 @@ __all__ = [
     "PUBLISH_STREAM",
     "REMOVE_PRESENCE",
     "Script",
-    "teach",
+    "load_scripts",
 ]
 
 
@@ -314,7 +314,7 @@ return {redis.call('HLEN', data), redis.call('HLEN', user_clients)}
     b"4",
 )
 
-ALL = (
+ALL_SCRIPTS = (
     PUBLISH_STREAM,
     PUBLISH_LIST,
     PUBLISH_ONCE,
@@ -327,11 +327,11 @@ ALL = (
 )
 
 
-async def teach(protocol: CommandProtocol) -> None:
+async def load_scripts(protocol: CommandProtocol) -> None:
     """Let a server know all scripts, so that none has to be sent while publishing.
 
     One that may not be taught so learns each script when it is first used.
     """
-    for script in ALL:
-        protocol.send(b"SCRIPT", b"LOAD", script.source).addErrback(forget)
-    await protocol.ping().addErrback(forget)
+    for script in ALL_SCRIPTS:
+        protocol.send(b"SCRIPT", b"LOAD", script.source).addErrback(ignore_result)
+    await protocol.ping().addErrback(ignore_result)

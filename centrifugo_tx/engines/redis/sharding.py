@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from .topology import Shard
 
-__all__ = ["Shards", "fnv1a64", "jump", "shard_index"]
+__all__ = ["Shards", "fnv1a64", "jump_hash", "shard_index"]
 
 _MASK = 2**64 - 1
 
@@ -25,7 +25,7 @@ def fnv1a64(data: bytes) -> int:
     return value
 
 
-def jump(key: int, count: int) -> int:
+def jump_hash(key: int, count: int) -> int:
     """Return the bucket of *key* among *count*: Jump Consistent Hash."""
     bucket, candidate = -1, 0
     while candidate < count:
@@ -38,7 +38,7 @@ def jump(key: int, count: int) -> int:
 @lru_cache(maxsize=65536)
 def shard_index(channel: str, count: int) -> int:
     """Return which of *count* shards *channel* belongs to."""
-    return jump(fnv1a64(channel.encode()), count)
+    return jump_hash(fnv1a64(channel.encode()), count)
 
 
 @define(eq=False)

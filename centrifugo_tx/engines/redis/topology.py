@@ -12,20 +12,20 @@ from twisted.python.failure import Failure
 from ...errors import BrokerUnavailable
 from .addresses import ShardAddress, TCPAddress
 from .cluster import Cluster
-from .connection import CommandProtocol, PubSubProtocol, Refused, Reply, forget
-from .endpoints import IRedisReactor, SentinelEndpoint, endpoint, must_rule
-from .inbox import Message
+from .connection import CommandProtocol, PubSubProtocol, Refused, Reply, ignore_result
+from .delivery_queue import Message
+from .endpoints import IRedisReactor, SentinelEndpoint, endpoint, require_master
 from .layout import Layout
-from .link import Link
 from .pubsub import Subscriber
-from .scripts import Script, teach
+from .reconnecting import ReconnectingConnection
+from .scripts import Script, load_scripts
 
 __all__ = ["Shard"]
 
 T = TypeVar("T")
 
 #: Seconds between two questions to the Sentinels.
-POLL = 5.0
+SENTINEL_POLL_INTERVAL = 5.0
 
 
 class Route(Protocol):
@@ -34,7 +34,7 @@ class Route(Protocol):
     def send(self, key: bytes, *command: bytes) -> "Deferred[Reply]":
         """Send a command to whoever has *key*."""
 
-    def reaches(self, key: bytes) -> bool:
+    def can_reach(self, key: bytes) -> bool:
         """Whether whoever has *key* can be reached now."""
 
     def start(self) -> "Deferred[None]":
@@ -48,41 +48,41 @@ class Route(Protocol):
 
 
 @define(eq=False)
-class Single:
+class SingleServer:
     """One server."""
 
     _reactor: IRedisReactor
     _address: ShardAddress
     _endpoint: IStreamClientEndpoint
-    link: Link[CommandProtocol] = field(init=False)
+    connection: ReconnectingConnection[CommandProtocol] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         address, reactor = self._address, self._reactor
         name = f"Redis at {address}"
-        self.link = Link(
+        self.connection = ReconnectingConnection(
             name,
             reactor,
             self._endpoint,
             address.login,
             lambda lost: CommandProtocol(reactor, name, address.io_timeout, lost),
-            teach,
+            load_scripts,
         )
 
     def send(self, key: bytes, *command: bytes) -> "Deferred[Reply]":
         """Send a command."""
-        return self.link.send(*command)
+        return self.connection.send(*command)
 
-    def reaches(self, key: bytes) -> bool:
+    def can_reach(self, key: bytes) -> bool:
         """Whether the server can be reached now."""
-        return self.link.protocol is not None
+        return self.connection.protocol is not None
 
     def start(self) -> "Deferred[None]":
         """Connect."""
-        return self.link.start()
+        return self.connection.start()
 
     def stop(self) -> "Deferred[None]":
         """Close."""
-        return self.link.stop()
+        return self.connection.stop()
 
     def listeners(self) -> IStreamClientEndpoint:
         """Return the endpoint of the server."""
@@ -90,7 +90,7 @@ class Single:
 
 
 @define(eq=False)
-class Watched(Single):
+class SentinelMaster(SingleServer):
     """The master of a set of servers that Sentinels watch.
 
     That it has moved is learned from lost connections, from what the Sentinels
@@ -98,54 +98,58 @@ class Watched(Single):
     """
 
     _endpoint: SentinelEndpoint
-    _events: Link[PubSubProtocol] = field(init=False)
+    _events: ReconnectingConnection[PubSubProtocol] = field(init=False)
     _poll: IDelayedCall | None = field(default=None, init=False)
-    _asked: "Deferred[TCPAddress] | None" = field(default=None, init=False)
+    _lookup: "Deferred[TCPAddress] | None" = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
-        Single.__attrs_post_init__(self)
-        self.link.prepare = self._prepare
-        self._events = self._endpoint.events(self._heard)
+        SingleServer.__attrs_post_init__(self)
+        self.connection.prepare = self._prepare
+        self._events = self._endpoint.events(self._sentinel_message)
 
     def start(self) -> "Deferred[None]":
         """Connect to the master, and to a Sentinel."""
-        self._events.start().addErrback(forget)
-        self._poll = self._reactor.callLater(POLL, self._ask)
-        return self.link.start()
+        self._events.start().addErrback(ignore_result)
+        self._poll = self._reactor.callLater(
+            SENTINEL_POLL_INTERVAL, self._poll_sentinels
+        )
+        return self.connection.start()
 
     def stop(self) -> "Deferred[None]":
         """Close."""
         if self._poll is not None:
             self._poll.cancel()
             self._poll = None
-        ending: list[Deferred[Any]] = [self._events.stop(), self.link.stop()]
-        if self._asked is not None:
-            ending.append(self._asked)
-            self._asked.cancel()
-        return DeferredList(ending).addCallback(forget)
+        ending: list[Deferred[Any]] = [self._events.stop(), self.connection.stop()]
+        if self._lookup is not None:
+            ending.append(self._lookup)
+            self._lookup.cancel()
+        return DeferredList(ending).addCallback(ignore_result)
 
     async def _prepare(self, protocol: CommandProtocol) -> None:
-        await must_rule(protocol)
-        await teach(protocol)
+        await require_master(protocol)
+        await load_scripts(protocol)
 
-    def _heard(self, messages: list[Message]) -> None:
+    def _sentinel_message(self, messages: list[Message]) -> None:
         """Take ``NAME OLD-HOST OLD-PORT NEW-HOST NEW-PORT`` from a Sentinel."""
         name = self._address.master_name.encode()
         if any(message.split(b" ")[0] == name for _, message in messages):
-            self._inquire()
+            self._look_up_master()
 
-    def _ask(self) -> None:
-        self._poll = self._reactor.callLater(POLL, self._ask)
-        self._inquire()
+    def _poll_sentinels(self) -> None:
+        self._poll = self._reactor.callLater(
+            SENTINEL_POLL_INTERVAL, self._poll_sentinels
+        )
+        self._look_up_master()
 
-    def _inquire(self) -> None:
-        if self._asked is None:
-            self._asked = Deferred.fromCoroutine(self._endpoint.ask())
-            self._asked.addBoth(self._answered)
+    def _look_up_master(self) -> None:
+        if self._lookup is None:
+            self._lookup = Deferred.fromCoroutine(self._endpoint.find_master())
+            self._lookup.addBoth(self._lookup_done)
 
-    def _answered(self, result: object) -> None:
+    def _lookup_done(self, result: object) -> None:
         # That no Sentinel answers is told when one is needed to connect.
-        self._asked = None
+        self._lookup = None
 
 
 @define(eq=False)
@@ -156,7 +160,9 @@ class Shard:
     _address: ShardAddress
     layout: Layout
     _route: Route | None = field(default=None, init=False)
-    _listeners: list[Link[PubSubProtocol]] = field(factory=list, init=False)
+    _listeners: list[ReconnectingConnection[PubSubProtocol]] = field(
+        factory=list, init=False
+    )
     _log = Logger()
 
     # --- Life ------------------------------------------------------------------
@@ -171,15 +177,15 @@ class Shard:
     async def _start(self) -> None:
         address, reactor = self._address, self._reactor
         if address.kind == "sentinel":
-            master = SentinelEndpoint(reactor, address, self._moved)
-            self._route = watched = Watched(reactor, address, master)
+            master = SentinelEndpoint(reactor, address, self._master_moved)
+            self._route = watched = SentinelMaster(reactor, address, master)
             await watched.start()
             return
         if address.kind == "single" and len(address.nodes) == 1:
             server = endpoint(
                 reactor, address.nodes[0], address.login, address.connect_timeout
             )
-            self._route = single = Single(reactor, address, server)
+            self._route = single = SingleServer(reactor, address, server)
             await single.start()
             if not await _is_cluster(single):
                 return
@@ -192,12 +198,12 @@ class Shard:
         """Close; fires when nothing is left in the reactor."""
         return succeed(None) if self._route is None else self._route.stop()
 
-    def _moved(self) -> None:
+    def _master_moved(self) -> None:
         """Leave the former master, on all connections."""
-        if isinstance(self._route, Watched):
-            for link in (self._route.link, *self._listeners):
-                link.drop("the master has moved")
-                link.hurry()
+        if isinstance(self._route, SentinelMaster):
+            for connection in (self._route.connection, *self._listeners):
+                connection.reconnect("the master has moved")
+                connection.retry_now()
 
     # --- Use -------------------------------------------------------------------
 
@@ -207,9 +213,9 @@ class Shard:
             return fail(BrokerUnavailable("not started"))
         return self._route.send(key, *command)
 
-    def reaches(self, key: bytes) -> bool:
+    def can_reach(self, key: bytes) -> bool:
         """Whether whoever has *key* can be reached now."""
-        return self._route is not None and self._route.reaches(key)
+        return self._route is not None and self._route.can_reach(key)
 
     def run(
         self, script: Script, then: Callable[[Reply], T], *command: bytes
@@ -220,10 +226,10 @@ class Shard:
         """
         reply = self.send(command[0], b"EVALSHA", script.sha, script.keys, *command)
         return reply.addCallbacks(
-            then, self._unknown, errbackArgs=(script, then, command)
+            then, self._run_source, errbackArgs=(script, then, command)
         )
 
-    def _unknown(
+    def _run_source(
         self,
         failure: Failure,
         script: Script,
@@ -242,7 +248,7 @@ class Shard:
         assert self._route is not None
         address, reactor = self._address, self._reactor
         name = f"PUB/SUB of Redis at {address}"
-        link: Link[PubSubProtocol] = Link(
+        connection: ReconnectingConnection[PubSubProtocol] = ReconnectingConnection(
             name,
             reactor,
             self._route.listeners(),
@@ -251,21 +257,21 @@ class Shard:
                 reactor, name, address.io_timeout, lost, subscriber.receive
             ),
         )
-        if isinstance(self._route, Single):
-            link.prepare = self._after_commands
-        subscriber.use(link)
-        self._listeners.append(link)
+        if isinstance(self._route, SingleServer):
+            connection.prepare = self._wait_for_commands
+        subscriber.use(connection)
+        self._listeners.append(connection)
 
-    async def _after_commands(self, protocol: PubSubProtocol) -> None:
+    async def _wait_for_commands(self, protocol: PubSubProtocol) -> None:
         """Let nothing be heard before it can be compared with storage."""
-        assert isinstance(self._route, Single)
-        self._route.link.hurry()
-        await self._route.link.outcome()
-        if isinstance(self._route, Watched):
-            await must_rule(protocol)
+        assert isinstance(self._route, SingleServer)
+        self._route.connection.retry_now()
+        await self._route.connection.attempt_outcome()
+        if isinstance(self._route, SentinelMaster):
+            await require_master(protocol)
 
 
-async def _is_cluster(single: Single) -> bool:
+async def _is_cluster(single: SingleServer) -> bool:
     """Ask a server whether it is part of a Cluster.
 
     :raises Refused: the answer is neither yes nor no.

@@ -13,7 +13,10 @@ from centrifugo_tx.engines.redis.connection import (
     PubSubProtocol,
     Refused,
 )
-from centrifugo_tx.engines.redis.link import LATER, Link
+from centrifugo_tx.engines.redis.reconnecting import (
+    LONGEST_DELAY,
+    ReconnectingConnection,
+)
 from centrifugo_tx.errors import BrokerUnavailable
 
 from .peer import Peer, ack, bulk
@@ -29,7 +32,7 @@ class LinkCase(SynchronousTestCase):
         self.clock = Clock()
         self.peer = Peer()
         self.changes: list[bool] = []
-        self.link: Link[Any] = Link(
+        self.connection: ReconnectingConnection[Any] = ReconnectingConnection(
             "Redis",
             self.clock,
             self.peer,
@@ -44,18 +47,18 @@ class LinkCase(SynchronousTestCase):
 
     def connect(self) -> None:
         """Start, and let the greeting take place."""
-        started = self.link.start()
+        started = self.connection.start()
         self.peer.flow()
         self.successResultOf(started)
 
     @property
     def protocol(self) -> Any:
         """The usable connection."""
-        return self.link.protocol
+        return self.connection.protocol
 
     def tearDown(self) -> None:
         """Stop, and see that nothing is left in the reactor."""
-        stopped = self.link.stop()
+        stopped = self.connection.stop()
         self.peer.flow()
         self.successResultOf(stopped)
         self.assertEqual(self.clock.getDelayedCalls(), [])
@@ -67,8 +70,8 @@ class Commands(LinkCase):
     def test_order(self) -> None:
         """Replies belong to commands in the order in which these were sent."""
         self.connect()
-        first = self.link.send(b"GET", b"a")
-        second = self.link.send(b"GET", b"b\r\n\xff")
+        first = self.connection.send(b"GET", b"a")
+        second = self.connection.send(b"GET", b"b\r\n\xff")
         self.assertEqual(
             self.peer.last.commands[-2:], [(b"GET", b"a"), (b"GET", b"b\r\n\xff")]
         )
@@ -81,13 +84,15 @@ class Commands(LinkCase):
     def test_too_many(self) -> None:
         """When too many wait already, the next one fails at once."""
         self.connect()
-        self.patch(connection, "PENDING", 2)
-        first, second = (self.link.send(b"GET", b"a") for _ in range(2))
-        refused = self.failureResultOf(self.link.send(b"GET", b"a"), BrokerUnavailable)
+        self.patch(connection, "MAX_PENDING", 2)
+        first, second = (self.connection.send(b"GET", b"a") for _ in range(2))
+        refused = self.failureResultOf(
+            self.connection.send(b"GET", b"a"), BrokerUnavailable
+        )
         self.assertIn("too many calls", refused.getErrorMessage())
         self.peer.last.reply(b"$1\r\nA\r\n")
         self.assertEqual(self.successResultOf(first), b"A")
-        third = self.link.send(b"GET", b"b")
+        third = self.connection.send(b"GET", b"b")
         self.peer.last.reply(b"$1\r\nB\r\n$1\r\nC\r\n")
         self.assertEqual(self.successResultOf(second), b"B")
         self.assertEqual(self.successResultOf(third), b"C")
@@ -95,7 +100,7 @@ class Commands(LinkCase):
     def test_exact_bytes(self) -> None:
         """Nothing is converted: numbers in text stay text."""
         self.connect()
-        reply = self.link.send(b"X")
+        reply = self.connection.send(b"X")
         self.peer.last.reply(bulk(b"0012", b"1_000", 7, None, b"\xff"))
         self.assertEqual(
             self.successResultOf(reply), [b"0012", b"1_000", 7, None, b"\xff"]
@@ -104,7 +109,7 @@ class Commands(LinkCase):
     def test_refusal(self) -> None:
         """An error reply fails its command, and no other."""
         self.connect()
-        first, second = self.link.send(b"A"), self.link.send(b"B")
+        first, second = self.connection.send(b"A"), self.connection.send(b"B")
         self.peer.last.reply(b"-NOSCRIPT No matching script\r\n+OK\r\n")
         error = self.failureResultOf(first, Refused).value
         self.assertIsInstance(error, BrokerUnavailable)
@@ -115,7 +120,7 @@ class Commands(LinkCase):
     def test_cancelled(self) -> None:
         """A reply that nobody wants any more keeps its place."""
         self.connect()
-        first, second = self.link.send(b"A"), self.link.send(b"B")
+        first, second = self.connection.send(b"A"), self.connection.send(b"B")
         first.cancel()
         self.failureResultOf(first, CancelledError)
         self.peer.last.reply(b"+1\r\n+2\r\n")
@@ -131,7 +136,7 @@ class Commands(LinkCase):
     def test_malformed_reply(self) -> None:
         """A server that does not speak the protocol is left."""
         self.connect()
-        reply = self.link.send(b"A")
+        reply = self.connection.send(b"A")
         self.peer.last.reply(b"HTTP/1.1 400 Bad Request\r\n")
         self.peer.flow()
         self.failureResultOf(reply, BrokerUnavailable)
@@ -146,7 +151,7 @@ class Commands(LinkCase):
     def test_former_master(self) -> None:
         """A server that has become a replica is left."""
         self.connect()
-        reply = self.link.send(b"SET", b"a", b"b")
+        reply = self.connection.send(b"SET", b"a", b"b")
         self.peer.last.reply(b"-READONLY You can't write against a replica.\r\n")
         self.peer.flow()
         self.failureResultOf(reply, Refused)
@@ -174,9 +179,9 @@ class Greeting(LinkCase):
 
     def test_unusable_until_answered(self) -> None:
         """Before the answers nothing can be sent."""
-        started = self.link.start()
+        started = self.connection.start()
         self.assertNoResult(started)
-        self.failureResultOf(self.link.send(b"GET", b"a"), BrokerUnavailable)
+        self.failureResultOf(self.connection.send(b"GET", b"a"), BrokerUnavailable)
         self.peer.flow()
         self.successResultOf(started)
 
@@ -185,7 +190,7 @@ class Greeting(LinkCase):
         for command in (b"AUTH", b"CLIENT", b"SELECT", b"PING"):
             self.setUp()
             self.peer.answers = {command: b"-WRONGPASS invalid password\r\n"}
-            started = self.link.start()
+            started = self.connection.start()
             self.peer.flow()
             failure = self.failureResultOf(started, BrokerUnavailable)
             self.assertIn("WRONGPASS", str(failure.value))
@@ -198,7 +203,7 @@ class Greeting(LinkCase):
 
     def test_lost_while_greeting(self) -> None:
         """A connection lost while greeting is tried again."""
-        started = self.link.start()
+        started = self.connection.start()
         self.peer.last.lose()
         self.failureResultOf(started, BrokerUnavailable)
         self.peer.replies.clear()
@@ -209,7 +214,7 @@ class Greeting(LinkCase):
     def test_silence_while_greeting(self) -> None:
         """A server that accepts and says nothing is left after a while."""
         self.peer.answers = {b"PING": b""}
-        started = self.link.start()
+        started = self.connection.start()
         self.clock.pump([1.0] * 6)
         self.peer.flow()
         self.failureResultOf(started, BrokerUnavailable)
@@ -223,7 +228,7 @@ class Greeting(LinkCase):
     def test_loading(self) -> None:
         """A server that is still loading its data is not yet usable."""
         self.peer.answers = {b"PING": b"-LOADING Redis is loading\r\n"}
-        started = self.link.start()
+        started = self.connection.start()
         self.peer.flow()
         self.failureResultOf(started, BrokerUnavailable)
         self.assertEqual(self.changes, [])
@@ -235,25 +240,25 @@ class Outage(LinkCase):
     def test_lost(self) -> None:
         """Those who wait fail at once, as do those who come while it is away."""
         self.connect()
-        waiting = self.link.send(b"GET", b"a")
+        waiting = self.connection.send(b"GET", b"a")
         self.peer.last.lose()
         self.failureResultOf(waiting, BrokerUnavailable)
-        failure = self.failureResultOf(self.link.send(b"GET"), BrokerUnavailable)
+        failure = self.failureResultOf(self.connection.send(b"GET"), BrokerUnavailable)
         self.assertIn("lost the connection to Redis", str(failure.value))
 
     def test_send_from_a_failure(self) -> None:
         """Who tries again when its command fails, fails at once too."""
         self.connect()
         again: list[Any] = []
-        waiting = self.link.send(b"A")
-        waiting.addErrback(lambda _: again.append(self.link.send(b"B")))
+        waiting = self.connection.send(b"A")
+        waiting.addErrback(lambda _: again.append(self.connection.send(b"B")))
         self.peer.last.lose()
         self.failureResultOf(again[0], BrokerUnavailable)
 
     def test_first_attempt_fails(self) -> None:
         """A refused connection fails the start, saying why, and is tried again."""
         self.peer.refuses = True
-        failure = self.failureResultOf(self.link.start(), BrokerUnavailable)
+        failure = self.failureResultOf(self.connection.start(), BrokerUnavailable)
         self.assertIn("cannot connect to Redis", str(failure.value))
         self.peer.refuses = False
         self.clock.advance(1)
@@ -275,12 +280,12 @@ class Outage(LinkCase):
             gaps.append(self.clock.seconds() - began)
         self.assertTrue(0.18 < gaps[0] < 0.33, gaps)
         for gap in gaps[4:]:
-            self.assertTrue(0.74 * LATER < gap < 1.27 * LATER, gaps)
+            self.assertTrue(0.74 * LONGEST_DELAY < gap < 1.27 * LONGEST_DELAY, gaps)
         self.assertGreater(len({round(gap, 2) for gap in gaps[4:]}), 1)
         self.peer.refuses = False
         self.clock.advance(3)
         self.peer.flow()
-        self.assertIsNotNone(self.link.protocol)
+        self.assertIsNotNone(self.connection.protocol)
 
     def test_back_off_begins_anew(self) -> None:
         """After a connection that lasted, the first attempt comes soon again."""
@@ -291,7 +296,7 @@ class Outage(LinkCase):
             self.peer.last.lose()
             self.clock.advance(0.35)
             self.peer.flow()
-            self.assertIsNotNone(self.link.protocol)
+            self.assertIsNotNone(self.connection.protocol)
 
     def test_flapping(self) -> None:
         """Connections that do not last make attempts rare, too."""
@@ -308,17 +313,17 @@ class Outage(LinkCase):
     def test_hurry(self) -> None:
         """An attempt can be had at once when it is known to be worth it."""
         self.peer.refuses = True
-        self.failureResultOf(self.link.start(), BrokerUnavailable)
+        self.failureResultOf(self.connection.start(), BrokerUnavailable)
         self.peer.refuses = False
-        self.link.hurry()
+        self.connection.retry_now()
         self.peer.flow()
         self.assertEqual(self.changes, [True])
 
     def test_drop(self) -> None:
         """A connection can be given up; a new one is made."""
         self.connect()
-        waiting = self.link.send(b"A")
-        self.link.drop("because")
+        waiting = self.connection.send(b"A")
+        self.connection.reconnect("because")
         self.peer.flow()
         failure = self.failureResultOf(waiting, BrokerUnavailable)
         self.assertIn("because", str(failure.value))
@@ -329,15 +334,15 @@ class Outage(LinkCase):
     def test_stop_while_connecting(self) -> None:
         """An attempt under way is given up when nobody wants it any more."""
         self.peer.hangs = True
-        started = self.link.start()
-        self.successResultOf(self.link.stop())
+        started = self.connection.start()
+        self.successResultOf(self.connection.stop())
         self.failureResultOf(started, BrokerUnavailable)
 
     def test_stop_waits(self) -> None:
         """Stopping is done when the connection is really closed."""
         self.connect()
-        waiting = self.link.send(b"A")
-        stopped = self.link.stop()
+        waiting = self.connection.send(b"A")
+        stopped = self.connection.stop()
         self.assertNoResult(stopped)
         self.peer.flow()
         self.successResultOf(stopped)
@@ -369,7 +374,7 @@ class SignsOfLife(LinkCase):
     def test_no_answer(self) -> None:
         """A command without an answer fails when the time is over."""
         self.connect()
-        reply = self.link.send(b"A")
+        reply = self.connection.send(b"A")
         self.clock.pump([1.0] * 4)
         self.peer.flow()
         self.assertNoResult(reply)
@@ -381,7 +386,7 @@ class SignsOfLife(LinkCase):
     def test_progress(self) -> None:
         """As long as answers come, the connection is good."""
         self.connect()
-        replies = [self.link.send(b"A") for _ in range(10)]
+        replies = [self.connection.send(b"A") for _ in range(10)]
         for _ in range(10):
             self.clock.advance(3)
             self.peer.last.reply(b"+OK\r\n")

@@ -18,7 +18,7 @@ from centrifugo_tx.engines.redis.map_scripts import (
 )
 from centrifugo_tx.engines.redis.options import EngineRedisOptions
 from centrifugo_tx.engines.redis.sharding import Shards
-from centrifugo_tx.engines.redis.topology import Shard, Single
+from centrifugo_tx.engines.redis.topology import Shard, SingleServer
 from centrifugo_tx.errors import BrokerUnavailable, ReplyError
 from centrifugo_tx.metrics import Metrics
 from centrifugo_tx.options import HistoryQuery, MapChange, MapQuery
@@ -49,7 +49,7 @@ class MapBrokerCase(SynchronousTestCase):
         (address,) = shard_addresses(EngineRedisOptions(address=("redis://r:1",)))
         clock = cast(Any, self.clock)
         self.shard = Shard(clock, address, Layout("cg"))
-        self.shard._route = Single(clock, address, self.peer)
+        self.shard._route = SingleServer(clock, address, self.peer)
         self.metrics = Metrics()
         self.broker = RedisMapBroker(
             clock, Shards([self.shard]), self.metrics, silent=self.silent
@@ -233,7 +233,7 @@ class MessageTests(MapBrokerCase):
         self.clock.advance(0)
         self.wait(done)
 
-    def hear(self, payload: bytes, name: bytes = b"cg.client.m") -> None:
+    def listen_to_shard(self, payload: bytes, name: bytes = b"cg.client.m") -> None:
         """Let a message come."""
         self.peer.last.reply(bulk(b"message", name, payload))
 
@@ -247,9 +247,9 @@ class MessageTests(MapBrokerCase):
     def test_change(self) -> None:
         """A change is delivered as it stands, with what the key held before."""
         entry = b"1:" + EPOCH + b":" + VALUE
-        self.hear(entry)
+        self.listen_to_shard(entry)
         message = b"d:2:%b:%d:%b:%d:%b" % (EPOCH, len(entry), entry, len(VALUE), VALUE)
-        self.hear(message)
+        self.listen_to_shard(message)
         first, second = self.receiver.deliveries
         self.assertEqual(first.position, StreamPosition(1, EPOCH.decode()))
         self.assertEqual((first.publication.key, first.delta), ("k1", False))
@@ -259,14 +259,14 @@ class MessageTests(MapBrokerCase):
 
     def test_clear(self) -> None:
         """A map that was cleared is told by its name."""
-        self.hear("чат".encode(), b"cg.map.cleared")
+        self.listen_to_shard("чат".encode(), b"cg.map.cleared")
         self.assertEqual(self.receiver.cleared, ["чат"])
 
     def test_malformed(self) -> None:
         """What is malformed is counted and dropped; the rest is delivered."""
         for payload in (b"", b"1:e", b"d:1:e:9:a", b"1:\xff:", b"\x27", b"d:1:e:0::x:"):
-            self.hear(payload)
-        self.hear(b"1:e:" + VALUE)
+            self.listen_to_shard(payload)
+        self.listen_to_shard(b"1:e:" + VALUE)
         self.assertEqual(len(self.receiver.deliveries), 1)
         errors = self.metrics.counter(
             "map_broker_redis_pub_sub_errors",

@@ -9,9 +9,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from centrifugo_tx.engines.redis.addresses import Login
 from centrifugo_tx.engines.redis.connection import PubSubProtocol
-from centrifugo_tx.engines.redis.inbox import SLICE, Inbox
-from centrifugo_tx.engines.redis.link import Link
+from centrifugo_tx.engines.redis.delivery_queue import TIME_SLICE, DeliveryQueue
 from centrifugo_tx.engines.redis.pubsub import Subscriber
+from centrifugo_tx.engines.redis.reconnecting import ReconnectingConnection
 from centrifugo_tx.errors import BrokerUnavailable
 from centrifugo_tx.metrics import Counter
 
@@ -40,16 +40,18 @@ class SubscriberCase(SynchronousTestCase):
             Counter(),
             self.always,
         )
-        self.link: Link[PubSubProtocol] = Link(
-            "PUB/SUB",
-            self.clock,
-            self.peer,
-            Login(),
-            lambda lost: PubSubProtocol(
-                self.clock, "PUB/SUB", 4.0, lost, self.subscriber.receive
-            ),
+        self.connection: ReconnectingConnection[PubSubProtocol] = (
+            ReconnectingConnection(
+                "PUB/SUB",
+                self.clock,
+                self.peer,
+                Login(),
+                lambda lost: PubSubProtocol(
+                    self.clock, "PUB/SUB", 4.0, lost, self.subscriber.receive
+                ),
+            )
         )
-        self.subscriber.use(self.link)
+        self.subscriber.use(self.connection)
 
     def probe(self) -> "Deferred[Any]":
         """Take note of a probe."""
@@ -296,7 +298,7 @@ class Restoring(SubscriberCase):
         self.begin_to_restore()
         self.peer.last.reply(b"-NOPERM no\r\n")
         self.peer.flow()
-        self.assertIsNone(self.link.protocol)
+        self.assertIsNone(self.connection.protocol)
         self.peer.acknowledges = None
         self.clock.advance(3)
         self.peer.flow()
@@ -375,11 +377,13 @@ class Slices(SynchronousTestCase):
         self.delivered: list[bytes] = []
         self.missed: list[bytes] = []
         self.dropped = Counter()
-        self.inbox = Inbox(self.clock, self.deliver, self.miss, self.dropped, limit=10)
+        self.queue = DeliveryQueue(
+            self.clock, self.deliver, self.miss, self.dropped, limit=10
+        )
 
     def deliver(self, name: bytes, payload: bytes) -> None:
         """Take some time."""
-        self.clock.rightNow += SLICE / 2
+        self.clock.rightNow += TIME_SLICE / 2
         self.delivered.append(payload)
         if payload == b"bad":
             raise ZeroDivisionError
@@ -390,9 +394,9 @@ class Slices(SynchronousTestCase):
 
     def test_turns(self) -> None:
         """What takes too long goes on in the next turn, in order."""
-        self.inbox.take([(b"a", b"%d" % n) for n in range(5)])
+        self.queue.add([(b"a", b"%d" % n) for n in range(5)])
         self.assertEqual(self.delivered, [b"0", b"1"])
-        self.inbox.take([(b"a", b"5")])
+        self.queue.add([(b"a", b"5")])
         self.assertEqual(self.delivered, [b"0", b"1"])
         self.clock.advance(0)
         self.assertEqual(self.delivered, [b"%d" % n for n in range(6)])
@@ -400,9 +404,9 @@ class Slices(SynchronousTestCase):
 
     def test_too_many(self) -> None:
         """Past the limit messages are dropped, and that is told in the end."""
-        self.inbox.take([(b"a", b"%d" % n) for n in range(9)])
-        self.inbox.take([(b"b", b"%d" % n) for n in range(5)])
-        self.inbox.take([(b"c", b"0")])
+        self.queue.add([(b"a", b"%d" % n) for n in range(9)])
+        self.queue.add([(b"b", b"%d" % n) for n in range(5)])
+        self.queue.add([(b"c", b"0")])
         self.assertEqual(self.dropped.value, 3)
         self.assertEqual(self.missed, [])
         self.clock.pump([0] * 10)
@@ -411,13 +415,13 @@ class Slices(SynchronousTestCase):
 
     def test_failing_delivery(self) -> None:
         """A delivery that fails is logged, and those after it take place."""
-        self.inbox.take([(b"a", b"bad"), (b"a", b"1")])
+        self.queue.add([(b"a", b"bad"), (b"a", b"1")])
         self.clock.advance(0)
         self.assertEqual(self.delivered, [b"bad", b"1"])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_stop(self) -> None:
         """Stopping leaves nothing in the reactor."""
-        self.inbox.take([(b"a", b"%d" % n) for n in range(5)])
-        self.inbox.stop()
+        self.queue.add([(b"a", b"%d" % n) for n in range(5)])
+        self.queue.stop()
         self.assertEqual(self.clock.getDelayedCalls(), [])

@@ -3,7 +3,7 @@
 from twisted.trial.unittest import SynchronousTestCase
 
 from centrifugo_tx.engines.redis.cluster import key_slot
-from centrifugo_tx.engines.redis.sharding import fnv1a64, jump, shard_index
+from centrifugo_tx.engines.redis.sharding import fnv1a64, jump_hash, shard_index
 
 #: Channel, hash, and the shard among 2, 3, 5 and 16 (engines, "Redis sharding").
 VECTORS = [
@@ -25,12 +25,12 @@ class Sharding(SynchronousTestCase):
         for channel, hashed, shards in VECTORS:
             self.assertEqual(fnv1a64(channel.encode()), hashed)
             for count, shard in zip((2, 3, 5, 16), shards, strict=True):
-                self.assertEqual(jump(hashed, count), shard)
+                self.assertEqual(jump_hash(hashed, count), shard)
                 self.assertEqual(shard_index(channel, count), shard)
 
     def test_one(self) -> None:
         """With one shard everything is there."""
-        self.assertEqual({jump(key, 1) for key in range(0, 2**64, 2**58)}, {0})
+        self.assertEqual({jump_hash(key, 1) for key in range(0, 2**64, 2**58)}, {0})
 
 
 class Slots(SynchronousTestCase):

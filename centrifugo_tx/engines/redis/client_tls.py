@@ -19,10 +19,10 @@ from ...errors import ConfigError
 from ...options import TLSOptions
 from ...tls import certificates
 
-__all__ = ["client_connections"]
+__all__ = ["client_tls_creator"]
 
 
-def client_connections(
+def client_tls_creator(
     options: TLSOptions, host: str
 ) -> IOpenSSLClientConnectionCreator:
     """Return what makes connections to *host* as *options* say.

@@ -6,7 +6,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import LogEvent, globalLogPublisher
 
 from centrifugo_tx.engines.redis.envelope import encode_client_info
-from centrifugo_tx.engines.redis.presence import RedisPresenceManager
+from centrifugo_tx.engines.redis.presence_manager import RedisPresenceManager
 from centrifugo_tx.engines.redis.scripts import (
     ADD_PRESENCE,
     PRESENCE,

@@ -13,14 +13,14 @@ from .connection import Reply
 from .pubsub import Subscriber
 from .topology import Shard
 
-__all__ = ["Ear", "hear"]
+__all__ = ["ShardListener", "listen_to_shard"]
 
 #: Seconds between two looks at whether storage can be reached again.
-GAPS = 0.5
+GAP_RETRY_INTERVAL = 0.5
 
 
 @define(eq=False)
-class Ear:
+class ShardListener:
     """Turns what one shard publishes into events.
 
     :param channel_of: returns the channel of a PUB/SUB channel, None if it is none.
@@ -64,15 +64,15 @@ class Ear:
         """
         self._gaps.update(dict.fromkeys(names))
         if self._retry is None:
-            self._tell()
+            self._report_gaps()
 
-    def _tell(self) -> None:
+    def _report_gaps(self) -> None:
         self._retry = None
-        names = [name for name in self._gaps if self._shard.reaches(name)]
+        names = [name for name in self._gaps if self._shard.can_reach(name)]
         for name in names:
             del self._gaps[name]
         if self._gaps:
-            self._retry = self._clock.callLater(GAPS, self._tell)
+            self._retry = self._clock.callLater(GAP_RETRY_INTERVAL, self._report_gaps)
         channels = map(self._channel_of, names)
         self._gap([each for each in channels if each is not None])
 
@@ -83,7 +83,7 @@ class Ear:
             self._retry = None
 
 
-def hear(
+def listen_to_shard(
     clock: IReactorTime,
     shard: Shard,
     channel_of: Callable[[bytes], str | None],
@@ -92,8 +92,8 @@ def hear(
     metrics: Metrics,
     family: str,
     always: tuple[bytes, ...] = (),
-) -> tuple[Ear, Subscriber]:
-    """Return an `Ear` and its `Subscriber`, which listens when it is started.
+) -> tuple[ShardListener, Subscriber]:
+    """Return an `ShardListener` and its `Subscriber`, which listens when it is started.
 
     :param family: first part of the names of the metrics.
     :param always: PUB/SUB channels that are subscribed to all the time.
@@ -106,15 +106,15 @@ def hear(
         broker_name="",
         channel_type="client",
     )
-    ear = Ear(clock, shard, channel_of, take, gap, malformed)
+    listener = ShardListener(clock, shard, channel_of, take, gap, malformed)
     subscriber = Subscriber(
         clock,
         shard.layout.service,
-        ear.probe,
-        ear.deliver,
-        ear.missed,
+        listener.probe,
+        listener.deliver,
+        listener.missed,
         dropped,
         always,
     )
     shard.listen(subscriber)
-    return ear, subscriber
+    return listener, subscriber

@@ -9,19 +9,19 @@ from twisted.logger import Logger
 
 from ...metrics import Counter
 
-__all__ = ["Inbox"]
+__all__ = ["DeliveryQueue"]
 
 #: Seconds to deliver in one turn of the reactor.
-SLICE = 0.005
+TIME_SLICE = 0.005
 #: Messages that may wait.
-LIMIT = 16384
+MAX_WAITING = 16384
 
 #: A PUB/SUB channel and a payload.
 Message = tuple[bytes, bytes]
 
 
 @define(eq=False)
-class Inbox:
+class DeliveryQueue:
     """Delivers messages in their order, in slices of time.
 
     Usually nothing waits: messages are delivered when they arrive.  When deliveries
@@ -37,22 +37,24 @@ class Inbox:
     _deliver: Callable[[bytes, bytes], None]
     _missed: Callable[[Sequence[bytes]], None]
     _dropped: Counter
-    limit: int = LIMIT
+    limit: int = MAX_WAITING
     _waiting: deque[Message] = field(factory=deque, init=False)
-    _holes: dict[bytes, None] = field(factory=dict, init=False)
+    _lossy_channels: dict[bytes, None] = field(factory=dict, init=False)
     _call: IDelayedCall | None = field(default=None, init=False)
     _log = Logger()
 
-    def take(self, messages: list[Message]) -> None:
+    def add(self, messages: list[Message]) -> None:
         """Deliver *messages*, in this turn if its time is not used up."""
         room = self.limit - len(self._waiting)
         if len(messages) > room:
-            self._holes.update(dict.fromkeys(name for name, _ in messages[room:]))
+            self._lossy_channels.update(
+                dict.fromkeys(name for name, _ in messages[room:])
+            )
             self._dropped.value += len(messages) - room
             del messages[room:]
         self._waiting.extend(messages)
         if self._call is None:
-            self._work()
+            self._deliver_slice()
 
     def stop(self) -> None:
         """Deliver nothing more."""
@@ -61,18 +63,18 @@ class Inbox:
             self._call = None
         self._waiting.clear()
 
-    def _work(self) -> None:
+    def _deliver_slice(self) -> None:
         self._call = None
-        until = self._clock.seconds() + SLICE
+        until = self._clock.seconds() + TIME_SLICE
         while self._waiting:
             try:
                 self._deliver(*self._waiting.popleft())
             except Exception:
                 self._log.failure("a message could not be delivered")
             if self._clock.seconds() >= until and self._waiting:
-                self._call = self._clock.callLater(0, self._work)
+                self._call = self._clock.callLater(0, self._deliver_slice)
                 return
-        if self._holes:
-            holes, self._holes = list(self._holes), {}
-            self._log.warn("{count} channels lost messages", count=len(holes))
-            self._missed(holes)
+        if self._lossy_channels:
+            channels, self._lossy_channels = list(self._lossy_channels), {}
+            self._log.warn("{count} channels lost messages", count=len(channels))
+            self._missed(channels)

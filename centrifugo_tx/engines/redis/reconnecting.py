@@ -18,14 +18,14 @@ from twisted.python.failure import Failure
 
 from ...errors import BrokerUnavailable
 from .addresses import Login
-from .connection import CommandProtocol, Refused, Reply, forget
+from .connection import CommandProtocol, Refused, Reply, ignore_result
 
-__all__ = ["Link"]
+__all__ = ["ReconnectingConnection"]
 
 #: Seconds to wait before the first, and before any later attempt to reconnect.
-SOON, LATER = 0.25, 2.0
+FIRST_DELAY, LONGEST_DELAY = 0.25, 2.0
 #: Seconds after which a connection counts as good.
-STEADY = 5.0
+STABLE_AFTER = 5.0
 
 P = TypeVar("P", bound=CommandProtocol)
 
@@ -50,7 +50,7 @@ async def _nothing_more(protocol: object) -> None:
 
 
 @define(eq=False)
-class Link(Generic[P]):
+class ReconnectingConnection(Generic[P]):
     """One connection that is made again whenever it is lost.
 
     ``protocol`` is there while it is usable.  Nobody waits for it otherwise:
@@ -66,7 +66,7 @@ class Link(Generic[P]):
     _login: Login
     _build: Build[P]
     prepare: Callable[[P], Awaitable[None]] = _nothing_more
-    changed: Callable[["Link[P]"], None] = forget
+    changed: Callable[["ReconnectingConnection[P]"], None] = ignore_result
     protocol: P | None = field(default=None, init=False)
     reason: str = field(default="not started", init=False)
     _running: bool = field(default=False, init=False)
@@ -74,7 +74,7 @@ class Link(Generic[P]):
     _retry: IDelayedCall | None = field(default=None, init=False)
     _failures: int = field(default=0, init=False)
     _since: float = field(default=0.0, init=False)
-    _open: set[CommandProtocol] = field(factory=set, init=False)
+    _open_protocols: set[CommandProtocol] = field(factory=set, init=False)
     _watchers: "list[Deferred[None]]" = field(factory=list, init=False)
     _stopped: "Deferred[None] | None" = field(default=None, init=False)
     _log = Logger()
@@ -92,11 +92,11 @@ class Link(Generic[P]):
         :return: fires when usable, fails when the first attempt failed.
         """
         self._running = True
-        outcome = self.outcome()
+        outcome = self.attempt_outcome()
         self._connect()
         return outcome
 
-    def outcome(self) -> "Deferred[None]":
+    def attempt_outcome(self) -> "Deferred[None]":
         """Return a Deferred of the attempt under way, or of the next one."""
         if self.protocol is not None:
             return succeed(None)
@@ -104,13 +104,13 @@ class Link(Generic[P]):
         self._watchers.append(outcome)
         return outcome
 
-    def hurry(self) -> None:
+    def retry_now(self) -> None:
         """Try now, if an attempt is due later."""
         if self._retry is not None:
             self._retry.cancel()
             self._connect()
 
-    def drop(self, why: str) -> None:
+    def reconnect(self, why: str) -> None:
         """Give up the connection, and make a new one."""
         if self.protocol is not None:
             self.protocol.abort(why)
@@ -124,16 +124,20 @@ class Link(Generic[P]):
             self._retry = None
         if self._attempt is not None:
             self._attempt.cancel()
-        for protocol in list(self._open):
+        for protocol in list(self._open_protocols):
             protocol.abort("stopped")
-        self._tell(BrokerUnavailable("stopped"))
+        self._notify_watchers(BrokerUnavailable("stopped"))
         stopped = self._stopped = Deferred()
-        self._finish()
+        self._check_stopped()
         return stopped
 
-    def _finish(self) -> None:
+    def _check_stopped(self) -> None:
         """Tell who waits for the end, if this is it."""
-        if self._stopped is not None and self._attempt is None and not self._open:
+        if (
+            self._stopped is not None
+            and self._attempt is None
+            and not self._open_protocols
+        ):
             self._stopped.callback(None)
             self._stopped = None
 
@@ -141,65 +145,69 @@ class Link(Generic[P]):
 
     def _connect(self) -> None:
         self._retry = None
-        protocol = self._build(self._lost)
-        self._attempt = Deferred.fromCoroutine(self._try(protocol))
-        self._attempt.addCallbacks(self._usable, self._failed, callbackArgs=(protocol,))
+        protocol = self._build(self._connection_lost)
+        self._attempt = Deferred.fromCoroutine(self._open(protocol))
+        self._attempt.addCallbacks(
+            self._connection_usable, self._attempt_failed, callbackArgs=(protocol,)
+        )
 
-    async def _try(self, protocol: P) -> None:
+    async def _open(self, protocol: P) -> None:
         await self._endpoint.connect(_Factory(protocol))
-        self._open.add(protocol)
+        self._open_protocols.add(protocol)
         try:
-            await protocol.greet(self._login)
+            await protocol.authenticate(self._login)
             await self.prepare(protocol)
         except Exception as error:
             protocol.abort(str(error))
             raise
 
-    def _usable(self, _: None, protocol: P) -> None:
+    def _connection_usable(self, _: None, protocol: P) -> None:
         self._attempt = None
-        if protocol not in self._open:  # lost while the coroutine was ending
-            self._failed(Failure(BrokerUnavailable(f"{self.name} went away")))
+        if protocol not in self._open_protocols:  # lost while the coroutine was ending
+            self._attempt_failed(Failure(BrokerUnavailable(f"{self.name} went away")))
             return
         if self._failures:
             self._log.info("connected to {name} again", name=self.name)
         self.protocol = protocol
         self._since = self._clock.seconds()
         self.changed(self)
-        self._tell(None)
+        self._notify_watchers(None)
 
-    def _failed(self, failure: Failure) -> None:
+    def _attempt_failed(self, failure: Failure) -> None:
         self._attempt = None
         if not self._running:
-            self._finish()
+            self._check_stopped()
             return
         reason = failure.getErrorMessage()
         if failure.check(Refused):
             reason = f"{self.name} refused us: {reason}"
         elif not failure.check(BrokerUnavailable):
             reason = f"cannot connect to {self.name}: {reason}"
-        self._again(reason)
-        self._tell(BrokerUnavailable(reason))
+        self._schedule_retry(reason)
+        self._notify_watchers(BrokerUnavailable(reason))
 
-    def _lost(self, protocol: CommandProtocol, reason: str) -> None:
-        self._open.discard(protocol)
+    def _connection_lost(self, protocol: CommandProtocol, reason: str) -> None:
+        self._open_protocols.discard(protocol)
         if protocol is self.protocol:
             self.protocol = None
             if self._running:
-                if self._clock.seconds() - self._since >= STEADY:
+                if self._clock.seconds() - self._since >= STABLE_AFTER:
                     self._failures = 0
-                self._again(reason)
+                self._schedule_retry(reason)
             self.changed(self)
-        self._finish()
+        self._check_stopped()
 
-    def _again(self, reason: str) -> None:
+    def _schedule_retry(self, reason: str) -> None:
         if reason != self.reason:
             self._log.warn("{reason}", reason=reason)
         self.reason = reason
-        delay = min(LATER, SOON * 2 ** min(self._failures, 8)) * uniform(0.75, 1.25)
+        delay = min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(self._failures, 8)) * uniform(
+            0.75, 1.25
+        )
         self._failures += 1
         self._retry = self._clock.callLater(delay, self._connect)
 
-    def _tell(self, error: BrokerUnavailable | None) -> None:
+    def _notify_watchers(self, error: BrokerUnavailable | None) -> None:
         watchers, self._watchers = self._watchers, []
         for watcher in watchers:
             if error is None:

@@ -14,7 +14,7 @@ from ...interfaces import IPresenceManager
 from ...options import PresenceStats
 from ...protocol.messages import ClientInfo
 from . import scripts
-from .connection import Refused, Reply, forget
+from .connection import Refused, Reply, ignore_result
 from .envelope import decode_client_info, encode_client_info
 from .sharding import Shards
 from .topology import Shard
@@ -54,9 +54,9 @@ class RedisPresenceManager:
         :raises BrokerUnavailable: a server cannot do what is needed.
         """
         for shard in self._shards.all if self._field_ttl else ():
-            await self._try(shard)
+            await self._check_server(shard)
 
-    async def _try(self, shard: Shard) -> None:
+    async def _check_server(self, shard: Shard) -> None:
         key = f"{shard.layout.prefix}.__.check.presence".encode()
         try:
             await shard.send(key, b"HEXPIRE", key, b"1", b"FIELDS", b"1", b"f")
@@ -71,7 +71,7 @@ class RedisPresenceManager:
         ttl = max(1, int(self._ttl))
         return shard.run(
             scripts.ADD_PRESENCE,
-            forget,
+            ignore_result,
             *shard.layout.presence(channel.encode()),
             b"%d" % ttl,
             b"%d" % (int(self._clock.seconds()) + ttl),
@@ -86,7 +86,7 @@ class RedisPresenceManager:
         shard = self._shards.of(channel)
         return shard.run(
             scripts.REMOVE_PRESENCE,
-            forget,
+            ignore_result,
             *shard.layout.presence(channel.encode()),
             client.encode(),
             user.encode(),
@@ -95,7 +95,7 @@ class RedisPresenceManager:
 
     def presence(self, channel: str) -> "Deferred[dict[str, ClientInfo]]":
         """Return who is there, by client id."""
-        return self._read(channel, scripts.PRESENCE, self._present)
+        return self._read(channel, scripts.PRESENCE, self._entries)
 
     def stats(self, channel: str) -> "Deferred[PresenceStats]":
         """Return how many are there."""
@@ -117,7 +117,7 @@ class RedisPresenceManager:
             self._flags[1],
         )
 
-    def _present(self, reply: Reply) -> dict[str, ClientInfo]:
+    def _entries(self, reply: Reply) -> dict[str, ClientInfo]:
         present = {}
         for client, info in zip(reply[::2], reply[1::2], strict=True):
             try:
