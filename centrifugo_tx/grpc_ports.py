@@ -9,7 +9,7 @@ from twisted.logger import Logger
 
 from .config.model import Config
 from .core import Node
-from .grpc.crossing import Crossing
+from .grpc.asyncio_bridge import AsyncioBridge
 from .options import TLSOptions
 from .transports.uni_grpc import UniGRPC
 
@@ -27,12 +27,12 @@ class GRPCPorts:
     _config: Config
     _node: Node
     _shared: bool
-    _crossing: Crossing = field(init=False)
+    _bridge: AsyncioBridge = field(init=False)
     _servers: list[Any] = field(factory=list, init=False)
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
-        self._crossing = Crossing(self._reactor)
+        self._bridge = AsyncioBridge(self._reactor)
 
     async def start(self) -> None:
         """Listen.
@@ -41,17 +41,17 @@ class GRPCPorts:
         """
         if not self._config.uni_grpc.enabled:
             return
-        self._crossing.start()
+        self._bridge.start()
         await self._serve_uni()
 
     async def _serve_uni(self) -> None:
         from .grpc.server import GRPCServer
 
         options, client = self._config.uni_grpc, self._config.client
-        consumers = UniGRPC(self._node, self._crossing, client.queue_max_size)
+        consumers = UniGRPC(self._node, self._bridge, client.queue_max_size)
         any_host = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"
         server = GRPCServer(
-            crossing=self._crossing,
+            bridge=self._bridge,
             interface=options.address or any_host,
             port=options.port,
             streams=consumers.streams,
@@ -66,11 +66,11 @@ class GRPCPorts:
 
     async def stop(self) -> None:
         """Take no more calls, and wait for those that are there to end."""
-        if self._crossing.loop is None:
+        if self._bridge.loop is None:
             return
         servers, self._servers = self._servers, []
         await gatherResults([server.stop(GRACE) for server in servers])
-        await self._crossing.stop()
+        await self._bridge.stop()
 
 
 def _security(tls: TLSOptions) -> dict[str, bytes]:

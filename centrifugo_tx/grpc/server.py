@@ -10,7 +10,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 
-from .crossing import Crossing
+from .asyncio_bridge import AsyncioBridge
 
 __all__ = ["GRPCServer"]
 
@@ -23,12 +23,12 @@ _KEEPALIVE = (
 )
 
 
-def _is_news(record: logging.LogRecord) -> bool:
+def _is_worth_logging(record: logging.LogRecord) -> bool:
     """Whether a record says more than that a peer left in the midst of something."""
     return not str(record.msg).startswith("ExecuteBatchError")
 
 
-logging.getLogger("grpc._cython.cygrpc").addFilter(_is_news)
+logging.getLogger("grpc._cython.cygrpc").addFilter(_is_worth_logging)
 
 
 @define(eq=False, kw_only=True)
@@ -43,7 +43,7 @@ class GRPCServer:
     processes listen there, too.
     """
 
-    _crossing: Crossing
+    _bridge: AsyncioBridge
     interface: str
     port: int
     streams: Mapping[str, Mapping[str, Any]]
@@ -59,11 +59,11 @@ class GRPCServer:
 
         Fails with `CannotListenError`: somebody else does, or the certificate is none.
         """
-        return self._crossing.run(self._start)
+        return self._bridge.run(self._start)
 
     def stop(self, grace: float) -> "Deferred[None]":
         """Take no more calls; give those that are there *grace* seconds to end."""
-        return self._crossing.run(self._stop, grace)
+        return self._bridge.run(self._stop, grace)
 
     async def _start(self) -> int:
         # Another process on the same port shall be an error, unless it is a sibling.
@@ -86,7 +86,7 @@ class GRPCServer:
     def _bind(self, server: Any) -> int:
         host, credentials = self.interface, None
         if not self.shared:
-            _try(host, self.port)
+            _check_can_listen(host, self.port)
         address = f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
         if self.certificate:
             credentials = grpc.ssl_server_credentials(
@@ -113,7 +113,7 @@ class GRPCServer:
             await server.stop(grace)
 
 
-def _try(host: str, port: int) -> None:
+def _check_can_listen(host: str, port: int) -> None:
     """Listen for a moment: gRPC itself does not say why it cannot.
 
     :raises CannotListenError: that is impossible.

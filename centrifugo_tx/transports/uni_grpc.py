@@ -16,7 +16,7 @@ from attrs import define, field
 from zope.interface import implementer
 
 from ..core import Client, Node
-from ..grpc.crossing import Crossing
+from ..grpc.asyncio_bridge import AsyncioBridge
 from ..interfaces import ITransport
 from ..options import TLSOptions, TransportInfo
 from ..protocol.codes import CONNECTION_CLOSED, SLOW, Disconnect
@@ -63,7 +63,7 @@ class GRPCTransport:
     without what the loop has sent.
     """
 
-    _crossing: Crossing
+    _bridge: AsyncioBridge
     limit: int
     info: TransportInfo
     wire: Wire = field(factory=uni_grpc, init=False)
@@ -96,7 +96,7 @@ class GRPCTransport:
         self._frames.append(frame)
         if not self._wake_scheduled:
             self._wake_scheduled = True
-            self._crossing.to_loop(self._ready.set)
+            self._bridge.to_loop(self._ready.set)
 
     def close(self, disconnect: Disconnect) -> None:
         """Tell the peer why, and end the call with status OK."""
@@ -105,7 +105,7 @@ class GRPCTransport:
         if disconnect.code in _WITHOUT_PUSH:
             self._ended = True
             self._frames.clear()
-            self._crossing.to_loop(self._cancel_call)
+            self._bridge.to_loop(self._cancel_call)
         else:
             frame = self.wire.push(Push(disconnect=disconnect))
             self.write(frame)
@@ -113,7 +113,7 @@ class GRPCTransport:
                 self.client.count_farewell(len(frame))
             self._ended = True
             self._append(None)
-            self._crossing.to_loop(self._linger)
+            self._bridge.to_loop(self._linger)
 
     def pause(self) -> None:
         """Do nothing: nothing is read."""
@@ -180,7 +180,7 @@ class UniGRPC:
     """
 
     _node: Node
-    _crossing: Crossing
+    _bridge: AsyncioBridge
     queue_max_size: int = 1048576
     kept_metadata: frozenset[str] = frozenset()
 
@@ -192,12 +192,12 @@ class UniGRPC:
     async def consume(self, request: bytes, context: Any) -> None:
         """Serve one client, from its connect request to its end."""
         info = self._describe(context.invocation_metadata())
-        stream = GRPCTransport(self._crossing, self.queue_max_size, info)
-        self._crossing.to_reactor(self._connect_client, stream, request)
+        stream = GRPCTransport(self._bridge, self.queue_max_size, info)
+        self._bridge.to_reactor(self._connect_client, stream, request)
         try:
             await stream.send_all(context.write)
         finally:
-            self._crossing.to_reactor(stream.lost)
+            self._bridge.to_reactor(stream.lost)
 
     def _describe(self, metadata: Iterable[tuple[str, str | bytes]]) -> TransportInfo:
         headers: dict[str, tuple[str, ...]] = {}

@@ -10,7 +10,7 @@ from zope.interface.verify import verifyObject
 
 from centrifugo_tx.core import Client
 from centrifugo_tx.errors import ReplyError
-from centrifugo_tx.grpc.crossing import Crossing
+from centrifugo_tx.grpc.asyncio_bridge import AsyncioBridge
 from centrifugo_tx.interfaces import ITransport
 from centrifugo_tx.options import Admission, SubscribeOptions
 from centrifugo_tx.protocol.codes import (
@@ -28,8 +28,8 @@ Push: Any = unistream_pb2.Push
 ConnectRequest: Any = unistream_pb2.ConnectRequest
 
 
-class Ford(Crossing):
-    """A crossing without water: reactor and loop are one."""
+class Ford(AsyncioBridge):
+    """A bridge whose reactor and loop are the same."""
 
     def to_loop(self, call: Callable[[], object]) -> None:
         """Do it at once."""

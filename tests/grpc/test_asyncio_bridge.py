@@ -13,7 +13,7 @@ from twisted.internet.asyncioreactor import AsyncioSelectorReactor
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from centrifugo_tx.grpc.crossing import Crossing
+from centrifugo_tx.grpc.asyncio_bridge import AsyncioBridge
 
 #: Seconds that something may take on another thread.
 PATIENCE = 60.0
@@ -35,19 +35,19 @@ class Threadless:
 
 
 class CrossingCase(SynchronousTestCase):
-    """Has a crossing with a thread of its own."""
+    """Has a bridge with a thread of its own."""
 
     def setUp(self) -> None:
         self.reactor = Threadless()
-        self.crossing = Crossing(self.reactor)
-        self.crossing.start()
+        self.bridge = AsyncioBridge(self.reactor)
+        self.bridge.start()
         self.addCleanup(self.stop)
 
     def stop(self) -> None:
         """End the thread, if it still runs."""
-        loop = self.crossing.loop
+        loop = self.bridge.loop
         if loop is not None and not loop.is_closed():
-            self.wait(self.crossing.stop())
+            self.wait(self.bridge.stop())
 
     def wait(self, deferred: "Deferred[Any]") -> Any:
         """Turn the reactor until *deferred* has a result."""
@@ -71,11 +71,11 @@ class ThreadTests(CrossingCase):
 
     def test_run(self) -> None:
         """Coroutines run on a thread; their results come back to the reactor."""
-        self.assertEqual(self.wait(self.crossing.run(where)), "grpc")
+        self.assertEqual(self.wait(self.bridge.run(where)), "grpc")
 
     def test_failure(self) -> None:
         """So do their failures."""
-        result = self.crossing.run(failing, ValueError("x"))
+        result = self.bridge.run(failing, ValueError("x"))
         self.reactor.turn()
         self.assertEqual(self.failureResultOf(result, ValueError).value.args, ("x",))
 
@@ -84,16 +84,16 @@ class ThreadTests(CrossingCase):
         there: list[int] = []
         back: list[int] = []
         for number in range(100):
-            self.crossing.to_loop(partial(there.append, number))
-            answer = partial(self.crossing.to_reactor, back.append, number)
-            self.crossing.to_loop(answer)
-        self.wait(self.crossing.run(where))
+            self.bridge.to_loop(partial(there.append, number))
+            answer = partial(self.bridge.to_reactor, back.append, number)
+            self.bridge.to_loop(answer)
+        self.wait(self.bridge.run(where))
         self.assertEqual(there, list(range(100)))
         self.assertEqual(back, list(range(100)))
 
     def test_woken_once(self) -> None:
         """Calls made while the loop is busy wake it once."""
-        loop = self.crossing.loop
+        loop = self.bridge.loop
         assert loop is not None
         woken: list[object] = []
         wake, go = loop.call_soon_threadsafe, threading.Event()
@@ -103,23 +103,23 @@ class ThreadTests(CrossingCase):
             return wake(*arguments)
 
         self.patch(loop, "call_soon_threadsafe", count)
-        self.crossing.to_loop(lambda: go.wait(PATIENCE))
+        self.bridge.to_loop(lambda: go.wait(PATIENCE))
         busy = len(woken)
         for _ in range(100):
-            self.crossing.to_loop(lambda: None)
+            self.bridge.to_loop(lambda: None)
         self.assertLessEqual(len(woken), busy + 1)
         go.set()
-        self.wait(self.crossing.run(where))
+        self.wait(self.bridge.run(where))
 
     def test_failing_call(self) -> None:
         """A call that fails is logged; those after it happen."""
-        self.crossing.to_loop(lambda: 1 / 0)
-        self.wait(self.crossing.run(where))
+        self.bridge.to_loop(lambda: 1 / 0)
+        self.wait(self.bridge.run(where))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_stop(self) -> None:
         """In the end there is no thread."""
-        self.wait(self.crossing.stop())
+        self.wait(self.bridge.stop())
         thread = next((t for t in threading.enumerate() if t.name == "grpc"), None)
         if thread is not None:
             thread.join(PATIENCE)
@@ -138,11 +138,11 @@ class OwnLoopTests(SynchronousTestCase):
         class WithLoop(Threadless):
             _asyncioEventloop = loop
 
-        crossing = Crossing(WithLoop())
-        crossing.start()
-        self.assertIs(crossing.loop, loop)
+        bridge = AsyncioBridge(WithLoop())
+        bridge.start()
+        self.assertIs(bridge.loop, loop)
         self.assertEqual(threading.active_count(), before)
-        self.successResultOf(crossing.stop())
+        self.successResultOf(bridge.stop())
 
     def test_private_name(self) -> None:
         """Twisted's asyncio reactor keeps its loop under this name."""

@@ -16,23 +16,23 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-__all__ = ["Crossing"]
+__all__ = ["AsyncioBridge"]
 
 T = TypeVar("T")
 
 
 @define(eq=False)
-class Crossing:
+class AsyncioBridge:
     """Runs things on the loop; `to_reactor` alone is called from there."""
 
     _reactor: Any
     _log = Logger()
     loop: asyncio.AbstractEventLoop | None = field(default=None, init=False)
     _thread: Thread | None = field(default=None, init=False)
-    _ended: "Deferred[None]" = field(factory=Deferred, init=False)
+    _loop_closed: "Deferred[None]" = field(factory=Deferred, init=False)
     _calls: deque[Callable[[], object]] = field(factory=deque, init=False)
     #: Whether the loop has been asked to look at the calls and has not yet.
-    _called: bool = field(default=False, init=False)
+    _wake_scheduled: bool = field(default=False, init=False)
     _tasks: "set[asyncio.Task[Any]]" = field(factory=set, init=False)
 
     def start(self) -> None:
@@ -49,7 +49,7 @@ class Crossing:
             self.loop.run_forever()
         finally:
             self.loop.close()
-            self.to_reactor(self._ended.callback, None)
+            self.to_reactor(self._loop_closed.callback, None)
 
     def stop(self) -> "Deferred[None]":
         """End the thread; fires when it has ended."""
@@ -57,18 +57,18 @@ class Crossing:
             return succeed(None)
         assert self.loop is not None
         self.to_loop(self.loop.stop)
-        return self._ended
+        return self._loop_closed
 
     def to_loop(self, call: Callable[[], object]) -> None:
         """Run *call* on the loop; many calls wake it once."""
         assert self.loop is not None
         self._calls.append(call)
-        if not self._called:
-            self._called = True
-            self.loop.call_soon_threadsafe(self._look)
+        if not self._wake_scheduled:
+            self._wake_scheduled = True
+            self.loop.call_soon_threadsafe(self._run_pending_calls)
 
-    def _look(self) -> None:
-        self._called = False
+    def _run_pending_calls(self) -> None:
+        self._wake_scheduled = False
         calls = self._calls
         while calls:
             call = calls.popleft()
