@@ -1,15 +1,6 @@
 """Several requests of the server API in one (server API, "Batch")."""
 
-from .map_messages import (
-    MapClearRequest,
-    MapPublishRequest,
-    MapReadStateRequest,
-    MapReadStreamRequest,
-    MapRemoveRequest,
-    MapStatsRequest,
-    SharedPollPublishRequest,
-)
-from .messages import (
+from .api_messages import (
     BroadcastRequest,
     ChannelsRequest,
     DisconnectRequest,
@@ -24,6 +15,15 @@ from .messages import (
     RPCRequest,
     SubscribeRequest,
     UnsubscribeRequest,
+)
+from .map_messages import (
+    MapClearRequest,
+    MapPublishRequest,
+    MapReadStateRequest,
+    MapReadStreamRequest,
+    MapRemoveRequest,
+    MapStatsRequest,
+    SharedPollPublishRequest,
 )
 
 __all__ = ["BatchRequest", "Command"]

@@ -18,9 +18,9 @@ from ..protocol.codes import BAD_REQUEST
 from ..protocol.errors import EncodeError
 from ..protocol.leniency import MAX_DEPTH, too_deep
 from ..protocol.messages import EMPTY, Raw
-from . import messages as m
+from . import api_messages as m
 from .batches import BatchRequest
-from .json import decode, decode_batch, encode, encode_batch
+from .json_codec import decode, decode_batch, encode, encode_batch
 from .methods import IN_BATCH, METHODS, NOT_FOUND, Api, Method
 
 __all__ = ["BODY_LIMIT", "HTTPAPIOptions", "http_handlers"]
@@ -62,17 +62,19 @@ def http_handlers(api: Api, options: HTTPAPIOptions) -> dict[bytes, Handler]:
     """Return the handlers by path: one per method, and the old style's."""
     prefix = options.handler_prefix.rstrip("/")
     log = BoundedLog(Logger(), api.node.clock)
-    door = _Door(options, log)
+    key_check = _APIKeyCheck(options, log)
     handlers: dict[bytes, Handler] = {}
     for method in METHODS.values():
-        handlers[f"{prefix}/{method.name}".encode()] = _NewStyle(api, door, log, method)
-    old = _OldStyle(api, door, log)
+        handlers[f"{prefix}/{method.name}".encode()] = _MethodHandler(
+            api, key_check, log, method
+        )
+    old = _LegacyHandler(api, key_check, log)
     handlers[(prefix or "/").encode()] = old
     return handlers
 
 
 @define(eq=False)
-class _Door:
+class _APIKeyCheck:
     """Lets in who shows the key (server API, "API keys")."""
 
     _options: HTTPAPIOptions
@@ -107,20 +109,20 @@ class _Door:
 
 
 @define(eq=False)
-class _NewStyle:
+class _MethodHandler:
     """``POST {prefix}/{method}``: the body is the request (server API, "Envelope")."""
 
     _api: Api
-    _door: _Door
+    _key_check: _APIKeyCheck
     _log: BoundedLog
     _method: Method
 
     def refusal(self, http: Any) -> Answer | None:
         """Return why the body of a request is not even read."""
-        return self._door.refusal(http)
+        return self._key_check.refusal(http)
 
     def __call__(self, http: Any) -> "Answer | Deferred[Answer]":
-        refusal = self._door.refusal(http)
+        refusal = self._key_check.refusal(http)
         if refusal is not None:
             return refusal
         method, body = self._method, http.content.read()
@@ -164,7 +166,7 @@ class _NewStyle:
 
     def _answer(self, outcome: m.Result, http: Any) -> Answer:
         if isinstance(outcome, m.Error):
-            if self._door.transport_errors(http):
+            if self._key_check.transport_errors(http):
                 status = _STATUSES.get(outcome.code, 500)
                 return Answer(status, encode(outcome), _JSON)
             return Answer(200, encode({"error": outcome}), _JSON)
@@ -218,7 +220,7 @@ def _log_broken(log: BoundedLog, method: str, error: EncodeError) -> None:
     )
 
 
-class _OldCommand(msgspec.Struct, frozen=True):
+class _LegacyCommand(msgspec.Struct, frozen=True):
     method: Raw = EMPTY
     id: m.UInt32 = 0
     params: Raw = EMPTY
@@ -240,22 +242,22 @@ _ELSEWHERE = frozenset(
 
 
 @define(eq=False)
-class _OldStyle:
+class _LegacyHandler:
     """``POST {prefix}``: commands one after another in one body.
 
     See server API, "Old style".
     """
 
     _api: Api
-    _door: _Door
+    _key_check: _APIKeyCheck
     _log: BoundedLog
 
     def refusal(self, http: Any) -> Answer | None:
         """Return why the body of a request is not even read."""
-        return self._door.refusal(http)
+        return self._key_check.refusal(http)
 
     def __call__(self, http: Any) -> "Answer | Deferred[Answer]":
-        refusal = self._door.refusal(http)
+        refusal = self._key_check.refusal(http)
         if refusal is not None:
             return refusal
         if self._api.node.stopping:
@@ -281,7 +283,7 @@ class _OldStyle:
             return _BROKEN
         return Answer(200, b"\n".join(replies), _JSON)
 
-    async def _reply(self, command: _OldCommand) -> bytes:
+    async def _reply(self, command: _LegacyCommand) -> bytes:
         """Run one command.
 
         :raises ValueError: nobody ever had a method of this name.
@@ -323,7 +325,7 @@ def _method(written: bytes) -> Method | None:
     raise ValueError(f"unknown method {name!r}")
 
 
-def _commands(body: bytes) -> Iterator[_OldCommand]:
+def _commands(body: bytes) -> Iterator[_LegacyCommand]:
     """Take a body of JSON objects apart, with anything blank between them.
 
     :raises ValueError: it is something else.
@@ -338,5 +340,5 @@ def _commands(body: bytes) -> Iterator[_OldCommand]:
         if at == len(text):
             return
         _, end = _scan(text, at)
-        yield decode(text[at:end].encode(), _OldCommand)
+        yield decode(text[at:end].encode(), _LegacyCommand)
         at = end

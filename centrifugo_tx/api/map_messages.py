@@ -4,7 +4,7 @@ See server API, "Maps and keys".
 """
 
 from ..protocol.messages import EMPTY, Raw, StreamPosition
-from .messages import Int32, Request, Result, UInt64, fit
+from .api_messages import Int32, Request, Result, UInt64, fit
 
 __all__ = [
     "MapClearRequest",

@@ -31,10 +31,10 @@ from ..protocol.codes import (
     Error,
 )
 from ..protocol.messages import Raw
-from . import map_messages, maps
-from . import messages as m
+from . import api_messages as m
+from . import map_messages, map_methods
 from .batches import BatchRequest, Command
-from .json import payload
+from .json_codec import payload
 
 __all__ = ["METHODS", "NOT_FOUND", "Api", "Extension", "Method"]
 
@@ -186,7 +186,7 @@ class Api:
             raise ReplyError(BAD_REQUEST, "channels required for broadcast")
         data = payload(request.data, request.b64data)
 
-        async def one(channel: str) -> m.PublishResponse:
+        async def publish_to(channel: str) -> m.PublishResponse:
             """Publish into one of the channels."""
             try:
                 if not channel:
@@ -199,7 +199,7 @@ class Api:
                 return m.PublishResponse(error=error)
             return m.PublishResponse(result=result)
 
-        made = [partial(_drive, one, channel) for channel in request.channels]
+        made = [partial(_start, publish_to, channel) for channel in request.channels]
         return m.BroadcastResult(await in_parallel(made, self.slices()))
 
     # --- Clients ---------------------------------------------------------------
@@ -222,7 +222,7 @@ class Api:
             request.session,
             request.recover_since,
         )
-        return _DONE
+        return _EMPTY
 
     async def unsubscribe(self, request: m.UnsubscribeRequest) -> m.Empty:
         """Take the connections of a user out of a channel.
@@ -234,7 +234,7 @@ class Api:
             await self.node.unsubscribe(
                 request.channel, request.user, request.client, request.session
             )
-        return _DONE
+        return _EMPTY
 
     async def disconnect(self, request: m.DisconnectRequest) -> m.Empty:
         """Close the connections of a user (server API, "Disconnect")."""
@@ -248,7 +248,7 @@ class Api:
             disconnect,
             request.whitelist or (),
         )
-        return _DONE
+        return _EMPTY
 
     async def refresh(self, request: m.RefreshRequest) -> m.Empty:
         """Move the expiry of the connections of a user (server API, "Refresh")."""
@@ -260,11 +260,11 @@ class Api:
             request.expire_at,
             request.info.copy(),
         )
-        return _DONE
+        return _EMPTY
 
     # --- Channels --------------------------------------------------------------
 
-    def _with(self, channel: str, feature: str) -> ChannelOptions:
+    def _options_with(self, channel: str, feature: str) -> ChannelOptions:
         """Return the channel's options if it has *feature*.
 
         See server API, "Presence" and "History in the API".
@@ -278,20 +278,20 @@ class Api:
 
     async def presence(self, request: m.PresenceRequest) -> m.PresenceResult:
         """Tell who is in a channel."""
-        self._with(request.channel, "presence")
+        self._options_with(request.channel, "presence")
         return m.PresenceResult(await self.node.presence(request.channel))
 
     async def presence_stats(
         self, request: m.PresenceStatsRequest
     ) -> m.PresenceStatsResult:
         """Tell how many are in a channel."""
-        self._with(request.channel, "presence")
+        self._options_with(request.channel, "presence")
         stats = await self.node.presence_stats(request.channel)
         return m.PresenceStatsResult(stats.num_clients, stats.num_users)
 
     async def history(self, request: m.HistoryRequest) -> m.HistoryResult:
         """Read a channel's stream (server API, "History in the API")."""
-        options = self._with(request.channel, "history")
+        options = self._options_with(request.channel, "history")
         since = request.since
         if since is not None and request.reverse and not since.offset:
             # What the reference says here.
@@ -312,9 +312,9 @@ class Api:
 
     async def history_remove(self, request: m.HistoryRemoveRequest) -> m.Empty:
         """Forget a channel's publications."""
-        self._with(request.channel, "history")
+        self._options_with(request.channel, "history")
         await self.node.remove_history(request.channel)
-        return _DONE
+        return _EMPTY
 
     async def channels(self, request: m.ChannelsRequest) -> m.ChannelsResult:
         """Tell which channels have subscribers (server API, "Channels")."""
@@ -394,7 +394,7 @@ class Api:
         return {"error": NOT_FOUND}
 
 
-_DONE = m.Empty()
+_EMPTY = m.Empty()
 _NOT_ENABLED = {
     "history": "history is not enabled for channel",
     "presence": "presence is not enabled for channel",
@@ -408,7 +408,7 @@ def _reply(name: str, outcome: m.Result) -> _Reply:
     return {"error" if isinstance(outcome, m.Error) else name: outcome}
 
 
-def _drive(work: Callable[[str], Coroutine[Any, Any, Any]], channel: str) -> Any:
+def _start(work: Callable[[str], Coroutine[Any, Any, Any]], channel: str) -> Any:
     return run_or_defer(work(channel))
 
 
@@ -421,7 +421,7 @@ async def in_parallel(makers: Sequence[Callable[[], Any]], slices: Slices) -> li
     under_way = 0
     ended: Deferred[None] | None = None
 
-    def done(result: Any, index: int) -> None:
+    def store_result(result: Any, index: int) -> None:
         """Keep a result, and let the next begin."""
         nonlocal under_way, ended
         results[index] = result
@@ -438,7 +438,7 @@ async def in_parallel(makers: Sequence[Callable[[], Any]], slices: Slices) -> li
             results[index] = result
             continue
         under_way += 1
-        result.addCallback(done, index)
+        result.addCallback(store_result, index)
         while under_way >= PARALLEL:
             ended = Deferred()
             await ended
@@ -507,17 +507,24 @@ _TABLE = (
     Method("rpc", m.RPCRequest, 10, Api.rpc),
     Method("refresh", m.RefreshRequest, 12, Api.refresh),
     Method("channels", m.ChannelsRequest, 8, Api.channels),
-    Method("map_publish", map_messages.MapPublishRequest, 33, maps.publish),
-    Method("map_remove", map_messages.MapRemoveRequest, 34, maps.remove),
-    Method("map_read_state", map_messages.MapReadStateRequest, 35, maps.read_state),
-    Method("map_read_stream", map_messages.MapReadStreamRequest, 36, maps.read_stream),
-    Method("map_stats", map_messages.MapStatsRequest, 37, maps.stats),
-    Method("map_clear", map_messages.MapClearRequest, 38, maps.clear),
+    Method("map_publish", map_messages.MapPublishRequest, 33, map_methods.publish),
+    Method("map_remove", map_messages.MapRemoveRequest, 34, map_methods.remove),
+    Method(
+        "map_read_state", map_messages.MapReadStateRequest, 35, map_methods.read_state
+    ),
+    Method(
+        "map_read_stream",
+        map_messages.MapReadStreamRequest,
+        36,
+        map_methods.read_stream,
+    ),
+    Method("map_stats", map_messages.MapStatsRequest, 37, map_methods.stats),
+    Method("map_clear", map_messages.MapClearRequest, 38, map_methods.clear),
     Method(
         "shared_poll_publish",
         map_messages.SharedPollPublishRequest,
         39,
-        maps.publish_polled,
+        map_methods.publish_polled,
     ),
 )
 

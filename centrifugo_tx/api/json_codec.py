@@ -12,7 +12,7 @@ from ..protocol.codes import BAD_REQUEST
 from ..protocol.errors import EncodeError
 from ..protocol.leniency import MAX_DEPTH, as_read, too_deep
 from ..protocol.messages import EMPTY, ClientInfo, Raw, raw
-from . import messages as m
+from . import api_messages as m
 from .batches import BatchRequest, Command
 from .map_messages import MapReadStateResult, MapReadStreamResult
 
