@@ -65,7 +65,7 @@ class ClientEndpoints:
             self._headers,
         )
 
-    def placed(self) -> Iterator[tuple[str, Endpoints]]:
+    def enabled(self) -> Iterator[tuple[str, Endpoints]]:
         """Yield what is enabled, by name."""
         config, streams = self._config, self._streams
         if not config.websocket.disabled:

@@ -33,8 +33,8 @@ from .process import (
     Signals,
     check_pid_file,
     exit_with,
+    notify_systemd,
     raise_descriptor_limit,
-    tell_systemd,
 )
 from .service import Server, build
 from .workers import Supervisor, check_workers, worker_count
@@ -70,7 +70,7 @@ class Options(UsageOptions):
         except UsageError as error:
             sys.exit(f"error: {error}")
         if self.parent is not None:
-            _settle_pid_file(self.parent)
+            _choose_pid_file(self.parent)
 
     def flags(self) -> dict[str, str]:
         """Return the flags that were given."""
@@ -79,7 +79,7 @@ class Options(UsageOptions):
         }
 
 
-def _settle_pid_file(twistd: Any) -> None:
+def _choose_pid_file(twistd: Any) -> None:
     """Have ``twistd`` write no PID file in the foreground, unless one is named.
 
     The default would need a folder that can be written, and one for each server.
@@ -179,21 +179,21 @@ class Launch(MultiService):
 
     def startService(self) -> None:
         """Start the server, and say what there is to say about the configuration."""
-        self._describe()
+        self._log_environment()
         try:
             self._pid_file.write()
         except ConfigError as error:
             self._log.critical("cannot start: {reason}", reason=str(error))
             sys.exit(1)
         self._raise_limit()
-        signals = Signals(self._reactor, self._end, self._reload)
+        signals = Signals(self._reactor, self._stop_reactor, self._reload)
         self._reactor.callWhenRunning(signals.install)
         MultiService.startService(self)
         self._server.started.addCallbacks(self._started, self._failed)
         if self._broken:
             sys.exit(1)
 
-    def _describe(self) -> None:
+    def _log_environment(self) -> None:
         loaded, config = self._loaded, self._loaded.config
         if loaded.found:
             self._log.info("using config file", path=loaded.path)
@@ -227,7 +227,7 @@ class Launch(MultiService):
 
     def _started(self, _: object) -> None:
         """Tell systemd, and warn of what is unsafe, unknown, old, or without effect."""
-        tell_systemd("READY=1")
+        notify_systemd("READY=1")
         loaded = self._loaded
         for key in loaded.unknown_keys:
             self._log.warn("unknown key in configuration file", key=key)
@@ -247,7 +247,7 @@ class Launch(MultiService):
         self._broken = True
         if self._reactor.running:
             exit_with(1)
-            self._end()
+            self._stop_reactor()
 
     def _reload(self) -> None:
         """Take over from the configuration what can change.
@@ -261,11 +261,11 @@ class Launch(MultiService):
         else:
             self._log.info("configuration reloaded")
 
-    def _end(self) -> None:
+    def _stop_reactor(self) -> None:
         if not self._ended:
             self._ended = True
             self._log.info("shutting down")
-            tell_systemd("STOPPING=1")
+            notify_systemd("STOPPING=1")
             self._reactor.stop()
 
     def stopService(self) -> "Deferred[None]":
@@ -277,13 +277,15 @@ class Launch(MultiService):
         stopped: Deferred[None] = maybeDeferred(MultiService.stopService, self)
         stopped.addErrback(self._log_failure)
         stopped.addTimeout(
-            self._loaded.config.shutdown.timeout, self._reactor, self._too_late
+            self._loaded.config.shutdown.timeout,
+            self._reactor,
+            self._exit_after_timeout,
         )
         return stopped.addCallback(lambda _: self._pid_file.remove())
 
     def _log_failure(self, failure: Failure) -> None:
         self._log.failure("the stop went wrong", failure)
 
-    def _too_late(self, _: object, timeout: float) -> None:
+    def _exit_after_timeout(self, _: object, timeout: float) -> None:
         self._log.critical("shutdown timeout reached", timeout=timeout)
         exit_with(1)

@@ -133,7 +133,9 @@ class _Writer:
         line = console_line(event) if self._colored else json_line(event)
         encoding = getattr(self._stream, "encoding", None) or "utf-8"
         if not line.isascii() and encoding.lower() not in ("utf-8", "utf8"):
-            line = "".join(each if each.isascii() else _u(each) for each in line)
+            line = "".join(
+                each if each.isascii() else _unicode_escape(each) for each in line
+            )
         # A console that went away, or a full disk, must not stop the server.
         try:
             self._stream.write(line + "\n")
@@ -157,7 +159,9 @@ def json_line(event: LogEvent) -> str:
     line = json.dumps(fields, ensure_ascii=False)
     if line.isprintable():
         return line
-    return "".join(each if each.isprintable() else _u(each) for each in line)
+    return "".join(
+        each if each.isprintable() else _unicode_escape(each) for each in line
+    )
 
 
 def console_line(event: LogEvent) -> str:
@@ -170,7 +174,8 @@ def console_line(event: LogEvent) -> str:
     mark = f"\x1b[{_COLORS[level]}m[{_SHORT[level]}]\x1b[0m"
     parts = [when, mark, _escaped(_message(event))]
     parts += [
-        f"\x1b[36m{name}=\x1b[0m{_shown(value)}" for name, value in _fields(event)
+        f"\x1b[36m{name}=\x1b[0m{_quoted_if_needed(value)}"
+        for name, value in _fields(event)
     ]
     lines = [" ".join(parts)]
     if error := _error(event).rstrip():
@@ -241,7 +246,7 @@ def _cut(text: str, limit: int) -> str:
     return f"{text[:limit]}… ({len(text) - limit} more characters)"
 
 
-def _shown(value: object) -> str:
+def _quoted_if_needed(value: object) -> str:
     """Return a field's value for the console, in quotes unless it is plain."""
     text = str(value)
     if text.isprintable() and _BARE.fullmatch(text):
@@ -255,11 +260,12 @@ def _escaped(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(
-        each if each.isprintable() else _ESCAPES.get(each) or _u(each) for each in text
+        each if each.isprintable() else _ESCAPES.get(each) or _unicode_escape(each)
+        for each in text
     )
 
 
-def _u(character: str) -> str:
+def _unicode_escape(character: str) -> str:
     """Return a character by its number, as JSON has it (RFC 8259, 7)."""
     code = ord(character)
     if code < 0x10000:
@@ -305,12 +311,12 @@ def from_record(record: dict[str, Any], **fields: object) -> LogEvent:
         "log_frame": record["level"] == "trace",
     }
     if record["error"]:
-        event["log_failure"] = _Told(record["error"])
+        event["log_failure"] = _RelayedFailure(record["error"])
     return event
 
 
 @define
-class _Told:
+class _RelayedFailure:
     """A failure in another process, of which the traceback is known."""
 
     _traceback: str

@@ -21,8 +21,8 @@ __all__ = [
     "check_pid_file",
     "exit_with",
     "has_terminal",
+    "notify_systemd",
     "raise_descriptor_limit",
-    "tell_systemd",
 ]
 
 #: Descriptors that are not clients: listeners, log, engine, the odd API call.
@@ -146,11 +146,11 @@ class Signals:
         for number, function in (
             (signal.SIGINT, self._stop),
             (signal.SIGTERM, self._stop),
-            (signal.SIGHUP, self._hang_up),
+            (signal.SIGHUP, self._on_sighup),
         ):
             signal.signal(number, self._handler(function))
 
-    def _hang_up(self) -> None:
+    def _on_sighup(self) -> None:
         if self._needs_terminal and not self._has_terminal():
             self._stop()
         else:
@@ -166,7 +166,7 @@ class Signals:
         return handle
 
 
-def tell_systemd(state: str) -> None:
+def notify_systemd(state: str) -> None:
     """Tell systemd how things are, if it wants to know (``sd_notify(3)``)."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):

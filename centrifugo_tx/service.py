@@ -38,7 +38,7 @@ from .client_endpoints import ClientEndpoints
 from .config.model import Config
 from .core import Node, journal_for
 from .engines import memory_engine, memory_maps
-from .garbage import Freezer
+from .gc_freeze import GCFreezer
 from .grpc_ports import GRPCPorts
 from .interfaces import Engine
 from .metrics import Metrics
@@ -68,7 +68,7 @@ def build(reactor: Any, config: Config, gather: Gather | None = None) -> "Server
         of the server is set, when all of them serve.
     """
     counts = Metrics()
-    polling = pollings(reactor, config)
+    polling = polling_backends(reactor, config)
     node = Node(
         engine(reactor, config, counts),
         access_policy(reactor, config, polling=polling),
@@ -78,10 +78,10 @@ def build(reactor: Any, config: Config, gather: Gather | None = None) -> "Server
         journal_for(config.log.level, reactor.seconds),
     )
     health = Health(serving=gather is None)
-    placed = endpoints(reactor, config, node, gather, health)
-    server = Server(reactor, config, node, placed, gather is not None, polling, health)
-    freezer = Freezer(reactor, lambda: node.connections.num_clients)
-    MultiService.addService(server, freezer)
+    served = endpoints(reactor, config, node, gather, health)
+    server = Server(reactor, config, node, served, gather is not None, polling, health)
+    gc_freezer = GCFreezer(reactor, lambda: node.connections.num_clients)
+    MultiService.addService(server, gc_freezer)
     return server
 
 
@@ -149,11 +149,11 @@ class Server(MultiService):
             maybeDeferred(port.stopListening) for port in self.ports
         ]
         self.ports.clear()
-        ending.append(Deferred.fromCoroutine(self._send_away()))
+        ending.append(Deferred.fromCoroutine(self._disconnect_clients()))
         stopped = gatherResults(ending)
         return stopped.addCallback(lambda _: MultiService.stopService(self))
 
-    async def _send_away(self) -> None:
+    async def _disconnect_clients(self) -> None:
         try:
             await self.node.stop()
             # TLS gathers what is written within a turn.
@@ -217,7 +217,7 @@ def node_name(config: Config) -> str:
     return config.node.name or f"{socket.gethostname()}_{config.http_server.port}"
 
 
-def edition(release: str) -> str:
+def reference_style_version(release: str) -> str:
     """Return a version as clients and monitoring parse it: three numbers, then a word.
 
     :param release: the version of the package (PEP 440).
@@ -232,7 +232,7 @@ def node_options(config: Config) -> NodeOptions:
     client = config.client
     return NodeOptions(
         name=node_name(config),
-        version=edition(version("centrifugo-tx")),
+        version=reference_style_version(version("centrifugo-tx")),
         ping_interval=client.ping_interval,
         pong_timeout=client.pong_timeout,
         stale_close_delay=client.stale_close_delay,
@@ -323,7 +323,7 @@ def access_policy(
     )
 
 
-def pollings(reactor: Any, config: Config) -> dict[str, Polling]:
+def polling_backends(reactor: Any, config: Config) -> dict[str, Polling]:
     """Return who is asked about polled keys, by the name that namespaces say."""
     channel = config.channel
     names = {
@@ -396,14 +396,14 @@ def endpoints(
     See configuration rules, "Ports and endpoints".
     """
     outside, inside = addresses(config)
-    placed: dict[Address, tuple[Endpoints, list[str]]] = {}
+    by_address: dict[Address, tuple[Endpoints, list[str]]] = {}
 
     def place(address: Address, name: str, served: Endpoints) -> None:
-        endpoints, names = placed.setdefault(address, (Endpoints(), []))
+        endpoints, names = by_address.setdefault(address, (Endpoints(), []))
         endpoints.merge(served)
         names.append(name)
 
-    for name, served in ClientEndpoints(reactor, config, node).placed():
+    for name, served in ClientEndpoints(reactor, config, node).enabled():
         place(outside, name, served)
     if not config.http_api.disabled:
         handlers = http_handlers(Api(node), config.http_api)
@@ -418,4 +418,4 @@ def endpoints(
     if config.health.enabled:
         path = config.health.handler_prefix.encode()
         place(inside, "health", Endpoints(handlers={path: health or Health()}))
-    return placed
+    return by_address

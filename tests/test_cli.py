@@ -197,7 +197,7 @@ class FileTests(CommandCase):
         """Workers that cannot share what is in memory are a problem."""
         path = self.write({"workers": 2})
         for installed in "/valkey", None:
-            self.patch(supervisor, "program", lambda found=installed: found)
+            self.patch(supervisor, "find_program", lambda found=installed: found)
             said = self.command("checkconfig", "-c", path, code=int(not installed))
         self.assertIn("workers: '2' cannot share engine.type", said)
         wrong = self.write({"workers": "x"})

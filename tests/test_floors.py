@@ -12,11 +12,12 @@ PACKAGE = Path(centrifugo_tx.__file__).parent
 
 FLOORS = (
     {"protocol", "grpc", "metrics"},
-    {"interfaces", "options", "errors", "globs", "payloads", "tls"} | {"bounded_log"},
+    {"interfaces", "options", "errors", "globs", "publication_format", "tls"}
+    | {"bounded_log"},
     {"core"},
     {"engines", "access", "proxies", "transports", "api", "consumers"},
     {"config", "web"},
-    {"service", "workers", "process", "logs", "garbage"}
+    {"service", "workers", "process", "logs", "gc_freeze"}
     | {"client_endpoints", "grpc_ports"},
     {"launch", "cli", "__main__", "__init__"},
 )

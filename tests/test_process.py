@@ -15,14 +15,14 @@ from twisted.internet.task import Clock
 from twisted.logger import LogEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from centrifugo_tx import garbage
+from centrifugo_tx import gc_freeze
 from centrifugo_tx.errors import ConfigError
 from centrifugo_tx.process import (
     PIDFile,
     Signals,
     check_pid_file,
+    notify_systemd,
     raise_descriptor_limit,
-    tell_systemd,
 )
 
 
@@ -183,7 +183,7 @@ class SystemdTests(SynchronousTestCase):
         self.addCleanup(shutil.rmtree, folder)
         for address in f"{folder}/notify", f"@centrifugo-test-{os.getpid()}":
             listening = self.listen(address)
-            tell_systemd("READY=1")
+            notify_systemd("READY=1")
             self.assertEqual(listening.recv(100), b"READY=1")
 
     def test_nobody(self) -> None:
@@ -193,10 +193,10 @@ class SystemdTests(SynchronousTestCase):
         self.addCleanup(globalLogPublisher.removeObserver, logged.append)
         for environment in {}, {"NOTIFY_SOCKET": ""}, {"NOTIFY_SOCKET": "odd"}:
             self.patch(os, "environ", environment)
-            tell_systemd("READY=1")
+            notify_systemd("READY=1")
         self.assertEqual(logged, [])
         self.patch(os, "environ", {"NOTIFY_SOCKET": "/none/notify"})
-        tell_systemd("READY=1")
+        notify_systemd("READY=1")
         self.assertEqual(len(logged), 1)
 
 
@@ -207,12 +207,12 @@ class FreezerTests(SynchronousTestCase):
         self.addCleanup(gc.set_threshold, *gc.get_threshold())
         self.addCleanup(gc.unfreeze)
         self.frozen = 0
-        self.patch(garbage.gc, "collect", lambda: 0)
-        self.patch(garbage.gc, "freeze", self.count)
+        self.patch(gc_freeze.gc, "collect", lambda: 0)
+        self.patch(gc_freeze.gc, "freeze", self.count)
         self.clock = Clock()
         self.connections = 0
-        self.freezer = garbage.Freezer(self.clock, lambda: self.connections)
-        self.freezer.startService()
+        self.gc_freezer = gc_freeze.GCFreezer(self.clock, lambda: self.connections)
+        self.gc_freezer.startService()
 
     def count(self) -> None:
         """Count how often things were frozen."""
@@ -220,7 +220,7 @@ class FreezerTests(SynchronousTestCase):
 
     def test_growth(self) -> None:
         """Once at the start, and again for a thousand more or a quarter more."""
-        self.addCleanup(self.freezer.stopService)
+        self.addCleanup(self.gc_freezer.stopService)
         self.assertEqual(self.frozen, 1)
         for connections, frozen in (
             (999, 1),
@@ -232,14 +232,14 @@ class FreezerTests(SynchronousTestCase):
             (100, 4),
         ):
             self.connections = connections
-            self.clock.advance(garbage.INTERVAL)
+            self.clock.advance(gc_freeze.INTERVAL)
             self.assertEqual(self.frozen, frozen, connections)
 
     def test_long_collections(self) -> None:
         """What survives a full collection of more than 20 ms is frozen as well."""
-        self.addCleanup(self.freezer.stopService)
+        self.addCleanup(self.gc_freezer.stopService)
         now = 0.0
-        self.freezer._seconds = lambda: now
+        self.gc_freezer._seconds = lambda: now
         for generation, seconds, frozen in ((2, 0.019, 1), (1, 0.5, 1), (2, 0.021, 2)):
             for phase in ("start", "stop"):
                 for callback in gc.callbacks:
@@ -250,6 +250,6 @@ class FreezerTests(SynchronousTestCase):
     def test_stop(self) -> None:
         """Stopped, it leaves nothing in the reactor, and nothing in the collector."""
         callbacks = len(gc.callbacks)
-        self.freezer.stopService()
+        self.gc_freezer.stopService()
         self.assertEqual(len(gc.callbacks), callbacks - 1)
         self.assertEqual(self.clock.getDelayedCalls(), [])

@@ -9,7 +9,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from centrifugo_tx.config.model import Config
 from centrifugo_tx.errors import ReplyError
-from centrifugo_tx.service import Server, build, edition, endpoints, node_options
+from centrifugo_tx.service import (
+    Server,
+    build,
+    endpoints,
+    node_options,
+    reference_style_version,
+)
 
 from .config.test_check import config_of
 
@@ -231,7 +237,7 @@ class VersionTests(SynchronousTestCase):
             ("2!1.4.0rc1.post2", "1.4.0 OSS"),
             ("odd", "0.0.0 OSS"),
         ):
-            self.assertEqual(edition(release), expected)
+            self.assertEqual(reference_style_version(release), expected)
         self.assertRegex(node_options(Config()).version, r"^\d+\.\d+\.\d+ OSS$")
 
 

@@ -24,7 +24,6 @@ from ..options import (
     PublishOptions,
     SubscribeOptions,
 )
-from ..payloads import acceptable
 from ..protocol.codes import (
     BAD_REQUEST,
     METHOD_NOT_FOUND,
@@ -44,6 +43,7 @@ from ..protocol.messages import (
     SubRefreshRequest,
     SubscribeRequest,
 )
+from ..publication_format import matches_format
 from .admission import AccessOptions, Doorkeeper
 from .grants import (
     may_change_map,
@@ -125,7 +125,7 @@ class AccessPolicy:
         except ReplyError as error:
             return fail(error)
         options = namespace.options
-        if not acceptable(request.data, namespace.channel.publication_data_format):
+        if not matches_format(request.data, namespace.channel.publication_data_format):
             return fail(ReplyError(BAD_REQUEST, "publish data validation failed"))
         if options.publish_proxy_enabled or options.subscribe_stream_proxy_enabled:
             return fail(ReplyError(NOT_AVAILABLE, "publish proxy not enabled"))

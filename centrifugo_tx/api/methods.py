@@ -21,7 +21,6 @@ from ..options import (
     Source,
     SubscribeOptions,
 )
-from ..payloads import acceptable
 from ..protocol.codes import (
     BAD_REQUEST,
     FORCE_DISCONNECT,
@@ -31,6 +30,7 @@ from ..protocol.codes import (
     Error,
 )
 from ..protocol.messages import Raw
+from ..publication_format import matches_format
 from . import api_messages as m
 from . import map_messages, map_methods
 from .batches import BatchRequest, Command
@@ -173,7 +173,7 @@ class Api:
         options: ChannelOptions,
         request: m.PublishRequest | m.BroadcastRequest,
     ) -> m.PublishResult:
-        if not acceptable(data, options.publication_data_format):
+        if not matches_format(data, options.publication_data_format):
             raise ReplyError(BAD_REQUEST, "publish data validation failed")
         published = await self.node.publish(
             channel, data, _publish_options(options, request)

@@ -4,13 +4,13 @@ import msgspec
 
 from .protocol.messages import EMPTY, Raw
 
-__all__ = ["acceptable"]
+__all__ = ["matches_format"]
 
 _any = msgspec.json.Decoder(Raw).decode
 _SPACE = b" \t\r\n"
 
 
-def acceptable(data: Raw, format: str) -> bool:
+def matches_format(data: Raw, format: str) -> bool:
     """Whether *data* is what *format* asks for.
 
     ``""``: anything but nothing; ``binary``: anything; ``json``: JSON;

@@ -9,7 +9,7 @@ from twisted.application.service import Service
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 
-__all__ = ["Freezer"]
+__all__ = ["GCFreezer"]
 
 #: Seconds between two looks.
 INTERVAL = 10.0
@@ -22,7 +22,7 @@ PAUSE = 0.02
 
 
 @define(eq=False, slots=False)
-class Freezer(Service):
+class GCFreezer(Service):
     """Freezes what has survived, whenever the node has grown by a quarter.
 
     A full collection over 100,000 connections stops the process for 200 ms; with
@@ -41,7 +41,7 @@ class Freezer(Service):
     _loop: LoopingCall = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._loop = LoopingCall(self._look)
+        self._loop = LoopingCall(self._freeze_after_growth)
         self._loop.clock = self._clock
 
     def startService(self) -> None:
@@ -49,17 +49,17 @@ class Freezer(Service):
         Service.startService(self)
         gc.set_threshold(THRESHOLD, *gc.get_threshold()[1:])
         self._freeze(0)
-        gc.callbacks.append(self._collecting)
+        gc.callbacks.append(self._freeze_after_long_collection)
         self._loop.start(INTERVAL, now=False)
 
     def stopService(self) -> None:
         """Look no more."""
         Service.stopService(self)
         self._loop.stop()
-        gc.callbacks.remove(self._collecting)
+        gc.callbacks.remove(self._freeze_after_long_collection)
         gc.unfreeze()
 
-    def _collecting(self, phase: str, info: dict[str, int]) -> None:
+    def _freeze_after_long_collection(self, phase: str, info: dict[str, int]) -> None:
         """Freeze what survives a long collection; the collector calls this."""
         if info["generation"] < 2:
             return
@@ -68,7 +68,7 @@ class Freezer(Service):
         elif self._seconds() - self._began > PAUSE:
             gc.freeze()
 
-    def _look(self) -> None:
+    def _freeze_after_growth(self) -> None:
         now = self._connections()
         if now - self._frozen >= max(AT_LEAST, SHARE * self._frozen):
             self._freeze(now)
