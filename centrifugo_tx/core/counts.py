@@ -104,7 +104,8 @@ class Counts:
 
     def received(self, type: str) -> None:
         """Count a message from the broker."""
-        self._counter_of_received(type).value += 1
+        counter = self._received.get(type) or self._counter_of_received(type)
+        counter.value += 1
 
     def _counter_of_received(self, type: str) -> Counter:
         counter = self._received.get(type)
@@ -116,7 +117,8 @@ class Counts:
 
     def command(self, method: str, seconds: float) -> None:
         """Count a command of a client, and how long it took."""
-        self._duration(method).observe(seconds)
+        duration = self._durations.get(method) or self._duration(method)
+        duration.observe(seconds)
 
     def _duration(self, method: str) -> Histogram:
         duration = self._durations.get(method)

@@ -77,6 +77,9 @@ class State(Enum):
     CLOSED = "closed"
 
 
+# A member found by its class costs more than the rest of a comparison.
+NEW, CONNECTING, CONNECTED, REFUSED, CLOSED = State
+
 #: Handles the request of one command.
 Handler = Callable[["Client", Any], Coroutine[Deferred[Any], Any, Outcome]]
 
@@ -183,12 +186,12 @@ class Client:
     @property
     def closed(self) -> bool:
         """Whether it is over."""
-        return self.state is State.CLOSED
+        return self.state is CLOSED
 
     @property
     def refused(self) -> bool:
         """Whether its connect failed."""
-        return self.state is State.REFUSED
+        return self.state is REFUSED
 
     @property
     def speaks_v1(self) -> bool:
@@ -237,9 +240,9 @@ class Client:
 
         :raises DisconnectClient: 3501, it is not the first.
         """
-        if self.state is not State.NEW:
+        if self.state is not NEW:
             raise DisconnectClient(MALFORMED, "client already authenticated")
-        self.state = State.CONNECTING
+        self.state = CONNECTING
 
     def enter(self, name: str, version: str) -> None:
         """Let the node find the client from now on.
@@ -263,12 +266,12 @@ class Client:
 
     def connected(self) -> None:
         """Let other commands in."""
-        self.state = State.CONNECTED
+        self.state = CONNECTED
         self.services.journal.authenticated(self)
 
     def admitted(self) -> "Deferred[None]":
         """Return a Deferred that fires when the connect that is under way is over."""
-        if self.state is not State.CONNECTING:
+        if self.state is not CONNECTING:
             return succeed(None)
         waiting: Deferred[None] = Deferred()
         if self._expected is None:
@@ -290,7 +293,7 @@ class Client:
 
     def receive(self, data: bytes) -> None:
         """Take one message of the transport: one or more commands."""
-        if self.state is State.CLOSED or self.state is State.REFUSED:
+        if self.state is CLOSED or self.state is REFUSED:
             return
         if self._backlog is None:
             scheduler = self.runtime.scheduler
@@ -331,7 +334,7 @@ class Client:
     @property
     def _busy(self) -> bool:
         """Whether the next command has to wait for one that is under way."""
-        connected = self.state is State.CONNECTED
+        connected = self.state is CONNECTED
         limit = self.runtime.options.concurrency if connected else 1
         return self._held or self._running >= limit
 
@@ -359,12 +362,12 @@ class Client:
         backlog.draining = False
         if self._backlog is backlog and not backlog:
             self._backlog = None
-            if self.state is State.CONNECTED:
+            if self.state is CONNECTED:
                 self.transport.resume()
 
     def _execute(self, command: Command | None, size: int) -> None:
         """Begin one command, and finish it if nothing has to be waited for."""
-        if self.state is State.CLOSED:
+        if self.state is CLOSED:
             return
         if command is None:
             self._close(MALFORMED)  # why is in the log already
@@ -375,12 +378,12 @@ class Client:
         for name, handler in self.sessions.handlers:
             request = getattr(command, name)
             if request is not None:
-                if self.state is State.CONNECTED or name == "connect":
+                if self.state is CONNECTED or name == "connect":
                     self._handle(command.id, name, handler, request, size)
                     return
                 break
         else:
-            if self.speaks_v1 and self.state is State.CONNECTED:
+            if self.speaks_v1 and self.state is CONNECTED:
                 self.runtime.counts.error("unknown", METHOD_NOT_FOUND)
                 self.services.notices.command_error(
                     self, "unknown", command, METHOD_NOT_FOUND
@@ -441,7 +444,7 @@ class Client:
         self._running -= 1
         if not self.transport.info.unidirectional:  # its connect is no command
             self.runtime.counts.command(name, self.runtime.clock.seconds() - began)
-        if self.state is State.CLOSED:
+        if self.state is CLOSED:
             return
         if isinstance(outcome, Failure):
             self._fail(outcome, id, name, request)
@@ -480,7 +483,7 @@ class Client:
         It is read on, so that the client's close frame is seen, and commands are
         ignored.  A client that stays is stale in the end.
         """
-        self.state, self.refusal = State.REFUSED, error
+        self.state, self.refusal = REFUSED, error
         if self._backlog is not None:
             self._backlog = None
             self.transport.resume()
@@ -494,7 +497,7 @@ class Client:
     def _pong(self, size: int) -> None:
         traffic = self.runtime.counts.traffic
         traffic.received(self.transport.wire, "client_pong").add(1, size)
-        if self.state is not State.CONNECTED or not self.deadlines.pong():
+        if self.state is not CONNECTED or not self.deadlines.pong():
             self._refuse_message("", "unnecessary pong")
 
     # --- Replies and pushes out ------------------------------------------------
@@ -571,7 +574,7 @@ class Client:
         subscription = self.subscriptions.get(name)
         if subscription is not None:
             self.forget(subscription)
-        if self.state is State.CONNECTED:
+        if self.state is CONNECTED:
             self.runtime.counts.unsubscribe(reason)
             self.push(Push(channel=name, unsubscribe=reason))
 
@@ -581,12 +584,12 @@ class Client:
 
     def close(self, disconnect: Disconnect) -> None:
         """End the connection and tell the client why."""
-        if self.state is not State.CLOSED:
+        if self.state is not CLOSED:
             self.services.notices.closing(self, disconnect)
             self._close(disconnect)
 
     def _close(self, disconnect: Disconnect) -> None:
-        if self.state is State.CLOSED:
+        if self.state is CLOSED:
             return
         self.services.journal.closing(self, disconnect.code, disconnect.reason)
         self._leave()
@@ -596,7 +599,7 @@ class Client:
 
     def transport_lost(self) -> None:
         """Take note that the connection is gone."""
-        if self.state is not State.CLOSED:
+        if self.state is not CLOSED:
             self._leave()
         self.sessions.disconnected(self)
 
@@ -610,7 +613,7 @@ class Client:
 
     def _leave(self) -> None:
         """Undo all that the node knows of this client."""
-        self.state = State.CLOSED
+        self.state = CLOSED
         self._backlog = None
         self.deadlines.stop()
         del self.deadlines  # it holds this client: a cycle

@@ -56,6 +56,7 @@ from ...protocol.messages import (
     UnsubscribeRequest,
     UnsubscribeResult,
 )
+from ..channel.streams import Streams
 from ..run_or_defer import run_or_defer
 from ..runtime import Runtime
 from . import expiry
@@ -110,10 +111,12 @@ class Commands:
     _publishers: dict[int, Handler] = field(factory=dict, init=False)
     _runtime: Runtime = field(init=False)
     _services: Services = field(init=False)
+    _streams: Streams = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         sessions = self._sessions
         self._runtime, self._services = sessions.runtime, sessions.services
+        self._streams = self._services.streams
         self._kinds = {0: sessions.streams}
         sessions.handlers = (
             ("connect", self.connect),
@@ -316,7 +319,7 @@ class Commands:
             data = request.data.copy() if options.data is None else options.data
             if options.info is None:
                 options = client.as_publisher(options, name)
-            await self._services.streams.publish(name, data, options)
+            await self._streams.publish(name, data, options)
         return PublishResult()
 
     async def presence(
@@ -343,7 +346,7 @@ class Commands:
         if not request.channel:
             raise DisconnectClient(MALFORMED, "channel required for history")
         query = await self._runtime.policy.history(client, request)
-        found = await self._services.streams.history(request.channel, query)
+        found = await self._streams.history(request.channel, query)
         client.check_size(found.publications)
         position = found.position
         return HistoryResult(found.publications, position.epoch, position.offset)
