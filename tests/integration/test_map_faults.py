@@ -48,7 +48,7 @@ class Killed(RedisCase):
         before = await maps.state("m", MapQuery())
         self.server.kill()
         [shard] = maps._shards.all
-        await until(lambda: not shard.reaches(b""))
+        await until(lambda: not shard.can_reach(b""))
         began = time.monotonic()
         calls: list[Deferred[Any]] = [
             maps.publish("m", "a", data(1), MapChange(KEPT)),
@@ -77,9 +77,9 @@ class Killed(RedisCase):
         maps = await self.begin()
         self.server.kill()
         [shard] = maps._shards.all
-        await until(lambda: not shard.reaches(b""))
+        await until(lambda: not shard.can_reach(b""))
         self.server.start()
-        await until(lambda: shard.reaches(b"") and self.receiver.gaps == ["m"])
+        await until(lambda: shard.can_reach(b"") and self.receiver.gaps == ["m"])
         self.receiver.kept = FADING
         await maps.publish("m", "b", data(2), MapChange(FADING))
         self.reactor.ahead += 12

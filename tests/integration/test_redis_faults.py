@@ -63,7 +63,7 @@ class FaultCase(RedisCase):
         [shard] = broker._shards.all
         await until(
             lambda: (
-                not shard.reaches(b"")
+                not shard.can_reach(b"")
                 and all(link.protocol is None for link in shard._listeners)
             )
         )
@@ -138,7 +138,7 @@ class Killed(FaultCase):
 
             def changed(link: Any, before: Any = before) -> None:
                 if link.protocol is not None:
-                    reachable.append(shard.reaches(b""))
+                    reachable.append(shard.can_reach(b""))
                 before(link)
 
             link.changed = changed
