@@ -30,8 +30,8 @@ from .access import (
     static_keys,
 )
 from .access.jwks import KeySet, fetcher
-from .access.signatures import TrackingKeys
 from .access.tokens import KeySource
+from .access.track_signatures import TrackingKeys
 from .api import Api, http_handlers
 from .api.http import BODY_LIMIT
 from .client_endpoints import ClientEndpoints

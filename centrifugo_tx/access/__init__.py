@@ -1,6 +1,6 @@
 """Who may do what: tokens, namespaces, and the policy of the standalone server."""
 
-from .admission import AccessOptions
+from .connect_policy import AccessOptions
 from .namespaces import ChannelRules, NamespaceOptions, Namespaces
 from .policy import AccessPolicy
 from .tokens import TokenOptions, TokenVerifier, static_keys

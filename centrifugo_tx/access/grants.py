@@ -10,20 +10,20 @@ from .namespaces import Namespace, NamespaceOptions
 from .tokens import payload_of
 
 __all__ = [
+    "allowed_key",
     "grant",
     "may_change_map",
     "may_publish",
     "may_read_history",
     "may_see_presence",
-    "open_to",
-    "own_key",
+    "may_subscribe",
     "server_side_options",
 ]
 
 _PLAIN = SubOptions()
 
 
-def open_to(options: NamespaceOptions, user: str) -> bool:
+def may_subscribe(options: NamespaceOptions, user: str) -> bool:
     """Whether *user* may subscribe without more ado (permissions, "Subscribing")."""
     return options.allow_subscribe_for_client and bool(
         user or options.allow_subscribe_for_anonymous
@@ -54,7 +54,7 @@ def may_change_map(
     return allowed and bool(user or own.allow_publish_for_anonymous)
 
 
-def own_key(options: NamespaceOptions, client: IClient, key: str) -> str:
+def allowed_key(options: NamespaceOptions, client: IClient, key: str) -> str:
     """Return the key that a client may change when it asks for *key*; empty: none."""
     if options.map.client_key == "client_id":
         return client.id

@@ -17,15 +17,15 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from .fetching import Fetch, fetcher
-from .templates import resolve, unsafe_template
 from .tokens import CURVES, RSA, InvalidToken, VerificationKey
+from .url_templates import resolve, unsafe_template
 
 __all__ = ["KeySet", "fetcher", "unsafe_template"]
 
 #: How often a key set is asked for before the tokens are refused.
 ATTEMPTS = 2
 #: Seconds that a key is kept after its last use.
-KEPT = 3600.0
+KEY_TTL = 3600.0
 
 _PUBLIC = RSAPublicKey, EllipticCurvePublicKey, Ed25519PublicKey
 
@@ -42,7 +42,7 @@ class _Keys(msgspec.Struct, frozen=True):
 
 
 @define(eq=False)
-class _Question:
+class _PendingLookup:
     """Somebody waits for a key."""
 
     kid: str
@@ -50,14 +50,14 @@ class _Question:
 
 
 @define(eq=False)
-class _Round:
+class _Download:
     """A fetch that is under way.
 
     Questions that come meanwhile are ``late``: the answer may be older than they are.
     """
 
-    asked: list[_Question]
-    late: list[_Question] = field(factory=list, init=False)
+    asked: list[_PendingLookup]
+    late: list[_PendingLookup] = field(factory=list, init=False)
 
 
 @define(eq=False)
@@ -74,7 +74,7 @@ class KeySet:
     _known: dict[tuple[str, str], tuple[VerificationKey, float]] = field(
         factory=dict, init=False
     )
-    _rounds: dict[str, _Round] = field(factory=dict, init=False)
+    _downloads: dict[str, _Download] = field(factory=dict, init=False)
     _log = Logger()
 
     def keys(
@@ -85,47 +85,47 @@ class KeySet:
         if not isinstance(kid, str) or not kid:
             return fail(InvalidToken("the header names no key"))
         url = resolve(self._template, groups)
-        if not _clean(url):
+        if not _is_clean_url(url):
             return fail(InvalidToken("the key set's path is not clean"))
         key = self._known_key(url, kid)
         if key is not None:
             return succeed([key])
-        question, round = _Question(kid), self._rounds.get(url)
-        if round is None:
-            self._begin(url, [question])
+        lookup, download = _PendingLookup(kid), self._downloads.get(url)
+        if download is None:
+            self._start_download(url, [lookup])
         else:
-            round.late.append(question)
-        return question.answer
+            download.late.append(lookup)
+        return lookup.answer
 
     def _known_key(self, url: str, kid: str) -> VerificationKey | None:
         key, until = self._known.get((url, kid), (None, 0.0))
         now = self._clock.seconds()
         if key is None or until <= now:
             return None
-        self._known[url, kid] = key, now + KEPT
+        self._known[url, kid] = key, now + KEY_TTL
         return key
 
-    def _begin(self, url: str, questions: list[_Question]) -> None:
-        self._rounds[url] = _Round(questions)
-        self._attempt(url, ATTEMPTS)
+    def _start_download(self, url: str, lookups: list[_PendingLookup]) -> None:
+        self._downloads[url] = _Download(lookups)
+        self._try_download(url, ATTEMPTS)
 
-    def _attempt(self, url: str, left: int) -> None:
+    def _try_download(self, url: str, left: int) -> None:
         def failed(failure: Failure) -> None:
             if left > 1:
-                self._attempt(url, left - 1)
+                self._try_download(url, left - 1)
                 return
             reason = failure.getErrorMessage()
             self._log.warn(
                 "cannot get keys from {url}: {reason}", url=url, reason=reason
             )
-            self._end(url, f"no key set: {reason}")
+            self._finish_download(url, f"no key set: {reason}")
 
         fetched: Deferred[bytes] = maybeDeferred(self._fetch, url)
-        fetched.addCallback(lambda body: self._learn(url, body)).addCallbacks(
-            lambda _: self._end(url, "the key is not in the set"), failed
+        fetched.addCallback(lambda body: self._store_keys(url, body)).addCallbacks(
+            lambda _: self._finish_download(url, "the key is not in the set"), failed
         )
 
-    def _learn(self, url: str, body: bytes) -> None:
+    def _store_keys(self, url: str, body: bytes) -> None:
         """Take the signature keys of a set; a key that makes no sense is skipped.
 
         :raises ValueError: it is no key set.
@@ -139,26 +139,26 @@ class KeySet:
                 described = msgspec.json.decode(each, type=_Key)
                 if described.use == "sig" and described.kid:
                     key = _verification_key(described, msgspec.json.decode(each))
-                    self._known[url, described.kid] = key, now + KEPT
+                    self._known[url, described.kid] = key, now + KEY_TTL
             except (ValueError, TypeError, LookupError, jwt.PyJWTError) as reason:
                 self._log.warn(
                     "skipped a key at {url}: {reason}", url=url, reason=reason
                 )
 
-    def _end(self, url: str, reason: str) -> None:
+    def _finish_download(self, url: str, reason: str) -> None:
         """Answer those who asked, and go on for those who came meanwhile."""
-        round = self._rounds.pop(url)
-        late = [each for each in round.late if not self._answered(url, each)]
+        download = self._downloads.pop(url)
+        late = [each for each in download.late if not self._answer_if_known(url, each)]
         if late:
-            self._begin(url, late)
-        for question in round.asked:
-            if not self._answered(url, question):
-                question.answer.errback(InvalidToken(reason))
+            self._start_download(url, late)
+        for lookup in download.asked:
+            if not self._answer_if_known(url, lookup):
+                lookup.answer.errback(InvalidToken(reason))
 
-    def _answered(self, url: str, question: _Question) -> bool:
-        key = self._known_key(url, question.kid)
+    def _answer_if_known(self, url: str, lookup: _PendingLookup) -> bool:
+        key = self._known_key(url, lookup.kid)
         if key is not None:
-            question.answer.callback([key])
+            lookup.answer.callback([key])
         return key is not None
 
 
@@ -191,7 +191,7 @@ def _verification_key(described: _Key, whole: dict[str, Any]) -> VerificationKey
     return VerificationKey(key, allowed)
 
 
-def _clean(url: str) -> bool:
+def _is_clean_url(url: str) -> bool:
     """Whether the path has no ``..``, no empty part and no slash at its end."""
     try:
         path = unquote(urlsplit(url).path)

@@ -16,7 +16,7 @@ from ..options import (
     SubscribeOptions,
 )
 from ..protocol.codes import UNKNOWN_CHANNEL
-from .keyed import MapOptions, SharedPollOptions
+from .map_options import MapOptions, SharedPollOptions
 
 __all__ = [
     "ChannelRules",

@@ -44,18 +44,18 @@ from ..protocol.messages import (
     SubscribeRequest,
 )
 from ..publication_format import matches_format
-from .admission import AccessOptions, Doorkeeper
+from .connect_policy import AccessOptions, ConnectPolicy
 from .grants import (
+    allowed_key,
     may_change_map,
     may_publish,
     may_read_history,
     may_see_presence,
-    own_key,
 )
 from .namespaces import Namespace, Namespaces
-from .signatures import TrackingKeys
-from .subscriptions import Usher
+from .subscribe_policy import SubscribePolicy
 from .tokens import TokenVerifier
+from .track_signatures import TrackingKeys
 
 __all__ = ["AccessPolicy", "AskKeys"]
 
@@ -81,13 +81,13 @@ class AccessPolicy:
     tracking: TrackingKeys = field(factory=TrackingKeys)
     #: Who is asked about polled keys, by the name that namespaces say.
     polling: Mapping[str, AskKeys] = field(factory=dict)
-    _doorkeeper: Doorkeeper = field(init=False)
-    _usher: Usher = field(init=False)
+    _doorkeeper: ConnectPolicy = field(init=False)
+    _usher: SubscribePolicy = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         common = self._clock, self.options, self.namespaces
-        self._doorkeeper = Doorkeeper(*common, self.verifier)
-        self._usher = Usher(*common, self.subscription_verifier)
+        self._doorkeeper = ConnectPolicy(*common, self.verifier)
+        self._usher = SubscribePolicy(*common, self.subscription_verifier)
 
     def channel(self, name: str) -> ChannelOptions:
         """Return the options of a channel's namespace."""
@@ -97,23 +97,23 @@ class AccessPolicy:
         self, client: IClient, request: ConnectRequest
     ) -> "Deferred[Admission]":
         """Say who this is (permissions, "Authentication")."""
-        return _run(self._doorkeeper.connect(client, request))
+        return _decide(self._doorkeeper.connect(client, request))
 
     def refresh(self, client: IClient, request: RefreshRequest) -> "Deferred[Expiry]":
         """Prolong a connection (permissions, "Refreshing tokens")."""
-        return _run(self._doorkeeper.refresh(client, request))
+        return _decide(self._doorkeeper.refresh(client, request))
 
     def subscribe(
         self, client: IClient, request: SubscribeRequest
     ) -> "Deferred[SubscribeOptions]":
         """Decide on a subscription (permissions, "Subscribing")."""
-        return _run(self._usher.subscribe(client, request))
+        return _decide(self._usher.subscribe(client, request))
 
     def sub_refresh(
         self, client: IClient, request: SubRefreshRequest
     ) -> "Deferred[Expiry]":
         """Prolong a subscription (permissions, "Refreshing tokens")."""
-        return _run(self._usher.sub_refresh(client, request))
+        return _decide(self._usher.sub_refresh(client, request))
 
     def publish(
         self, client: IClient, request: PublishRequest
@@ -153,9 +153,9 @@ class AccessPolicy:
             return fail(ReplyError(NOT_AVAILABLE, "map proxy not enabled"))
         subscribed = client.subscribed(channel)
         allowed = may_change_map(options, client.user, subscribed, removed)
-        key = own_key(options, client, request.key)
-        nobody = own.client_key and not key
-        if change is None or nobody or not (allowed or self.options.insecure):
+        key = allowed_key(options, client, request.key)
+        no_key = own.client_key and not key
+        if change is None or no_key or not (allowed or self.options.insecure):
             return fail(
                 ReplyError(
                     PERMISSION_DENIED,
@@ -263,7 +263,7 @@ class AccessPolicy:
         return namespace
 
 
-def _run(decision: Any) -> "Deferred[Any]":
+def _decide(decision: Any) -> "Deferred[Any]":
     """Make a Deferred of a decision, which is mostly known at once."""
     try:
         result = run_or_defer(decision)

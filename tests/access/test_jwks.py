@@ -251,7 +251,7 @@ class AskingTests(KeySetTestCase):
         self.assertEqual(len(self.documents.urls), 1)
         fetches[0].callback(key_set())
         self.assertFalse(self.taken(first))
-        # The answer was older than their questions: the key may be there now.
+        # The answer was older than their lookups: the key may be there now.
         self.assertEqual(len(self.documents.urls), 2)
         self.assertNoResult(rotated)
         fetches[1].callback(key_set(jwk(RSA_KEY, "r")))

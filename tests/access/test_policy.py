@@ -6,7 +6,7 @@ See permissions, "Publishing", "Presence and history" and "RPC and messages".
 from typing import Any
 
 from centrifugo_tx.access import ChannelRules
-from centrifugo_tx.access.keyed import MapOptions
+from centrifugo_tx.access.map_options import MapOptions
 from centrifugo_tx.errors import DisconnectClient, ReplyError
 from centrifugo_tx.options import HistoryQuery, MapRules, PublishOptions
 from centrifugo_tx.protocol.messages import (

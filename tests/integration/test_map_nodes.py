@@ -11,7 +11,7 @@ from typing import Any
 from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
-from centrifugo_tx.access.signatures import sign
+from centrifugo_tx.access.track_signatures import sign
 from centrifugo_tx.engines.redis.envelope import decode_publication
 from centrifugo_tx.engines.redis.map_envelope import parse_entry
 from centrifugo_tx.errors import DecodeError

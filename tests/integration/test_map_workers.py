@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-from centrifugo_tx.access.signatures import sign
+from centrifugo_tx.access.track_signatures import sign
 
 from .redis_servers import shared, valkey
 from .server import Server

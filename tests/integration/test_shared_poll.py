@@ -9,7 +9,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from centrifugo_tx.access.signatures import sign
+from centrifugo_tx.access.track_signatures import sign
 
 from .sdk import SDK
 from .server import Server, connection_token, shared_server

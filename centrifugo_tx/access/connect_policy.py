@@ -18,14 +18,14 @@ from ..protocol.codes import (
 )
 from ..protocol.messages import EMPTY, ConnectRequest, Raw, RefreshRequest
 from .claims import ConnectionClaims, SubOptions
-from .grants import open_to, server_side_options
+from .grants import may_subscribe, server_side_options
 from .namespaces import Namespaces
 from .tokens import InvalidToken, TokenExpired, TokenVerifier, payload_of
 
-__all__ = ["AccessOptions", "Doorkeeper", "capped"]
+__all__ = ["AccessOptions", "ConnectPolicy", "cap_expiry"]
 
 #: Nothing lasts longer (seconds).
-LONGEST = 365 * 24 * 3600
+MAX_LIFETIME = 365 * 24 * 3600
 
 
 @frozen
@@ -43,9 +43,9 @@ class AccessOptions:
     rpc_ping_method: str = ""
 
 
-def capped(end: int, now: float) -> int:
+def cap_expiry(end: int, now: float) -> int:
     """Return an end that is not too far away; 0 is none."""
-    return min(end, int(now) + LONGEST)
+    return min(end, int(now) + MAX_LIFETIME)
 
 
 @frozen
@@ -60,7 +60,7 @@ class _Identity:
 
 
 @define(eq=False)
-class Doorkeeper:
+class ConnectPolicy:
     """Decides on connections."""
 
     _clock: IReactorTime
@@ -72,20 +72,20 @@ class Doorkeeper:
         """Find out who it is, in order (permissions, "Authentication")."""
         options = self._options
         if request.token:
-            admission = await self._by_token(request.token)
+            admission = await self._verify_token(request.token)
         elif options.allow_anonymous_connect_without_token or options.insecure:
             admission = Admission()
         else:
-            user = self._user_of_header(client)
+            user = self._user_from_header(client)
             if not user:
                 raise DisconnectClient(MALFORMED, "client credentials not found")
             return Admission(user=user)
         subs = dict(admission.subs)
         exclusive = self._add_personal_channel(admission.user, subs)
-        self._add_wishes(admission.user, request, subs)
+        self._add_requested_channels(admission.user, request, subs)
         return msgspec.structs.replace(admission, subs=subs, exclusive=exclusive)
 
-    def _user_of_header(self, client: IClient) -> str:
+    def _user_from_header(self, client: IClient) -> str:
         """Return the user whom a trusted proxy named.
 
         See permissions, "Authentication".
@@ -94,9 +94,9 @@ class Doorkeeper:
         values = client.transport.info.headers.get(name, ()) if name else ()
         return values[0] if values else ""
 
-    async def _by_token(self, token: str) -> Admission:
+    async def _verify_token(self, token: str) -> Admission:
         try:
-            who = await self._identity(token)
+            identity = await self._identity(token)
         except InvalidToken as error:
             raise DisconnectClient(
                 INVALID_TOKEN, "invalid connection token", token_error=str(error)
@@ -105,10 +105,16 @@ class Doorkeeper:
             raise ReplyError(
                 TOKEN_EXPIRED, "connection token expired", token_error=str(error)
             ) from None
-        if not who.user and self._options.disallow_anonymous_connection_tokens:
+        if not identity.user and self._options.disallow_anonymous_connection_tokens:
             raise DisconnectClient(REFUSED, "anonymous connection tokens disallowed")
-        expire_at = 0 if self._options.insecure else who.expire_at
-        return Admission(who.user, expire_at, who.info, meta=who.meta, subs=who.subs)
+        expire_at = 0 if self._options.insecure else identity.expire_at
+        return Admission(
+            identity.user,
+            expire_at,
+            identity.info,
+            meta=identity.meta,
+            subs=identity.subs,
+        )
 
     async def _identity(self, token: str) -> _Identity:
         """Verify a token.
@@ -119,20 +125,22 @@ class Doorkeeper:
             "Token problems").
         """
         claims = await self._verifier.connection(token)
-        subs = self._subs_of(claims)
+        subs = self._token_subscriptions(claims)
         try:
             info = payload_of(claims.info, claims.b64info)
         except ValueError:
             raise ReplyError(INTERNAL, "malformed base64 info in token") from None
         return _Identity(
             claims.sub,
-            capped(claims.end, self._clock.seconds()),
+            cap_expiry(claims.end, self._clock.seconds()),
             info,
             payload_of(claims.meta, None),
             subs,
         )
 
-    def _subs_of(self, claims: ConnectionClaims) -> dict[str, SubscribeOptions]:
+    def _token_subscriptions(
+        self, claims: ConnectionClaims
+    ) -> dict[str, SubscribeOptions]:
         """Return the server-side subscriptions of a token.
 
         See permissions, "Connection tokens".
@@ -165,7 +173,7 @@ class Doorkeeper:
         subs[channel] = server_side_options(namespace, Source.USER_PERSONAL)
         return channel if options.single_connection else ""
 
-    def _add_wishes(
+    def _add_requested_channels(
         self, user: str, request: ConnectRequest, subs: dict[str, SubscribeOptions]
     ) -> None:
         """Add the channels that the client asks for and may have anyway.
@@ -188,14 +196,14 @@ class Doorkeeper:
             if namespace.user_limited(channel):
                 allowed = bool(user) and namespace.lists(channel, user)
             else:
-                allowed = open_to(namespace.options, user)
+                allowed = may_subscribe(namespace.options, user)
             if allowed or self._options.insecure:
                 subs[channel] = server_side_options(namespace, Source.UNI_CONNECT)
 
     async def refresh(self, client: IClient, request: RefreshRequest) -> Expiry:
         """Prolong a connection by a new token (permissions, "Refreshing tokens")."""
         try:
-            who = await self._identity(request.token)
+            identity = await self._identity(request.token)
         except InvalidToken as error:
             raise DisconnectClient(
                 INVALID_TOKEN, "invalid refresh token", token_error=str(error)
@@ -204,15 +212,15 @@ class Doorkeeper:
             raise DisconnectClient(
                 CONNECTION_EXPIRED, "refresh token expired", token_error=str(error)
             ) from None
-        if who.user != client.user:
+        if identity.user != client.user:
             raise DisconnectClient(
-                INVALID_TOKEN, "refresh token user mismatch", token_user=who.user
+                INVALID_TOKEN, "refresh token user mismatch", token_user=identity.user
             )
-        if 0 < who.expire_at <= self._clock.seconds():
+        if 0 < identity.expire_at <= self._clock.seconds():
             raise ReplyError(EXPIRED, "connection expiration must be greater than now")
         return Expiry(
-            expire_at=who.expire_at,
-            info=who.info if who.expire_at else EMPTY,
-            meta=who.meta,
-            channels=frozenset(who.subs),
+            expire_at=identity.expire_at,
+            info=identity.info if identity.expire_at else EMPTY,
+            meta=identity.meta,
+            channels=frozenset(identity.subs),
         )

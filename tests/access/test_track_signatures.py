@@ -7,9 +7,9 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 
-from centrifugo_tx.access.keyed import SharedPollOptions
+from centrifugo_tx.access.map_options import SharedPollOptions
 from centrifugo_tx.access.policy import AskKeys
-from centrifugo_tx.access.signatures import TrackingKeys, sign
+from centrifugo_tx.access.track_signatures import TrackingKeys, sign
 from centrifugo_tx.errors import ReplyError
 from centrifugo_tx.options import Polled
 from centrifugo_tx.protocol.messages import KeyedItem, SubRefreshRequest, TrackBatch

@@ -5,7 +5,7 @@ See configuration rules, "Validation".
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from centrifugo_tx.access.templates import resolve, unsafe_template
+from centrifugo_tx.access.url_templates import resolve, unsafe_template
 
 URL = "https://id/{{realm}}/keys"
 

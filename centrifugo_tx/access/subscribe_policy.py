@@ -19,13 +19,13 @@ from ..protocol.codes import (
     TOKEN_EXPIRED,
 )
 from ..protocol.messages import SubRefreshRequest, SubscribeRequest
-from .admission import AccessOptions, capped
 from .claims import SubscriptionClaims
-from .grants import grant, open_to, server_side_options
+from .connect_policy import AccessOptions, cap_expiry
+from .grants import grant, may_subscribe, server_side_options
 from .namespaces import Namespace, Namespaces
 from .tokens import InvalidToken, TokenExpired, TokenVerifier
 
-__all__ = ["Usher"]
+__all__ = ["SubscribePolicy"]
 
 #: The numbers of subscription types in requests (client protocol, "Requests").
 _TYPES = {
@@ -38,7 +38,7 @@ _OTHER_TYPE = "subscription type not allowed for namespace"
 
 
 @define(eq=False)
-class Usher:
+class SubscribePolicy:
     """Decides on subscriptions."""
 
     _clock: IReactorTime
@@ -63,7 +63,7 @@ class Usher:
                 "attempt to subscribe on private channel without token",
             )
         if request.token:
-            base = await self._by_token(client, request)
+            base = await self._verify_token(client, request)
         else:
             source = self._source(client, channel, namespace)
             base = server_side_options(namespace, source)
@@ -96,7 +96,7 @@ class Usher:
                 return Source.USER_LIMITED
         elif options.subscribe_proxy_enabled or options.subscribe_stream_proxy_enabled:
             raise ReplyError(NOT_AVAILABLE, "subscribe proxy not enabled")
-        elif open_to(options, client.user):
+        elif may_subscribe(options, client.user):
             return Source.CLIENT_ALLOWED
         if self._options.insecure:
             return Source.CLIENT_INSECURE
@@ -104,7 +104,7 @@ class Usher:
             PERMISSION_DENIED, "attempt to subscribe without sufficient permission"
         )
 
-    async def _by_token(
+    async def _verify_token(
         self, client: IClient, request: SubscribeRequest
     ) -> SubscribeOptions:
         """Let a token decide (permissions, "Subscribing")."""
@@ -136,7 +136,7 @@ class Usher:
             )
         except ValueError:
             raise InvalidToken("malformed base64") from None
-        expire_at = capped(claims.end, self._clock.seconds())
+        expire_at = cap_expiry(claims.end, self._clock.seconds())
         return claims, msgspec.structs.replace(options, expire_at=expire_at)
 
     async def sub_refresh(self, client: IClient, request: SubRefreshRequest) -> Expiry:
