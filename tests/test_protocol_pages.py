@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from centrifugo_tx.protocol import codes
 from centrifugo_tx.protocol.delta import make
-from centrifugo_tx.protocol.json import decode_commands
+from centrifugo_tx.protocol.json_codec import decode_commands
 from centrifugo_tx.protocol.proto import (
     client_pb2,
     client_v1_pb2,

@@ -10,7 +10,7 @@ from ..core.round_robin import Slices
 from ..errors import ReplyError
 from ..protocol.codes import BAD_REQUEST
 from ..protocol.errors import EncodeError
-from ..protocol.leniency import MAX_DEPTH, as_read, too_deep
+from ..protocol.lenient_json import MAX_DEPTH, as_strict_json, too_deep
 from ..protocol.messages import EMPTY, ClientInfo, Raw, raw
 from . import api_messages as m
 from .batches import BatchRequest, Command
@@ -61,7 +61,7 @@ def decode(body: bytes, request: type[_T]) -> _T:
         pass
     if body.strip(b" \t\r\n") == b"null":
         return request()
-    return msgspec.json.decode(as_read(body, request, alone=True), type=request)
+    return msgspec.json.decode(as_strict_json(body, request, alone=True), type=request)
 
 
 class _Envelope(msgspec.Struct):

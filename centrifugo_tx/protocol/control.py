@@ -7,7 +7,7 @@ import msgspec
 
 from .messages import EMPTY, Raw, StreamPosition
 from .proto import control_pb2
-from .protobuf import bridge
+from .struct_bridge import bridge
 
 __all__ = [
     "ControlCommand",

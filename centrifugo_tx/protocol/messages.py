@@ -83,7 +83,7 @@ class Part(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What all messages have in common: values, never written when zero."""
 
 
-class Asked(Part, frozen=True, forbid_unknown_fields=True):
+class RequestPart(Part, frozen=True, forbid_unknown_fields=True):
     """A part of a command.
 
     An unknown name is no error of the client's; it makes the decoder look twice,
@@ -133,7 +133,7 @@ class Publication(Part, frozen=True):
     version: int = 0
 
 
-class FilterNode(Asked, frozen=True):
+class FilterNode(RequestPart, frozen=True):
     """A publication filter by tags: a leaf, or ``and``/``or``/``not`` of nodes.
 
     See client protocol, "Tag filters".
@@ -147,14 +147,14 @@ class FilterNode(Asked, frozen=True):
     nodes: list["FilterNode"] = []
 
 
-class KeyedItem(Asked, frozen=True):
+class KeyedItem(RequestPart, frozen=True):
     """A key a shared poll subscriber tracks, and the version it has."""
 
     key: str = ""
     version: UInt64 = 0
 
 
-class TrackBatch(Asked, frozen=True):
+class TrackBatch(RequestPart, frozen=True):
     """Keys to track under one signature (client protocol, "Shared poll")."""
 
     signature: str = ""
@@ -164,7 +164,7 @@ class TrackBatch(Asked, frozen=True):
 # --- Requests (client protocol, "Requests") -------------------------------------------
 
 
-class SubscribeRequest(Asked, frozen=True):
+class SubscribeRequest(RequestPart, frozen=True):
     """Ask for a channel; ``recover`` asks for what was missed since a position."""
 
     channel: str = ""
@@ -186,7 +186,7 @@ class SubscribeRequest(Asked, frozen=True):
     asc: bool = False
 
 
-class ConnectRequest(Asked, frozen=True):
+class ConnectRequest(RequestPart, frozen=True):
     """The first command: who is it, and which server-side channels it knows."""
 
     token: str = ""
@@ -198,13 +198,13 @@ class ConnectRequest(Asked, frozen=True):
     flag: Int64 = 0
 
 
-class UnsubscribeRequest(Asked, frozen=True):
+class UnsubscribeRequest(RequestPart, frozen=True):
     """Leave a channel."""
 
     channel: str = ""
 
 
-class PublishRequest(Asked, frozen=True):
+class PublishRequest(RequestPart, frozen=True):
     """Publish into a channel (``type`` 1: into a map, under ``key``)."""
 
     channel: str = ""
@@ -214,19 +214,19 @@ class PublishRequest(Asked, frozen=True):
     removed: bool = False
 
 
-class PresenceRequest(Asked, frozen=True):
+class PresenceRequest(RequestPart, frozen=True):
     """Ask who is in a channel."""
 
     channel: str = ""
 
 
-class PresenceStatsRequest(Asked, frozen=True):
+class PresenceStatsRequest(RequestPart, frozen=True):
     """Ask how many are in a channel."""
 
     channel: str = ""
 
 
-class HistoryRequest(Asked, frozen=True):
+class HistoryRequest(RequestPart, frozen=True):
     """Read a channel's stream; ``limit`` 0 asks for the position alone."""
 
     channel: str = ""
@@ -235,30 +235,30 @@ class HistoryRequest(Asked, frozen=True):
     reverse: bool = False
 
 
-class PingRequest(Asked, frozen=True):
+class PingRequest(RequestPart, frozen=True):
     """Not used by any SDK; here because the protocol names it."""
 
 
-class SendRequest(Asked, frozen=True):
+class SendRequest(RequestPart, frozen=True):
     """A message to the server that gets no reply."""
 
     data: Raw = EMPTY
 
 
-class RPCRequest(Asked, frozen=True):
+class RPCRequest(RequestPart, frozen=True):
     """A call of an application's method."""
 
     data: Raw = EMPTY
     method: str = ""
 
 
-class RefreshRequest(Asked, frozen=True):
+class RefreshRequest(RequestPart, frozen=True):
     """A new connection token."""
 
     token: str = ""
 
 
-class SubRefreshRequest(Asked, frozen=True):
+class SubRefreshRequest(RequestPart, frozen=True):
     """A new subscription token; also tracking of shared poll keys."""
 
     channel: str = ""
@@ -268,7 +268,7 @@ class SubRefreshRequest(Asked, frozen=True):
     untrack: list[str] = []
 
 
-class Command(Asked, frozen=True):
+class Command(RequestPart, frozen=True):
     """One command: an ``id`` and exactly one request.
 
     See client protocol, "Commands, replies and pushes".

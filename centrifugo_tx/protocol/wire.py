@@ -6,7 +6,7 @@ from typing import Any
 
 from attrs import define
 
-from . import binary, json, v1
+from . import json_codec, protobuf_codec, v1
 from .frames import (
     Deflate,
     Frame,
@@ -62,7 +62,7 @@ class Wire:
     quote: Callable[[bytes], Raw]
 
 
-def _two_way(transport: str, codec: Any, frame: Frame) -> Wire:
+def _bidirectional(transport: str, codec: Any, frame: Frame) -> Wire:
     return Wire(
         transport=transport,
         protocol=codec.NAME,
@@ -74,21 +74,21 @@ def _two_way(transport: str, codec: Any, frame: Frame) -> Wire:
     )
 
 
-def _one_way(transport: str, codec: Any, frame: Frame) -> Wire:
+def _unidirectional(transport: str, codec: Any, frame: Frame) -> Wire:
     """Return a wire on which the client says one thing: its connect request."""
     return Wire(
         transport=transport,
         protocol=codec.NAME,
         unidirectional=True,
         commands=lambda data: [Command(id=1, connect=codec.decode_connect(data))],
-        reply=_never,
+        reply=_refuse_reply,
         push=lambda push: frame(codec.encode_bare_push(push)),
         ping=frame(codec.PING),
         quote=codec.quote,
     )
 
 
-def _never(reply: Reply) -> bytes:
+def _refuse_reply(reply: Reply) -> bytes:
     raise AssertionError("a unidirectional client gets no replies")
 
 
@@ -108,7 +108,7 @@ def _version_1(
     )
 
 
-def _sized(frame: Frame) -> Frame:
+def _length_prefixed(frame: Frame) -> Frame:
     """Return what puts the length before a message, and it into a frame."""
     return lambda message: frame(delimited(message))
 
@@ -127,7 +127,7 @@ def websocket_json(
 ) -> Wire:
     """Return the wire of a JSON WebSocket; level 0 compresses nothing."""
     deflate = deflate_level, deflate_min_size, window_bits
-    return _two_way("websocket", json, _frame(text_frame, deflate))
+    return _bidirectional("websocket", json_codec, _frame(text_frame, deflate))
 
 
 @cache
@@ -136,7 +136,9 @@ def websocket_protobuf(
 ) -> Wire:
     """Return the wire of a Protobuf WebSocket; level 0 compresses nothing."""
     deflate = deflate_level, deflate_min_size, window_bits
-    return _two_way("websocket", binary, _sized(_frame(binary_frame, deflate)))
+    return _bidirectional(
+        "websocket", protobuf_codec, _length_prefixed(_frame(binary_frame, deflate))
+    )
 
 
 @cache
@@ -145,13 +147,13 @@ def http_stream_json() -> Wire:
 
     See client protocol, "HTTP streaming".
     """
-    return _two_way("http_stream", json, line)
+    return _bidirectional("http_stream", json_codec, line)
 
 
 @cache
 def http_stream_protobuf() -> Wire:
     """Return the wire of HTTP streaming in Protobuf, each reply with its length."""
-    return _two_way("http_stream", binary, delimited)
+    return _bidirectional("http_stream", protobuf_codec, delimited)
 
 
 @cache
@@ -160,7 +162,7 @@ def sse_json() -> Wire:
 
     See client protocol, "Server-sent events".
     """
-    return _two_way("sse", json, event)
+    return _bidirectional("sse", json_codec, event)
 
 
 @cache
@@ -172,13 +174,13 @@ def uni_websocket(
     See client protocol, "Unidirectional transports".
     """
     deflate = deflate_level, deflate_min_size, window_bits
-    return _one_way("uni_websocket", json, _frame(text_frame, deflate))
+    return _unidirectional("uni_websocket", json_codec, _frame(text_frame, deflate))
 
 
 @cache
 def uni_websocket_lines() -> Wire:
     """Return the same as lines, to be put into WebSocket frames later."""
-    return _one_way("uni_websocket", json, line)
+    return _unidirectional("uni_websocket", json_codec, line)
 
 
 @cache
@@ -187,7 +189,7 @@ def uni_sse() -> Wire:
 
     See client protocol, "Unidirectional transports".
     """
-    return _one_way("uni_sse", json, event)
+    return _unidirectional("uni_sse", json_codec, event)
 
 
 @cache
@@ -196,7 +198,7 @@ def uni_http_stream() -> Wire:
 
     See client protocol, "Unidirectional transports".
     """
-    return _one_way("uni_http_stream", json, line)
+    return _unidirectional("uni_http_stream", json_codec, line)
 
 
 @cache
@@ -207,7 +209,7 @@ def uni_grpc() -> Wire:
 
     Its client's request is a serialized ``ConnectRequest``.
     """
-    return _one_way("uni_grpc", binary, as_is)
+    return _unidirectional("uni_grpc", protobuf_codec, as_is)
 
 
 @cache
@@ -226,7 +228,7 @@ def websocket_json_v1(
     """
     deflate = deflate_level, deflate_min_size, window_bits
     frame = _frame(text_frame, deflate)
-    return _version_1(json, v1.json, frame, seqgen, whole_history)
+    return _version_1(json_codec, v1.json_codec, frame, seqgen, whole_history)
 
 
 @cache
@@ -244,5 +246,5 @@ def websocket_protobuf_v1(
         v1, "Differences").
     """
     deflate = deflate_level, deflate_min_size, window_bits
-    frame = _sized(_frame(binary_frame, deflate))
-    return _version_1(binary, v1.binary, frame, seqgen, whole_history)
+    frame = _length_prefixed(_frame(binary_frame, deflate))
+    return _version_1(protobuf_codec, v1.protobuf_codec, frame, seqgen, whole_history)

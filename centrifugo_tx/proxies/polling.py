@@ -8,7 +8,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred, DeferredSemaphore
 
 from ..options import Polled
-from ..protocol.leniency import as_read
+from ..protocol.lenient_json import as_strict_json
 from ..protocol.messages import EMPTY, KeyedItem, Publication, Raw
 from .http import BackendFailed
 
@@ -87,7 +87,9 @@ def _polled(body: bytes) -> Polled:
         try:
             response = msgspec.json.decode(body, type=_Response)
         except msgspec.DecodeError:
-            response = msgspec.json.decode(as_read(body, _Response), type=_Response)
+            response = msgspec.json.decode(
+                as_strict_json(body, _Response), type=_Response
+            )
     except ValueError as reason:
         raise BackendFailed(f"an answer cannot be read: {reason}") from None
     if response.error is not None:

@@ -14,7 +14,7 @@ from ..bounded_log import BoundedLog
 from ..core import Node, SurveyFailed, UnknownNode
 from ..errors import BrokerUnavailable, DecodeError
 from ..options import Answer
-from ..protocol import binary, json
+from ..protocol import json_codec, protobuf_codec
 from .cors import CORS, Headers
 from .http_stream import is_protobuf
 from .response_stream import read_body
@@ -48,7 +48,7 @@ class EmulationEndpoint:
         body = read_body(request, self._limit)
         if body is None:
             return Answer(413, headers=headers)
-        decode = binary if is_protobuf(request) else json
+        decode = protobuf_codec if is_protobuf(request) else json_codec
         try:
             asked = decode.decode_emulation(body)
         except DecodeError as error:

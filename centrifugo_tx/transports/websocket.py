@@ -17,7 +17,7 @@ from ..core.session.client import State
 from ..interfaces import ITransport
 from ..options import Duration, TransportInfo
 from ..protocol.codes import CONNECTION_CLOSED, SLOW, WRITE_ERROR, Disconnect
-from ..protocol.v1 import version_of
+from ..protocol.v1 import detect_version
 from ..protocol.wire import (
     Wire,
     websocket_json,
@@ -207,7 +207,7 @@ class ClientProtocol(LeanWebSocketProtocol):
             # Speak as the client does, which shows in its first message.
             stream: WebSocketTransport = client.transport  # type: ignore[assignment]
             info = stream.info
-            if not info.version and version_of(payload, info.protocol) == 1:
+            if not info.version and detect_version(payload, info.protocol) == 1:
                 self._speak_v1(stream)
         client.receive(payload)
 

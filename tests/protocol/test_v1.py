@@ -200,16 +200,16 @@ class JSONCommandTests(SynchronousTestCase):
             (b'{"id":-1}', 0),
             (b'{"method":1,"id":1,"params":{"offset":18446744073709551616}}', 0),
         ):
-            error = self.assertRaises(DecodeError, v1.json.decode_commands, bad)
+            error = self.assertRaises(DecodeError, v1.json_codec.decode_commands, bad)
             self.assertEqual(len(error.commands), before, bad)
 
     @given(st.lists(_COMMAND, min_size=1, max_size=2))
     def test_almost_right(self, commands: list[Any]) -> None:
         """Numbers are within their fields, however odd a command is."""
         data = "\n".join(map(json.dumps, commands)).encode()
-        self.assertIn(v1.version_of(data, "json"), (1, 2))
+        self.assertIn(v1.detect_version(data, "json"), (1, 2))
         with contextlib.suppress(DecodeError):
-            for command in v1.json.decode_commands(data):
+            for command in v1.json_codec.decode_commands(data):
                 self.assertLess(command.id, 2**32)
                 if command.subscribe is not None:
                     self.assertLess(command.subscribe.offset, 2**64)
@@ -217,11 +217,14 @@ class JSONCommandTests(SynchronousTestCase):
     @given(st.binary(max_size=100) | st.text(max_size=100).map(str.encode))
     def test_anything(self, data: bytes) -> None:
         """Whatever comes is commands, or malformed, in either encoding."""
-        for decode in (v1.json.decode_commands, v1.binary.decode_commands):
+        for decode in (
+            v1.json_codec.decode_commands,
+            v1.protobuf_codec.decode_commands,
+        ):
             with contextlib.suppress(DecodeError):
                 decode(data)
         for protocol in ("json", "protobuf"):
-            self.assertIn(v1.version_of(data, protocol), (1, 2))
+            self.assertIn(v1.detect_version(data, protocol), (1, 2))
 
 
 class JSONReplyTests(SynchronousTestCase):
@@ -507,7 +510,7 @@ class ChoiceTests(SynchronousTestCase):
             ("nothing", 2),
             ("", 2),
         ):
-            self.assertEqual(v1.version_of(line.encode(), "json"), version, line)
+            self.assertEqual(v1.detect_version(line.encode(), "json"), version, line)
 
     def test_protobuf(self) -> None:
         """A connect field is v2; a method that is 0, or parameters, are v1."""
@@ -524,7 +527,7 @@ class ChoiceTests(SynchronousTestCase):
             ("ff", 2),
             ("", 2),
         ):
-            found = v1.version_of(bytes.fromhex(data), "protobuf")
+            found = v1.detect_version(bytes.fromhex(data), "protobuf")
             self.assertEqual(found, version, data)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from attrs import define, field
 
 from ...errors import EncodeError
-from ...protocol.json import is_json
+from ...protocol.json_codec import is_json
 from ...protocol.messages import EMPTY, Publication, Push, Raw
 from ...protocol.wire import Wire
 from .deltas import Between, difference

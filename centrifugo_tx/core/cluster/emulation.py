@@ -11,9 +11,9 @@ from twisted.python.failure import Failure
 
 from ...errors import CentrifugoError, DecodeError
 from ...interfaces import IEmulatedTransport
-from ...protocol.binary import decode_emulation, encode_emulation
-from ...protocol.json import unquote
+from ...protocol.json_codec import unquote
 from ...protocol.messages import EmulationRequest
+from ...protocol.protobuf_codec import decode_emulation, encode_emulation
 from ..runtime import Runtime
 from ..session.client import Client
 from ..session.connections import Connections

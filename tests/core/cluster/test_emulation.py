@@ -14,8 +14,8 @@ from centrifugo_tx.core import Node, SurveyFailed, UnknownNode
 from centrifugo_tx.engines import memory_engine
 from centrifugo_tx.interfaces import IEmulatedTransport
 from centrifugo_tx.options import NodeOptions, TransportInfo
-from centrifugo_tx.protocol.binary import decode_commands, encode_emulation
 from centrifugo_tx.protocol.messages import EmulationRequest, Raw, raw
+from centrifugo_tx.protocol.protobuf_codec import decode_commands, encode_emulation
 from centrifugo_tx.protocol.wire import http_stream_protobuf, websocket_json
 
 from ...support import MemoryTransport, Peer, Permissive
@@ -106,7 +106,7 @@ class EmulationTests(SynchronousTestCase):
         self.assertEqual((self.peer.take(), self.peer.closed), ([], 0))
 
     def test_half_a_surrogate(self) -> None:
-        """A cut emoji in the string is mended, as everywhere."""
+        """A cut emoji in the string is replace_lone_surrogates, as everywhere."""
         data = raw(json.dumps(RPC.decode()).encode()[:-1] + b'\\ud83d"')
         self.successResultOf(self.send(self.first, data))
         self.assertEqual([reply["id"] for reply in self.peer.take()], [9])

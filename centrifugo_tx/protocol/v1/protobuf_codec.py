@@ -5,12 +5,12 @@ from typing import Any
 import msgspec
 from google.protobuf.message import DecodeError as ProtobufError
 
-from ..binary import parts
 from ..errors import DecodeError, EncodeError
 from ..messages import Command, Push, Reply
 from ..proto import client_v1_pb2
-from ..protobuf import bridge
-from .forms import METHODS, Dialect, OldPush, OldReply, command
+from ..protobuf_codec import split_messages
+from ..struct_bridge import bridge
+from .old_messages import METHODS, Dialect, OldPush, OldReply, command
 
 __all__ = ["decode_commands", "encode_push", "encode_reply"]
 
@@ -28,7 +28,7 @@ def decode_commands(data: bytes, whole_history: bool = False) -> list[Command]:
     """
     commands: list[Command] = []
     try:
-        for part in parts(data):
+        for part in split_messages(data):
             commands.append(_command(part, whole_history))
     except (ValueError, ProtobufError, DecodeError) as error:
         raise DecodeError(f"malformed command: {error}", tuple(commands)) from None

@@ -17,7 +17,7 @@ from msgspec import inspect
 
 from .messages import Command, Raw
 
-__all__ = ["MAX_DEPTH", "as_read", "mended", "too_deep"]
+__all__ = ["MAX_DEPTH", "as_strict_json", "replace_lone_surrogates", "too_deep"]
 
 #: How deep a payload may nest.  Whoever takes it out of a message again has at
 #: least this much room, so what came in can also go out.
@@ -30,7 +30,7 @@ _any = msgspec.json.Decoder(Raw).decode
 
 #: A string from behind its first quote on, and all of a string or of what is no
 #: string.  Possessive, since what the engine keeps to try again grows with the text.
-_REST = re.compile(rb'(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_STRING_REST = re.compile(rb'(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _STRING_OR_NOT = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|([^"]++)', re.DOTALL)
 
 #: Bytes that are looked at together.
@@ -41,7 +41,7 @@ _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _STEPS = bytes.maketrans(b"[{]}", b"\1\1\0\0")
 
 
-def _eights() -> tuple[dict[int, int], dict[int, int]]:
+def _depth_tables() -> tuple[dict[int, int], dict[int, int]]:
     """Return how deep any eight brackets go at most, and where they end."""
     deepest, ends = {}, {}
     for steps in product((0, 1), repeat=8):
@@ -51,12 +51,12 @@ def _eights() -> tuple[dict[int, int], dict[int, int]]:
     return deepest, ends
 
 
-_DEEPEST, _ENDS = _eights()
+_DEEPEST, _ENDS = _depth_tables()
 
 #: An escaped half of a pair of surrogates.
-_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
+_LONE_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 #: All up to the next half that has no other, or that half.
-_MENDED_PART = re.compile(
+_SURROGATE_PART = re.compile(
     rb"(?:[^\\]++|\\u[dD][89abAB][\da-fA-F]{2}\\u[dD][c-fC-F][\da-fA-F]{2}"
     rb"|\\(?!u[dD][89a-fA-F][\da-fA-F]{2}).|\\\Z)++"
     rb"|(\\u[dD][89a-fA-F][\da-fA-F]{2})",
@@ -115,28 +115,30 @@ def _outside_strings(text: bytes) -> Iterator[bytes]:
         yield outside
         at += len(window)
         if len(parts) % 2 == 0:
-            opened = _REST.match(text, at - len(window) + window.rindex(b'"') + 1)
+            opened = _STRING_REST.match(
+                text, at - len(window) + window.rindex(b'"') + 1
+            )
             assert opened is not None
             at = opened.end()
 
 
-def mended(text: bytes) -> bytes:
+def replace_lone_surrogates(text: bytes) -> bytes:
     """Replace escaped halves of surrogate pairs, as JavaScript makes of a cut emoji.
 
     U+FFFD stands for each, as it does in the reference's strings.
     """
-    if _HALF.search(text) is None:
+    if _LONE_SURROGATE.search(text) is None:
         return text
-    mended = bytearray()
-    for part in _MENDED_PART.finditer(text):
-        mended += rb"\ufffd" if part[1] else part[0]
-    return bytes(mended)
+    replace_lone_surrogates = bytearray()
+    for part in _SURROGATE_PART.finditer(text):
+        replace_lone_surrogates += rb"\ufffd" if part[1] else part[0]
+    return bytes(replace_lone_surrogates)
 
 
 _described = lru_cache(inspect.type_info)
 
 
-def as_read(
+def as_strict_json(
     line: bytes, struct: type[msgspec.Struct] = Command, *, alone: bool = False
 ) -> bytes:
     """Rewrite the first value in *line* as strict JSON of a *struct*.
@@ -146,7 +148,7 @@ def as_read(
     """
     if not line.isascii():
         line.decode()
-    text = mended(line)
+    text = replace_lone_surrogates(line)
     try:
         value = bytes(_any(text))
     except msgspec.DecodeError as error:
@@ -155,10 +157,10 @@ def as_read(
             raise
         # The place of the first byte behind the value, counted from 1.
         value = text[: int(behind[1]) - 1].strip(b" \t\r\n")
-    return _folded(value, _described(struct))
+    return _known_names_only(value, _described(struct))
 
 
-def _folded(value: bytes, kind: inspect.Type) -> bytes:
+def _known_names_only(value: bytes, kind: inspect.Type) -> bytes:
     """Give the members of *value* the names that *kind* knows; drop the others."""
     if isinstance(kind, inspect.UnionType):
         kind = kind.types[0]
@@ -180,7 +182,7 @@ def _element(value: bytes, kind: inspect.Type) -> bytes:
     """Return an element; a null in place of a string is an empty one."""
     if value == b"null" and isinstance(kind, inspect.StrType):
         return b'""'
-    return _folded(value, kind)
+    return _known_names_only(value, kind)
 
 
 def _known_members(value: bytes, kind: inspect.StructType) -> Iterator[tuple[str, Raw]]:
@@ -189,4 +191,4 @@ def _known_members(value: bytes, kind: inspect.StructType) -> Iterator[tuple[str
         name = written if written in known else written.lower()
         inner, part = known.get(name), bytes(member)
         if isinstance(inner, inspect.RawType) or (inner and part != b"null"):
-            yield name, Raw(_folded(part, inner))
+            yield name, Raw(_known_names_only(part, inner))

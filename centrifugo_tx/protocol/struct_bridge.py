@@ -116,10 +116,10 @@ def _plan(field: Any, hint: Any) -> tuple[Writer, Reader]:
             lambda message, member: setattr(message, name, bytes(member)),
             raw,
         )
-    return lambda message, member: setattr(message, name, member), _as_it_is
+    return lambda message, member: setattr(message, name, member), _unchanged
 
 
-def _as_it_is(value: Any) -> Any:
+def _unchanged(value: Any) -> Any:
     return value
 
 
@@ -146,7 +146,7 @@ def _struct_in(hint: Any) -> type[msgspec.Struct]:
 
 
 def _plan_part(name: str, field: Any, hint: Any) -> tuple[Writer, Reader]:
-    inner = _bridge_later(_struct_in(hint), _class_of(field))
+    inner = _lazy_bridge(_struct_in(hint), _class_of(field))
 
     def write(message: Any, member: Any) -> None:
         if member is not None:
@@ -163,7 +163,7 @@ def _plan_part(name: str, field: Any, hint: Any) -> tuple[Writer, Reader]:
 def _plan_list(name: str, field: Any, hint: Any) -> tuple[Writer, Reader]:
     if field.message_type is None:
         return lambda message, member: getattr(message, name).extend(member), list
-    inner = _bridge_later(_struct_in(hint), _class_of(field))
+    inner = _lazy_bridge(_struct_in(hint), _class_of(field))
 
     def write(message: Any, member: Any) -> None:
         parts = getattr(message, name)
@@ -180,7 +180,7 @@ def _plan_list(name: str, field: Any, hint: Any) -> tuple[Writer, Reader]:
 def _plan_map(name: str, value: Any, hint: Any) -> tuple[Writer, Reader]:
     if value.message_type is None:
         return lambda message, member: getattr(message, name).update(member), dict
-    inner = _bridge_later(_struct_in(hint), _class_of(value))
+    inner = _lazy_bridge(_struct_in(hint), _class_of(value))
 
     def write(message: Any, member: Any) -> None:
         parts = getattr(message, name)
@@ -196,7 +196,7 @@ def _plan_map(name: str, value: Any, hint: Any) -> tuple[Writer, Reader]:
     return write, read
 
 
-def _bridge_later(
+def _lazy_bridge(
     struct: type[msgspec.Struct], message: Any
 ) -> "Callable[[], Bridge[Any]]":
     """Return what finds a bridge when it is needed: a type may contain itself."""

@@ -2,17 +2,17 @@
 
 import msgspec
 
-from ..contents import payloads_of_push, payloads_of_reply
 from ..errors import DecodeError
-from ..json import check, encode, oversized
-from ..leniency import as_read
-from ..messages import EMPTY, Asked, Command, Push, Raw, Reply, UInt32
-from .forms import METHODS, Dialect, OldReply, command
+from ..json_codec import check_text, encode, has_oversized_number
+from ..lenient_json import as_strict_json
+from ..messages import EMPTY, Command, Push, Raw, Reply, RequestPart, UInt32
+from ..payloads import payloads_of_push, payloads_of_reply
+from .old_messages import METHODS, Dialect, OldReply, command
 
 __all__ = ["OldCommand", "decode_commands", "encode_push", "encode_reply", "read"]
 
 
-class OldCommand(Asked, frozen=True):
+class OldCommand(RequestPart, frozen=True):
     """One command; ``method`` is a number, or a name in any case."""
 
     id: UInt32 = 0
@@ -61,9 +61,9 @@ def _command(line: bytes, whole_history: bool) -> Command:
     try:
         request = _requests[number](params)
     except (ValueError, RecursionError):
-        request = _requests[number](as_read(params, METHODS[number][1]))
+        request = _requests[number](as_strict_json(params, METHODS[number][1]))
     made = command(asked.id, number, request, whole_history)
-    if oversized(made):
+    if has_oversized_number(made):
         raise ValueError("a position is more than 64 bits")
     return made
 
@@ -74,11 +74,11 @@ def read(line: bytes) -> OldCommand:
     :raises ValueError: it is no command.
     :raises RecursionError: it nests too deep.
     """
-    check(line)
+    check_text(line)
     try:
         return _decode(line)
     except (ValueError, RecursionError):
-        return _decode(as_read(line, OldCommand))
+        return _decode(as_strict_json(line, OldCommand))
 
 
 def encode_reply(reply: Reply, dialect: Dialect) -> bytes:

@@ -8,8 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from centrifugo_tx.protocol import leniency
-from centrifugo_tx.protocol.leniency import MAX_DEPTH, as_read, mended, too_deep
+from centrifugo_tx.protocol.lenient_json import (
+    MAX_DEPTH,
+    as_strict_json,
+    replace_lone_surrogates,
+    too_deep,
+)
 
 
 def nests_too_deeply(text: bytes) -> bool:
@@ -36,7 +40,7 @@ class TooDeepTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Let windows end within every kind of text."""
-        self.patch(leniency, "_WINDOW", 300)
+        self.patch(lenient_json, "_WINDOW", 300)
 
     @settings(deadline=None, max_examples=60)
     @given(
@@ -99,7 +103,7 @@ class MendedTests(SynchronousTestCase):
             (rb'"\u00e9\n\ud8"', rb'"\u00e9\n\ud8"'),
             (b"\\ud83d\\", b"\\ufffd\\"),
         ):
-            self.assertEqual(mended(text), expected)
+            self.assertEqual(replace_lone_surrogates(text), expected)
 
     @settings(deadline=None, max_examples=60)
     @given(st.lists(st.sampled_from([r"\ud83d", r"\ude00", "\\\\", r"\n", "x", "ud8"])))
@@ -107,7 +111,10 @@ class MendedTests(SynchronousTestCase):
         """What is left can be decoded, and differs in nothing but the halves."""
         text = f'"{"".join(parts)}"'.encode()
         expected = json.loads(text).encode("utf-16", "surrogatepass")
-        self.assertEqual(json.loads(mended(text)), expected.decode("utf-16", "replace"))
+        self.assertEqual(
+            json.loads(replace_lone_surrogates(text)),
+            expected.decode("utf-16", "replace"),
+        )
 
 
 class AsReadTests(SynchronousTestCase):
@@ -116,10 +123,10 @@ class AsReadTests(SynchronousTestCase):
     def test_behind(self) -> None:
         """What follows a value is left out, or is an error."""
         for behind in (b"", b" ", b"x", b" {", b"\n{}", b"\\", b'"'):
-            self.assertEqual(as_read(b' {"ID": 7}' + behind), b'{"id":7}')
-        self.assertEqual(as_read(b'{"ID": 7} ', alone=True), b'{"id":7}')
+            self.assertEqual(as_strict_json(b' {"ID": 7}' + behind), b'{"id":7}')
+        self.assertEqual(as_strict_json(b'{"ID": 7} ', alone=True), b'{"id":7}')
         for text in (b'{"id": 7} x', b"{} {}"):
-            self.assertRaises(ValueError, as_read, text, alone=True)
+            self.assertRaises(ValueError, as_strict_json, text, alone=True)
         for text in (
             b"",
             b" ",
@@ -128,7 +135,7 @@ class AsReadTests(SynchronousTestCase):
             b'{"id": "\xff"}',
             b'{"a": 1}\xff',
         ):
-            self.assertRaises(ValueError, as_read, text)
+            self.assertRaises(ValueError, as_strict_json, text)
 
 
 class MemoryTests(SynchronousTestCase):
@@ -151,7 +158,9 @@ class MemoryTests(SynchronousTestCase):
         """What a second look needs is some copies of the text."""
         for inside in (b"1,", b'"a",', b"[],", b'"\\ud83d",', b'{"a":1},'):
             text = b'{"A":[' + inside * 100_000 + b"0]}"
-            self.assertLess(self.peak(lambda text=text: as_read(text)), 5 * len(text))
+            self.assertLess(
+                self.peak(lambda text=text: as_strict_json(text)), 5 * len(text)
+            )
 
     def peak(self, action: Callable[[], object]) -> int:
         """Return how many bytes an action needed at most."""

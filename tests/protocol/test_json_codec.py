@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from centrifugo_tx.protocol.codes import INTERNAL, PERMISSION_DENIED, Unsubscribe
 from centrifugo_tx.protocol.errors import DecodeError, EncodeError
-from centrifugo_tx.protocol.json import (
+from centrifugo_tx.protocol.json_codec import (
     decode_commands,
     decode_connect,
     encode_bare_push,

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from centrifugo_tx.protocol import binary, wire
+from centrifugo_tx.protocol import protobuf_codec, wire
 from centrifugo_tx.protocol.codes import Error
 from centrifugo_tx.protocol.errors import DecodeError, EncodeError
 from centrifugo_tx.protocol.messages import (
@@ -36,11 +36,11 @@ class Vectors(SynchronousTestCase):
     def test_ping_and_pong(self) -> None:
         """Both are a message of no bytes."""
         self.assertEqual(wire.http_stream_protobuf().ping, b"\x00")
-        self.assertEqual(binary.decode_commands(b"\x00"), [Command()])
+        self.assertEqual(protobuf_codec.decode_commands(b"\x00"), [Command()])
 
     def test_connect(self) -> None:
         """A connect of a client that is named js."""
-        found = binary.decode_commands(bytes.fromhex("080801220422026a73"))
+        found = protobuf_codec.decode_commands(bytes.fromhex("080801220422026a73"))
         self.assertEqual(found, [Command(id=1, connect=ConnectRequest(name="js"))])
 
     def test_empty_result(self) -> None:
@@ -74,7 +74,7 @@ class Decoding(SynchronousTestCase):
         )
         since = StreamPosition(2**63)
         self.assertEqual(
-            binary.decode_commands(data),
+            protobuf_codec.decode_commands(data),
             [
                 Command(id=1, connect=ConnectRequest(token="t")),
                 Command(id=2, history=HistoryRequest("c", -1, since)),
@@ -87,19 +87,19 @@ class Decoding(SynchronousTestCase):
         sent = client_pb2.Command(id=1)
         sent.publish.data = b"\xff\x00"
         message = sent.SerializeToString()
-        (found,) = binary.decode_commands(bytes([len(message)]) + message)
+        (found,) = protobuf_codec.decode_commands(bytes([len(message)]) + message)
         assert found.publish is not None
         self.assertEqual(bytes(found.publish.data), b"\xff\x00")
         sent.publish.data = b""
         message = sent.SerializeToString()
-        (found,) = binary.decode_commands(bytes([len(message)]) + message)
+        (found,) = protobuf_codec.decode_commands(bytes([len(message)]) + message)
         assert found.publish is not None
         self.assertIs(found.publish.data, EMPTY)
 
     def test_unknown_field(self) -> None:
         """Fields of later versions are passed over."""
         sent = client_pb2.Command(id=9).SerializeToString() + bytes.fromhex("fa0100")
-        found = binary.decode_commands(bytes([len(sent)]) + sent)
+        found = protobuf_codec.decode_commands(bytes([len(sent)]) + sent)
         self.assertEqual(found, [Command(id=9)])
 
     def test_malformed(self) -> None:
@@ -114,23 +114,23 @@ class Decoding(SynchronousTestCase):
             (b"\xff" * 11, 0),
             (good + b"\x03\x22\x7f\x00", 1),
         ):
-            error = self.assertRaises(DecodeError, binary.decode_commands, bad)
+            error = self.assertRaises(DecodeError, protobuf_codec.decode_commands, bad)
             self.assertEqual(len(error.commands), before, bad)
 
     @given(st.binary(max_size=200))
     def test_anything(self, data: bytes) -> None:
         """Whatever comes is commands, or malformed."""
         with contextlib.suppress(DecodeError):
-            binary.decode_commands(data)
+            protobuf_codec.decode_commands(data)
 
     def test_emulation(self) -> None:
         """An emulated command has no length before it."""
         sent = client_pb2.EmulationRequest(node="n", session="s", data=b"\x00")
         self.assertEqual(
-            binary.decode_emulation(sent.SerializeToString()),
+            protobuf_codec.decode_emulation(sent.SerializeToString()),
             EmulationRequest("n", "s", Raw(b"\x00")),
         )
-        self.assertRaises(DecodeError, binary.decode_emulation, b"\x22\x7f")
+        self.assertRaises(DecodeError, protobuf_codec.decode_emulation, b"\x22\x7f")
 
     def test_unidirectional(self) -> None:
         """The one message of a gRPC client becomes a connect command."""
@@ -151,7 +151,7 @@ class Encoding(SynchronousTestCase):
             Raw(b"\xff"), info, 7, {"k": "v"}, score=-3, version=2**64 - 1
         )
         reply = Reply(id=5, history=HistoryResult([publication], "epoch", 7))
-        found = client_pb2.Reply.FromString(binary.encode_reply(reply))
+        found = client_pb2.Reply.FromString(protobuf_codec.encode_reply(reply))
         (told,) = found.history.publications
         self.assertEqual((told.data, told.offset, told.score), (b"\xff", 7, -3))
         self.assertEqual((told.info.user, told.info.conn_info), ("u", b"\x00"))
@@ -161,7 +161,7 @@ class Encoding(SynchronousTestCase):
     def test_error(self) -> None:
         """An error is told with its text."""
         reply = Reply(id=1, error=Error(100, "internal server error", True))
-        found = client_pb2.Reply.FromString(binary.encode_reply(reply))
+        found = client_pb2.Reply.FromString(protobuf_codec.encode_reply(reply))
         self.assertEqual((found.error.code, found.error.temporary), (100, True))
 
     def test_bare_push(self) -> None:
@@ -173,4 +173,4 @@ class Encoding(SynchronousTestCase):
     def test_unspeakable(self) -> None:
         """What does not fit its field is refused."""
         push = Push(channel="c", pub=Publication(offset=2**64))
-        self.assertRaises(EncodeError, binary.encode_push, push)
+        self.assertRaises(EncodeError, protobuf_codec.encode_push, push)

@@ -4,9 +4,8 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from .contents import payloads_of_push, payloads_of_reply
 from .errors import DecodeError, EncodeError
-from .leniency import MAX_DEPTH, as_read, mended, too_deep
+from .lenient_json import MAX_DEPTH, as_strict_json, replace_lone_surrogates, too_deep
 from .messages import (
     EMPTY,
     Command,
@@ -16,11 +15,12 @@ from .messages import (
     Raw,
     Reply,
 )
+from .payloads import payloads_of_push, payloads_of_reply
 
 __all__ = [
     "NAME",
     "PING",
-    "check",
+    "check_text",
     "decode_commands",
     "decode_connect",
     "decode_emulation",
@@ -28,8 +28,8 @@ __all__ = [
     "encode_bare_push",
     "encode_push",
     "encode_reply",
+    "has_oversized_number",
     "is_json",
-    "oversized",
     "quote",
     "unquote",
 ]
@@ -71,19 +71,19 @@ def _command(line: bytes, before: Sequence[Command]) -> Command:
     if line == b"{}":
         return _PONG
     try:
-        check(line)
+        check_text(line)
         try:
             command = _decode(line)
         except (ValueError, RecursionError):
-            command = _decode(as_read(line))
-        if oversized(command):
+            command = _decode(as_strict_json(line))
+        if has_oversized_number(command):
             raise ValueError("a position is more than 64 bits")
     except (ValueError, RecursionError) as error:
         raise DecodeError(f"malformed command: {error}", tuple(before)) from None
     return command
 
 
-def check(text: bytes) -> None:
+def check_text(text: bytes) -> None:
     """Look for what the decoder does not see in payloads.
 
     :raises ValueError: that is there.
@@ -94,12 +94,12 @@ def check(text: bytes) -> None:
         raise ValueError(f"nests more than {MAX_DEPTH} deep")
 
 
-def oversized(command: Command) -> bool:
+def has_oversized_number(command: Command) -> bool:
     """Whether a number in *command* does not fit an uint64."""
     if command.subscribe is not None:
         return command.subscribe.offset > _MAX_UINT64
     if command.connect is not None and command.connect.subs:
-        return _beyond(command.connect)
+        return _has_oversized_offset(command.connect)
     if command.history is not None and command.history.since is not None:
         return command.history.since.offset > _MAX_UINT64
     if command.sub_refresh is not None and command.sub_refresh.track:
@@ -108,7 +108,7 @@ def oversized(command: Command) -> bool:
     return False
 
 
-def _beyond(request: ConnectRequest) -> bool:
+def _has_oversized_offset(request: ConnectRequest) -> bool:
     known = (position for position in request.subs.values() if position is not None)
     return any(position.offset > _MAX_UINT64 for position in known)
 
@@ -123,12 +123,12 @@ def decode_connect(data: bytes) -> ConnectRequest:
     if data.strip() == b"null":
         return ConnectRequest()
     try:
-        check(data)
+        check_text(data)
         try:
             request = _decode_connect(data)
         except (ValueError, RecursionError):
-            request = _decode_connect(as_read(data, ConnectRequest))
-        if _beyond(request):
+            request = _decode_connect(as_strict_json(data, ConnectRequest))
+        if _has_oversized_offset(request):
             raise ValueError("a position is more than 64 bits")
     except (ValueError, RecursionError) as error:
         raise DecodeError(f"malformed connect request: {error}") from None
@@ -143,11 +143,11 @@ def decode_emulation(data: bytes) -> EmulationRequest:
     if data.strip() == b"null":
         return EmulationRequest()
     try:
-        check(data)
+        check_text(data)
         try:
             return _decode_emulation(data)
         except (ValueError, RecursionError):
-            return _decode_emulation(as_read(data, EmulationRequest))
+            return _decode_emulation(as_strict_json(data, EmulationRequest))
     except (ValueError, RecursionError) as error:
         raise DecodeError(f"malformed emulation request: {error}") from None
 
@@ -155,7 +155,7 @@ def decode_emulation(data: bytes) -> EmulationRequest:
 def is_json(payload: bytes) -> bool:
     """Whether *payload* is JSON that any client can be sent."""
     try:
-        _fit(payload)
+        _check_payload(payload)
     except EncodeError:
         return False
     return payload.isascii() or _is_utf8(payload)
@@ -185,7 +185,7 @@ def unquote(text: bytes) -> bytes:
         try:
             said = _decode_text(text)
         except ValueError:
-            said = _decode_text(mended(text))
+            said = _decode_text(replace_lone_surrogates(text))
     except ValueError as error:
         raise DecodeError(f"no JSON string: {error}") from None
     return (said or "").encode()
@@ -232,11 +232,11 @@ def encode(message: msgspec.Struct, payloads: Iterable[Raw]) -> bytes:
     :raises EncodeError: one of them is no JSON.
     """
     for payload in payloads:
-        _fit(payload)
+        _check_payload(payload)
     return _one_line(_encode(message))
 
 
-def _fit(payload: bytes | Raw) -> None:
+def _check_payload(payload: bytes | Raw) -> None:
     """Make sure that a payload cannot break out of its field."""
     if payload is EMPTY:
         return
@@ -244,7 +244,7 @@ def _fit(payload: bytes | Raw) -> None:
         try:
             _validate(payload)
         except msgspec.DecodeError:
-            _validate(mended(bytes(payload)))
+            _validate(replace_lone_surrogates(bytes(payload)))
     except (msgspec.DecodeError, RecursionError):
         raise EncodeError("a payload is no JSON") from None
 

@@ -12,7 +12,6 @@ from attrs import frozen
 from ..errors import EncodeError
 from ..messages import (
     EMPTY,
-    Asked,
     ClientInfo,
     Command,
     ConnectRequest,
@@ -29,6 +28,7 @@ from ..messages import (
     Raw,
     RefreshRequest,
     Reply,
+    RequestPart,
     RPCRequest,
     SendRequest,
     SubRefreshRequest,
@@ -42,7 +42,7 @@ from ..messages import (
 __all__ = ["METHODS", "Dialect", "OldError", "OldPush", "OldReply", "command"]
 
 
-class OldSubscribeRequest(Asked, frozen=True):
+class OldSubscribeRequest(RequestPart, frozen=True):
     """Ask for a channel; the position is ``offset``, or ``seq`` and ``gen``."""
 
     channel: str = ""
@@ -54,7 +54,7 @@ class OldSubscribeRequest(Asked, frozen=True):
     offset: UInt64 = 0
     data: Raw = EMPTY
 
-    def renewed(self) -> SubscribeRequest:
+    def as_current(self) -> SubscribeRequest:
         """Return it in the form of v2."""
         offset = (self.gen << 32 | self.seq) or self.offset
         return SubscribeRequest(
@@ -67,7 +67,7 @@ class OldSubscribeRequest(Asked, frozen=True):
         )
 
 
-class OldConnectRequest(Asked, frozen=True):
+class OldConnectRequest(RequestPart, frozen=True):
     """The first command."""
 
     token: str = ""
@@ -76,10 +76,10 @@ class OldConnectRequest(Asked, frozen=True):
     name: str = ""
     version: str = ""
 
-    def renewed(self) -> ConnectRequest:
+    def as_current(self) -> ConnectRequest:
         """Return it in the form of v2."""
         subs = {
-            name: None if each is None else each.renewed()
+            name: None if each is None else each.as_current()
             for name, each in self.subs.items()
         }
         return ConnectRequest(
@@ -219,7 +219,7 @@ def command(id: int, method: int, request: Any, whole_history: bool) -> Command:
         return Command(id=id)
     name, _ = METHODS[method]
     if isinstance(request, OldConnectRequest | OldSubscribeRequest):
-        request = request.renewed()
+        request = request.as_current()
     elif isinstance(request, HistoryRequest):
         if whole_history and not request.limit and request.since is None:
             request = msgspec.structs.replace(request, limit=-1)

@@ -1,4 +1,4 @@
-"""The payloads in what clients are sent."""
+"""The payloads in messages to clients."""
 
 from collections.abc import Iterator
 

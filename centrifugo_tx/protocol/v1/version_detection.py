@@ -7,14 +7,14 @@ import msgspec
 from google.protobuf.message import DecodeError
 from google.protobuf.unknown_fields import UnknownFieldSet
 
-from ..binary import parts
-from ..json import check
-from ..leniency import as_read
+from ..json_codec import check_text
+from ..lenient_json import as_strict_json
 from ..messages import Command, Raw
 from ..proto import client_pb2, client_v1_pb2
-from .json import OldCommand
+from ..protobuf_codec import split_messages
+from .json_codec import OldCommand
 
-__all__ = ["version_of"]
+__all__ = ["detect_version"]
 
 
 #: The names of requests, which only version 2 has.
@@ -26,7 +26,7 @@ _members = msgspec.json.Decoder(dict[str, Raw]).decode
 _old = msgspec.json.Decoder(OldCommand).decode
 
 
-def version_of(message: bytes, protocol: str) -> int:
+def detect_version(message: bytes, protocol: str) -> int:
     """Return 1 or 2, by the first command in the first message of a client.
 
     What is neither is 2, which refuses it.
@@ -42,19 +42,19 @@ def version_of(message: bytes, protocol: str) -> int:
 
 def _is_old_json(message: bytes) -> bool:
     line = message.partition(b"\n")[0]
-    check(line)
+    check_text(line)
     names = {name.lower() for name in _members(line)}
     if _REQUESTS & names:
         return False
     if not _ONLY_OLD & names:
         return False
-    old = _old(as_read(line, OldCommand))
+    old = _old(as_strict_json(line, OldCommand))
     object_or_absent = bytes(old.params).lstrip()[:1] in (b"", b"{")
     return bool(old.id) and old.number == 0 and object_or_absent
 
 
 def _is_old_protobuf(message: bytes) -> bool:
-    first = next(parts(message), b"")
+    first = next(split_messages(message), b"")
     new = client_pb2.Command.FromString(first)
     if any(field.name != "id" for field, _ in new.ListFields()):
         return False

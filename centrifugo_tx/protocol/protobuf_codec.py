@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from .errors import DecodeError, EncodeError
 from .messages import Command, ConnectRequest, EmulationRequest, Push, Raw, Reply
 from .proto import client_pb2
-from .protobuf import Bridge, bridge
+from .struct_bridge import Bridge, bridge
 
 __all__ = [
     "NAME",
@@ -17,8 +17,8 @@ __all__ = [
     "encode_emulation",
     "encode_push",
     "encode_reply",
-    "parts",
     "quote",
+    "split_messages",
 ]
 
 _commands = bridge(Command, client_pb2.Command)
@@ -34,7 +34,7 @@ PING = b""
 _PONG = Command()
 
 
-def parts(data: bytes) -> Iterator[bytes]:
+def split_messages(data: bytes) -> Iterator[bytes]:
     """Yield the messages in *data*, each of which has its length before it.
 
     :raises ValueError: the last one is not whole.
@@ -64,7 +64,7 @@ def decode_commands(data: bytes) -> list[Command]:
     """
     commands: list[Command] = []
     try:
-        for part in parts(data):
+        for part in split_messages(data):
             commands.append(_commands.decode(part) if part else _PONG)
     except (ValueError, DecodeError) as error:
         raise DecodeError(f"malformed command: {error}", tuple(commands)) from None
