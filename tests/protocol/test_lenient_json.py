@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from centrifugo_tx.protocol import lenient_json
 from centrifugo_tx.protocol.lenient_json import (
     MAX_DEPTH,
     as_strict_json,
