@@ -258,7 +258,7 @@ class ClusterOfSix:
         program = any_server()
         settings = {
             "cluster-enabled": "yes",
-            "cluster-node-timeout": "1000",
+            "cluster-node-timeout": "2500",
             "cluster-replica-validity-factor": "0",
             "repl-ping-replica-period": "1",
             "repl-diskless-sync-delay": "0",
