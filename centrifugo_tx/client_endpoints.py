@@ -10,12 +10,11 @@ from .bounded_log import BoundedLog
 from .config.model import Config
 from .core import Node
 from .transports.connection_limit import ConnectionLimiter
-from .transports.cors import CORS
 from .transports.emulation import EmulationEndpoint
-from .transports.frame_writer import FlushBatch
 from .transports.http_stream import HTTPStream
 from .transports.origin import OriginRule
 from .transports.response_stream import BODY_LIMIT, StreamFactory
+from .transports.settings import TransportSettings
 from .transports.sse import SSE
 from .transports.uni_http_stream import UniHTTPStream
 from .transports.uni_sse import UniSSE
@@ -35,35 +34,26 @@ class ClientEndpoints:
     _reactor: Any
     _config: Config
     _node: Node
-    _limiter: ConnectionLimiter = field(init=False)
-    _origins: OriginRule = field(init=False)
-    _cors: CORS = field(init=False)
-    _headers: frozenset[str] = field(init=False)
+    _settings: TransportSettings = field(init=False)
     _streams: StreamFactory = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         client, node = self._config.client, self._node
-        self._limiter = ConnectionLimiter(
-            self._reactor,
-            lambda: node.connections.num_clients,
-            node.metrics.counter("node_client_connection_limit"),
-            client.connection_limit,
-            client.connection_rate_limit,
-        )
-        self._origins = OriginRule(
-            client.allowed_origins, BoundedLog(Logger(), self._reactor)
-        )
         header = client.user_id_http_header.lower()
-        self._headers = frozenset({header} if header else ())
-        self._cors = CORS(self._origins)
-        self._streams = StreamFactory(
-            self._node,
-            FlushBatch(self._reactor),
-            self._limiter,
-            self._cors,
+        self._settings = TransportSettings(
+            node,
+            ConnectionLimiter(
+                self._reactor,
+                lambda: node.connections.num_clients,
+                node.metrics.counter("node_client_connection_limit"),
+                client.connection_limit,
+                client.connection_rate_limit,
+            ),
+            OriginRule(client.allowed_origins, BoundedLog(Logger(), self._reactor)),
             client.queue_max_size,
-            self._headers,
+            frozenset({header} if header else ()),
         )
+        self._streams = StreamFactory(self._settings)
 
     def enabled(self) -> Iterator[tuple[str, Endpoints]]:
         """Yield what is enabled, by name."""
@@ -88,35 +78,19 @@ class ClientEndpoints:
             handler = UniHTTPStream(streams, config.uni_http_stream)
             yield "uni_http_stream", streaming(config.uni_http_stream, handler)
         if config.init.enabled:
-            handlers = {path_of(config.init): init(self._limiter, self._cors)}
+            handlers = {path_of(config.init): init(streams.limiter, streams.cors)}
             yield "init", Endpoints(handlers=handlers)
 
     def websocket(self) -> Endpoints:
         """Return the endpoint of bidirectional WebSockets."""
         options = self._config.websocket
-        factory = WebSocketFactory(
-            self._node,
-            FlushBatch(self._reactor, options.write_timeout),
-            self._limiter,
-            self._origins,
-            options,
-            self._config.client.queue_max_size,
-            self._headers,
-        )
+        factory = WebSocketFactory(self._settings, options)
         return Endpoints(sockets={path_of(options): factory})
 
     def uni_websocket(self) -> Endpoints:
         """Return the endpoint of unidirectional WebSockets."""
         options = self._config.uni_websocket
-        factory = UniWebSocketFactory(
-            self._node,
-            FlushBatch(self._reactor, options.write_timeout),
-            self._limiter,
-            self._origins,
-            options,
-            self._config.client.queue_max_size,
-            self._headers,
-        )
+        factory = UniWebSocketFactory(self._settings, options)
         return Endpoints(sockets={path_of(options): factory})
 
     def emulation(self) -> Endpoints:
@@ -124,7 +98,7 @@ class ClientEndpoints:
         options = self._config.emulation
         path, limit = path_of(options), options.max_request_body_size
         return Endpoints(
-            handlers={path: EmulationEndpoint(self._node, self._cors, limit)},
+            handlers={path: EmulationEndpoint(self._node, self._streams.cors, limit)},
             body_limits={path: limit or BODY_LIMIT},
         )
 

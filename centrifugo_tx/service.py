@@ -48,7 +48,7 @@ from .proxies import HTTPBackend, Polling
 from .tls import server_context
 from .web.exposition import exposition
 from .web.probes import Health, metrics
-from .web.site import Endpoints, listen
+from .web.site import Endpoints, ListenerSettings, listen
 
 __all__ = ["Server", "build", "make_service", "token_verifier"]
 
@@ -124,15 +124,16 @@ class Server(MultiService):
         for (host, port), (served, names) in self._endpoints.items():
             if not self.running:
                 return
-            interface = interface_of(host)
             paused = self.node.metrics.counter("node_accept_paused_total")
-            listening = listen(
-                *(self._reactor, port, interface, served, paused),
+            settings = ListenerSettings(
+                interface=interface_of(host),
+                port=port,
                 tls=port_tls(self._config, (host, port)),
-                shared=self._shared,
                 http2=not self._config.http_server.http2_disabled,
+                shared=self._shared,
                 access_log=self._config.log.level.lower() in ("debug", "trace"),
             )
+            listening = listen(self._reactor, served, settings, paused)
             self.ports.append(listening)
             where = f"{host}:{port}"
             what = ", ".join(names)

@@ -4,22 +4,17 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from ..bounded_log import BoundedLog
 from ..core import Node
-from ..metrics import Counter
 from ..options import Answer
-from .connection_limit import ConnectionLimiter
 from .cors import CORS
 from .emulation import EmulationEndpoint
-from .frame_writer import FlushBatch
 from .http_stream import HTTPStream
-from .origin import OriginRule
 from .protocol_switch import upgrade_connection
 from .response_stream import BODY_LIMIT, StreamFactory
+from .settings import TransportSettings
 from .sse import SSE
 from .uni_http_stream import UniHTTPStream, UniHTTPStreamOptions
 from .uni_sse import UniSSE, UniSSEOptions
@@ -110,12 +105,8 @@ def websocket_resource(
         clients that are no browsers may.
     :raises ValueError: one of them is no glob.
     """
-    options = options or WebSocketOptions()
-    flush_batch = FlushBatch(node.clock, options.write_timeout)
-    origins = _origins(node, allowed_origins)
-    return WebSocketResource(
-        WebSocketFactory(node, flush_batch, _no_limit(node), origins, options)
-    )
+    settings = TransportSettings.unlimited(node, allowed_origins)
+    return WebSocketResource(WebSocketFactory(settings, options or WebSocketOptions()))
 
 
 def http_stream_resource(
@@ -141,8 +132,8 @@ def emulation_resource(
     node: Node, allowed_origins: Sequence[str] = (), body_limit: int = BODY_LIMIT
 ) -> StreamResource:
     """Return a resource for the commands of clients on streams, of all nodes."""
-    cors = CORS(_origins(node, allowed_origins))
-    return StreamResource(EmulationEndpoint(node, cors, body_limit))
+    origins = TransportSettings.unlimited(node, allowed_origins).origins
+    return StreamResource(EmulationEndpoint(node, CORS(origins), body_limit))
 
 
 def uni_websocket_resource(
@@ -151,11 +142,9 @@ def uni_websocket_resource(
     options: UniWebSocketOptions | None = None,
 ) -> WebSocketResource:
     """Return the same for clients that only listen."""
-    options = options or UniWebSocketOptions()
-    flush_batch = FlushBatch(node.clock, options.write_timeout)
-    origins = _origins(node, allowed_origins)
+    settings = TransportSettings.unlimited(node, allowed_origins)
     return WebSocketResource(
-        UniWebSocketFactory(node, flush_batch, _no_limit(node), origins, options)
+        UniWebSocketFactory(settings, options or UniWebSocketOptions())
     )
 
 
@@ -184,15 +173,4 @@ def uni_http_stream_resource(
 
 
 def _streams(node: Node, allowed_origins: Sequence[str]) -> StreamFactory:
-    cors = CORS(_origins(node, allowed_origins))
-    return StreamFactory(node, FlushBatch(node.clock), _no_limit(node), cors)
-
-
-def _origins(node: Node, allowed: Sequence[str]) -> OriginRule:
-    return OriginRule(allowed, BoundedLog(Logger(), node.clock))
-
-
-def _no_limit(node: Node) -> ConnectionLimiter:
-    return ConnectionLimiter(
-        node.clock, lambda: node.connections.num_clients, Counter()
-    )
+    return StreamFactory(TransportSettings.unlimited(node, allowed_origins))

@@ -23,6 +23,7 @@ from .connection_limit import ConnectionLimiter
 from .cors import CORS, Headers
 from .frame_writer import FlushBatch, FrameWriter
 from .response_body import ResponseBody, body_of
+from .settings import TransportSettings
 from .websocket import WITHOUT_PUSH
 
 __all__ = ["BODY_LIMIT", "StreamFactory", "StreamTransport", "read_body"]
@@ -130,22 +131,26 @@ class StreamTransport(FrameWriter):
 
 @define(eq=False)
 class StreamFactory:
-    """Makes clients of *node* out of HTTP requests.
+    """Makes HTTP requests clients of a node, whose frames the response carries."""
 
-    ``limit`` is how many bytes may wait for a slow peer; ``kept_headers`` are names of
-    request headers, in lower case, that the policy wants to see.
-    """
-
-    node: Node
-    flush_batch: FlushBatch
-    limiter: ConnectionLimiter
-    cors: CORS
-    limit: int = 1048576
-    kept_headers: frozenset[str] = frozenset()
+    _settings: TransportSettings
+    node: Node = field(init=False)
+    limiter: ConnectionLimiter = field(init=False)
+    flush_batch: FlushBatch = field(init=False)
+    cors: CORS = field(init=False)
     log: BoundedLog = field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        settings = self._settings
+        self.node, self.limiter = settings.node, settings.limiter
+        self.flush_batch = settings.flush_batch()
+        self.cors = CORS(settings.origins)
         self.log = BoundedLog(Logger(), self.node.clock)
+
+    @property
+    def limit(self) -> int:
+        """Return how many bytes may wait for a slow client."""
+        return self._settings.queue_max_size
 
     def transport(
         self, request: Any, wire: Wire, info: TransportInfo
@@ -183,7 +188,7 @@ class StreamFactory:
     def info(self, request: Any, plain: TransportInfo) -> TransportInfo:
         """Return *plain* with those headers of *request* that are kept."""
         headers = {}
-        for name in self.kept_headers:
+        for name in self._settings.kept_headers:
             values = request.requestHeaders.getRawHeaders(name.encode())
             if values is not None:
                 headers[name] = tuple(each.decode(errors="replace") for each in values)

@@ -9,18 +9,15 @@ import msgspec
 from attrs import define
 from autobahn.websocket.types import ConnectionDeny
 
-from ..core import Node
 from ..errors import DecodeError
 from ..options import Duration, TransportInfo
 from ..protocol.codes import Disconnect
 from ..protocol.frames import Deflate, Frame, text_frame
 from ..protocol.messages import Push
 from ..protocol.wire import uni_websocket, uni_websocket_lines
-from .connection_limit import ConnectionLimiter
 from .eager_tcp import bytes_drained
 from .frame_pings import FramePings
-from .frame_writer import FlushBatch
-from .origin import OriginRule
+from .settings import TransportSettings
 from .websocket import (
     WITHOUT_CLOSE_FRAME,
     WITHOUT_PUSH,
@@ -169,35 +166,17 @@ def _is_readable(request: bytes) -> bool:
 
 
 class UniWebSocketFactory(WebSocketFactory):
-    """Makes clients of *node* that only listen out of WebSocket connections.
-
-    See `WebSocketFactory`.
-    """
+    """Makes WebSocket connections unidirectional clients of a node."""
 
     protocol = UniProtocol
 
     def __init__(
-        self,
-        node: Node,
-        flush_batch: FlushBatch,
-        limiter: ConnectionLimiter,
-        origins: OriginRule,
-        options: UniWebSocketOptions = _DEFAULTS,
-        queue_max_size: int = 1048576,
-        kept_headers: frozenset[str] = frozenset(),
+        self, settings: TransportSettings, options: UniWebSocketOptions = _DEFAULTS
     ) -> None:
         shared = {
             name: getattr(options, name) for name in _SHARED if hasattr(options, name)
         }
-        super().__init__(
-            node,
-            flush_batch,
-            limiter,
-            origins,
-            WebSocketOptions(**shared),
-            queue_max_size,
-            kept_headers,
-        )
+        super().__init__(settings, WebSocketOptions(**shared))
         self.own = options
 
     def describe(self, request: Any, subprotocol: str | None) -> TransportInfo:

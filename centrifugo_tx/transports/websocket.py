@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from ..bounded_log import BoundedLog
-from ..core import Client, Node
+from ..core import Client
 from ..core.session.client import State
 from ..interfaces import ITransport
 from ..options import Duration, TransportInfo
@@ -26,12 +26,12 @@ from ..protocol.wire import (
     websocket_protobuf_v1,
 )
 from .compression import accept, usable
-from .connection_limit import ConnectionLimiter
 from .cors import CORS
 from .frame_pings import FramePings
-from .frame_writer import FlushBatch, FrameWriter
+from .frame_writer import FrameWriter
 from .lean_websocket import OPEN, LeanWebSocketFactory, LeanWebSocketProtocol
 from .origin import OriginRule
+from .settings import TransportSettings
 
 __all__ = ["WebSocketFactory", "WebSocketOptions", "WebSocketTransport", "level_of"]
 
@@ -270,35 +270,21 @@ class ClientProtocol(LeanWebSocketProtocol):
 
 
 class WebSocketFactory(LeanWebSocketFactory):
-    """Makes clients of *node* out of WebSocket connections.
-
-    ``queue_max_size`` is in bytes; ``kept_headers`` are names of request headers,
-    in lower case, that the policy wants to see.
-    """
+    """Makes WebSocket connections clients of a node."""
 
     protocol = ClientProtocol
 
     def __init__(
-        self,
-        node: Node,
-        flush_batch: FlushBatch,
-        limiter: ConnectionLimiter,
-        origins: OriginRule,
-        options: WebSocketOptions = _DEFAULTS,
-        queue_max_size: int = 1048576,
-        kept_headers: frozenset[str] = frozenset(),
+        self, settings: TransportSettings, options: WebSocketOptions = _DEFAULTS
     ) -> None:
-        super().__init__(node.clock)
-        self.node, self.flush_batch, self.limiter, self.origins = (
-            node,
-            flush_batch,
-            limiter,
-            origins,
-        )
+        super().__init__(settings.node.clock)
+        self.node, self.limiter = settings.node, settings.limiter
+        self.origins = origins = settings.origins
+        self.flush_batch = settings.flush_batch(options.write_timeout)
         self.cors = CORS(OriginRule(origins.patterns))  # without a line in the log
-        self.options, self.queue_max_size = options, queue_max_size
-        self._kept = kept_headers
-        self.log = BoundedLog(Logger(), node.clock)
+        self.options, self.queue_max_size = options, settings.queue_max_size
+        self._kept = settings.kept_headers
+        self.log = BoundedLog(Logger(), settings.node.clock)
         self.compresses = options.compression
         limit = options.message_size_limit
         self.inflated_limit = options.decompressed_message_size_limit or 10 * limit

@@ -5,9 +5,9 @@ See configuration rules, "Ports and endpoints".
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
-from attrs import define, field
+from attrs import define, field, frozen
 from twisted.internet import tcp
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory
@@ -29,7 +29,14 @@ from .protocol_detection import PortFactory
 from .request import NOT_FOUND, TOO_LARGE, Handler, QuickRequest, StreamHandler
 from .reuseport import listen_reuseport
 
-__all__ = ["BACKLOG", "Endpoints", "HTTPSite", "port_factory"]
+__all__ = [
+    "BACKLOG",
+    "Endpoints",
+    "HTTPSite",
+    "ListenerSettings",
+    "listen",
+    "port_factory",
+]
 
 #: Connections that may wait to be accepted; Twisted's 50 loses them in a storm.
 BACKLOG = 4096
@@ -142,18 +149,32 @@ def _ask_for_upgrade(cors: CORS | None, request: Any) -> Answer:
     return Answer(426, b"Upgrade Required\n", "text/plain; charset=utf-8", headers)
 
 
-def port_factory(
-    reactor: Any,
-    endpoints: Endpoints,
-    http2: bool = False,
-    access_log: bool = False,
-) -> PortFactory:
-    """Return the factory for a port that serves *endpoints*.
+@frozen(kw_only=True)
+class ListenerSettings:
+    """How one TCP port listens.
 
-    :param access_log: log each request, at level ``debug``.
-    :param http2: offer HTTP/2 on encrypted connections.
+    ``tls`` is a context factory, None for plain text.  ``http2`` offers HTTP/2 over
+    TLS.  ``shared`` lets other processes of this user listen on the same port.
+    ``access_log`` logs every request, at level ``debug``.
     """
-    site = HTTPSite(reactor, endpoints, access_log)
+
+    interface: str = ""
+    port: int = 0
+    tls: Any = None
+    http2: bool = False
+    shared: bool = False
+    access_log: bool = False
+
+
+_PLAIN = ListenerSettings()
+
+
+def port_factory(
+    reactor: Any, endpoints: Endpoints, settings: ListenerSettings = _PLAIN
+) -> PortFactory:
+    """Return the factory of a port that serves *endpoints*."""
+    site = HTTPSite(reactor, endpoints, settings.access_log)
+    http2 = settings.http2 and settings.tls is not None
     return PortFactory(
         clock=reactor,
         http=site,
@@ -164,30 +185,21 @@ def port_factory(
 
 def listen(
     reactor: Any,
-    port: int,
-    interface: str,
     endpoints: Endpoints,
+    settings: ListenerSettings = _PLAIN,
     paused: Counter | None = None,
-    tls: Any = None,
-    shared: bool = False,
-    http2: bool = False,
-    access_log: bool = False,
 ) -> IListeningPort:
     """Listen on a TCP port.
 
-    :param paused: counts how often accepting paused for want of open files.
-    :param tls: a context factory, to serve TLS.
-    :param http2: offer HTTP/2, too, over TLS.
-    :param access_log: log each request, at level ``debug``.
-    :param shared: other processes of ours listen there, too.
-    :raises CannotListenError: somebody else does.
+    :param paused: counts how often accepting pauses because descriptors run out.
+    :raises CannotListenError: the address is in use, or cannot be bound.
     """
-    factory = port_factory(reactor, endpoints, http2 and tls is not None, access_log)
-    served: Any = factory
-    if tls is not None:
-        served = TLSMemoryBIOFactory(tls, False, factory, reactor)
+    factory = port_factory(reactor, endpoints, settings)
+    port, interface, served = settings.port, settings.interface, cast(Any, factory)
+    if settings.tls is not None:
+        served = TLSMemoryBIOFactory(settings.tls, False, factory, reactor)
     listening: IListeningPort
-    if shared:
+    if settings.shared:
         listening = listen_reuseport(reactor, port, interface, served, BACKLOG)
     else:
         listening = reactor.listenTCP(port, served, BACKLOG, interface)

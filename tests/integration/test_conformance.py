@@ -25,7 +25,7 @@ from centrifugo_tx.transports.lean_websocket import (
     LeanWebSocketFactory,
     LeanWebSocketProtocol,
 )
-from centrifugo_tx.web.site import Endpoints, listen
+from centrifugo_tx.web.site import Endpoints, ListenerSettings, listen
 
 #: Whether to run the families whole that take minutes.
 ALL = os.environ.get("CONFORMANCE") == "all"
@@ -126,7 +126,7 @@ class ConformanceTests(TestCase):
 
     def setUp(self) -> None:
         endpoints = Endpoints(sockets={b"/": EchoFactory()})
-        self.port = listen(reactor, 0, "127.0.0.1", endpoints)
+        self.port = listen(reactor, endpoints, ListenerSettings(interface="127.0.0.1"))
         self.addCleanup(self.port.stopListening)
 
     async def run_cases(self, *patterns: str) -> tuple[int, list[str]]:

@@ -11,10 +11,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from centrifugo_tx.metrics import Counter
 from centrifugo_tx.options import NodeOptions
 from centrifugo_tx.transports.connection_limit import ConnectionLimiter
-from centrifugo_tx.transports.cors import CORS
-from centrifugo_tx.transports.frame_writer import FlushBatch
 from centrifugo_tx.transports.origin import OriginRule
 from centrifugo_tx.transports.response_stream import StreamFactory
+from centrifugo_tx.transports.settings import TransportSettings
 from centrifugo_tx.web.request import StreamHandler
 from centrifugo_tx.web.site import Endpoints, HTTPSite
 
@@ -81,12 +80,13 @@ class StreamTestCase(SynchronousTestCase):
         self.clock, self.node = self.world.clock, self.world.node
         count = lambda: self.node.connections.num_clients  # noqa: E731
         self.streams = StreamFactory(
-            self.node,
-            FlushBatch(self.clock),
-            ConnectionLimiter(self.clock, count, Counter(), self.limit, self.rate),
-            CORS(OriginRule([GOOD])),
-            limit=1000,
-            kept_headers=frozenset({"x-user"}),
+            TransportSettings(
+                self.node,
+                ConnectionLimiter(self.clock, count, Counter(), self.limit, self.rate),
+                OriginRule([GOOD]),
+                queue_max_size=1000,
+                kept_headers=frozenset({"x-user"}),
+            )
         )
         self.site = HTTPSite(self.clock, Endpoints(streams={b"/": self.handler()}))
         self.connect()

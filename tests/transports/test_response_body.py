@@ -11,10 +11,9 @@ from centrifugo_tx.options import NodeOptions, TransportInfo
 from centrifugo_tx.protocol.codes import CONNECTION_CLOSED, FORCE_DISCONNECT
 from centrifugo_tx.protocol.wire import http_stream_json
 from centrifugo_tx.transports.connection_limit import ConnectionLimiter
-from centrifugo_tx.transports.cors import CORS
-from centrifugo_tx.transports.frame_writer import FlushBatch
 from centrifugo_tx.transports.origin import OriginRule
 from centrifugo_tx.transports.response_stream import StreamFactory
+from centrifugo_tx.transports.settings import TransportSettings
 from centrifugo_tx.web.site import Endpoints, HTTPSite
 
 from ..support import World
@@ -39,9 +38,8 @@ class HTTP2TestCase(SynchronousTestCase):
         self.world = World(options)
         self.clock, node = self.world.clock, self.world.node
         limiter = ConnectionLimiter(self.clock, lambda: 0, Counter())
-        flush_batch = FlushBatch(self.clock)
         self.streams = StreamFactory(
-            node, flush_batch, limiter, CORS(OriginRule()), limit=1000
+            TransportSettings(node, limiter, OriginRule(), queue_max_size=1000)
         )
         self.clients: list[Client] = []
         site = HTTPSite(self.clock, Endpoints(streams={b"/": self.opened}))
@@ -50,14 +48,14 @@ class HTTP2TestCase(SynchronousTestCase):
         self.server.makeConnection(self.network)
         self.peer = Peer()
         self.peer.initiate_connection()
-        self.drop_transient()
+        self.settle()
 
     def opened(self, request: Any) -> None:
         info = self.streams.info(request, INFO)
         client = self.streams.open(request, http_stream_json(), info, (), b"hi\n")
         self.clients.append(client)
 
-    def drop_transient(self) -> list[Any]:
+    def settle(self) -> list[Any]:
         """Let both ends talk until they have nothing more to say."""
         events = []
         for _ in range(20):
@@ -70,11 +68,11 @@ class HTTP2TestCase(SynchronousTestCase):
         """Begin a stream; return what happens then."""
         names = {":method": "POST", ":path": "/", ":scheme": "https", ":authority": "a"}
         self.peer.send_headers(id, list(names.items()), end_stream=True)
-        return self.drop_transient()
+        return self.settle()
 
     def named(self, name: str) -> list[Any]:
         """Return the events of this kind that happen by now."""
-        return [each for each in self.drop_transient() if type(each).__name__ == name]
+        return [each for each in self.settle() if type(each).__name__ == name]
 
     def data(self) -> list[bytes]:
         """Return the frames of data that have come."""
@@ -121,7 +119,7 @@ class StreamTests(HTTP2TestCase):
     def test_close(self) -> None:
         """The body ends with the reason, and the connection goes on."""
         self.client.close(FORCE_DISCONNECT)
-        events = self.drop_transient()
+        events = self.settle()
         self.assertIn(b'"code":3503', b"".join(getattr(e, "data", b"") for e in events))
         self.assertIn("StreamEnded", [type(each).__name__ for each in events])
         self.assertNotIn(self.client, self.world.node.connections.open)
@@ -142,7 +140,7 @@ class StreamTests(HTTP2TestCase):
     def test_reset_by_peer(self) -> None:
         """A peer that resets its stream takes its client with it."""
         self.peer.reset_stream(1)
-        self.drop_transient()
+        self.settle()
         self.assertTrue(self.client.closed)
         self.assertNotIn(self.client, self.world.node.connections.open)
         self.write(b"late\n")
@@ -159,14 +157,14 @@ class StreamTests(HTTP2TestCase):
         """The connection's time-out runs only while there is no stream."""
         self.ask(3)
         self.clock.advance(100)
-        self.drop_transient()
+        self.settle()
         self.assertFalse(self.network.disconnecting)
         self.client.close(FORCE_DISCONNECT)
-        self.drop_transient()
+        self.settle()
         self.clock.advance(100)
         self.assertFalse(self.network.disconnecting)
         self.clients[1].close(FORCE_DISCONNECT)
-        self.drop_transient()
+        self.settle()
         self.clock.advance(29)
         self.assertFalse(self.network.disconnecting)
         self.clock.advance(2)
@@ -204,7 +202,7 @@ class SlowTests(HTTP2TestCase):
     def test_too_slow(self) -> None:
         """More than the limit resets the stream."""
         self.fill()
-        self.drop_transient()
+        self.settle()
         self.write(b"y" * 1000)
         self.assertFalse(self.client.closed)
         self.write(b"y")
@@ -214,7 +212,7 @@ class SlowTests(HTTP2TestCase):
     def test_stuck(self) -> None:
         """So does a second in which nothing leaves."""
         self.fill()
-        self.drop_transient()
+        self.settle()
         self.clock.advance(1)  # the window was filled in this one
         self.assertFalse(self.client.closed)
         self.clock.advance(1)
@@ -223,12 +221,12 @@ class SlowTests(HTTP2TestCase):
     def test_slowly(self) -> None:
         """A peer that takes some of it in time is not given up."""
         self.client.transport._stream.write(b"x" * (WINDOW + 50))
-        self.drop_transient()
+        self.settle()
         for _ in range(5):
             self.clock.advance(0.9)
             self.peer.increment_flow_control_window(10, stream_id=1)
             self.peer.increment_flow_control_window(10)
-            self.drop_transient()
+            self.settle()
         self.assertFalse(self.client.closed)
 
     def test_end(self) -> None:
@@ -236,10 +234,10 @@ class SlowTests(HTTP2TestCase):
         self.fill()
         self.write(b"one\n")
         self.client.close(FORCE_DISCONNECT)
-        self.drop_transient()
+        self.settle()
         self.peer.increment_flow_control_window(1, stream_id=1)
         self.peer.increment_flow_control_window(1)
-        self.drop_transient()
+        self.settle()
         self.clock.advance(15)
         self.assertEqual(self.named("StreamReset"), [])
         self.clock.advance(15)
@@ -250,7 +248,7 @@ class SlowTests(HTTP2TestCase):
         """However large the window, little of the body waits in the connection."""
         self.peer.increment_flow_control_window(2**30, stream_id=1)
         self.peer.increment_flow_control_window(2**30)
-        self.drop_transient()
+        self.settle()
         self.client.transport.limit = 2**20
         for _ in range(6):
             self.write(b"x" * 50_000)

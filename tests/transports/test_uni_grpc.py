@@ -66,7 +66,7 @@ class Call:
         return [Push.FromString(frame) for frame in frames]
 
 
-async def drop_transient() -> None:
+async def settle() -> None:
     """Let the loop do all that can be done."""
     for _ in range(10):
         await asyncio.sleep(0)
@@ -91,7 +91,7 @@ class UniGRPCCase(SynchronousTestCase):
         """Begin a call; ``self.task`` is what serves it."""
         call = Call(metadata)
         self.task = asyncio.ensure_future(self.consumers.consume(request, call))
-        await drop_transient()
+        await settle()
         return call
 
     @property
@@ -131,7 +131,7 @@ class StreamTests(UniGRPCCase):
             for number in range(3):
                 self.world.publish("news", number)
             self.client.ping()
-            await drop_transient()
+            await settle()
             *pushes, ping = call.take()
             self.assertEqual([push.pub.data for push in pushes], [b"0", b"1", b"2"])
             self.assertEqual({push.channel for push in pushes}, {"news"})
@@ -240,7 +240,7 @@ class EndTests(UniGRPCCase):
             call.reading.clear()
             for _ in range(100):
                 self.world.publish("news", "x" * 100)
-                await drop_transient()
+                await settle()
             self.assertTrue(client.closed)
             await self.task
             self.assertEqual(call.take(), [])
@@ -257,7 +257,7 @@ class EndTests(UniGRPCCase):
             call.take()
             for _ in range(100):
                 self.world.publish("news", "x" * 100)
-                await drop_transient()
+                await settle()
             self.assertEqual(len(call.take()), 100)
             self.assertFalse(self.client.closed)
             self.task.cancel()

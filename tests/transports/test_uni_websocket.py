@@ -18,8 +18,8 @@ from centrifugo_tx.protocol.codes import (
     TOKEN_EXPIRED,
 )
 from centrifugo_tx.transports.connection_limit import ConnectionLimiter
-from centrifugo_tx.transports.frame_writer import FlushBatch
 from centrifugo_tx.transports.origin import OriginRule
+from centrifugo_tx.transports.settings import TransportSettings
 from centrifugo_tx.transports.uni_websocket import (
     UniWebSocketFactory,
     UniWebSocketOptions,
@@ -46,15 +46,14 @@ class UniWebSocketTestCase(SynchronousTestCase):
         self.clock = self.world.clock
         node = self.world.node
         count = lambda: len(node.connections.open)  # noqa: E731
-        self.factory = UniWebSocketFactory(
+        settings = TransportSettings(
             node,
-            FlushBatch(self.clock),
             ConnectionLimiter(self.clock, count, Counter(), self.limit),
             OriginRule(["http://good.example"]),
-            self.options,
             queue_max_size=1000,
             kept_headers=frozenset({"x-user"}),
         )
+        self.factory = UniWebSocketFactory(settings, self.options)
 
     def open(self, request: str = "", **headers: str) -> str:
         """Shake hands, with a connect request in the URL; return the answer."""

@@ -13,8 +13,8 @@ from centrifugo_tx.options import NodeOptions
 from centrifugo_tx.protocol.codes import CONNECTION_CLOSED, FORCE_DISCONNECT, Disconnect
 from centrifugo_tx.protocol.messages import Raw
 from centrifugo_tx.transports.connection_limit import ConnectionLimiter
-from centrifugo_tx.transports.frame_writer import FlushBatch
 from centrifugo_tx.transports.origin import OriginRule
+from centrifugo_tx.transports.settings import TransportSettings
 from centrifugo_tx.transports.websocket import WebSocketFactory, WebSocketOptions
 
 from ..integration.websocket import frame
@@ -40,15 +40,14 @@ class WebSocketTestCase(SynchronousTestCase):
         limiter = ConnectionLimiter(
             self.clock, count, self.refused, self.limit, self.rate
         )
-        self.factory = WebSocketFactory(
+        settings = TransportSettings(
             node,
-            FlushBatch(self.clock),
             limiter,
             OriginRule(["http://good.example", "null"]),
-            self.options,
             queue_max_size=1000,
             kept_headers=frozenset({"x-user"}),
         )
+        self.factory = WebSocketFactory(settings, self.options)
 
     def open(self, path: str = "/", **headers: str) -> str:
         """Shake hands on a new connection; return the head of the answer."""

@@ -15,12 +15,19 @@ from centrifugo_tx.transports.lean_websocket import (
     LeanWebSocketFactory,
     LeanWebSocketProtocol,
 )
-from centrifugo_tx.web.site import BACKLOG, Endpoints, listen, port_factory
+from centrifugo_tx.web.site import (
+    BACKLOG,
+    Endpoints,
+    ListenerSettings,
+    listen,
+    port_factory,
+)
 
 from ..integration.websocket import frame
 from ..transports.support import handshake
 
 clock: Any = reactor
+LOCAL = ListenerSettings(interface="127.0.0.1")
 SOCKET = handshake("/ws")
 HI = frame(b"hi")
 ECHO = b"\x81\x02hi"
@@ -126,7 +133,7 @@ class PortTestCase(TestCase):
 
     def serve(self) -> None:
         """Listen."""
-        self.port: Any = listen(clock, 0, "127.0.0.1", self.endpoints)
+        self.port: Any = listen(clock, self.endpoints, LOCAL)
         self.endpoint: Any = TCP4ClientEndpoint(
             clock, "127.0.0.1", self.port.getHost().port
         )

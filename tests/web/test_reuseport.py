@@ -11,7 +11,7 @@ from twisted.internet.tcp import Port
 from twisted.trial.unittest import TestCase
 
 from centrifugo_tx.web.reuseport import listen_reuseport, reserve_port
-from centrifugo_tx.web.site import Endpoints, listen
+from centrifugo_tx.web.site import Endpoints, ListenerSettings, listen
 
 HOST = "127.0.0.1"
 
@@ -115,7 +115,8 @@ class SharingTests(TestCase):
 
     def test_as_alone(self) -> None:
         """A shared port has its transports made by a guard, as any other has."""
-        port: Any = listen(reactor, self.port, HOST, Endpoints(), shared=True)
+        settings = ListenerSettings(interface=HOST, port=self.port, shared=True)
+        port: Any = listen(reactor, Endpoints(), settings)
         self.addCleanup(port.stopListening)
         self.assertIsInstance(port, Port)
         self.assertEqual(port.transport, port.factory.accept_limiter._accept)
