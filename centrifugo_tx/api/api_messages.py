@@ -91,10 +91,9 @@ class BoolValue(Request, frozen=True):
     value: bool = False
 
 
-class PublishRequest(Request, frozen=True):
-    """Publish into a channel; ``b64data`` wins over ``data``."""
+class PublicationRequest(Request, frozen=True):
+    """The publication of a publish or broadcast; ``b64data`` wins over ``data``."""
 
-    channel: str = ""
     data: Raw = EMPTY
     b64data: str = ""
     skip_history: bool = False
@@ -108,21 +107,16 @@ class PublishRequest(Request, frozen=True):
         fit(self.version)
 
 
-class BroadcastRequest(Request, frozen=True):
+class PublishRequest(PublicationRequest, frozen=True):
+    """Publish into one channel."""
+
+    channel: str = ""
+
+
+class BroadcastRequest(PublicationRequest, frozen=True):
     """Publish the same into several channels."""
 
     channels: list[str] | None = None
-    data: Raw = EMPTY
-    b64data: str = ""
-    skip_history: bool = False
-    tags: dict[str, str] | None = None
-    idempotency_key: str = ""
-    delta: bool = False
-    version: UInt64 = 0
-    version_epoch: str = ""
-
-    def __post_init__(self) -> None:
-        fit(self.version)
 
 
 class SubscribeOptionOverride(Request, frozen=True):

@@ -109,22 +109,32 @@ class _APIKeyCheck:
 
 
 @define(eq=False)
-class _MethodHandler:
-    """``POST {prefix}/{method}``: the body is the request (server API, "Envelope")."""
+class _KeyedHandler:
+    """Answers only requests that pass the key check."""
 
     _api: Api
     _key_check: _APIKeyCheck
     _log: BoundedLog
-    _method: Method
 
     def refusal(self, http: Any) -> Answer | None:
-        """Return why the body of a request is not even read."""
+        """Return the answer that refuses *http* before its body is read, or None."""
         return self._key_check.refusal(http)
 
     def __call__(self, http: Any) -> "Answer | Deferred[Answer]":
         refusal = self._key_check.refusal(http)
-        if refusal is not None:
-            return refusal
+        return self._run(http) if refusal is None else refusal
+
+    def _run(self, http: Any) -> "Answer | Deferred[Answer]":
+        raise NotImplementedError
+
+
+@define(eq=False)
+class _MethodHandler(_KeyedHandler):
+    """``POST {prefix}/{method}``: the body is the request (server API, "Envelope")."""
+
+    _method: Method
+
+    def _run(self, http: Any) -> "Answer | Deferred[Answer]":
         method, body = self._method, http.content.read()
         if method.request is BatchRequest and len(body) > LARGE:
             return run_or_defer(self._run_large(body, http))
@@ -242,33 +252,22 @@ _ELSEWHERE = frozenset(
 
 
 @define(eq=False)
-class _LegacyHandler:
+class _LegacyHandler(_KeyedHandler):
     """``POST {prefix}``: commands one after another in one body.
 
     See server API, "Old style".
     """
 
-    _api: Api
-    _key_check: _APIKeyCheck
-    _log: BoundedLog
-
-    def refusal(self, http: Any) -> Answer | None:
-        """Return why the body of a request is not even read."""
-        return self._key_check.refusal(http)
-
-    def __call__(self, http: Any) -> "Answer | Deferred[Answer]":
-        refusal = self._key_check.refusal(http)
-        if refusal is not None:
-            return refusal
+    def _run(self, http: Any) -> "Answer | Deferred[Answer]":
         if self._api.node.stopping:
             return Answer(503)
         body = http.content.read()
         if body:
-            return run_or_defer(self._run(body, http))
+            return run_or_defer(self._run_commands(body, http))
         _log_malformed(self._log, http, "", ValueError("no data in API request"))
         return _BAD
 
-    async def _run(self, body: bytes, http: Any) -> Answer:
+    async def _run_commands(self, body: bytes, http: Any) -> Answer:
         replies, slices = [], self._api.slices()
         try:
             for command in _commands(body):

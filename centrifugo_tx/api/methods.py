@@ -171,7 +171,7 @@ class Api:
         channel: str,
         data: Raw,
         options: ChannelOptions,
-        request: m.PublishRequest | m.BroadcastRequest,
+        request: m.PublicationRequest,
     ) -> m.PublishResult:
         if not matches_format(data, options.publication_data_format):
             raise ReplyError(BAD_REQUEST, "publish data validation failed")
@@ -449,7 +449,7 @@ async def in_parallel(makers: Sequence[Callable[[], Any]], slices: Slices) -> li
 
 
 def _publish_options(
-    options: ChannelOptions, request: m.PublishRequest | m.BroadcastRequest
+    options: ChannelOptions, request: m.PublicationRequest
 ) -> PublishOptions:
     keep = not request.skip_history
     return PublishOptions(

@@ -7,7 +7,7 @@ from attrs import define
 from ..options import Answer, TransportInfo
 from ..protocol.wire import http_stream_json, http_stream_protobuf
 from .cors import Headers
-from .response_stream import StreamFactory, read_body
+from .response_stream import StreamFactory
 
 __all__ = ["HTTPStream", "is_protobuf"]
 
@@ -36,13 +36,9 @@ class HTTPStream:
         streams = self._streams
         if request.method == b"OPTIONS":
             return streams.cors.preflight(request)
-        if not streams.limiter.admits():
-            return Answer(503)
-        if request.method != b"POST":
-            return streams.refuse(request, 405)
-        body = read_body(request, self._limit)
-        if body is None:
-            return streams.refuse(request, 413)
+        body = streams.post_body(request, self._limit)
+        if isinstance(body, Answer):
+            return body
         if is_protobuf(request):
             wire, plain, headers = http_stream_protobuf(), _PROTOBUF, _PROTOBUF_HEADERS
         else:

@@ -194,6 +194,33 @@ class StreamFactory:
                 headers[name] = tuple(each.decode(errors="replace") for each in values)
         return msgspec.structs.replace(plain, headers=headers) if headers else plain
 
+    def post_body(self, request: Any, limit: int) -> bytes | Answer:
+        """Return the body of a POST request, or the answer that refuses the request.
+
+        :param limit: bytes that the body may have; 0 means `BODY_LIMIT`.
+        """
+        if not self.limiter.admits():
+            return Answer(503)
+        if request.method != b"POST":
+            return self.refuse(request, 405)
+        body = read_body(request, limit)
+        return self.refuse(request, 413) if body is None else body
+
+    def sse_argument(self, request: Any, limit: int) -> bytes | Answer:
+        """Return the commands of an SSE request, or the answer that refuses it.
+
+        They are the parameter ``cf_connect`` of a GET request, empty without one, or
+        the body of a POST request.
+
+        :param limit: bytes that the body may have; 0 means `BODY_LIMIT`.
+        """
+        if request.method != b"GET":
+            return self.post_body(request, limit)
+        if not self.limiter.admits():
+            return Answer(503)
+        argument: bytes = request.args.get(b"cf_connect", (b"",))[0]
+        return argument
+
     def refuse(self, request: Any, status: int) -> Answer:
         """Return an answer to a request that makes no client."""
         if status == 413:

@@ -10,7 +10,7 @@ from attrs import define
 from ..options import Answer, TransportInfo
 from ..protocol.wire import sse_json
 from .cors import Headers
-from .response_stream import StreamFactory, read_body
+from .response_stream import StreamFactory
 
 __all__ = ["EVENTS", "FIRST", "SSE"]
 
@@ -35,19 +35,11 @@ class SSE:
     def __call__(self, request: Any) -> Answer | None:
         """Open a stream for the commands in the URL or the body, or say why not."""
         streams = self._streams
-        if not streams.limiter.admits():
-            return Answer(503)
-        commands: bytes | None
-        if request.method == b"GET":
-            commands = request.args.get(b"cf_connect", (b"",))[0]
-            if not commands:
-                return streams.refuse(request, 400)
-        elif request.method == b"POST":
-            commands = read_body(request, self._limit)
-            if commands is None:
-                return streams.refuse(request, 413)
-        else:
-            return streams.refuse(request, 405)
+        commands = streams.sse_argument(request, self._limit)
+        if isinstance(commands, Answer):
+            return commands
+        if not commands and request.method == b"GET":
+            return streams.refuse(request, 400)
         info = streams.info(request, _INFO)
         streams.open(request, sse_json(), info, EVENTS, FIRST).receive(commands)
         return None

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from ..options import Answer, TransportInfo
 from ..protocol.wire import uni_http_stream
 from .cors import Headers
-from .response_stream import StreamFactory, read_body
+from .response_stream import StreamFactory
 from .uni_response_stream import CodeToResponseTransforms, UniStream
 
 __all__ = ["UniHTTPStream", "UniHTTPStreamOptions"]
@@ -53,11 +53,7 @@ class UniHTTPStream:
         streams = self._streams
         if request.method == b"OPTIONS":
             return streams.cors.preflight(request)
-        if not streams.limiter.admits():
-            return Answer(503)
-        if request.method != b"POST":
-            return streams.refuse(request, 405)
-        connect = read_body(request, self._limit)
-        if connect is None:
-            return streams.refuse(request, 413)
+        connect = streams.post_body(request, self._limit)
+        if isinstance(connect, Answer):
+            return connect
         return self._stream.open(request, connect)

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 
 from ..options import Answer, TransportInfo
 from ..protocol.wire import uni_sse
-from .response_stream import StreamFactory, read_body
+from .response_stream import StreamFactory
 from .sse import EVENTS, FIRST
 from .uni_response_stream import CodeToResponseTransforms, UniStream
 
@@ -48,16 +48,9 @@ class UniSSE:
 
     def __call__(self, request: Any) -> "Answer | Deferred[Answer | None] | None":
         """Open a stream for what is in the URL or the body, or say why not."""
-        streams = self._streams
-        if not streams.limiter.admits():
-            return Answer(503)
-        connect: bytes | None
-        if request.method == b"GET":
-            connect = request.args.get(b"cf_connect", (b"",))[0] or _NOTHING
-        elif request.method == b"POST":
-            connect = read_body(request, self._limit)
-            if connect is None:
-                return streams.refuse(request, 413)
-        else:
-            return streams.refuse(request, 405)
+        connect = self._streams.sse_argument(request, self._limit)
+        if isinstance(connect, Answer):
+            return connect
+        if not connect and request.method == b"GET":
+            connect = _NOTHING
         return self._stream.open(request, connect)
