@@ -10,6 +10,8 @@ from urllib.parse import parse_qs
 
 from attrs import frozen
 
+from .http1_head import read_head
+
 __all__ = ["Upgrade", "accepted", "plain_upgrade"]
 
 #: Bytes of the longest head that is read here.
@@ -17,9 +19,6 @@ HEAD_LIMIT = 4096
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
-_TARGET = re.compile(rb"/[\x21-\x22\x24-\x7e]*")
-_NAME = re.compile(rb"[A-Za-z0-9-]+")
-_VALUE = re.compile(rb"[\t\x20-\x7e]*")
 _PROTOCOL = re.compile(r"[A-Za-z0-9._-]+")
 
 
@@ -46,20 +45,20 @@ def plain_upgrade(data: bytes, extensions: bool) -> Upgrade | None:
     end = data.find(b"\r\n\r\n", 0, HEAD_LIMIT)
     if end < 0:
         return None
-    first, *lines = data[:end].split(b"\r\n")
-    words = first.split(b" ")
-    if len(words) != 3 or words[0] != b"GET" or words[2] != b"HTTP/1.1":
+    head = read_head(data[:end])
+    if head is None or head.method != b"GET" or b"#" in head.target:
         return None
-    headers = _headers(lines)
-    if headers is None or _TARGET.fullmatch(words[1]) is None:
+    headers = _as_text(head.headers)
+    if headers is None:
         return None
     key = headers.get("sec-websocket-key", "").encode()
     if (
-        "host" not in headers
-        or headers.get("upgrade", "").lower() != "websocket"
+        headers.get("upgrade", "").lower() != "websocket"
         or "upgrade" not in headers.get("connection", "").lower().split(", ")
         or headers.get("sec-websocket-version") != "13"
         or _KEY.fullmatch(key) is None
+        or "content-length" in headers
+        or "transfer-encoding" in headers
         or (extensions and "sec-websocket-extensions" in headers)
     ):
         return None
@@ -67,23 +66,17 @@ def plain_upgrade(data: bytes, extensions: bool) -> Upgrade | None:
     protocols = [each.strip() for each in offered.split(",")] if offered else []
     if not all(map(_PROTOCOL.fullmatch, protocols)):
         return None
-    query = words[1].partition(b"?")[2].decode()
+    query = head.target.partition(b"?")[2].decode()
     params = parse_qs(query) if query else {}
     return Upgrade(headers, params, protocols, key, end + 4)
 
 
-def _headers(lines: list[bytes]) -> dict[str, str] | None:
-    """Return the headers by lower-case name; None if one is odd or comes twice."""
-    headers: dict[str, str] = {}
-    for line in lines:
-        name, colon, value = line.partition(b":")
-        if not colon or not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
-            return None
-        lower = name.decode().lower()
-        if lower in headers or lower in ("content-length", "transfer-encoding"):
-            return None
-        headers[lower] = value.decode().strip()
-    return headers
+def _as_text(headers: dict[bytes, bytes]) -> dict[str, str] | None:
+    """Return *headers* as text; None if a value is not ASCII."""
+    try:
+        return {name.decode(): value.decode("ascii") for name, value in headers.items()}
+    except UnicodeDecodeError:
+        return None
 
 
 def accepted(key: bytes, protocol: str | None) -> bytes:

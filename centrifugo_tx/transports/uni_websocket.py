@@ -34,27 +34,27 @@ class UniWebSocketOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The section ``uni_websocket`` of the configuration."""
 
     enabled: bool = False
-    """Serve it."""
+    """Serve unidirectional WebSocket."""
     handler_prefix: str = "/connection/uni_websocket"
-    """Its path."""
+    """The path of the endpoint."""
     compression: bool = False
     """Negotiate permessage-deflate, without context takeover."""
     compression_min_size: int = 0
-    """Bytes below which messages stay uncompressed."""
+    """Messages shorter than this many bytes are not compressed."""
     compression_level: int = 1
-    """1 (quick) to 9 (small)."""
+    """1 (fastest) to 9 (smallest), or -1, which is about 6; others count as 1."""
     write_timeout: Duration = 1.0
-    """Seconds a write may take."""
+    """Seconds that a write may take before the connection is closed."""
     message_size_limit: int = 65536
-    """Bytes of the largest message a client may send."""
+    """Largest message that a client may send, in bytes."""
     decompressed_message_size_limit: int = 0
     """The same after decompression; 0: ten times ``message_size_limit``."""
     disable_closing_handshake: bool = False
-    """Close without a close frame."""
+    """Close connections without a close frame."""
     disable_disconnect_push: bool = False
-    """Close without a push that says why."""
+    """Close connections without a push that carries the reason."""
     join_push_messages: bool = False
-    """Send pushes that wait together in one message, a line each."""
+    """Send pushes that wait together as one message, one line each."""
 
 
 _DEFAULTS = UniWebSocketOptions()
@@ -177,7 +177,7 @@ class UniWebSocketFactory(WebSocketFactory):
             name: getattr(options, name) for name in _SHARED if hasattr(options, name)
         }
         super().__init__(settings, WebSocketOptions(**shared))
-        self.own = options
+        self.uni_options = options
 
     def describe(self, request: Any, subprotocol: str | None) -> TransportInfo:
         """Say how a client came, from its request."""
@@ -188,7 +188,7 @@ class UniWebSocketFactory(WebSocketFactory):
         self, protocol: ClientProtocol, info: TransportInfo
     ) -> UniWebSocketTransport:
         """Return the transport for a client whose WebSocket has opened."""
-        own, stream = self.own, protocol.transport
+        own, stream = self.uni_options, protocol.transport
         deflate = self.deflate_of(protocol)
         if own.join_push_messages:
             wire = uni_websocket_lines()

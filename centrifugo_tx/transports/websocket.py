@@ -75,18 +75,18 @@ class WebSocketOptions(msgspec.Struct, frozen=True, kw_only=True):
     compression: bool = False
     """Negotiate permessage-deflate, without context takeover."""
     compression_min_size: int = 0
-    """Bytes below which messages stay uncompressed."""
+    """Messages shorter than this many bytes are not compressed."""
     compression_level: int = 1
-    """1 (quick) to 9 (small), or -1, which is about 6; any other counts as 1."""
+    """1 (fastest) to 9 (smallest), or -1, which is about 6; others count as 1."""
     write_timeout: Duration = 1.0
-    """Seconds a write may take."""
+    """Seconds that a write may take before the connection is closed."""
     message_size_limit: int = 65536
-    """Bytes of the largest message a client may send."""
+    """Largest message that a client may send, in bytes."""
     decompressed_message_size_limit: int = 0
     """The same after decompression; 0: ten times ``message_size_limit``."""
     v1_positions: Literal["offset", "seqgen"] = "offset"
-    """How clients of protocol v1 are told positions: ``seqgen`` is what centrifuge-js
-    before 2.6 understands, ``offset`` what all others expect."""
+    """How stream positions are sent to clients of protocol v1: ``seqgen`` for
+    centrifuge-js before 2.6, ``offset`` for all others."""
     v1_whole_history: bool = False
     """Answer a history request of protocol v1 without ``limit`` and ``since`` with all
     publications, as Centrifugo v2 did; ``client.history_max_publication_limit``
