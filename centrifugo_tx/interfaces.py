@@ -101,14 +101,13 @@ class IBrokerEventHandler(Interface):
         channel: str,
         publication: Publication,
         position: StreamPosition,
-        delta: bool,
         previous: Publication | None,
     ) -> None:
         """Deliver to this node's subscribers.
 
         :param position: where it stands; offset 0 for a channel without history.
-        :param delta: the publisher asked for deltas.
-        :param previous: its predecessor in the stream, if a delta was asked for.
+        :param previous: the preceding publication of the stream; None unless the
+            publisher asked for a delta and the stream still has it.
         """
 
     def handle_join(channel: str, info: ClientInfo) -> None:
@@ -167,15 +166,14 @@ class IMapEventHandler(Interface):
         channel: str,
         publication: Publication,
         position: StreamPosition,
-        delta: bool,
         previous: Publication | None,
     ) -> None:
         """Deliver a change to this node's subscribers.
 
         :param publication: the key with its new value, or ``removed``.
         :param position: where it stands; offset 0 for a map without stream.
-        :param delta: the publisher asked for deltas.
-        :param previous: what the key held before, if a delta was asked for.
+        :param previous: the previous value of the key; None unless the publisher
+            asked for a delta and the key had one.
         """
 
     def handle_clear(channel: str) -> None:

@@ -142,7 +142,7 @@ class MemoryBroker:
             self._results.put(channel, key, position, now, ttl)
         self._events.run(
             lambda: self._receiver.handle_publication(
-                channel, publication, position, options.delta, previous
+                channel, publication, position, previous
             )
         )
         return succeed(Published(position if position.offset else NOWHERE))

@@ -170,7 +170,7 @@ class MemoryMapBroker:
         removal = self._remove_key(
             found, found.rules, publication.key, publication.tags
         )
-        self._deliver(found, removal, False, None)
+        self._deliver(found, removal, None)
 
     def _renew_suppressed(
         self, found: MemoryMap, key: str, change: MapChange, reason: str, now: float
@@ -207,19 +207,18 @@ class MemoryMapBroker:
             key, now = change.idempotency_key, self._clock.seconds()
             ttl = change.idempotent_result_ttl or RESULT_TTL
             self._results.put(found.channel, key, position, now, ttl)
-        self._deliver(found, publication, change.delta, previous)
+        self._deliver(found, publication, previous)
         return MapChanged(position)
 
     def _deliver(
         self,
         found: MemoryMap,
         publication: Publication,
-        delta: bool,
         previous: Publication | None,
     ) -> None:
         channel, position = found.channel, found.position
         self._events.run(
             lambda: self._receiver.handle_change(
-                channel, publication, position, delta, previous
+                channel, publication, position, previous
             )
         )

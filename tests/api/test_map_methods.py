@@ -199,10 +199,10 @@ class MapTests(SynchronousTestCase):
         self.patch(type(maps), "handle_change", lambda _, *change: told.append(change))
         self.put("k", 1)
         self.put("k", 2, delta=True)
-        self.backend.result("map_publish", channel="dd:a", key="k", data=1)
-        deltas = [change[3] for change in told]
-        self.assertEqual(deltas, [False, True, True])
-        self.assertEqual(bytes(told[1][4].data), b"1")
+        for value in (1, 2):
+            self.backend.result("map_publish", channel="dd:a", key="k", data=value)
+        previous = [change[3] and bytes(change[3].data) for change in told]
+        self.assertEqual(previous, [None, b"1", None, b"1"])
 
 
 class SharedPollTests(SynchronousTestCase):

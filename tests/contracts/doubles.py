@@ -19,7 +19,6 @@ class Delivery:
     channel: str
     publication: Publication
     position: StreamPosition
-    delta: bool
     previous: Publication | None
 
 
@@ -63,13 +62,10 @@ class Receiver:
         channel: str,
         publication: Publication,
         position: StreamPosition,
-        delta: bool,
         previous: Publication | None,
     ) -> None:
         """Write it down."""
-        self.deliveries.append(
-            Delivery(channel, publication, position, delta, previous)
-        )
+        self.deliveries.append(Delivery(channel, publication, position, previous))
         self._waiting.look()
 
     def handle_join(self, channel: str, info: ClientInfo) -> None:

@@ -58,11 +58,10 @@ class MapReceiver(Receiver):
         channel: str,
         publication: Publication,
         position: StreamPosition,
-        delta: bool,
         previous: Publication | None,
     ) -> None:
         """Write it down."""
-        self.handle_publication(channel, publication, position, delta, previous)
+        self.handle_publication(channel, publication, position, previous)
 
     def handle_clear(self, channel: str) -> None:
         """Write it down."""
@@ -196,7 +195,6 @@ class MapContract(Base):
         await self.put("b", 2)
         await self.put("a", 3, delta=True)
         delivery = (await self.delivered(3))[-1]
-        self.assertTrue(delivery.delta)
         assert delivery.previous is not None
         self.assertEqual(bytes(delivery.previous.data), bytes(data(1)))
         await self.put("c", 4, delta=True)

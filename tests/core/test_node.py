@@ -76,7 +76,7 @@ class StreamTests(SynchronousTestCase):
                 data=Raw(b"1"), offset=offset, time=(NOW - age) * 1000
             )
             streams.handle_publication(
-                "a", publication, StreamPosition(offset, epoch), False, None
+                "a", publication, StreamPosition(offset, epoch), None
             )
         pushes = [message["push"] for message in peer.take()]
         self.assertEqual([list(push)[1] for push in pushes], ["pub", "unsubscribe"])

@@ -84,7 +84,6 @@ class Echo(Receiver):
         channel: str,
         publication: Publication,
         position: StreamPosition,
-        delta: bool,
         previous: Publication | None,
     ) -> None:
         """Publish before the delivery is written down."""
@@ -92,7 +91,7 @@ class Echo(Receiver):
             self.broker.publish(channel, data(2), HISTORY)
             self.broker.publish_join(channel, ADA)
             self.assert_nothing_yet = not self.deliveries and not self.joins
-        super().handle_publication(channel, publication, position, delta, previous)
+        super().handle_publication(channel, publication, position, previous)
 
 
 class Failing(Receiver):
@@ -105,14 +104,13 @@ class Failing(Receiver):
         channel: str,
         publication: Publication,
         position: StreamPosition,
-        delta: bool,
         previous: Publication | None,
     ) -> None:
         """Fail once."""
         if not self.failed:
             self.failed = True
             raise ZeroDivisionError
-        super().handle_publication(channel, publication, position, delta, previous)
+        super().handle_publication(channel, publication, position, previous)
 
 
 class Delivering(SynchronousTestCase):

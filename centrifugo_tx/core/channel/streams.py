@@ -138,7 +138,6 @@ class Streams:
         channel: str,
         publication: Publication,
         position: StreamPosition,
-        delta: bool,
         previous: Publication | None,
     ) -> None:
         """Deliver to the subscribers here; those that missed something are told."""
@@ -166,8 +165,7 @@ class Streams:
                 epoch=epoch,
                 version=publication.version,
             )
-        base = previous if delta else None
-        lose_positions(found.deliver(publication, position, base))
+        lose_positions(found.deliver(publication, position, previous))
         runtime.counts.broadcast.observe(runtime.clock.seconds() - began)
 
     def _lags(self, publication: Publication, now: float) -> bool:

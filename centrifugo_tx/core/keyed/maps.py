@@ -159,7 +159,6 @@ class Maps:
         channel: str,
         publication: Publication,
         position: StreamPosition,
-        delta: bool,
         previous: Publication | None,
     ) -> None:
         """Deliver to the subscribers here; those who missed something are told."""

@@ -243,7 +243,6 @@ def _deliver(receiver: IBrokerEventHandler, channel: str, payload: bytes) -> Non
             channel,
             message.publication,
             message.position,
-            message.delta,
             message.previous,
         )
     elif message.join is not None:

@@ -43,7 +43,6 @@ class Delivered(NamedTuple):
 
     publication: Publication | None = None
     position: StreamPosition = StreamPosition()
-    delta: bool = False
     previous: Publication | None = None
     join: ClientInfo | None = None
     leave: ClientInfo | None = None
@@ -141,7 +140,7 @@ def parse(payload: bytes) -> Delivered:
     :raises DecodeError: it is malformed.
     """
     if not payload.startswith(b"__"):
-        return _delivered(decode_publication(payload), StreamPosition(), False, None)
+        return _delivered(decode_publication(payload), StreamPosition(), None)
     kind = payload[2:3]
     if kind == b"d":
         return _parse_delta(payload)
@@ -153,21 +152,19 @@ def parse(payload: bytes) -> Delivered:
     if kind == b"p":
         position = _position(header)
         publication = decode_publication(body, position.offset)
-        return _delivered(publication, position, False, None)
+        return _delivered(publication, position, None)
     raise DecodeError("a header is of no known kind")
 
 
 def _delivered(
     publication: Publication,
     position: StreamPosition,
-    delta: bool,
     previous: Publication | None,
 ) -> Delivered:
     """Put together what header and Protobuf say; the latter wins."""
     if publication.delta or publication.epoch or publication.prev_data:
         if publication.prev_data:
             previous = Publication(data=publication.prev_data)
-        delta = delta or publication.delta or previous is not None
         position = StreamPosition(position.offset, publication.epoch or position.epoch)
         publication = Publication(
             data=publication.data,
@@ -183,7 +180,7 @@ def _delivered(
         )
     if publication.offset != position.offset:
         position = StreamPosition(publication.offset, position.epoch)
-    return Delivered(publication, position, delta, previous)
+    return Delivered(publication, position, previous)
 
 
 def _number(text: bytes) -> int:
@@ -223,7 +220,7 @@ def _parse_delta(payload: bytes) -> Delivered:
     current, _ = _sized(length, rest)
     publication = decode_publication(current, position.offset)
     before = _previous(previous) if previous else None
-    return _delivered(publication, position, True, before)
+    return _delivered(publication, position, before)
 
 
 def _sized(length: bytes, rest: bytes) -> tuple[bytes, bytes]:

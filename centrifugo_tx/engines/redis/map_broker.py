@@ -384,7 +384,6 @@ def _deliver(receiver: IMapEventHandler, channel: str, payload: bytes) -> None:
             channel,
             message.publication,
             message.position,
-            message.delta,
             message.previous,
         )
     elif message.join is not None:

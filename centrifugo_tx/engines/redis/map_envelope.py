@@ -118,7 +118,7 @@ def _parse_delta(payload: bytes) -> Delivered:
     data, _ = _sized(rest[1:])
     publication = placed(data, position.offset, position.epoch)
     previous = parse_entry(before) if before else None
-    return Delivered(publication, position, True, previous)
+    return Delivered(publication, position, previous)
 
 
 def _position(value: bytes) -> tuple[StreamPosition, bytes]:

@@ -127,7 +127,6 @@ class PositionTests(SynchronousTestCase):
             "news",
             Publication(data=Raw(b"0"), offset=offset),
             StreamPosition(offset, channel.epoch if epoch is None else epoch),
-            False,
             None,
         )
 
@@ -251,7 +250,7 @@ class SlowBroker:
         """Let the oldest publication that is under way arrive."""
         publication = self.deliveries.popleft()
         position = StreamPosition(publication.offset, self.epoch)
-        self.receiver.handle_publication("news", publication, position, False, None)
+        self.receiver.handle_publication("news", publication, position, None)
 
     def lose(self) -> None:
         """Let it never arrive."""

@@ -239,7 +239,7 @@ class LiveTests(SynchronousTestCase):
         self.check(client, False, True)
         loose = Publication(data=Raw(payload(0, "loose")))
         before = Publication(data=Raw(payload(1, "loose")))
-        self.deltas.node.streams.handle_publication("c", loose, NOWHERE, True, before)
+        self.deltas.node.streams.handle_publication("c", loose, NOWHERE, before)
         found = client.accept_all(client.take())
         self.assertEqual(found, [(0, payload(0, "loose"), False)])
 

@@ -48,7 +48,7 @@ class DeltaBroker(SlowBroker):
 
     def __init__(self) -> None:
         super().__init__()
-        self.moving: deque[tuple[Publication, Publication | None, bool]] = deque()
+        self.moving: deque[tuple[Publication, Publication | None]] = deque()
         self.cleared = 0
         self.loose: list[bytes] = []
 
@@ -57,7 +57,7 @@ class DeltaBroker(SlowBroker):
         if not options.history_size:
             self.loose.append(payload(len(self.loose), "loose"))
             publication = Publication(data=Raw(self.loose[-1]))
-            self.moving.append((publication, None, options.delta))
+            self.moving.append((publication, None))
             return succeed(None)
         kept = self.stream[self.cleared :]
         previous = kept[-1] if options.delta and kept else None
@@ -65,7 +65,7 @@ class DeltaBroker(SlowBroker):
         tags = {"k": str(offset % 3)}
         publication = Publication(data=Raw(payload(offset)), offset=offset, tags=tags)
         self.stream.append(publication)
-        self.moving.append((publication, previous, options.delta))
+        self.moving.append((publication, previous))
         return succeed(None)
 
     def history(self, channel: str, query: HistoryQuery) -> "Deferred[History]":
@@ -79,10 +79,10 @@ class DeltaBroker(SlowBroker):
         return done
 
     def deliver(self) -> None:
-        publication, previous, delta = self.moving.popleft()
+        publication, previous = self.moving.popleft()
         offset = publication.offset
         position = StreamPosition(offset, self.epoch if offset else "")
-        self.receiver.handle_publication("c", publication, position, delta, previous)
+        self.receiver.handle_publication("c", publication, position, previous)
 
 
 class Subscriber:

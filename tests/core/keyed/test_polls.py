@@ -517,7 +517,7 @@ class FeedTests(PollCase):
         """Let the broker deliver what another node published."""
         publication = Publication(data=Raw(data.encode()), key=key, version=version)
         self.world.node.streams.handle_publication(
-            f"3:v:a{key}", publication, StreamPosition(), False, None
+            f"3:v:a{key}", publication, StreamPosition(), None
         )
 
     def test_name(self) -> None:

@@ -63,10 +63,10 @@ class Vectors(SynchronousTestCase):
         """Every message is understood."""
         expected = [
             Delivered(P0),
-            Delivered(P0, delta=True),
-            Delivered(replace(P1, offset=1), StreamPosition(1, EPOCH), True),
+            Delivered(P0),
+            Delivered(replace(P1, offset=1), StreamPosition(1, EPOCH)),
             Delivered(replace(P2, offset=2), StreamPosition(2, EPOCH)),
-            Delivered(replace(P3, offset=3), StreamPosition(3, EPOCH), True, P2),
+            Delivered(replace(P3, offset=3), StreamPosition(3, EPOCH), P2),
             Delivered(join=CI),
             Delivered(leave=LEAVER),
         ]
@@ -165,7 +165,6 @@ class Parsing(SynchronousTestCase):
         body = Message(data=b"2", prev_data=b"1").SerializeToString()
         delivered = parse(b"__p1:5:e__" + body)
         assert delivered.publication is not None and delivered.previous is not None
-        self.assertTrue(delivered.delta)
         self.assertEqual(bytes(delivered.previous.data), b"1")
         self.assertIs(delivered.publication.prev_data, EMPTY)
 

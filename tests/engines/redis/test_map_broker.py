@@ -252,8 +252,8 @@ class MessageTests(MapBrokerCase):
         self.listen_to_shard(message)
         first, second = self.receiver.deliveries
         self.assertEqual(first.position, StreamPosition(1, EPOCH.decode()))
-        self.assertEqual((first.publication.key, first.delta), ("k1", False))
-        self.assertTrue(second.delta)
+        self.assertEqual(first.publication.key, "k1")
+        self.assertIsNone(first.previous)
         assert second.previous is not None
         self.assertEqual(second.previous.offset, 1)
 
