@@ -4,6 +4,7 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable
 
 from attrs import define, field
+from msgspec.structs import replace
 
 from ..core.timers import TimerWheel
 from ..options import MapChange, MapPage, MapQuery, MapRules, Suppression
@@ -152,16 +153,8 @@ class MemoryMap:
         if not rules.stream_size:
             return publication
         offset = self.stream.top + 1
-        placed = Publication(
-            data=publication.data,
-            info=publication.info,
-            offset=offset,
-            tags=publication.tags,
-            time=publication.time,
-            key=publication.key,
-            removed=publication.removed,
-            epoch=self.stream.epoch if offset == 1 else "",
-        )
+        epoch = self.stream.epoch if offset == 1 else ""
+        placed = replace(publication, offset=offset, epoch=epoch)
         self.stream.push(placed, rules.stream_size)
         return placed
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from attrs import define, field
+from msgspec.structs import replace
 
 from ...errors import EncodeError
 from ...protocol.json_codec import is_json
@@ -130,14 +131,11 @@ def _restated(publication: Publication, data: Raw, delta: bool = False) -> Publi
 
     So does the version, but for a polled key, which it belongs to.
     """
-    return Publication(
+    return replace(
+        publication,
         data=data,
-        info=publication.info,
-        offset=publication.offset,
-        tags=publication.tags,
         delta=delta,
-        channel=publication.channel,
-        key=publication.key,
-        score=publication.score,
+        time=0,
+        epoch="",
         version=publication.version if publication.key else 0,
     )

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from attrs import define, field
+from msgspec.structs import replace
 from twisted.internet.defer import Deferred, fail
 from zope.interface import implementer
 
@@ -153,18 +154,7 @@ class Streams:
             lose_positions(found.forget_position())
         epoch = position.epoch if position.offset == 1 else ""
         if publication.time or publication.epoch != epoch:
-            publication = Publication(
-                data=publication.data,
-                info=publication.info,
-                offset=publication.offset,
-                tags=publication.tags,
-                channel=publication.channel,
-                key=publication.key,
-                removed=publication.removed,
-                score=publication.score,
-                epoch=epoch,
-                version=publication.version,
-            )
+            publication = replace(publication, time=0, epoch=epoch)
         lose_positions(found.deliver(publication, position, previous))
         runtime.counts.broadcast.observe(runtime.clock.seconds() - began)
 

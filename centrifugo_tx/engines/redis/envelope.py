@@ -6,10 +6,12 @@ See engines, "Redis payloads".
 from typing import NamedTuple
 
 from google.protobuf.message import DecodeError as ProtobufError
+from msgspec.structs import replace
 
 from ...options import PublishOptions
 from ...protocol.errors import DecodeError
 from ...protocol.messages import (
+    EMPTY,
     ClientInfo,
     Publication,
     Raw,
@@ -166,18 +168,7 @@ def _delivered(
         if publication.prev_data:
             previous = Publication(data=publication.prev_data)
         position = StreamPosition(position.offset, publication.epoch or position.epoch)
-        publication = Publication(
-            data=publication.data,
-            info=publication.info,
-            offset=publication.offset,
-            tags=publication.tags,
-            time=publication.time,
-            channel=publication.channel,
-            key=publication.key,
-            removed=publication.removed,
-            score=publication.score,
-            version=publication.version,
-        )
+        publication = replace(publication, delta=False, epoch="", prev_data=EMPTY)
     if publication.offset != position.offset:
         position = StreamPosition(publication.offset, position.epoch)
     return Delivered(publication, position, previous)

@@ -1,7 +1,9 @@
 """Reading history out of Redis (engines, "Reading history" and "Redis scripts")."""
 
+from msgspec.structs import replace
+
 from ...options import History, HistoryQuery
-from ...protocol.messages import Publication, StreamPosition
+from ...protocol.messages import EMPTY, Publication, StreamPosition
 from .connection import Reply
 from .envelope import decode_item, decode_publication
 
@@ -51,14 +53,4 @@ def from_list(reply: Reply, query: HistoryQuery) -> History:
 
 def _stored(publication: Publication) -> Publication:
     """Return a publication without what only live ones need."""
-    return Publication(
-        data=publication.data,
-        info=publication.info,
-        offset=publication.offset,
-        tags=publication.tags,
-        channel=publication.channel,
-        key=publication.key,
-        removed=publication.removed,
-        score=publication.score,
-        version=publication.version,
-    )
+    return replace(publication, delta=False, time=0, epoch="", prev_data=EMPTY)
