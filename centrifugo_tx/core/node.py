@@ -132,7 +132,7 @@ class Node:
 
     @policy.setter
     def policy(self, policy: IPolicy) -> None:
-        self.runtime.policy = policy
+        self._policy = self.runtime.policy = policy
 
     @property
     def connections(self) -> Connections[Client]:

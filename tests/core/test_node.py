@@ -5,7 +5,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
-from centrifugo_tx.core import SurveyFailed
+from centrifugo_tx.core import Policy, SurveyFailed
 from centrifugo_tx.errors import BrokerUnavailable, ReplyError
 from centrifugo_tx.options import (
     HistoryQuery,
@@ -25,6 +25,19 @@ from .keyed.support import MapWorld
 NOW = 1_000_000_000
 POSITIONED = SubscribeOptions(positioned=True, recoverable=True)
 KEPT = {"history_size": 10, "history_ttl": 60.0}
+
+
+class PolicyTests(SynchronousTestCase):
+    """A node's policy may be replaced while clients are connected."""
+
+    def test_replaced(self) -> None:
+        """The new policy decides on the next command of a connected client."""
+        world = World()
+        peer = world.connected()
+        self.assertIn("subscribe", peer.one(subscribe={"channel": "a"}))
+        world.node.policy = Policy()
+        refused = peer.one(subscribe={"channel": "b"})
+        self.assertEqual(refused["error"]["code"], 103)
 
 
 class StreamTests(SynchronousTestCase):
