@@ -12,7 +12,7 @@ from pathlib import Path
 
 from twisted.internet.task import Clock
 
-from centrifugo_tx.core.timers import TimerWheel
+from centrifugo_tx.core.timer_wheel import TimerWheel
 from centrifugo_tx.engines.memory import MemoryBroker
 from centrifugo_tx.engines.recent_results import MOST_RESULTS, RecentResults
 from centrifugo_tx.options import HistoryQuery

@@ -42,7 +42,6 @@ from .cluster.client_commands import (
 from .cluster.emulation import Emulation
 from .cluster.peers import NodeInfo, Peers
 from .cluster.surveys import Surveys
-from .counts import Counts
 from .keyed.key_tracker import SHARED_POLL
 from .keyed.map_kind import MapKind
 from .keyed.map_presence import MapPresence
@@ -50,12 +49,13 @@ from .keyed.map_reader import MAP, MAP_CLIENTS, MAP_USERS
 from .keyed.maps import Maps
 from .keyed.poll_kind import PollKind
 from .keyed.polls import Polls
+from .node_metrics import NodeMetrics
 from .runtime import Runtime
 from .session.client import Client, Sessions
+from .session.client_log import ClientLog
 from .session.commands import Commands
 from .session.connections import Connections
 from .session.journal import Journal
-from .session.notices import Notices
 from .session.services import Services
 from .session.stream_kind import StreamKind
 
@@ -85,23 +85,27 @@ class Node:
     maps: Maps | None = field(default=None, init=False)
     polls: Polls = field(init=False)
     peers: Peers = field(init=False)
-    _notices: Notices = field(init=False)
+    _client_log: ClientLog = field(init=False)
     sessions: Sessions = field(init=False)
     _surveys: Surveys = field(init=False)
     _commands: ClientCommands = field(init=False)
     _emulation: Emulation = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        counts, engine = Counts(self.metrics), self.engine
-        runtime = Runtime(self.clock, self._policy, self.options, counts)
+        metrics, engine = NodeMetrics(self.metrics), self.engine
+        runtime = Runtime(self.clock, self._policy, self.options, metrics)
         limit = self.options.broadcast_slice
-        hub = Hub(BroadcastContext(self.clock, limit, counts.traffic, counts.unwanted))
-        self.runtime, self.hub, self._notices = runtime, hub, Notices(self.clock)
+        hub = Hub(
+            BroadcastContext(
+                self.clock, limit, metrics.transport_counters, metrics.dropped_by_filter
+            )
+        )
+        self.runtime, self.hub, self._client_log = runtime, hub, ClientLog(self.clock)
         self.polls = Polls(runtime, engine.broker)
         self.streams = Streams(runtime, engine.broker, hub, self.polls)
         self.presences = Presence(runtime, engine.presence)
         services = Services(
-            hub, self.streams, self.presences, self._notices, self.journal
+            hub, self.streams, self.presences, self._client_log, self.journal
         )
         plain = StreamKind(runtime, self.streams)
         self.sessions = Sessions(runtime, services, plain)
@@ -170,7 +174,7 @@ class Node:
             self.maps.stop()
         self.polls.stop()
         self.runtime.wheel.end()
-        self._notices.log.flush()
+        self._client_log.log.flush()
         return self.engine.stop()
 
     # --- Connections -----------------------------------------------------------

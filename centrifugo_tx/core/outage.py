@@ -4,7 +4,7 @@ from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from .timers import TimerWheel
+from .timer_wheel import TimerWheel
 
 __all__ = ["Outage"]
 

@@ -10,17 +10,17 @@ from twisted.python.failure import Failure
 from ..errors import BrokerUnavailable
 from ..interfaces import IPolicy
 from ..options import NodeOptions
-from .counts import Counts
+from .node_metrics import NodeMetrics
 from .outage import Outage
 from .scheduler import Scheduler
-from .timers import TimerWheel
+from .timer_wheel import TimerWheel
 
 __all__ = ["Runtime"]
 
 
 @define(eq=False)
 class Runtime:
-    """The time, the options, the policy and the counters of one node.
+    """The clock, options, policy and metrics of one node.
 
     ``id`` is the node's own id, a UUID.
     """
@@ -28,7 +28,7 @@ class Runtime:
     clock: IReactorTime
     policy: IPolicy
     options: NodeOptions
-    counts: Counts
+    metrics: NodeMetrics
     id: str = field(factory=lambda: str(uuid4()), init=False)
     wheel: TimerWheel = field(init=False)
     scheduler: Scheduler = field(init=False)

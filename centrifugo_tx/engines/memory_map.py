@@ -6,7 +6,7 @@ from collections.abc import Callable
 from attrs import define, field
 from msgspec.structs import replace
 
-from ..core.timers import TimerWheel
+from ..core.timer_wheel import TimerWheel
 from ..options import MapChange, MapPage, MapQuery, MapRules, Suppression
 from ..protocol.messages import Publication, StreamPosition
 from .memory_stream import MemoryStream

@@ -5,7 +5,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from ..core.timers import TimerWheel
+from ..core.timer_wheel import TimerWheel
 from ..interfaces import IMapBroker, IMapEventHandler
 from ..options import (
     History,

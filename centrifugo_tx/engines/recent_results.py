@@ -4,7 +4,7 @@ from collections import deque
 
 from attrs import define, field
 
-from ..core.timers import TimerWheel
+from ..core.timer_wheel import TimerWheel
 from ..protocol.messages import StreamPosition
 
 __all__ = ["MAX_RESULTS", "RecentResults"]

@@ -245,7 +245,7 @@ class ClientProtocol(LeanWebSocketProtocol):
                 client.close(CONNECTION_CLOSED)
             if self.state == OPEN and not isReply:
                 name = client.transport.info.name
-                client.runtime.counts.close_frame(name, code or NO_STATUS)
+                client.runtime.metrics.count_close_frame(name, code or NO_STATUS)
         super().sendCloseFrame(code, reasonUtf8, isReply)
 
     def close_with(self, disconnect: Disconnect) -> None:

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from centrifugo_tx.api import METHODS, Api
 from centrifugo_tx.core.outage import REASONS, Outage
-from centrifugo_tx.core.timers import TimerWheel
+from centrifugo_tx.core.timer_wheel import TimerWheel
 from centrifugo_tx.errors import BrokerUnavailable
 from centrifugo_tx.options import SubscribeOptions
 from centrifugo_tx.protocol.messages import Raw

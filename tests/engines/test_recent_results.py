@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from centrifugo_tx.core.timers import TimerWheel
+from centrifugo_tx.core.timer_wheel import TimerWheel
 from centrifugo_tx.engines import recent_results as module
 from centrifugo_tx.engines.recent_results import RecentResults
 from centrifugo_tx.protocol.messages import StreamPosition

@@ -314,7 +314,9 @@ class Channel:
             self._refuse(list(lane.members))
             return room
         members = lane.members
-        self._context.traffic.sent(lane.wire, kind).add(len(members), len(frame))
+        self._context.transport_counters.sent(lane.wire, kind).add(
+            len(members), len(frame)
+        )
         if len(members) > room:
             self._queue(PendingBroadcast(frame, list(members.items()), room))
             return 0

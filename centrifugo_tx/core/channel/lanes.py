@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 from ...interfaces import ITransport
 from ...metrics import Counter
 from ...protocol.wire import Wire
-from ..traffic import Traffic
+from ..transport_counters import TransportCounters
 from .deltas import Deltas
 from .encoded_publication import EncodedPublication
 from .variants import Variant
@@ -103,12 +103,12 @@ class PendingBroadcast:
 class BroadcastContext:
     """What the channels of a node share for their broadcasts.
 
-    ``limit`` is how many writes one channel may do in one turn of the reactor, so
-    that others have their turn.  ``unwanted`` counts what filters kept back.
+    One channel makes at most ``limit`` writes in one turn of the reactor, so that other
+    work is not delayed.  ``unwanted`` counts the publications that filters dropped.
     """
 
     clock: IReactorTime
     limit: int
-    traffic: Traffic
+    transport_counters: TransportCounters
     unwanted: Counter
     deltas: Deltas = field(factory=Deltas)

@@ -66,7 +66,7 @@ class Streams:
         )
 
     def _count_listening(self, verb: str) -> None:
-        self._runtime.counts.action(f"broker_{verb}")
+        self._runtime.metrics.count_action(f"broker_{verb}")
 
     def start(self) -> None:
         """Receive the broker's events from now on."""
@@ -86,7 +86,7 @@ class Streams:
         self, channel: str, data: Raw | bytes, options: PublishOptions = _PLAIN
     ) -> Deferred[Published]:
         """Publish *data* (JSON, or any bytes) into *channel*."""
-        self._runtime.counts.published.value += 1
+        self._runtime.metrics.published.value += 1
         payload = raw(data) if isinstance(data, bytes) else data
         return self.broker.publish(channel, payload, options)
 
@@ -95,7 +95,7 @@ class Streams:
 
         Fails with `ReplyError`: 107, backwards from offset 0; 112, another epoch.
         """
-        self._runtime.counts.action("history")
+        self._runtime.metrics.count_action("history")
         since = query.since
         if since is not None and query.reverse and not since.offset:
             return fail(ReplyError(BAD_REQUEST))
@@ -117,18 +117,18 @@ class Streams:
 
     def remove_history(self, channel: str) -> Deferred[None]:
         """Forget a channel's publications; its position goes on."""
-        self._runtime.counts.action("history_remove")
+        self._runtime.metrics.count_action("history_remove")
         return self.broker.remove_history(channel)
 
     def publish_join(self, channel: str, info: ClientInfo) -> None:
         """Announce a subscriber on all nodes; no caller waits for it."""
-        self._runtime.counts.sent("join")
+        self._runtime.metrics.count_sent("join")
         done = self.broker.publish_join(channel, info)
         done.addErrback(self._runtime.log_failure, "join", channel)
 
     def publish_leave(self, channel: str, info: ClientInfo) -> None:
         """Announce on all nodes that a subscriber left; no caller waits for it."""
-        self._runtime.counts.sent("leave")
+        self._runtime.metrics.count_sent("leave")
         done = self.broker.publish_leave(channel, info)
         done.addErrback(self._runtime.log_failure, "leave", channel)
 
@@ -143,7 +143,7 @@ class Streams:
     ) -> None:
         """Deliver to the subscribers here; those that missed something are told."""
         runtime = self._runtime
-        runtime.counts.received("publication")
+        runtime.metrics.count_received("publication")
         found = self._hub.channels.get(channel)
         if found is None or not found.subscribers:
             if publication.key:
@@ -156,7 +156,7 @@ class Streams:
         if publication.time or publication.epoch != epoch:
             publication = replace(publication, time=0, epoch=epoch)
         lose_positions(found.deliver(publication, position, previous))
-        runtime.counts.broadcast.observe(runtime.clock.seconds() - began)
+        runtime.metrics.broadcast_duration.observe(runtime.clock.seconds() - began)
 
     def _lags(self, publication: Publication, now: float) -> bool:
         """Whether a publication took too long to arrive here.
@@ -164,17 +164,17 @@ class Streams:
         See client protocol, "Live positions".
         """
         lag = now - publication.time / 1000
-        self._runtime.counts.lag.observe(max(0.0, lag))
+        self._runtime.metrics.delivery_lag.observe(max(0.0, lag))
         return 0 < self._runtime.options.position_max_time_lag < lag
 
     def handle_join(self, channel: str, info: ClientInfo) -> None:
         """Tell the subscribers here that a client subscribed."""
-        self._runtime.counts.received("join")
+        self._runtime.metrics.count_received("join")
         self._hub.announce(Push(channel=channel, join=Join(info)))
 
     def handle_leave(self, channel: str, info: ClientInfo) -> None:
         """Tell the subscribers here that a client left."""
-        self._runtime.counts.received("leave")
+        self._runtime.metrics.count_received("leave")
         self._hub.announce(Push(channel=channel, leave=Leave(info)))
 
     def handle_gap(self, channels: Sequence[str]) -> None:

@@ -172,7 +172,7 @@ class Peers:
         :return: fires when the controller has taken it.
         """
         command = msgspec.structs.replace(command, uid=self._runtime.id)
-        self._runtime.counts.sent("control")
+        self._runtime.metrics.count_sent("control")
         return self._controller.publish(control.encode(command), node)
 
     def notify(self, command: control.ControlCommand, node: str = "") -> Deferred[None]:
@@ -184,7 +184,7 @@ class Peers:
 
     def handle_control(self, message: bytes) -> None:
         """Handle a message from a node; ignore this node's own."""
-        self._runtime.counts.received("control")
+        self._runtime.metrics.count_received("control")
         try:
             command = control.decode(message)
         except DecodeError as error:

@@ -78,7 +78,7 @@ class Surveys:
         began = clock.seconds()
 
         def over(result: _T) -> _T:
-            self._runtime.counts.surveyed(op, clock.seconds() - began)
+            self._runtime.metrics.observe_survey(op, clock.seconds() - began)
             return result
 
         return asked.addBoth(over)

@@ -314,7 +314,7 @@ class MapReader:
         passes = None if wish is None else wish.passes
         recovery = recover_stream(since, history, held, passes)
         if request.recover:
-            self._runtime.counts.recovery(
+            self._runtime.metrics.count_recovery(
                 recovery.recovered, bool(recovery.publications)
             )
         if not recovery.recovered and not recovery.broken:

@@ -66,7 +66,7 @@ class Maps:
         self.position_check = PositionCheck(self._runtime, self._top)
 
     def _count_listening(self, verb: str) -> None:
-        self._runtime.counts.action(f"map_broker_{verb}")
+        self._runtime.metrics.count_action(f"map_broker_{verb}")
 
     def _top(self, channel: str, query: HistoryQuery) -> "Deferred[History]":
         """Read a map's position; while somebody asks for it the map stays."""
@@ -93,8 +93,8 @@ class Maps:
         self, channel: str, key: str, data: Raw, change: MapChange
     ) -> "Deferred[MapChanged]":
         """Set a key of *channel*."""
-        self._runtime.counts.sent("map_publication")
-        self._runtime.counts.action("map_publish")
+        self._runtime.metrics.count_sent("map_publication")
+        self._runtime.metrics.count_action("map_publish")
         done = self.broker.publish(channel, key, data, change)
         return done.addCallback(self._count, "publish")
 
@@ -102,14 +102,14 @@ class Maps:
         self, channel: str, key: str, change: MapChange
     ) -> "Deferred[MapChanged]":
         """Take a key out of *channel*."""
-        self._runtime.counts.sent("map_removal")
-        self._runtime.counts.action("map_remove")
+        self._runtime.metrics.count_sent("map_removal")
+        self._runtime.metrics.count_action("map_remove")
         done = self.broker.remove(channel, key, change)
         return done.addCallback(self._count, "remove")
 
     def _count(self, changed: MapChanged, verb: str) -> MapChanged:
         if changed.suppressed:
-            self._runtime.counts.suppressed(verb, changed.suppressed)
+            self._runtime.metrics.count_suppressed(verb, changed.suppressed)
         return changed
 
     def state(
@@ -121,7 +121,7 @@ class Maps:
             _compare(epoch, page.position)
             return page
 
-        self._runtime.counts.action("map_state_read")
+        self._runtime.metrics.count_action("map_state_read")
         return self.broker.state(channel, query).addCallback(compare)
 
     def stream(self, channel: str, query: HistoryQuery) -> "Deferred[History]":
@@ -139,17 +139,17 @@ class Maps:
                 raise ReplyError(UNRECOVERABLE_POSITION)
             return history
 
-        self._runtime.counts.action("map_stream_read")
+        self._runtime.metrics.count_action("map_stream_read")
         return self.broker.stream(channel, query).addCallback(compare)
 
     def size(self, channel: str) -> "Deferred[int]":
         """Return how many keys there are."""
-        self._runtime.counts.action("map_stats")
+        self._runtime.metrics.count_action("map_stats")
         return self.broker.size(channel)
 
     def clear(self, channel: str) -> "Deferred[None]":
         """Forget everything that is in *channel*."""
-        self._runtime.counts.action("map_clear")
+        self._runtime.metrics.count_action("map_clear")
         return self.broker.clear(channel)
 
     # --- Events of the broker --------------------------------------------------
@@ -162,7 +162,7 @@ class Maps:
         previous: Publication | None,
     ) -> None:
         """Deliver to the subscribers here; those who missed something are told."""
-        self._runtime.counts.received("publication")
+        self._runtime.metrics.count_received("publication")
         found = self._hub.maps.get(channel)
         if found is not None and found.subscribers:
             lose_positions(found.deliver(shown(publication), position, previous))
@@ -188,12 +188,12 @@ class Maps:
 
     def handle_join(self, channel: str, info: ClientInfo) -> None:
         """Tell the subscribers here that somebody came."""
-        self._runtime.counts.received("join")
+        self._runtime.metrics.count_received("join")
         self._hub.announce(Push(channel=channel, join=Join(info)))
 
     def handle_leave(self, channel: str, info: ClientInfo) -> None:
         """Tell the subscribers here that somebody left."""
-        self._runtime.counts.received("leave")
+        self._runtime.metrics.count_received("leave")
         self._hub.announce(Push(channel=channel, leave=Leave(info)))
 
     def rules(self, channel: str) -> MapRules | None:

@@ -237,7 +237,7 @@ class PolledChannel:
         """
         frames: dict[_Group, bytes] = {}
         version = encoded.publication.version
-        traffic = self._runtime.counts.traffic
+        counters = self._runtime.metrics.transport_counters
         for tracker in list(found.trackers):
             form = tracker.form(encoded.publication.key, before, version)
             transport = tracker.transport
@@ -252,7 +252,7 @@ class PolledChannel:
                 except EncodeError:
                     tracker.undeliverable()
                     continue
-            traffic.sent(transport.wire, "push_publication").add(1, len(frame))
+            counters.sent(transport.wire, "push_publication").add(1, len(frame))
             transport.write(frame)
 
     def _remove(self, key: str, found: _Key) -> None:

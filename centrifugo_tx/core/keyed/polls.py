@@ -29,7 +29,7 @@ class Polls:
         self.feeds = Feeds(self._broker, self._runtime.clock, self._count_listening)
 
     def _count_listening(self, verb: str) -> None:
-        self._runtime.counts.action(f"broker_{verb}")
+        self._runtime.metrics.count_action(f"broker_{verb}")
 
     def channel(self, name: str, rules: PollRules) -> PolledChannel:
         """Return the channel of this name, a new one if need be."""

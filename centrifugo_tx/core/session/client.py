@@ -46,7 +46,7 @@ from ...protocol.messages import (
     Reply,
     Result,
 )
-from ..counts import Standing
+from ..node_metrics import ClientCounters
 from ..run_or_defer import run_or_defer
 from ..runtime import Runtime
 from ..scheduler import SHORT, SLICE, UNIT
@@ -161,8 +161,8 @@ class Client:
     #: Why its connect was refused, if it was by an error.
     refusal: Error | None = field(default=None, init=False)
     subscriptions: dict[str, Subscription] = field(factory=dict, init=False)
-    #: Where it is counted, while the node can find it.
-    standing: Standing | None = field(default=None, init=False)
+    #: Its counters, from its connect to its end.
+    counters: ClientCounters | None = field(default=None, init=False)
     deadlines: Deadlines = field(init=False)
     #: The last options to publish with, and what was made of them for this client.
     _published: tuple[PublishOptions, ClientInfo, PublishOptions] | None = field(
@@ -249,9 +249,9 @@ class Client:
 
         :param name: the kind of client that it says it is; *version* is its version.
         """
-        counts = self.runtime.counts
-        self.standing = counts.standing(self.transport.info, name, version)
-        counts.entered(self.standing)
+        metrics = self.runtime.metrics
+        self.counters = metrics.counters_for_client(self.transport.info, name, version)
+        metrics.count_connected(self.counters)
         self.sessions.connections.add(self)
 
     def _exit(self) -> None:
@@ -260,9 +260,9 @@ class Client:
         for subscription in list(self.subscriptions.values()):
             subscription.end()
         self.subscriptions = {}
-        standing, self.standing = self.standing, None
-        if standing is not None:
-            self.runtime.counts.left(standing)
+        counters, self.counters = self.counters, None
+        if counters is not None:
+            self.runtime.metrics.count_disconnected(counters)
 
     def connected(self) -> None:
         """Let other commands in."""
@@ -312,7 +312,7 @@ class Client:
         try:
             received = cast("list[Command | None]", self.transport.wire.commands(data))
         except DecodeError as error:
-            self.services.notices.malformed(self, error)
+            self.services.client_log.malformed(self, error)
             received = [*error.commands, None]
         return received, len(data) // len(received)
 
@@ -384,8 +384,8 @@ class Client:
                 break
         else:
             if self.speaks_v1 and self.state is CONNECTED:
-                self.runtime.counts.error("unknown", METHOD_NOT_FOUND)
-                self.services.notices.command_error(
+                self.runtime.metrics.count_error_reply("unknown", METHOD_NOT_FOUND)
+                self.services.client_log.command_error(
                     self, "unknown", command, METHOD_NOT_FOUND
                 )
                 self.reply(Reply(id=command.id, error=METHOD_NOT_FOUND), "unknown")
@@ -396,15 +396,15 @@ class Client:
 
     def _refuse_message(self, method: str, cause: str) -> None:
         value = DisconnectClient(MALFORMED, cause)
-        self.services.notices.command_failed(self, method, None, value)
+        self.services.client_log.command_failed(self, method, None, value)
         self._close(MALFORMED)
 
     def _handle(
         self, id: int, name: str, handler: Handler, request: object, size: int
     ) -> None:
         if not self.transport.info.unidirectional:
-            traffic = self.runtime.counts.traffic
-            traffic.received(self.transport.wire, name).add(1, size)
+            counters = self.runtime.metrics.transport_counters
+            counters.received(self.transport.wire, name).add(1, size)
         began = self.runtime.clock.seconds()
         self._running += 1
         self.allowance -= 1
@@ -443,7 +443,9 @@ class Client:
         """Answer a command."""
         self._running -= 1
         if not self.transport.info.unidirectional:  # its connect is no command
-            self.runtime.counts.command(name, self.runtime.clock.seconds() - began)
+            self.runtime.metrics.observe_command(
+                name, self.runtime.clock.seconds() - began
+            )
         if self.state is CLOSED:
             return
         if isinstance(outcome, Failure):
@@ -455,8 +457,8 @@ class Client:
             self.reply(_answer(id, name, outcome), name)
 
     def _fail(self, failure: Failure, id: int, name: str, request: object) -> None:
-        value, notices = failure.value, self.services.notices
-        notices.command_failed(self, name, request, value)
+        value, client_log = failure.value, self.services.client_log
+        client_log.command_failed(self, name, request, value)
         if isinstance(value, DisconnectClient):
             self._close(value.disconnect)
             return
@@ -467,9 +469,9 @@ class Client:
             if isinstance(value, BrokerUnavailable):
                 self.runtime.outage.failed(name, str(value))
             else:
-                notices.unexpected(self, name, failure)
+                client_log.unexpected(self, name, failure)
         if not self.transport.info.unidirectional:
-            self.runtime.counts.error(name, error)
+            self.runtime.metrics.count_error_reply(name, error)
         if name == "connect":
             self._refuse(error, id)
         else:
@@ -495,8 +497,8 @@ class Client:
         self.reply(Reply(id=id, error=error), "connect")
 
     def _pong(self, size: int) -> None:
-        traffic = self.runtime.counts.traffic
-        traffic.received(self.transport.wire, "client_pong").add(1, size)
+        counters = self.runtime.metrics.transport_counters
+        counters.received(self.transport.wire, "client_pong").add(1, size)
         if self.state is not CONNECTED or not self.deadlines.pong():
             self._refuse_message("", "unnecessary pong")
 
@@ -529,7 +531,7 @@ class Client:
         size = len(frame)
         if size >= UNIT:
             self.allowance -= size // UNIT
-        self.runtime.counts.traffic.sent(wire, name).add(1, size)
+        self.runtime.metrics.transport_counters.sent(wire, name).add(1, size)
         self.transport.write(frame)
 
     def push(self, push: Push) -> None:
@@ -540,18 +542,22 @@ class Client:
         except EncodeError:
             self.close(INAPPROPRIATE_PROTOCOL)
             return
-        self.runtime.counts.traffic.sent(wire, _kind(push)).add(1, len(frame))
+        self.runtime.metrics.transport_counters.sent(wire, _kind(push)).add(
+            1, len(frame)
+        )
         self.transport.write(frame)
 
     def count_farewell(self, size: int) -> None:
         """Count a push of *size* bytes by which the transport has said goodbye."""
-        traffic = self.runtime.counts.traffic
-        traffic.sent(self.transport.wire, "push_disconnect").add(1, size)
+        counters = self.runtime.metrics.transport_counters
+        counters.sent(self.transport.wire, "push_disconnect").add(1, size)
 
     def ping(self) -> None:
         """Send the protocol's own ping."""
         wire = self.transport.wire
-        self.runtime.counts.traffic.sent(wire, "server_ping").add(1, len(wire.ping))
+        self.runtime.metrics.transport_counters.sent(wire, "server_ping").add(
+            1, len(wire.ping)
+        )
         self.services.journal.pinged(self)
         self.transport.write(wire.ping)
 
@@ -575,7 +581,7 @@ class Client:
         if subscription is not None:
             self.forget(subscription)
         if self.state is CONNECTED:
-            self.runtime.counts.unsubscribe(reason)
+            self.runtime.metrics.count_server_unsubscribe(reason)
             self.push(Push(channel=name, unsubscribe=reason))
 
     def expire(self, expire_at: int) -> None:
@@ -585,7 +591,7 @@ class Client:
     def close(self, disconnect: Disconnect) -> None:
         """End the connection and tell the client why."""
         if self.state is not CLOSED:
-            self.services.notices.closing(self, disconnect)
+            self.services.client_log.closing(self, disconnect)
             self._close(disconnect)
 
     def _close(self, disconnect: Disconnect) -> None:
@@ -594,7 +600,7 @@ class Client:
         self.services.journal.closing(self, disconnect.code, disconnect.reason)
         self._leave()
         if disconnect is not CONNECTION_CLOSED:
-            self.runtime.counts.disconnect(disconnect)
+            self.runtime.metrics.count_server_disconnect(disconnect)
         self.transport.close(disconnect)
 
     def transport_lost(self) -> None:
@@ -608,7 +614,7 @@ class Client:
         if isinstance(failure.value, DisconnectClient):
             self.close(failure.value.disconnect)
         else:
-            self.services.notices.unexpected(self, doing, failure)
+            self.services.client_log.unexpected(self, doing, failure)
             self.close(SERVER_ERROR)
 
     def _leave(self) -> None:

@@ -90,7 +90,7 @@ class Deadlines:
             return False
         client = self._client
         taken = client.runtime.clock.seconds() - self._pinged_at
-        client.runtime.counts.ponged(client.transport.info.name, taken)
+        client.runtime.metrics.observe_pong(client.transport.info.name, taken)
         self._pinged_at = 0.0
         self._pong_by = NEVER
         return True

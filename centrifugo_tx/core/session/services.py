@@ -9,8 +9,8 @@ from ...protocol.messages import ClientInfo
 from ..channel.hub import Hub
 from ..channel.presence import Presence
 from ..channel.streams import Streams
+from .client_log import ClientLog
 from .journal import Journal
-from .notices import Notices
 
 __all__ = ["PresenceMirror", "Services"]
 
@@ -35,6 +35,6 @@ class Services:
     hub: Hub
     streams: Streams
     presence: Presence
-    notices: Notices
+    client_log: ClientLog
     journal: Journal
     mirror: PresenceMirror | None = None

@@ -90,7 +90,7 @@ class StreamKind:
             since = StreamPosition(request.offset, request.epoch)
             action = "history_recover"
             query = HistoryQuery(limit, since, meta_ttl=ttl)
-        self._runtime.counts.action(action)
+        self._runtime.metrics.count_action(action)
         return self.source.read(subscription.name, query)
 
     def recover(
@@ -134,7 +134,7 @@ class StreamKind:
         else:
             recovery = recover_stream(since, history, held, passes)
         given = bool(recovery.publications)
-        self._runtime.counts.recovery(recovery.recovered, given)
+        self._runtime.metrics.count_recovery(recovery.recovered, given)
         return recovery
 
     def result(

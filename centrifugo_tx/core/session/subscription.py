@@ -37,7 +37,7 @@ from ..channel.lanes import Lane, lose_positions
 from ..channel.position_check import PositionCheck
 from ..channel.recovery import Held, Recovery
 from ..channel.variants import Variant, variant_of
-from ..counts import Standing
+from ..node_metrics import ClientCounters
 from ..runtime import Runtime
 from .connections import Connection
 from .outcome import Outcome
@@ -55,7 +55,7 @@ class Subscriber(Connection, Protocol):
     """What a subscription uses of its client."""
 
     info: ClientInfo
-    standing: Standing | None
+    counters: ClientCounters | None
     runtime: Runtime
     services: Services
 
@@ -212,7 +212,7 @@ class Subscription:
         self.channel = channel = self.kind.source.local(self.name)
         channel.buffer(self)
         services.hub.num_subscriptions += 1
-        client.runtime.counts.subscribed(client.standing)
+        client.runtime.metrics.count_subscribed(client.counters)
         try:
             if not channel.subscribed:
                 await self.kind.source.broker_subscriptions.start(channel)
@@ -370,7 +370,7 @@ class Subscription:
         assert self.info is not None
         channel.leave(self)
         services.hub.num_subscriptions -= 1
-        self.client.runtime.counts.unsubscribed(self.client.standing)
+        self.client.runtime.metrics.count_unsubscribed(self.client.counters)
         self.kind.source.broker_subscriptions.vacate(channel)
         if self._present:
             services.presence.remove(self.name, self.info)

@@ -1,15 +1,15 @@
-"""What a node counts (operations, "Metrics")."""
+"""The metrics of one node (operations, "Metrics")."""
 
 from attrs import define, field
 
 from ..metrics import Counter, Histogram, Metrics
 from ..options import TransportInfo
 from ..protocol.codes import Disconnect, Error, Unsubscribe
-from .traffic import Traffic
+from .transport_counters import TransportCounters
 
-__all__ = ["Counts", "Standing"]
+__all__ = ["ClientCounters", "NodeMetrics"]
 
-#: What is served from the start, before anything of it has happened.
+#: Labels that are exposed from the start, with the value 0.
 METHODS = (
     *("connect", "subscribe", "unsubscribe", "publish", "presence", "presence_stats"),
     *("history", "send", "rpc", "refresh", "sub_refresh", "unknown"),
@@ -18,43 +18,47 @@ TYPES = ("publication", "join", "leave", "control")
 
 
 @define(eq=False)
-class Standing:
-    """The counters of all clients that are alike in their labels."""
+class ClientCounters:
+    """The counters that all clients with the same labels share."""
 
     accepted: Counter
-    #: How many of them are connected, and how many subscriptions they have, now.
+    #: The numbers of open connections and of subscriptions, at present.
     connections: Counter
     subscriptions: Counter
 
 
 @define(eq=False)
-class Counts:
-    """The node's counters; those of hot paths are found beforehand."""
+class NodeMetrics:
+    """Counts events of the node.  Counters of hot paths are looked up once."""
 
     _metrics: Metrics
-    traffic: Traffic = field(init=False)
+    transport_counters: TransportCounters = field(init=False)
     published: Counter = field(init=False)
-    unwanted: Counter = field(init=False)
-    broadcast: Histogram = field(init=False)
-    lag: Histogram = field(init=False)
+    dropped_by_filter: Counter = field(init=False)
+    broadcast_duration: Histogram = field(init=False)
+    delivery_lag: Histogram = field(init=False)
     _durations: dict[str, Histogram] = field(factory=dict, init=False)
     _received: dict[str, Counter] = field(factory=dict, init=False)
     _actions: dict[str, Counter] = field(factory=dict, init=False)
-    _standings: dict[tuple[str, bool, bool], Standing] = field(factory=dict, init=False)
+    _clients: dict[tuple[str, bool, bool], ClientCounters] = field(
+        factory=dict, init=False
+    )
 
     def __attrs_post_init__(self) -> None:
         metrics = self._metrics
-        self.traffic = Traffic(metrics)
+        self.transport_counters = TransportCounters(metrics)
         self.published = metrics.counter(
             "node_messages_sent_count", type="publication", channel_namespace=""
         )
-        self.unwanted = metrics.counter(
+        self.dropped_by_filter = metrics.counter(
             "node_tags_filter_dropped_publications", channel_namespace=""
         )
-        self.broadcast = metrics.histogram(
+        self.broadcast_duration = metrics.histogram(
             "node_broadcast_duration_seconds", type="publication", channel_namespace=""
         )
-        self.lag = metrics.histogram("node_pub_sub_lag_seconds", channel_namespace="")
+        self.delivery_lag = metrics.histogram(
+            "node_pub_sub_lag_seconds", channel_namespace=""
+        )
         for method in METHODS:
             self._duration(method)
         for type in TYPES:
@@ -71,8 +75,8 @@ class Counts:
                 channel_type=channel_type,
             )
 
-    def action(self, action: str) -> None:
-        """Count something the node did."""
+    def count_action(self, action: str) -> None:
+        """Count one *action* of the node."""
         counter = self._actions.get(action)
         if counter is None:
             counter = self._actions[action] = self._metrics.counter(
@@ -80,15 +84,15 @@ class Counts:
             )
         counter.value += 1
 
-    def surveyed(self, op: str, seconds: float) -> None:
-        """Count a question to other nodes, and how long the answer took."""
-        self.action("survey")
+    def observe_survey(self, op: str, seconds: float) -> None:
+        """Count a survey of the other nodes, and observe its duration."""
+        self.count_action("survey")
         self._metrics.histogram(
             "node_survey_duration_seconds_histogram", op=op
         ).observe(seconds)
 
-    def sent(self, type: str) -> None:
-        """Count a message to the broker."""
+    def count_sent(self, type: str) -> None:
+        """Count a message that was sent to the broker."""
         self._counter_of_sent(type).value += 1
 
     def _counter_of_sent(self, type: str) -> Counter:
@@ -96,14 +100,14 @@ class Counts:
             "node_messages_sent_count", type=type, channel_namespace=""
         )
 
-    def suppressed(self, verb: str, reason: str) -> None:
-        """Count a change of a map that was not made."""
+    def count_suppressed(self, verb: str, reason: str) -> None:
+        """Count a map change that was suppressed for *reason*."""
         self._metrics.counter(
             f"map_broker_{verb}_suppressed_count", reason=reason, channel_namespace=""
         ).value += 1
 
-    def received(self, type: str) -> None:
-        """Count a message from the broker."""
+    def count_received(self, type: str) -> None:
+        """Count a message that was received from the broker."""
         counter = self._received.get(type) or self._counter_of_received(type)
         counter.value += 1
 
@@ -115,8 +119,8 @@ class Counts:
             )
         return counter
 
-    def command(self, method: str, seconds: float) -> None:
-        """Count a command of a client, and how long it took."""
+    def observe_command(self, method: str, seconds: float) -> None:
+        """Count a client's command, and observe its duration."""
         duration = self._durations.get(method) or self._duration(method)
         duration.observe(seconds)
 
@@ -130,7 +134,7 @@ class Counts:
             )
         return duration
 
-    def error(self, method: str, error: Error) -> None:
+    def count_error_reply(self, method: str, error: Error) -> None:
         """Count an error reply."""
         self._metrics.counter(
             "client_num_reply_errors",
@@ -139,7 +143,7 @@ class Counts:
             channel_namespace="",
         ).value += 1
 
-    def unsubscribe(self, reason: Unsubscribe) -> None:
+    def count_server_unsubscribe(self, reason: Unsubscribe) -> None:
         """Count a subscription that the server ended."""
         self._metrics.counter(
             "client_num_server_unsubscribes",
@@ -147,14 +151,17 @@ class Counts:
             channel_namespace="",
         ).value += 1
 
-    def disconnect(self, disconnect: Disconnect) -> None:
+    def count_server_disconnect(self, disconnect: Disconnect) -> None:
         """Count a connection that the server ended."""
         self._metrics.counter(
             "client_num_server_disconnects", code=str(disconnect.code)
         ).value += 1
 
-    def recovery(self, recovered: bool, publications: bool) -> None:
-        """Count an attempt to recover, and whether it brought *publications*."""
+    def count_recovery(self, recovered: bool, publications: bool) -> None:
+        """Count an attempt to recover.
+
+        :param publications: whether the reply contains recovered publications.
+        """
         self._metrics.counter(
             "client_recover",
             recovered="yes" if recovered else "no",
@@ -162,15 +169,19 @@ class Counts:
             has_recovered_publications="yes" if publications else "no",
         ).value += 1
 
-    def standing(self, info: TransportInfo, name: str, version: str) -> Standing:
-        """Return the counters of clients of this kind, the same every time."""
+    def counters_for_client(
+        self, info: TransportInfo, name: str, version: str
+    ) -> ClientCounters:
+        """Return the counters of all clients with the same labels."""
         key = info.name, bool(name), bool(version)
-        standing = self._standings.get(key)
-        if standing is None:
-            standing = self._standings[key] = self._make_standing(*key)
-        return standing
+        counters = self._clients.get(key)
+        if counters is None:
+            counters = self._clients[key] = self._make_client_counters(*key)
+        return counters
 
-    def _make_standing(self, transport: str, named: bool, versioned: bool) -> Standing:
+    def _make_client_counters(
+        self, transport: str, named: bool, versioned: bool
+    ) -> ClientCounters:
         counter = self._metrics.counter
         client = {
             "transport": transport,
@@ -178,7 +189,7 @@ class Counts:
             "client_name": "unregistered" if named else "unnamed",
             "client_version": "unregistered" if versioned else "unversioned",
         }
-        return Standing(
+        return ClientCounters(
             counter("client_connections_accepted", **client),
             counter("client_connections_inflight", **client),
             counter(
@@ -188,37 +199,37 @@ class Counts:
             ),
         )
 
-    def entered(self, standing: Standing) -> None:
+    def count_connected(self, counters: ClientCounters) -> None:
         """Count a client that connected."""
-        standing.accepted.value += 1
-        standing.connections.value += 1
-        self.action("add_client")
+        counters.accepted.value += 1
+        counters.connections.value += 1
+        self.count_action("add_client")
 
-    def left(self, standing: Standing) -> None:
+    def count_disconnected(self, counters: ClientCounters) -> None:
         """Count the end of a client that had connected."""
-        standing.connections.value -= 1
-        self.action("remove_client")
+        counters.connections.value -= 1
+        self.count_action("remove_client")
 
-    def subscribed(self, standing: Standing | None) -> None:
-        """Count a client's entry into a channel."""
-        self.action("add_subscription")
-        if standing is not None:
-            standing.subscriptions.value += 1
+    def count_subscribed(self, counters: ClientCounters | None) -> None:
+        """Count a new subscription of a client."""
+        self.count_action("add_subscription")
+        if counters is not None:
+            counters.subscriptions.value += 1
 
-    def unsubscribed(self, standing: Standing | None) -> None:
-        """Count the end of that."""
-        self.action("remove_subscription")
-        if standing is not None:
-            standing.subscriptions.value -= 1
+    def count_unsubscribed(self, counters: ClientCounters | None) -> None:
+        """Count the end of a subscription."""
+        self.count_action("remove_subscription")
+        if counters is not None:
+            counters.subscriptions.value -= 1
 
-    def close_frame(self, transport: str, code: int) -> None:
-        """Count a closing handshake that the server began."""
+    def count_close_frame(self, transport: str, code: int) -> None:
+        """Count a closing handshake that the server started."""
         self._metrics.counter(
             "transport_outgoing_close_count", transport=transport, code=str(code)
         ).value += 1
 
-    def ponged(self, transport: str, seconds: float) -> None:
-        """Count how long a ping took to be answered."""
+    def observe_pong(self, transport: str, seconds: float) -> None:
+        """Observe the seconds between a ping and its pong."""
         self._metrics.histogram(
             "client_ping_pong_duration_seconds", transport=transport
         ).observe(seconds)

@@ -1,4 +1,4 @@
-"""One reactor call for all the deadlines of all clients."""
+"""A timer wheel: one reactor call for the deadlines of all clients."""
 
 from collections.abc import Iterator
 from heapq import heappop, heappush
@@ -12,27 +12,28 @@ from twisted.logger import Logger
 
 __all__ = ["SLICE", "Sleeper", "TimerWheel"]
 
-#: Sleepers that are woken in one turn of the reactor; the others wait for the next.
+#: The most sleepers to wake in one turn of the reactor; others wait for the next turn.
 SLICE = 1000
 
 
 class Sleeper(Protocol):
-    """Something with one deadline at a time.
+    """An object with at most one deadline at a time.
 
-    ``tick`` belongs to the wheel and starts as 0.
+    The wheel sets ``tick``, which starts as 0.
     """
 
     tick: int
 
     def wake(self, now: float) -> None:
-        """Take note that the deadline has passed."""
+        """Handle a deadline that has passed at *now* (seconds of the clock)."""
 
 
 @define(eq=False)
 class TimerWheel:
-    """Wakes sleepers; ``rate`` times a second, so at most that much too late.
+    """Wakes sleepers at their deadlines, at most ``1 / rate`` seconds late.
 
-    A deadline costs a dict entry; the reactor holds one call, for the earliest.
+    Each deadline costs one dict entry.  The reactor holds a single delayed call, for
+    the earliest deadline.
     """
 
     _clock: IReactorTime
@@ -43,13 +44,13 @@ class TimerWheel:
     _call: IDelayedCall | None = field(default=None, init=False)
     _call_tick: int = field(default=0, init=False)
     _past: int = field(default=0, init=False)
-    #: The tick whose sleepers are being woken, and those that still sleep.
+    #: The tick whose sleepers are being woken, and its sleepers that remain.
     _waking_tick: int = field(default=0, init=False)
     _waking: Iterator[Sleeper] = field(factory=lambda: iter(()), init=False)
     _ended: bool = field(default=False, init=False)
 
     def set(self, sleeper: Sleeper, at: float) -> None:
-        """Wake *sleeper* at *at* (seconds of the clock), and not before."""
+        """Set the deadline of *sleeper* to *at* (seconds of the clock)."""
         if self._ended:
             return
         tick = max(self._past + 1, ceil(at * self.rate - 1e-3))
@@ -66,7 +67,7 @@ class TimerWheel:
         sleeper.tick = tick
 
     def forget(self, sleeper: Sleeper) -> None:
-        """Let *sleeper* sleep."""
+        """Cancel the deadline of *sleeper*."""
         if sleeper.tick:
             bucket = self._buckets[sleeper.tick]
             del bucket[sleeper]
@@ -75,7 +76,7 @@ class TimerWheel:
             sleeper.tick = 0
 
     def stop(self) -> None:
-        """Let all sleep."""
+        """Cancel all deadlines."""
         if self._call is not None:
             self._call.cancel()
             self._call = None
@@ -86,12 +87,15 @@ class TimerWheel:
         self._ticks.clear()
 
     def end(self) -> None:
-        """Wake nobody any more, nor who is set later, as what fails at the end does."""
+        """Cancel all deadlines and ignore those set from now on.
+
+        Calls that fail while the node stops still set deadlines.
+        """
         self._ended = True
         self.stop()
 
     def _arm(self) -> None:
-        """Have the reactor call at the earliest tick that somebody waits for."""
+        """Schedule the reactor call for the earliest tick that has sleepers."""
         while self._ticks and self._ticks[0] not in self._buckets:
             heappop(self._ticks)
         if self._call is not None:
@@ -100,9 +104,9 @@ class TimerWheel:
         if self._ticks:
             self._call_tick = self._ticks[0]
             delay = self._call_tick / self.rate - self._clock.seconds()
-            self._call = self._clock.callLater(max(0.0, delay), self._turn)
+            self._call = self._clock.callLater(max(0.0, delay), self._wake_overdue)
 
-    def _turn(self) -> None:
+    def _wake_overdue(self) -> None:
         self._call = None
         now = self._clock.seconds()
         self._past = max(self._past, int(now * self.rate + 1e-3))
@@ -112,16 +116,16 @@ class TimerWheel:
         self._arm()
 
     def _overdue(self) -> Iterator[Sleeper]:
-        """Yield the sleepers whose time has come, from where the last turn ended."""
+        """Yield the overdue sleepers, starting where the last turn stopped."""
         while self._ticks and self._ticks[0] <= self._past:
             tick = self._ticks[0]
             if tick != self._waking_tick:
                 self._waking_tick = tick
                 self._waking = iter(list(self._buckets.get(tick, ())))
             for sleeper in self._waking:
-                if sleeper.tick == tick:  # nobody let it sleep meanwhile
+                if sleeper.tick == tick:  # its deadline has not moved meanwhile
                     yield sleeper
-            # A tick may stand here twice, when its bucket emptied and filled again.
+            # A tick is listed twice if its bucket was emptied and filled again.
             if self._ticks and self._ticks[0] == tick:
                 heappop(self._ticks)
 
@@ -129,4 +133,4 @@ class TimerWheel:
         try:
             sleeper.wake(now)
         except Exception:
-            self._log.failure("a deadline's action failed")
+            self._log.failure("a timer callback failed")

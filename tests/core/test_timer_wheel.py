@@ -3,7 +3,7 @@
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from centrifugo_tx.core.timers import SLICE, TimerWheel
+from centrifugo_tx.core.timer_wheel import SLICE, TimerWheel
 
 
 class Bell:

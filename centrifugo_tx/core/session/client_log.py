@@ -12,14 +12,14 @@ from ...errors import DecodeError, DisconnectClient, ReplyError
 from ...protocol.codes import CONNECTION_CLOSED, INTERNAL, SHUTDOWN, Disconnect, Error
 from .connections import Connection
 
-__all__ = ["Notices"]
+__all__ = ["ClientLog"]
 
 #: Ends of connections that say nothing about the client.
 _USUAL = {CONNECTION_CLOSED.code, SHUTDOWN.code}
 
 
 @define(eq=False)
-class Notices:
+class ClientLog:
     """Writes lines about clients, a few a second for each cause."""
 
     _clock: IReactorTime
