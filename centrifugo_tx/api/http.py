@@ -19,8 +19,8 @@ from ..protocol.errors import EncodeError
 from ..protocol.lenient_json import MAX_DEPTH, too_deep
 from ..protocol.messages import EMPTY, Raw
 from . import api_messages as m
+from .api_json import decode, decode_batch, encode, encode_batch
 from .batches import BatchRequest
-from .json_codec import decode, decode_batch, encode, encode_batch
 from .methods import IN_BATCH, METHODS, NOT_FOUND, Api, Method
 
 __all__ = ["BODY_LIMIT", "HTTPAPIOptions", "http_handlers"]

@@ -18,8 +18,8 @@ from ..protocol.codes import (
 )
 from ..protocol.messages import Publication
 from . import map_messages as m
+from .api_json import payload
 from .api_messages import Empty
-from .json_codec import payload
 
 __all__ = [
     "clear",

@@ -33,8 +33,8 @@ from ..protocol.messages import Raw
 from ..publication_format import matches_format
 from . import api_messages as m
 from . import map_messages, map_methods
+from .api_json import payload
 from .batches import BatchRequest, Command
-from .json_codec import payload
 
 __all__ = ["METHODS", "NOT_FOUND", "Api", "Extension", "Method"]
 

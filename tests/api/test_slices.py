@@ -7,8 +7,8 @@ from attrs import define
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from centrifugo_tx.api.api_json import decode, decode_batch, encode, encode_batch
 from centrifugo_tx.api.batches import BatchRequest
-from centrifugo_tx.api.json_codec import decode, decode_batch, encode, encode_batch
 from centrifugo_tx.core.round_robin import RoundRobin, Slices
 from centrifugo_tx.options import Answer
 
