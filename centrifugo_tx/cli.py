@@ -247,8 +247,8 @@ def _print_token(
 ) -> None:
     if not token.hmac_secret_key:
         raise Refusal(
-            f"error: {path}.hmac_secret_key is not set, and only tokens signed by it"
-            " can be made here"
+            f"error: {path}.hmac_secret_key is not set, and this command can only"
+            " generate tokens signed with it"
         )
     now = int(time.time())
     claims: dict[str, Any] = {"sub": options.user} if options.user else {}
@@ -271,7 +271,7 @@ def _signed(claims: dict[str, Any], key: str, path: str) -> str:
     """Return a token; say on standard error if the key is easily guessed."""
     size = len(key.encode())
     if size < KEY_BYTES:
-        said = f"{path} has {size} bytes; {KEY_BYTES} are the least that is safe"
+        said = f"{path} has {size} bytes; use at least {KEY_BYTES}"
         print(f"warning: {said} (RFC 7518, 3.2)", file=sys.stderr)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # newer PyJWT says the same at length
@@ -377,7 +377,7 @@ def _configdoc(options: argparse.Namespace) -> None:
     """Print what all options mean."""
     if not options.markdown:
         if options.section or options.base_level != 1:
-            raise Refusal("error: --section and --base-level go with --markdown")
+            raise Refusal("error: --section and --base-level require --markdown")
         print(restructured(), end="")
         return
     try:

@@ -223,7 +223,11 @@ class Launch(MultiService):
         files = raise_descriptor_limit()
         clients = max(0, files - RESERVED)
         say = self._log.warn if files <= FEW_FILES else self._log.info
-        say("open files allow for {clients} clients", clients=clients, files=files)
+        say(
+            "the limit of open files allows {clients} clients",
+            clients=clients,
+            files=files,
+        )
 
     def _started(self, _: object) -> None:
         """Tell systemd, and warn of what is unsafe, unknown, old, or without effect."""
@@ -284,7 +288,7 @@ class Launch(MultiService):
         return stopped.addCallback(lambda _: self._pid_file.remove())
 
     def _log_failure(self, failure: Failure) -> None:
-        self._log.failure("the stop went wrong", failure)
+        self._log.failure("error while stopping", failure)
 
     def _exit_after_timeout(self, _: object, timeout: float) -> None:
         self._log.critical("shutdown timeout reached", timeout=timeout)

@@ -25,6 +25,8 @@ __all__ = [
     "raise_descriptor_limit",
 ]
 
+_LOG = Logger()
+
 #: Descriptors that are not clients: listeners, log, engine, the odd API call.
 RESERVED = 64
 
@@ -71,7 +73,7 @@ class PIDFile:
             try:
                 os.unlink(self._path)
             except OSError:
-                Logger().warn("cannot remove PID file {path}", path=self._path)
+                _LOG.warn("cannot remove PID file {path}", path=self._path)
 
 
 def check_pid_file(path: str) -> None:
@@ -89,7 +91,9 @@ def check_pid_file(path: str) -> None:
     except OSError as error:
         raise ConfigError(f"{path!r} cannot be read: {error.strerror}") from None
     except ValueError:
-        raise ConfigError(f"{path!r} holds no process id, remove it") from None
+        raise ConfigError(
+            f"{path!r} does not contain a process id; remove it"
+        ) from None
     if _is_running(pid):
         raise ConfigError(f"{path!r} belongs to process {pid}, which is running")
     try:
@@ -177,7 +181,7 @@ def notify_systemd(state: str) -> None:
         try:
             teller.sendto(state.encode(), address)
         except OSError as error:
-            Logger().warn("cannot tell systemd: {reason}", reason=str(error))
+            _LOG.warn("cannot notify systemd: {reason}", reason=str(error))
 
 
 def exit_with(code: int) -> None:

@@ -80,8 +80,8 @@ class TokenTests(CommandCase):
         self.assertTrue(self.command("gentoken", "-q", "-c", config))
         self.assertEqual(
             self.complaints,
-            "warning: client.token.hmac_secret_key has 5 bytes; 32 are the least that"
-            " is safe (RFC 7518, 3.2)\n",
+            "warning: client.token.hmac_secret_key has 5 bytes; use at least 32"
+            " (RFC 7518, 3.2)\n",
         )
 
     def test_quiet(self) -> None:

@@ -100,7 +100,7 @@ class ForeignPIDFileTests(SynchronousTestCase):
     def test_not_a_pid_file(self) -> None:
         """Neither does another file go, nor a folder."""
         self.path.write_text("other")
-        self.assertIn("holds no process id", self.problem(self.path))
+        self.assertIn("does not contain a process id", self.problem(self.path))
         self.assertEqual(self.path.read_text(), "other")
         folder = Path(self.mktemp())
         folder.mkdir()

@@ -50,7 +50,7 @@ def decode(body: bytes, request: type[_T]) -> _T:
     :raises ValueError: it is none.
     """
     if too_deep(body):
-        raise ValueError(f"nests more than {MAX_DEPTH} deep")
+        raise ValueError(f"nested more than {MAX_DEPTH} levels deep")
     try:
         decoded = msgspec.json.decode(body, type=request)
         if not body.isascii():
@@ -77,7 +77,7 @@ async def decode_batch(body: bytes, slices: Slices) -> BatchRequest:
     :raises ValueError: it is none.
     """
     if too_deep(body):
-        raise ValueError(f"nests more than {MAX_DEPTH} deep")
+        raise ValueError(f"nested more than {MAX_DEPTH} levels deep")
     commands: list[Command | None] = []
     try:
         envelope = msgspec.json.decode(body, type=_Envelope)
@@ -133,7 +133,7 @@ def _fit(payload: Raw) -> None:
         _validate(payload)
         bytes(payload).decode()
     except (ValueError, RecursionError):
-        raise EncodeError("a payload is no JSON") from None
+        raise EncodeError("payload is not valid JSON") from None
 
 
 def _payloads(answer: Any) -> Iterator[Raw]:

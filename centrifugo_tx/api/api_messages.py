@@ -73,9 +73,9 @@ class Error(Result, frozen=True):
 
 
 def fit(number: int) -> None:
-    """Refuse a number of more than 64 bits, which msgspec cannot check."""
+    """Refuse a number of more than 64 bits, which msgspec does not check."""
     if number >= 2**64:
-        raise ValueError("a number is more than 64 bits")
+        raise ValueError("number exceeds 64 bits")
 
 
 class Position(StreamPosition, frozen=True):

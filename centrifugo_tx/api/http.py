@@ -330,7 +330,7 @@ def _commands(body: bytes) -> Iterator[_LegacyCommand]:
     :raises ValueError: it is something else.
     """
     if too_deep(body):
-        raise ValueError(f"nests more than {MAX_DEPTH} deep")
+        raise ValueError(f"nested more than {MAX_DEPTH} levels deep")
     text = body.decode()
     at = 0
     while True:

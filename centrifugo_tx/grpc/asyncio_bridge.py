@@ -75,7 +75,7 @@ class AsyncioBridge:
             try:
                 call()
             except Exception:  # the others must not wait for ever
-                self._log.failure("a call on the loop failed")
+                self._log.failure("call on the asyncio loop failed")
 
     def to_reactor(self, call: Callable[..., object], *arguments: object) -> None:
         """Run *call* in the reactor."""

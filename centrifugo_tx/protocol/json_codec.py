@@ -91,7 +91,7 @@ def check_text(text: bytes) -> None:
     if not text.isascii():
         text.decode()
     if len(text) > MAX_DEPTH and too_deep(text):
-        raise ValueError(f"nests more than {MAX_DEPTH} deep")
+        raise ValueError(f"nested more than {MAX_DEPTH} levels deep")
 
 
 def has_oversized_number(command: Command) -> bool:

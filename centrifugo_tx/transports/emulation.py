@@ -67,6 +67,6 @@ class EmulationEndpoint:
             self._log.info("emulation request for an unknown node", node=node)
             return Answer(404, headers=headers)
         self._log.warn(
-            "node did not take emulation request", node=node, error=str(failure.value)
+            "node did not accept emulation request", node=node, error=str(failure.value)
         )
         return Answer(500, headers=headers)

@@ -207,7 +207,7 @@ class LeanWebSocketProtocol(WebSocketServerProtocol):  # type: ignore[misc]  # u
         except ConnectionDeny:
             raise
         except Exception:
-            self._log.failure("a WebSocket handshake failed")
+            self._log.failure("WebSocket handshake failed")
             raise ConnectionDeny(500, "Internal Server Error") from None
 
     def check_request(self, request: Any) -> Any:
@@ -440,7 +440,7 @@ class LeanWebSocketFactory(WebSocketServerFactory):  # type: ignore[misc]  # unt
     def _specialize(self) -> type[LeanWebSocketProtocol]:
         """Make a subclass that has the options and Autobahn's initial values."""
         if self.autoPingInterval:
-            raise ValueError("pings are the application's business")
+            raise ValueError("autoPingInterval must be 0: the application sends pings")
         defaults = initial_values(self)
         limit = self.maxMessagePayloadSize
         limits = (limit, self.maxFramePayloadSize)

@@ -308,7 +308,7 @@ class WebSocketFactory(LeanWebSocketFactory):
         version = VERSIONS.get(versions[0]) if versions else 0
         if version is None:
             self.log.info("unknown protocol version", version=versions[0])
-            raise ConnectionDeny(400, "no such version of the protocol")
+            raise ConnectionDeny(400, "unknown protocol version")
         own_pings = "true" in params.get("cf_ws_frame_ping_pong", ())
         headers = self.headers_of(request)
         if encoding == "json" and not (own_pings or headers or version):

@@ -63,7 +63,7 @@ class AcceptLimiter:
         self._pauses += 1
         if self._pauses == 1:
             self._short_since = self._clock.seconds()
-            self._log.warn("too many open files, accepting pauses", limit=self.limit)
+            self._log.warn("too many open files, pausing accept", limit=self.limit)
 
     def resume_if_possible(self) -> None:
         """Go on if there is room again; to be called now and then."""
@@ -75,7 +75,7 @@ class AcceptLimiter:
                 self._port.startReading()
         elif self._pauses and self._clock.seconds() - self._resumed >= QUIET:
             self._log.info(
-                "accepting again after {pauses} pauses within {seconds} s",
+                "accepting connections again after {pauses} pauses in {seconds} s",
                 pauses=self._pauses,
                 seconds=round(self._resumed - self._short_since, 1),
                 limit=self.limit,

@@ -131,7 +131,7 @@ class HTTP1Channel(HTTPChannel):  # type: ignore[misc]  # untyped
             return self._failed(Failure())
 
     def _failed(self, failure: Failure) -> Answer:
-        self.site.notices.failure("a request failed", failure)
+        self.site.notices.failure("HTTP request failed", failure)
         return FAILED
 
     def _wait_for(self, answer: "Deferred[Answer]", data: bytes) -> Answer | None:

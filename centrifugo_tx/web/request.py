@@ -96,7 +96,7 @@ class QuickRequest(Request):  # type: ignore[misc]  # untyped
 
     def _fail(self, failure: Failure) -> None:
         path = self._path().decode(errors="replace")
-        self.site.notices.failure("a request failed", failure, ("path",), path=path)
+        self.site.notices.failure("HTTP request failed", failure, ("path",), path=path)
         self._answer(FAILED)
 
     def _answer(self, answer: Answer | None) -> None:

@@ -151,7 +151,9 @@ class WorkerLink(Protocol):
             return
         self._reactor.callLater(self._timeout, os._exit, 1)
         stopped = maybeDeferred(self._server.stopService)
-        stopped.addErrback(lambda failure: self._log.failure("bad stop", failure))
+        stopped.addErrback(
+            lambda failure: self._log.failure("error while stopping", failure)
+        )
         stopped.addCallback(lambda _: self._finish_stop())
 
     def _finish_stop(self) -> None:

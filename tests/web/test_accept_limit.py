@@ -79,7 +79,7 @@ class GuardTests(SynchronousTestCase):
             self.clock.advance(0.5)
         self.assertEqual(self.paused.value, 50)
         (began,) = self.logged
-        self.assertEqual(began["log_format"], "too many open files, accepting pauses")
+        self.assertEqual(began["log_format"], "too many open files, pausing accept")
         self.clock.advance(QUIET - 1)
         self.accept_limiter.resume_if_possible()
         self.assertEqual(len(self.logged), 1)
