@@ -19,7 +19,7 @@ FLOORS = (
     {"config", "web"},
     {"service", "workers", "process", "logs", "gc_freeze"}
     | {"client_endpoints", "grpc_ports"},
-    {"launch", "cli", "__main__", "__init__"},
+    {"launch", "cli", "console", "__main__", "__init__"},
 )
 
 #: All that the core may use of Twisted.
@@ -196,7 +196,7 @@ class FloorTests(SynchronousTestCase):
                 path
                 for path, part, names in modules()
                 if "twisted.internet.reactor" in names
-                and part not in ("launch", "cli")
+                and part not in ("launch", "console")
                 and path != "workers/__main__.py"
             ],
         )

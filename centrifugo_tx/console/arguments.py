@@ -1,0 +1,180 @@
+"""The command line: every command with its arguments and their help.
+
+Only `argparse` is imported here.  A command is named by its module and function, and
+the module is imported once the command was chosen, so that a short command starts
+fast.
+"""
+
+import argparse
+from typing import Any
+
+__all__ = ["parser"]
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser; what it parses has the command as ``module:function``."""
+    top = argparse.ArgumentParser(
+        prog="centrifugo-tx",
+        description="Without a command: run the server"
+        " (its flags: twistd centrifugo --help).",
+    )
+    commands = top.add_subparsers(metavar="COMMAND", required=True)
+    _add_config_commands(commands)
+    _add_token_commands(commands)
+    _add_other_commands(commands)
+    return top
+
+
+def _add(commands: Any, name: str, function: str, help_: str) -> Any:
+    """Add a command whose description is its help as a sentence."""
+    command = commands.add_parser(name, help=help_, description=f"{help_}.")
+    command.set_defaults(command=function)
+    return command
+
+
+def _add_config(command: Any, help_: str = "configuration file") -> None:
+    command.add_argument(
+        "-c",
+        "--config",
+        default="config.json",
+        metavar="FILE",
+        help=f"{help_} (default: %(default)s)",
+    )
+
+
+def _add_config_commands(commands: Any) -> None:
+    module = "config_commands"
+    command = _add(
+        commands,
+        "genconfig",
+        f"{module}:genconfig",
+        "Write a minimal configuration file with fresh secrets",
+    )
+    _add_config(command, "file to write; its extension chooses the format")
+    command = _add(
+        commands, "checkconfig", f"{module}:checkconfig", "Check a configuration file"
+    )
+    _add_config(command)
+    command.add_argument(
+        "-s", "--strict", action="store_true", help="make unknown keys an error"
+    )
+    command = _add(
+        commands,
+        "defaultconfig",
+        f"{module}:defaultconfig",
+        "Write a configuration file with all options",
+    )
+    _add_config(command, "file to write; its extension chooses the format")
+    _add_base(command)
+    command.add_argument(
+        "-d", "--dry-run", action="store_true", help="print it instead of writing it"
+    )
+    command = _add(
+        commands,
+        "defaultenv",
+        f"{module}:defaultenv",
+        "Print all options as environment variables",
+    )
+    _add_base(command)
+    command.add_argument(
+        "--base-non-zero-only",
+        action="store_true",
+        help="print only the options that the base sets",
+    )
+    command = _add(
+        commands, "configdoc", f"{module}:configdoc", "Print what all options mean"
+    )
+    command.add_argument(
+        "-m", "--markdown", action="store_true", help="Markdown (default: reST)"
+    )
+    command.add_argument(
+        "-s", "--section", default="", metavar="NAME", help="only this section"
+    )
+    command.add_argument(
+        "-l",
+        "--base-level",
+        type=int,
+        default=1,
+        metavar="LEVEL",
+        help="level of the first headings (default: %(default)s)",
+    )
+
+
+def _add_base(command: Any) -> None:
+    command.add_argument(
+        "-b",
+        "--base",
+        default="",
+        metavar="FILE",
+        help="configuration file whose values replace the defaults",
+    )
+
+
+def _add_token_commands(commands: Any) -> None:
+    for name, kind in (("gentoken", "connection"), ("gensubtoken", "subscription")):
+        command = _add(
+            commands, name, f"token_commands:{name}", f"Print a {kind} token"
+        )
+        _add_config(command)
+        command.add_argument(
+            "-u",
+            "--user",
+            default="",
+            metavar="ID",
+            help="user of the token (default: the anonymous user)",
+        )
+        command.add_argument(
+            "-t",
+            "--ttl",
+            type=int,
+            default=604800,
+            metavar="SECONDS",
+            help="how long it is valid; -1: without end (default: %(default)s)",
+        )
+        command.add_argument(
+            "-q", "--quiet", action="store_true", help="print the token alone"
+        )
+        if name == "gensubtoken":
+            command.add_argument(
+                "-s",
+                "--channel",
+                default="",
+                metavar="NAME",
+                help="channel of the token (required)",
+            )
+    for name, kind in (("checktoken", "connection"), ("checksubtoken", "subscription")):
+        command = _add(
+            commands, name, f"token_commands:{name}", f"Check a {kind} token"
+        )
+        _add_config(command)
+        command.add_argument(
+            "token", nargs="*", metavar="TOKEN", help="the token to check"
+        )
+
+
+def _add_other_commands(commands: Any) -> None:
+    command = _add(
+        commands,
+        "serve",
+        "other_commands:serve",
+        "Serve the files of a folder, for development",
+    )
+    command.add_argument(
+        "-d",
+        "--dir",
+        default="./",
+        metavar="FOLDER",
+        help="folder to serve (default: %(default)s)",
+    )
+    command.add_argument(
+        "-p",
+        "--port",
+        type=int,
+        default=3000,
+        help="port to listen on; 0: any free one (default: %(default)s)",
+    )
+    command.add_argument(
+        "-a", "--address", default="", help="address to listen on (default: all)"
+    )
+    _add(commands, "version", "other_commands:show_version", "Print the version")
+    _add(commands, "help", "other_commands:show_help", "Print this help")

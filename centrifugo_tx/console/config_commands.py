@@ -1,0 +1,118 @@
+"""Commands that write, check and describe configuration files."""
+
+import argparse
+import base64
+import os
+import secrets
+import sys
+from pathlib import Path
+
+from ..config.check import problems, scope_warnings
+from ..config.dump import FORMATS, as_text, as_tree, as_variables
+from ..config.pending import ignored, refused
+from ..config.reference import markdown, restructured
+from ..workers import check_workers
+from .configuration import checked, loaded
+from .outcome import Refusal
+
+__all__ = ["checkconfig", "configdoc", "defaultconfig", "defaultenv", "genconfig"]
+
+#: Origins of the pages that a developer opens first.
+PAGES = ("http://localhost:*", "http://127.0.0.1:*")
+
+
+def genconfig(options: argparse.Namespace) -> None:
+    """Write a minimal configuration file with fresh secrets."""
+    extension = _extension(options.config)
+    tree = {
+        "client": {
+            "token": {"hmac_secret_key": _secret(64)},
+            "allowed_origins": [*PAGES],
+        },
+        "admin": {"enabled": False, "password": _secret(16), "secret": _secret(64)},
+        "http_api": {"key": _secret(64)},
+    }
+    taken = f"error: output config file already exists: {options.config}"
+    _write(options.config, as_text(tree, extension), taken)
+    try:
+        checked(options.config)
+    except Refusal:
+        Path(options.config).unlink()
+        raise
+    print(
+        f"{options.config}: pages of {' and '.join(PAGES)} may connect; add the origins"
+        " of your own pages to client.allowed_origins"
+    )
+
+
+def _secret(size: int) -> str:
+    return base64.urlsafe_b64encode(secrets.token_bytes(size)).decode().rstrip("=")
+
+
+def _extension(path: str) -> str:
+    extension = Path(path).suffix.lower()
+    if extension not in FORMATS:
+        names = ", ".join(name[1:] for name in FORMATS)
+        raise Refusal(
+            f"error: output config file must have one of supported extensions: {names}"
+        )
+    return extension
+
+
+def _write(path: str, text: str, taken: str) -> None:
+    """Write a new file that only its owner may read."""
+    try:
+        number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise Refusal(taken) from None
+    except OSError as error:
+        raise Refusal(f"error: {path}: {error.strerror}") from None
+    with open(number, "w") as stream:
+        stream.write(text)
+
+
+def checkconfig(options: argparse.Namespace) -> None:
+    """Check a configuration file."""
+    file = loaded(options.config)
+    if not file.found:
+        raise Refusal("config file not found")
+    found = problems(file.config) + refused(file.config)
+    found = found or check_workers(file.config)
+    if found:
+        raise Refusal("error validating config: " + "\n".join(found))
+    if options.strict and file.unknown_keys:
+        raise Refusal("unknown keys in config: " + ", ".join(file.unknown_keys))
+    config = file.config
+    lines = [*file.renamed, *file.converted, *ignored(config)]
+    for line in (*lines, *scope_warnings(config)):
+        print(f"warning: {line}", file=sys.stderr)
+
+
+def defaultconfig(options: argparse.Namespace) -> None:
+    """Write a configuration file with all options."""
+    extension = _extension(options.config)
+    text = as_text(as_tree(checked(options.base)), extension)
+    if options.dry_run:
+        print(text, end="")
+        return
+    _write(options.config, text, "error: target file already exists")
+
+
+def defaultenv(options: argparse.Namespace) -> None:
+    """Print all options as environment variables."""
+    for name, value, is_set in sorted(as_variables(checked(options.base))):
+        if is_set or not options.base_non_zero_only:
+            print(f"{name}={value}")
+
+
+def configdoc(options: argparse.Namespace) -> None:
+    """Print what all options mean."""
+    if not options.markdown:
+        if options.section or options.base_level != 1:
+            raise Refusal("error: --section and --base-level require --markdown")
+        print(restructured(), end="")
+        return
+    try:
+        print(markdown(options.section, options.base_level), end="")
+    except KeyError:
+        raise Refusal(f"error: no section {options.section}") from None

@@ -1,0 +1,34 @@
+"""The version, the help, and a file server for development."""
+
+import argparse
+from importlib.metadata import version
+from platform import python_version
+from typing import Any
+
+from .arguments import parser
+
+__all__ = ["serve", "show_help", "show_version"]
+
+
+def show_version(options: argparse.Namespace) -> None:
+    """Print the version."""
+    print(f"centrifugo-tx v{version('centrifugo-tx')} (Python {python_version()})")
+
+
+def serve(options: argparse.Namespace) -> None:
+    """Serve the files of a folder, for development."""
+    from twisted.internet import reactor
+    from twisted.web.server import Site
+    from twisted.web.static import File
+
+    port: Any = reactor.listenTCP(
+        options.port, Site(File(options.dir)), interface=options.address
+    )
+    where = f"{options.address}:{port.getHost().port}"
+    print(f"start serving {options.dir} on {where}", flush=True)
+    reactor.run()
+
+
+def show_help(options: argparse.Namespace) -> None:
+    """Print the help of the script."""
+    parser().print_help()

@@ -1,0 +1,38 @@
+"""How commands end: exit codes, and the exceptions that carry them."""
+
+from ..protocol.errors import CentrifugoError
+
+__all__ = [
+    "CANNOT_CONNECT",
+    "FAILED",
+    "FOREIGN_ANSWER",
+    "OK",
+    "UNAUTHORIZED",
+    "USAGE",
+    "CommandFailed",
+    "Refusal",
+]
+
+OK = 0
+#: The server answered an error, or a command about files or tokens failed.
+FAILED = 1
+#: The command line or the configuration is wrong; nothing was sent.
+USAGE = 2
+#: No connection: refused, timed out, unknown host, failed TLS handshake.
+CANNOT_CONNECT = 3
+#: The server did not accept the key or the token.
+UNAUTHORIZED = 4
+#: The answer is none of this API's: wrong path, wrong port, another program.
+FOREIGN_ANSWER = 5
+
+
+class Refusal(CentrifugoError):
+    """A command about files or tokens cannot be carried out; says why."""
+
+
+class CommandFailed(CentrifugoError):
+    """A command that talks to a server failed: one line, and the exit code."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
