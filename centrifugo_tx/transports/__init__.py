@@ -1,4 +1,4 @@
-"""The ways by which clients come."""
+"""The transports by which clients connect."""
 
 from .resource import (
     emulation_resource,

@@ -1,7 +1,7 @@
 """permessage-deflate, as this server negotiates it (RFC 7692).
 
-Nobody remembers anything from message to message, so that one compressed frame
-serves all, and idle connections hold no windows.
+Neither side keeps its compression context between messages.  So one compressed
+frame serves all clients, and idle connections hold no windows.
 """
 
 from collections.abc import Sequence
@@ -14,15 +14,15 @@ from autobahn.websocket.compress import (
 
 __all__ = ["accept", "usable"]
 
-#: Bits of a window: small enough to be cheap, large enough for messages.
+#: Size of a window as a power of two: enough for messages, and cheap in memory.
 WINDOW_BITS = 12
 
 
 class _Accepted(PerMessageDeflateOfferAccept):  # type: ignore[misc]  # untyped
-    """An answer that says all that was decided; Autobahn's own leaves some out."""
+    """A response with all negotiated parameters; Autobahn's own leaves some out."""
 
     def get_extension_string(self) -> str:
-        """Return it as the value of a header."""
+        """Return the value of the header ``Sec-WebSocket-Extensions``."""
         parts = [
             self.EXTENSION_NAME,
             "server_no_context_takeover",
@@ -34,7 +34,7 @@ class _Accepted(PerMessageDeflateOfferAccept):  # type: ignore[misc]  # untyped
 
 
 def usable(extensions: Sequence[tuple[str, Any]]) -> list[tuple[str, Any]]:
-    """Return the offers that can be understood; the others are declined.
+    """Return the offers that this server understands; the others are declined.
 
     See RFC 7692, 5.1.
     """
@@ -46,13 +46,13 @@ def _is_usable(name: str, parameters: Any) -> bool:
         return False
     try:
         PerMessageDeflateOffer.parse(parameters)
-    except Exception:  # Autobahn raises nothing more special
+    except Exception:  # Autobahn raises no narrower class
         return False
     return True
 
 
 def accept(offers: Sequence[Any]) -> _Accepted:
-    """Accept the first of *offers*, of which there is one, with a small window."""
+    """Accept the first of *offers*, with a small window; there is at least one."""
     offer = offers[0]
     return _Accepted(
         offer,

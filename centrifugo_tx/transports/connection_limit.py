@@ -1,4 +1,4 @@
-"""How many connections a node takes, and how quickly.
+"""Limits on the number of connections, and on the rate of new ones.
 
 See configuration rules, "Connection limits".
 """
@@ -19,10 +19,10 @@ QUIET = 3.0
 
 @define(eq=False)
 class ConnectionLimiter:
-    """Refuses connections over a limit, or over a rate per second; 0: no limit.
+    """Refuses connections over ``limit``, or over ``rate`` per second; 0: no limit.
 
-    ``connections`` counts those that are there, ``refused`` those that found the
-    node full.
+    ``connections`` returns the number of open connections; ``refused`` counts the
+    connections refused because of ``limit``.
     """
 
     _clock: IReactorTime
@@ -40,7 +40,7 @@ class ConnectionLimiter:
         self._filled = self._clock.seconds()
 
     def admits(self) -> bool:
-        """Whether one more may come, now."""
+        """Return whether one more connection may be accepted now."""
         if self.rate and not self._take_token():
             return False
         if 0 < self.limit <= self._connections():

@@ -1,4 +1,4 @@
-"""What web pages of other origins may read (client protocol, "Endpoints")."""
+"""Cross-origin access of web pages (client protocol, "Endpoints")."""
 
 import re
 from typing import Any
@@ -10,10 +10,10 @@ from .origin import OriginRule
 
 __all__ = ["CORS", "Headers"]
 
-#: Headers of an answer, in order.
+#: Headers of a response, in order.
 Headers = tuple[tuple[bytes, bytes], ...]
 
-#: Seconds for which a browser remembers what it may do.
+#: Seconds for which a browser may cache the answer to a preflight request.
 MAX_AGE = b"300"
 
 _TEXT = re.compile(rb"[\t\x20-\x7e\x80-\xff]+")
@@ -21,15 +21,16 @@ _TEXT = re.compile(rb"[\t\x20-\x7e\x80-\xff]+")
 
 @define(eq=False)
 class CORS:
-    """Lets pages whose origin passes read answers, with the user's credentials.
+    """Allows pages of permitted origins to read responses, with credentials.
 
-    Others are served as well, but their browsers keep the answers from them.
+    Requests from other pages are served as well, but the browser withholds the
+    response from the page.
     """
 
     _origins: OriginRule
 
     def headers(self, request: Any) -> Headers:
-        """Return what is to be added to the answer to *request*."""
+        """Return the headers to add to the response to *request*."""
         headers = self.of_origin(request.getHeader(b"origin"))
         if not headers:
             return ()
@@ -39,7 +40,7 @@ class CORS:
         return headers
 
     def of_origin(self, given: bytes | None) -> Headers:
-        """Return the headers that let pages of an origin read an answer."""
+        """Return the headers that allow pages of an origin to read a response."""
         origin = _text(given)
         if not origin or not self._origins.passes(origin.decode("latin-1")):
             return ()
@@ -49,7 +50,7 @@ class CORS:
         )
 
     def preflight(self, request: Any) -> Answer:
-        """Answer a browser that asks whether it may send a POST request."""
+        """Answer a preflight request: pages of permitted origins may send POST."""
         return Answer(
             204,
             headers=(
@@ -61,5 +62,5 @@ class CORS:
 
 
 def _text(value: bytes | None) -> bytes:
-    """Return a header's value if it can be repeated in a header."""
+    """Return the value of a header if it is safe to repeat, else nothing."""
     return value if value is not None and _TEXT.fullmatch(value) else b""

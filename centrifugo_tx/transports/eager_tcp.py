@@ -1,4 +1,4 @@
-"""A TCP transport that sends before it asks whether it may."""
+"""A TCP transport that sends without waiting for the socket to be writable."""
 
 from collections.abc import Iterable
 
@@ -11,33 +11,33 @@ __all__ = ["EagerTCPServer", "bytes_drained"]
 class EagerTCPServer(tcp.Server):
     """Tries ``send`` at once instead of waiting for the socket to be writable.
 
-    That saves two system calls and a turn of the reactor per message, which is two
-    thirds of the cost of a small one.  Everything else, errors included, is left
-    to the base class.  ``drained`` counts the bytes that the kernel took late, so that
-    one can see whether a slow peer reads at all.
+    That saves two system calls and a turn of the reactor per message, two thirds of
+    the cost of a small one.  The base class handles everything else, errors
+    included.  ``drained`` counts the bytes that were queued first and sent later; it
+    shows whether a slow peer reads at all.
     """
 
     drained = 0
 
     def write(self, data: bytes) -> None:
-        """Send *data*, and queue what the kernel does not take."""
+        """Send *data*, and queue the part that the kernel does not accept."""
         if self.dataBuffer or self._tempDataLen or self.TLS:
             tcp.Server.write(self, data)
             return
         try:
             sent = self.socket.send(data)
         except (OSError, AttributeError):
-            # It would block, or is broken or gone: the base class knows what to do.
+            # The socket blocks or is closed: the base class handles both.
             sent = 0
         if sent != len(data):
             tcp.Server.write(self, data[sent:])
 
     def writeSequence(self, parts: Iterable[bytes]) -> None:
-        """Send *parts* as one."""
+        """Send *parts* in one call."""
         self.write(b"".join(parts))
 
     def writeSomeData(self, data: bytes) -> int | ConnectionLost:
-        """Send some of what is queued; return how much, or why it failed."""
+        """Send from the queue; return how many bytes were sent, or the error."""
         sent = tcp.Server.writeSomeData(self, data)
         if isinstance(sent, int) and sent > 0:
             self.drained += sent
@@ -45,9 +45,9 @@ class EagerTCPServer(tcp.Server):
 
 
 def bytes_drained(stream: object) -> int:
-    """Return how many bytes the kernel took late; 0 if nobody counts.
+    """Return how many queued bytes of *stream* were sent; 0 if it does not count.
 
-    *stream* is a transport, also one with TLS, which passes attributes on.
+    *stream* is a transport, with or without TLS.
     """
     drained: int = getattr(stream, "drained", 0)
     return drained

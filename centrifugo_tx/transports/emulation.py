@@ -1,4 +1,4 @@
-"""Commands of clients whose streams only bring them replies.
+"""Commands of clients whose stream carries only replies and pushes.
 
 See client protocol, "Emulation".
 """
@@ -24,10 +24,10 @@ __all__ = ["EmulationEndpoint"]
 
 @define(eq=False)
 class EmulationEndpoint:
-    """Answers the requests to the endpoint.
+    """Answers requests to the emulation endpoint.
 
-    What becomes of the commands is said in the stream.  ``limit`` is how many bytes a
-    body may have; 0: `BODY_LIMIT`.
+    The replies to the commands are sent in the client's stream.  ``limit`` is how many
+    bytes a body may have; 0: `BODY_LIMIT`.
     """
 
     _node: Node
@@ -39,7 +39,7 @@ class EmulationEndpoint:
         self._log = BoundedLog(Logger(), self._node.clock)
 
     def __call__(self, request: Any) -> "Answer | Deferred[Answer]":
-        """Pass the commands in the body on."""
+        """Forward the commands in the body to the node that holds the stream."""
         if request.method == b"OPTIONS":
             return self._cors.preflight(request)
         headers = self._cors.headers(request)

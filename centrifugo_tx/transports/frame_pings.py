@@ -1,4 +1,4 @@
-"""Pings by WebSocket frames, for clients that asked for them.
+"""Pings by WebSocket frames, for clients that request them.
 
 See client protocol, "WebSocket".
 """
@@ -12,12 +12,12 @@ from ..protocol.codes import CONNECTION_CLOSED
 
 __all__ = ["FramePings"]
 
-#: Seconds between pings, and for a pong, where the options switch these off.
+#: Seconds between pings, and to wait for a pong, if the options turn these off.
 INTERVAL, TIMEOUT = 25.0, 10.0
 
 
 class Pinged(Protocol):
-    """What is used of a connection."""
+    """The part of a connection that pings use."""
 
     client: Client
 
@@ -36,22 +36,22 @@ class FramePings:
     _waiting: bool = False
 
     def start(self) -> None:
-        """Send the first ping when the interval is over."""
+        """Schedule the first ping, one interval from now."""
         self._next = self._node.clock.seconds() + self._interval
         self._node.runtime.wheel.set(self, self._next)
 
     def stop(self) -> None:
-        """Send no more."""
+        """Stop sending pings."""
         self._node.runtime.wheel.forget(self)
 
     def ponged(self) -> None:
-        """Take note that the peer answered."""
+        """Record a pong, and schedule the next ping."""
         if self._waiting:
             self._waiting = False
             self._node.runtime.wheel.set(self, self._next)
 
     def wake(self, now: float) -> None:
-        """Ping, or give the peer up."""
+        """Send a ping, or close the connection if the last one got no pong."""
         if self._waiting:
             self._protocol.client.close(CONNECTION_CLOSED)
             return

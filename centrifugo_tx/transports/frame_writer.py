@@ -1,4 +1,4 @@
-"""Frames into a byte stream, gathered within a turn and bounded while it is full."""
+"""Writers of frames, which batch writes and bound what waits for a slow peer."""
 
 from typing import Protocol
 
@@ -13,24 +13,24 @@ __all__ = ["ByteStream", "FlushBatch", "FrameWriter"]
 
 
 class ByteStream(Protocol):
-    """What is used of a Twisted transport."""
+    """The part of a Twisted transport that a writer uses."""
 
     def write(self, data: bytes) -> None:
-        """Send, or queue."""
+        """Send or queue *data*."""
 
     def registerProducer(self, producer: object, streaming: bool) -> None:
-        """Tell *producer* when to pause."""
+        """Register *producer*, which is paused while the stream is full."""
 
     def unregisterProducer(self) -> None:
-        """Undo that."""
+        """Unregister the producer."""
 
 
 @define(eq=False)
 class FlushBatch:
-    """The streams with something to send before the reactor's turn ends.
+    """The writers with frames to send at the end of this turn of the reactor.
 
-    Frames written in one turn leave in one ``send`` per connection.  A peer that
-    takes nothing for ``write_timeout`` seconds is given up; 0: it never is.
+    The frames that one turn writes to a connection leave in one ``send``.  A peer that
+    reads nothing for ``write_timeout`` seconds is closed; 0: no timeout.
     """
 
     clock: IReactorTime
@@ -39,7 +39,7 @@ class FlushBatch:
     _streams: "list[FrameWriter]" = field(factory=list, init=False)
 
     def add(self, stream: "FrameWriter") -> None:
-        """Flush *stream* when the turn ends."""
+        """Flush *stream* at the end of the turn."""
         if not self._streams:
             self.clock.callLater(0, self._flush)
         self._streams.append(stream)
@@ -49,18 +49,18 @@ class FlushBatch:
         for stream in streams:
             try:
                 stream.flush()
-            except Exception:  # the others must not wait for ever
+            except Exception:  # the other writers still need their flush
                 self._log.failure("cannot write to a connection")
 
 
 @implementer(IPushProducer)
 @define(eq=False)
 class FrameWriter:
-    """Frames on their way to one peer.
+    """Writes frames to one peer.
 
-    While the peer keeps up nothing waits longer than a turn.  When the stream is
-    full, frames queue.  `queue_overflowed` is called when the queue, or a single
-    frame, exceeds ``limit`` bytes.
+    While the peer keeps up, frames wait until the end of the turn at most.  While the
+    stream is full, they queue.  `queue_overflowed` is called when the queue, or a
+    single frame, exceeds ``limit`` bytes.
     """
 
     _stream: ByteStream | None
@@ -73,16 +73,16 @@ class FrameWriter:
 
     @property
     def full(self) -> bool:
-        """Whether the stream takes nothing for now."""
+        """Whether the stream is full, so that frames queue."""
         return self._paused
 
     def open(self) -> None:
-        """Begin to listen to the stream's wishes."""
+        """Register with the stream, which says when to pause."""
         assert self._stream is not None
         self._stream.registerProducer(self, True)
 
     def write(self, frame: bytes) -> None:
-        """Send *frame*, at the latest when the turn ends; nothing after `end`."""
+        """Send *frame* by the end of the turn; after `end`, discard it."""
         waiting = self._frames
         if waiting is None:
             if len(frame) > self.limit:
@@ -102,7 +102,7 @@ class FrameWriter:
             self._flush_early()
 
     def _flush_early(self) -> None:
-        """Hand over early what waits, if the stream takes it; else give up."""
+        """Flush before the turn ends if the stream has room; else report overflow."""
         if self._paused or self._stream is None:
             self._overflow()
             return
@@ -119,7 +119,7 @@ class FrameWriter:
             self.queue_overflowed()
 
     def flush(self) -> None:
-        """Hand over what waits, unless the stream is full."""
+        """Write the waiting frames, unless the stream is full."""
         frames, stream = self._frames, self._stream
         if frames is None or self._paused:
             return
@@ -129,15 +129,15 @@ class FrameWriter:
         stream.write(frames if isinstance(frames, bytes) else b"".join(frames))
 
     def queue_overflowed(self) -> None:
-        """Give the peer up; it reads too slowly."""
+        """Drop the peer, which reads too slowly."""
         self.end(drop=True)
 
     def write_timed_out(self) -> None:
-        """Give the peer up; it has taken nothing for too long."""
+        """Drop the peer, which has read nothing for too long."""
         self.end(drop=True)
 
     def end(self, drop: bool) -> None:
-        """Take no more frames; hand over what waits, or *drop* it."""
+        """Accept no more frames; write those that wait, or *drop* them."""
         stream = self._stream
         if stream is None:
             return
@@ -149,23 +149,23 @@ class FrameWriter:
         self._frames = self._stream = None
 
     def pauseProducing(self) -> None:
-        """Queue from now on (the stream is full)."""
+        """Start queueing, because the stream is full."""
         self._paused = True
         if self._write_timeout_call is None:
             self._start_write_timeout()
 
     def resumeProducing(self) -> None:
-        """Go on (the stream has room)."""
+        """Stop queueing, because the stream has room."""
         self._paused = False
         self._cancel_write_timeout()
         self.flush()
 
     def stopProducing(self) -> None:
-        """Drop what waits (the stream is gone)."""
+        """Drop the waiting frames, because the stream has closed."""
         self.end(drop=True)
 
     def _start_write_timeout(self) -> None:
-        """Look later whether the peer has taken anything."""
+        """Check after the write timeout whether the peer has read anything."""
         flush_batch = self._flush_batch
         if flush_batch.write_timeout > 0:
             self._write_timeout_call = flush_batch.clock.callLater(

@@ -1,6 +1,6 @@
 """The opening handshake as nearly every client does it (RFC 6455, 4.2).
 
-Anything out of the ordinary is left to Autobahn, which also says what is wrong.
+Unusual requests are left to Autobahn, which also reports what is wrong with them.
 """
 
 import re
@@ -24,9 +24,9 @@ _PROTOCOL = re.compile(r"[A-Za-z0-9._-]+")
 
 @frozen
 class Upgrade:
-    """A request for a WebSocket, as Autobahn's ConnectionRequest shows it.
+    """A request for a WebSocket, with the attributes of Autobahn's ConnectionRequest.
 
-    ``size`` is how many bytes it took.
+    ``size`` is the number of bytes that it occupies.
     """
 
     headers: dict[str, str]
@@ -39,8 +39,8 @@ class Upgrade:
 def plain_upgrade(data: bytes, extensions: bool) -> Upgrade | None:
     """Read a plain request from the start of *data*.
 
-    :param extensions: whether extensions are negotiated, which is Autobahn's matter.
-    :return: None if it is not whole, or not plain.
+    :param extensions: whether extensions are negotiated, which Autobahn does.
+    :return: None if the request is incomplete or unusual.
     """
     end = data.find(b"\r\n\r\n", 0, HEAD_LIMIT)
     if end < 0:
@@ -80,7 +80,7 @@ def _as_text(headers: dict[bytes, bytes]) -> dict[str, str] | None:
 
 
 def accepted(key: bytes, protocol: str | None) -> bytes:
-    """Return the answer that opens the WebSocket (RFC 6455, 4.2.2)."""
+    """Return the response that opens the WebSocket (RFC 6455, 4.2.2)."""
     proof = b64encode(sha1(key + _GUID, usedforsecurity=False).digest())
     chosen = b"Sec-WebSocket-Protocol: %b\r\n" % protocol.encode() if protocol else b""
     return (

@@ -16,14 +16,14 @@ _OCTETS = b"application/octet-stream"
 _JSON = TransportInfo(name="http_stream", emulated=True)
 _PROTOBUF = TransportInfo(name="http_stream", protocol="protobuf", emulated=True)
 
-#: Said, so that no browser guesses and shows a payload as a page.
+#: Explicit, so that no browser guesses the type and renders a payload as a page.
 _JSON_HEADERS: Headers = ((b"Content-Type", b"text/plain; charset=utf-8"),)
 _PROTOBUF_HEADERS: Headers = ((b"Content-Type", _OCTETS),)
 
 
 @define(eq=False)
 class HTTPStream:
-    """Answers the requests to the endpoint.
+    """Answers requests to the HTTP streaming endpoint.
 
     ``limit`` is how many bytes a body may have; 0: `BODY_LIMIT`.
     """
@@ -32,7 +32,7 @@ class HTTPStream:
     _limit: int = 0
 
     def __call__(self, request: Any) -> Answer | None:
-        """Open a stream for the commands in the body, or say why not."""
+        """Open a stream for the commands in the body, or return a refusal."""
         streams = self._streams
         if request.method == b"OPTIONS":
             return streams.cors.preflight(request)
@@ -49,6 +49,6 @@ class HTTPStream:
 
 
 def is_protobuf(request: Any) -> bool:
-    """Whether the body of *request* is Protobuf."""
+    """Return whether the body of *request* is Protobuf."""
     kind: bytes | None = request.getHeader(b"content-type")
     return kind == _OCTETS

@@ -1,8 +1,8 @@
-"""Where the attributes of Autobahn's protocol live, so that few stay on instances.
+"""Storage of the attributes of Autobahn's protocol, so that instances keep few.
 
-Autobahn gives each connection about a hundred.  The options and initial values go
-onto a class, what is seldom needed comes into being when asked for, and what only
-a handshake or a message needed is dropped after it.
+Autobahn sets about a hundred attributes on each connection.  Options and initial
+values move to a class, rarely needed attributes are created on first access, and
+attributes of a handshake or a message are deleted when it is complete.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from autobahn.websocket.protocol import WebSocketProtocol
 
 __all__ = ["MISSING", "TRANSIENT", "LazyAttribute", "initial_values", "subclass_with"]
 
-#: Set while shaking hands; worthless afterwards.
+#: Attributes that only the handshake needs.
 HANDSHAKE = frozenset(
     {
         *("http_request_data", "http_status_line", "http_headers"),
@@ -24,7 +24,7 @@ HANDSHAKE = frozenset(
         "peer",
     }
 )
-#: Set while a message is being read; worthless between messages.
+#: Attributes that are only needed while a message is read.
 MESSAGE = frozenset(
     {
         *("utf8validator", "utf8validateLast", "utf8validateIncomingCurrentMessage"),
@@ -35,12 +35,12 @@ MESSAGE = frozenset(
     }
 )
 TRANSIENT = HANDSHAKE | MESSAGE
-#: What no attribute is equal to.
+#: A sentinel that no attribute equals.
 MISSING = object()
 
 
 class LazyAttribute:
-    """An attribute made when first asked for, and kept by the instance then."""
+    """An attribute that is created, and stored on the instance, on first access."""
 
     def __init__(self, make: Callable[[Any], object]) -> None:
         self.make = make
@@ -57,10 +57,10 @@ class LazyAttribute:
 
 
 def initial_values(factory: Any) -> dict[str, object]:
-    """Return what this version of Autobahn gives a protocol of *factory*.
+    """Return the attributes that Autobahn sets on a protocol of *factory*.
 
-    These are the plain values and the options.  What `LazyAttribute` attributes of the
-    factory's protocol provide is left out.
+    They are the plain values and the options, without the attributes for which the
+    factory's protocol has a `LazyAttribute`.
     """
     probe = WebSocketServerProtocol()
     probe.factory = factory
@@ -94,10 +94,10 @@ def initial_values(factory: Any) -> dict[str, object]:
 
 
 def _of(cls: type, name: str) -> object:
-    """Return an attribute of a class as it stands there."""
+    """Return an attribute of a class, without calling descriptors."""
     return next((vars(c)[name] for c in cls.__mro__ if name in vars(c)), None)
 
 
 def subclass_with(cls: type, values: dict[str, object]) -> type:
-    """Return a subclass of *cls* that has *values*."""
+    """Return a subclass of *cls* with *values* as class attributes."""
     return type(cls.__name__, (cls,), values)

@@ -1,8 +1,8 @@
-"""Autobahn's server protocol, made small and quick.
+"""Autobahn's WebSocket server protocol with less memory per connection.
 
 Autobahn still does the handshake, fragments, control frames, compression, UTF-8
-across frames and closing.  What changes is how much a connection keeps, and that a
-whole, short frame does not take the long way.
+across frames and closing.  This subclass keeps fewer attributes per connection, and
+decodes whole, short frames itself.
 """
 
 from contextlib import suppress
@@ -41,11 +41,11 @@ OPEN = WebSocketProtocol.STATE_OPEN
 CLOSED = WebSocketProtocol.STATE_CLOSED
 TOO_BIG = WebSocketProtocol.CLOSE_STATUS_CODE_MESSAGE_TOO_BIG
 
-#: A longer payload is unmasked faster by Autobahn's native code.
+#: Longer payloads are unmasked faster by Autobahn's native code.
 FAST_LIMIT = 4096
-#: What a client may send before its handshake is answered.
+#: Bytes that a client may send before its handshake is answered.
 EARLY_LIMIT = 65536
-#: Seconds in which a peer has to read what was sent to it and to close its side.
+#: Seconds in which a peer must read the last bytes and close its side.
 LINGER = 5.0
 
 
@@ -89,9 +89,11 @@ class LeanWebSocketProtocol(WebSocketServerProtocol):  # type: ignore[misc]  # u
     closeHandshakeTimeoutCall: Any = None
     fast_limit = wire_limit = inflated_limit = 0
     defaults: ClassVar[dict[str, object]] = {}
-    log = txaio.make_logger(level="error")  # it warns of whatever peers do
+    log = txaio.make_logger(
+        level="error"
+    )  # Autobahn warns about every mistake of a peer
     _log = Logger()
-    #: Whether `check_request` answers at once, so that plain requests are opened here.
+    #: Whether `check_request` never waits, so that requests can skip Autobahn.
     opens_plain_requests = False
     _request_checked = False
     _reading_paused = False
@@ -99,10 +101,10 @@ class LeanWebSocketProtocol(WebSocketServerProtocol):  # type: ignore[misc]  # u
     # --- Life ------------------------------------------------------------------
 
     def __init__(self) -> None:
-        """Leave everything to the class."""
+        """Do nothing: the class holds all initial values."""
 
     def connectionMade(self) -> None:
-        """Begin the handshake; unlike Autobahn's, this formats nothing for a log."""
+        """Start the handshake, without the log lines that Autobahn formats."""
         with suppress(AttributeError, OSError):  # a UNIX socket
             self.transport.setTcpNoDelay(True)
         factory = self.factory
@@ -114,14 +116,14 @@ class LeanWebSocketProtocol(WebSocketServerProtocol):  # type: ignore[misc]  # u
             )
 
     def dropConnection(self, abort: bool = False) -> None:
-        """Close the stream, and abort it if the peer does not close its side, too.
+        """Close the stream, and abort it later if the peer does not close its side.
 
-        After a whole closing handshake it is never aborted at once, as Autobahn
-        wants: the peer could lose the close frame (RFC 6455, 7.1.1).
+        Autobahn aborts at once after a complete closing handshake, by which the peer
+        could lose the close frame (RFC 6455, 7.1.1).
         """
         if self.state == CLOSED:
             return
-        self.is_closed  # noqa: B018  # made before the state changes
+        self.is_closed  # noqa: B018  # create it before the state changes
         abort = abort and not self.wasClean
         super().dropConnection(abort)
         if self.closeHandshakeTimeoutCall is not None:
@@ -133,9 +135,9 @@ class LeanWebSocketProtocol(WebSocketServerProtocol):  # type: ignore[misc]  # u
             )
 
     def _closeConnection(self, abort: bool = False) -> None:
-        """Abort the stream, or end this side of it and read on until the peer's end.
+        """Abort the stream, or close the write side and read until the peer closes.
 
-        Unread bytes would make the kernel reset a stream that is closed as a whole.
+        Closing both sides with bytes unread would make the kernel send a reset.
         """
         transport = self.transport
         if abort:
@@ -143,7 +145,7 @@ class LeanWebSocketProtocol(WebSocketServerProtocol):  # type: ignore[misc]  # u
             return
         transport.resumeProducing()
         if ISSLTransport.providedBy(transport):
-            transport.loseConnection()  # which waits for the peer's close_notify
+            transport.loseConnection()  # waits for the peer's close_notify
         else:
             transport.loseWriteConnection()
 
@@ -152,19 +154,19 @@ class LeanWebSocketProtocol(WebSocketServerProtocol):  # type: ignore[misc]  # u
         self.transport.abortConnection()
 
     def connectionLost(self, reason: Any) -> None:
-        """Let go, leaving no timer and no cycle behind."""
-        self.is_closed  # noqa: B018  # made before the state changes
+        """Clean up: cancel the timer and break reference cycles."""
+        self.is_closed  # noqa: B018  # create it before the state changes
         WebSocketProtocol._connectionLost(self, reason)
         self.factory.countConnections -= 1
         if self.closeHandshakeTimeoutCall is not None:
             self.closeHandshakeTimeoutCall.cancel()
             self.closeHandshakeTimeoutCall = None
-        del self.is_closed  # it holds this object
+        del self.is_closed  # its result refers to this object
 
     # --- The handshake ---------------------------------------------------------
 
     def processHandshake(self) -> None:
-        """Read the request, once.
+        """Read the request, but only once.
 
         Autobahn would read bytes that arrive while `check_request` waits as a second
         request.
@@ -182,7 +184,7 @@ class LeanWebSocketProtocol(WebSocketServerProtocol):  # type: ignore[misc]  # u
             self._open_at_once(upgrade)
 
     def _open_at_once(self, upgrade: Upgrade) -> None:
-        """Open without Autobahn's ceremony, which costs more than all the rest."""
+        """Open without Autobahn's handshake, the most expensive part of a connect."""
         try:
             chosen = self.onConnect(upgrade)
         except ConnectionDeny as denied:
@@ -200,7 +202,7 @@ class LeanWebSocketProtocol(WebSocketServerProtocol):  # type: ignore[misc]  # u
             self.drop_transient()
 
     def onConnect(self, request: Any) -> Any:
-        """Let `check_request` answer; what it raises unexpectedly is a 500."""
+        """Call `check_request`; an unexpected error is logged and becomes a 500."""
         self._request_checked = True
         try:
             return self.check_request(request)
@@ -213,13 +215,13 @@ class LeanWebSocketProtocol(WebSocketServerProtocol):  # type: ignore[misc]  # u
     def check_request(self, request: Any) -> Any:
         """Accept *request* (a ConnectionRequest); return the subprotocol, or None.
 
-        :raises ConnectionDeny: it is refused with an HTTP status.
+        :raises ConnectionDeny: to refuse the request with an HTTP status.
         """
 
     def sendHttpErrorResponse(
         self, code: int, reason: str, responseHeaders: Any = None
     ) -> None:
-        """Answer a request that cannot become a WebSocket."""
+        """Respond with an error to a request for a WebSocket."""
         body = f"{reason}\n".encode()
         head = [f"HTTP/1.1 {code} {HTTPStatus(code).phrase}"]
         head += [
@@ -238,30 +240,30 @@ class LeanWebSocketProtocol(WebSocketServerProtocol):  # type: ignore[misc]  # u
         self.sendData("\r\n".join(head).encode() + body)
 
     def refusal_headers(self) -> list[str]:
-        """Return more headers of an answer that opens no WebSocket."""
+        """Return further headers of a response that refuses the WebSocket."""
         return []
 
     def succeedHandshake(self, result: Any) -> None:
-        """Open, unless the peer has gone while `check_request` waited."""
+        """Open, unless the peer disconnected while `check_request` waited."""
         if self.state != CONNECTING:
             return
-        self.is_open  # noqa: B018  # made before the state changes
+        self.is_open  # noqa: B018  # create it before the state changes
         super().succeedHandshake(result)
         self.drop_transient()
 
     def _onOpen(self) -> None:
-        self.onOpen()  # without TLS channel id and certificate
+        self.onOpen()  # Autobahn would read the TLS channel id and certificate first
 
-    # --- What comes in ---------------------------------------------------------
+    # --- Receiving -------------------------------------------------------------
 
     def dataReceived(self, data: bytes) -> None:
-        """Take whole, short, masked frames at once; leave the rest to Autobahn."""
+        """Decode whole, short, masked frames here; leave others to Autobahn."""
         if self._reading_paused:
             self.data += data
             return
         opened = self.state == OPEN
         if self.state == CLOSED:
-            self.data = b""  # only the peer's end is waited for
+            self.data = b""  # only the end of the stream matters now
             return
         if (
             opened
@@ -278,7 +280,7 @@ class LeanWebSocketProtocol(WebSocketServerProtocol):  # type: ignore[misc]  # u
             self.drop_transient()
 
     def _read_quickly(self, data: bytes) -> int:
-        """Handle frames from the start of *data*; return how many bytes they took."""
+        """Handle frames at the start of *data*; return the number of bytes consumed."""
         at, end = 0, len(data)
         while end - at >= 6:
             first, size = data[at], data[at + 1] - 128
@@ -304,7 +306,7 @@ class LeanWebSocketProtocol(WebSocketServerProtocol):  # type: ignore[misc]  # u
                 try:
                     payload.decode()
                 except UnicodeDecodeError:
-                    break  # Autobahn finds it too, and closes with 1007
+                    break  # Autobahn finds the error, too, and closes with 1007
             at = stop
             self.onMessage(payload, first == 0x82)
             if self.state != OPEN or self._reading_paused:
@@ -312,25 +314,25 @@ class LeanWebSocketProtocol(WebSocketServerProtocol):  # type: ignore[misc]  # u
         return at
 
     def processData(self) -> bool:
-        """Take one frame; return whether there may be another one."""
+        """Process one frame; return whether another one may follow."""
         if self._reading_paused:
             return False
         more: bool = super().processData()
         return more
 
     def pause_reading(self) -> None:
-        """Take no more messages; what was received already waits, unread."""
+        """Stop processing messages; data received so far stays buffered."""
         self._reading_paused = True
         self.transport.pauseProducing()
 
     def resume_reading(self) -> None:
-        """Undo `pause_reading`; no error if there was none."""
+        """Undo `pause_reading`; do nothing if reading is not paused."""
         if not self._reading_paused:
             return
         self._reading_paused = False
         self.transport.resumeProducing()
         if self.data:
-            # Later, since a message may be under way further down the stack.
+            # Later, because a caller may be in the middle of a message.
             self.factory._batched_timer.call_later(0, self._read_buffered)
 
     def _read_buffered(self) -> None:
@@ -339,7 +341,7 @@ class LeanWebSocketProtocol(WebSocketServerProtocol):  # type: ignore[misc]  # u
             self.drop_transient()
 
     def drop_transient(self) -> None:
-        """Between messages, drop what only the last one or the handshake needed."""
+        """Between messages, delete the attributes that only the last one needed."""
         if (
             self.state == OPEN
             and self.current_frame is None
@@ -353,7 +355,7 @@ class LeanWebSocketProtocol(WebSocketServerProtocol):  # type: ignore[misc]  # u
             }
 
     def onMessageBegin(self, isBinary: bool) -> None:
-        """Begin to measure a message."""
+        """Reset the size of the current message."""
         super().onMessageBegin(isBinary)
         self.message_wire_size = 0
         self.maxMessagePayloadSize = (
@@ -361,7 +363,7 @@ class LeanWebSocketProtocol(WebSocketServerProtocol):  # type: ignore[misc]  # u
         )
 
     def onMessageFrameBegin(self, length: int) -> None:
-        """Measure a message as it comes; an empty frame takes memory, too."""
+        """Count the bytes of a message; an empty frame counts as one."""
         self.message_wire_size += length or 1
         if not self.failedByMe and 0 < self.wire_limit < self.message_wire_size:
             self._max_message_size_exceeded(length, self.wire_limit, "")
@@ -372,19 +374,19 @@ class LeanWebSocketProtocol(WebSocketServerProtocol):  # type: ignore[misc]  # u
         self.sendCloseFrame(code=TOO_BIG)
 
     def onMessageEnd(self) -> None:
-        """Let go of the decompressor, whose window takes 40 kB, if it may forget."""
+        """Free the decompressor, whose window takes 40 kB, if it keeps no context."""
         super().onMessageEnd()
         deflate = self._perMessageCompress
         if deflate is not None and deflate.client_no_context_takeover:
             deflate._decompressor = None
 
     def onFrameData(self, payload: bytes) -> None:
-        """Skip the rest of a message that was refused, to find the close frame."""
+        """Skip the rest of a refused message, up to the close frame."""
         if not self.failedByMe or self.current_frame.opcode > 7:
             super().onFrameData(payload)
 
     def onFrameEnd(self) -> None:
-        """Likewise."""
+        """Finish a frame; skip those of a refused message."""
         frame = self.current_frame
         if not self.failedByMe or frame.opcode > 7:
             super().onFrameEnd()
@@ -392,16 +394,16 @@ class LeanWebSocketProtocol(WebSocketServerProtocol):  # type: ignore[misc]  # u
             self.inside_message = False
         self.current_frame = None
 
-    # --- What goes out ---------------------------------------------------------
+    # --- Sending ---------------------------------------------------------------
 
     def sendData(self, data: bytes, sync: bool = False, chopsize: Any = None) -> None:
-        """Write at once; chopped and synchronous sends are not supported."""
+        """Write *data*; chopped and synchronous sends are not supported."""
         self.transport.write(data)
 
 
 @frozen(eq=False)
 class ClockTimers:
-    """What Autobahn asks of timers, by the clock of one's own choice."""
+    """The timer interface that Autobahn needs, on a given clock."""
 
     _clock: IReactorTime
 
@@ -411,11 +413,11 @@ class ClockTimers:
 
 
 class LeanWebSocketFactory(WebSocketServerFactory):  # type: ignore[misc]  # untyped
-    """Makes lean protocols.
+    """Makes `LeanWebSocketProtocol` instances.
 
-    Set the protocol options before the first connection; later ones are not seen.
-    ``inflated_limit`` is the largest message after decompression, in bytes; by
-    default it is that of any message, ``maxMessagePayloadSize``.
+    Set the protocol options before the first connection; later changes have no
+    effect.  ``inflated_limit`` is the largest message after decompression, in bytes;
+    the default is ``maxMessagePayloadSize``.
     """
 
     protocol: type[LeanWebSocketProtocol] = LeanWebSocketProtocol
@@ -427,7 +429,7 @@ class LeanWebSocketFactory(WebSocketServerFactory):  # type: ignore[misc]  # unt
     def __init__(self, clock: IReactorTime) -> None:
         super().__init__(reactor=clock, server="")
         self._batched_timer = ClockTimers(clock)
-        # Origins are judged by `check_request`, the opaque one like any other.
+        # `check_request` checks all origins, the opaque one included.
         self.setProtocolOptions(webStatus=False, allowNullOrigin=True)
 
     def buildProtocol(self, address: Any) -> LeanWebSocketProtocol:
@@ -438,7 +440,7 @@ class LeanWebSocketFactory(WebSocketServerFactory):  # type: ignore[misc]  # unt
         return made()
 
     def _specialize(self) -> type[LeanWebSocketProtocol]:
-        """Make a subclass that has the options and Autobahn's initial values."""
+        """Make a subclass with the options and Autobahn's initial values."""
         if self.autoPingInterval:
             raise ValueError("autoPingInterval must be 0: the application sends pings")
         defaults = initial_values(self)
@@ -452,7 +454,7 @@ class LeanWebSocketFactory(WebSocketServerFactory):  # type: ignore[misc]  # unt
             "wire_limit": limit,
             "inflated_limit": self.inflated_limit or limit,
             "fast_limit": min([FAST_LIMIT, *(each for each in limits if each)]),
-            # An open connection differs from its class in this.
+            # The values of an open connection that differ from its class.
             "defaults": {
                 **defaults,
                 "_request_checked": True,

@@ -1,4 +1,4 @@
-"""Which web pages may connect (configuration rules, "Allowed origins")."""
+"""The origins whose pages may connect (configuration rules, "Allowed origins")."""
 
 from collections.abc import Callable, Sequence
 
@@ -12,12 +12,12 @@ __all__ = ["OriginRule"]
 
 @define(eq=False)
 class OriginRule:
-    """Globs over the ``Origin`` header, which is compared in lower case.
+    """Matches the ``Origin`` header, in lower case, against globs.
 
-    A request without the header always passes: it comes from no browser.  Refusals
-    are logged if there is a log.
+    A request without the header always passes: it does not come from a browser.
+    Refusals are logged if a log is given.
 
-    :raises ValueError: a pattern is no glob.
+    :raises ValueError: a pattern is not a glob.
     """
 
     patterns: Sequence[str] = ()
@@ -28,7 +28,7 @@ class OriginRule:
         self._match = [compile_glob(pattern) for pattern in self.patterns]
 
     def passes(self, origin: str | None) -> bool:
-        """Whether a page of *origin* may connect."""
+        """Return whether a page of *origin* may connect."""
         if not origin:
             return True
         lowered = origin.lower()

@@ -1,4 +1,4 @@
-"""Giving a connection to another protocol, with all that was read from it."""
+"""Switching a connection to another protocol, with the bytes read so far."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ __all__ = ["switch_protocol", "upgrade_connection"]
 
 
 def switch_protocol(transport: Any, protocol: Any, data: bytes) -> None:
-    """Make *protocol* the receiver of *transport*; give it what was read already."""
+    """Connect *protocol* to *transport*, and pass it the bytes read so far."""
     if isinstance(transport, ProtocolWrapper):  # TLS
         transport.wrappedProtocol = protocol
     elif isinstance(transport.protocol, ProtocolWrapper):  # startTLS
@@ -21,10 +21,10 @@ def switch_protocol(transport: Any, protocol: Any, data: bytes) -> None:
 
 
 def upgrade_connection(channel: Any, request: Any, factory: Any) -> None:
-    """Give an HTTP/1.1 connection, and the head of *request*, to *factory*.
+    """Switch an HTTP/1.1 connection to a protocol of *factory*, with its head.
 
-    Called from within the channel's ``dataReceived``; it must feed what follows
-    the head to ``rawDataReceived``.  Nothing keeps channel or request afterwards.
+    The channel's ``dataReceived`` calls this, and must pass the bytes after the head
+    to ``rawDataReceived``.  Channel and request are unreferenced afterwards.
     """
     head = [b"%b %b %b\r\n" % (request.method, request.uri, request.clientproto)]
     for name, values in request.requestHeaders.getAllRawHeaders():
@@ -32,7 +32,7 @@ def upgrade_connection(channel: Any, request: Any, factory: Any) -> None:
     head.append(b"\r\n")
     transport = channel.transport
     channel.setTimeout(None)
-    # Otherwise the transport keeps channel and request for ever.
+    # Otherwise the transport would refer to channel and request for ever.
     channel._networkProducer.unregisterProducer()
     channel.requests.clear()
     protocol = factory.buildProtocol(transport.getPeer())

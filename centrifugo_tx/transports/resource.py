@@ -1,4 +1,4 @@
-"""Clients of a node in any Twisted Web application."""
+"""Resources that serve clients of a node in a Twisted Web application."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -33,12 +33,12 @@ __all__ = [
     "websocket_resource",
 ]
 
-#: Answers a request, now or later; None: by a stream.
+#: Returns a response, now or later, or None for a stream that it has opened.
 Endpoint = Callable[[Any], "Answer | Deferred[Answer] | Deferred[Answer | None] | None"]
 
 
 class WebSocketResource(Resource):  # type: ignore[misc]  # untyped
-    """Turns requests for a WebSocket into clients; works with a stock ``Site``."""
+    """Makes requests for a WebSocket clients; works with a stock ``Site``."""
 
     isLeaf = True
 
@@ -47,7 +47,7 @@ class WebSocketResource(Resource):  # type: ignore[misc]  # untyped
         self._factory = factory
 
     def render(self, request: Any) -> Any:
-        """Take the connection over, or say what is expected."""
+        """Switch the connection to WebSocket, or answer 426."""
         upgrade = request.getHeader(b"upgrade") or b""
         channel = request.channel
         can_upgrade = hasattr(channel, "_networkProducer") and request.method == b"GET"
@@ -61,7 +61,7 @@ class WebSocketResource(Resource):  # type: ignore[misc]  # untyped
 
 
 class StreamResource(Resource):  # type: ignore[misc]  # untyped
-    """Lets an endpoint of streams answer requests; works with a stock ``Site``."""
+    """Passes requests to a streaming endpoint; works with a stock ``Site``."""
 
     isLeaf = True
 
@@ -70,7 +70,7 @@ class StreamResource(Resource):  # type: ignore[misc]  # untyped
         self._endpoint = endpoint
 
     def render(self, request: Any) -> Any:
-        """Open a stream, or answer that there will be none."""
+        """Open a stream, or send the response of the endpoint."""
         found: Any = self._endpoint(request)
         if isinstance(found, Answer):
             _answer(found, request)
@@ -101,9 +101,9 @@ def websocket_resource(
 ) -> WebSocketResource:
     """Return a resource whose clients belong to *node*.
 
-    :param allowed_origins: globs of the pages that may connect; without any, only
-        clients that are no browsers may.
-    :raises ValueError: one of them is no glob.
+    :param allowed_origins: globs of the origins whose pages may connect; without any,
+        only clients outside browsers can.
+    :raises ValueError: an origin is not a glob.
     """
     settings = TransportSettings.unlimited(node, allowed_origins)
     return WebSocketResource(WebSocketFactory(settings, options or WebSocketOptions()))
@@ -114,9 +114,9 @@ def http_stream_resource(
 ) -> StreamResource:
     """Return a resource that streams lines; commands go to `emulation_resource`.
 
-    :param allowed_origins: globs of the pages that may read the answers.
+    :param allowed_origins: globs of the origins whose pages may read the responses.
     :param body_limit: bytes that the body of a request may have.
-    :raises ValueError: an origin is no glob.
+    :raises ValueError: an origin is not a glob.
     """
     return StreamResource(HTTPStream(_streams(node, allowed_origins), body_limit))
 
@@ -124,14 +124,14 @@ def http_stream_resource(
 def sse_resource(
     node: Node, allowed_origins: Sequence[str] = (), body_limit: int = BODY_LIMIT
 ) -> StreamResource:
-    """Return the same with events for lines."""
+    """Return a resource that streams server-sent events; else as above."""
     return StreamResource(SSE(_streams(node, allowed_origins), body_limit))
 
 
 def emulation_resource(
     node: Node, allowed_origins: Sequence[str] = (), body_limit: int = BODY_LIMIT
 ) -> StreamResource:
-    """Return a resource for the commands of clients on streams, of all nodes."""
+    """Return a resource for the commands of streaming clients of all nodes."""
     origins = TransportSettings.unlimited(node, allowed_origins).origins
     return StreamResource(EmulationEndpoint(node, CORS(origins), body_limit))
 
@@ -141,7 +141,7 @@ def uni_websocket_resource(
     allowed_origins: Sequence[str] = (),
     options: UniWebSocketOptions | None = None,
 ) -> WebSocketResource:
-    """Return the same for clients that only listen."""
+    """Return a resource whose unidirectional clients belong to *node*."""
     settings = TransportSettings.unlimited(node, allowed_origins)
     return WebSocketResource(
         UniWebSocketFactory(settings, options or UniWebSocketOptions())
@@ -153,10 +153,10 @@ def uni_sse_resource(
     allowed_origins: Sequence[str] = (),
     options: UniSSEOptions | None = None,
 ) -> StreamResource:
-    """Return a resource that sends clients of *node* events, and never reads them.
+    """Return a resource that streams events to unidirectional clients of *node*.
 
-    :param allowed_origins: globs of the pages that may read the answers.
-    :raises ValueError: one of them is no glob.
+    :param allowed_origins: globs of the origins whose pages may read the responses.
+    :raises ValueError: an origin is not a glob.
     """
     endpoint = UniSSE(_streams(node, allowed_origins), options or UniSSEOptions())
     return StreamResource(endpoint)
@@ -167,7 +167,7 @@ def uni_http_stream_resource(
     allowed_origins: Sequence[str] = (),
     options: UniHTTPStreamOptions | None = None,
 ) -> StreamResource:
-    """Return the same with lines for events."""
+    """Return a resource that streams lines to unidirectional clients of *node*."""
     streams = _streams(node, allowed_origins)
     return StreamResource(UniHTTPStream(streams, options or UniHTTPStreamOptions()))
 

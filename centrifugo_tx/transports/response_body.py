@@ -1,4 +1,4 @@
-"""Bodies of HTTP responses that go on for as long as somebody listens."""
+"""Bodies of streaming HTTP responses, over HTTP/1 and HTTP/2."""
 
 from typing import Any
 
@@ -13,11 +13,11 @@ from .eager_tcp import bytes_drained
 
 __all__ = ["ResponseBody", "body_of"]
 
-#: Seconds in which the peer of an ended body must take something.
+#: Seconds in which the peer must read some of the rest of an ended body.
 LINGER = 15
 #: Bytes of one HTTP/2 body that may wait within the connection.
 HIGH_WATER = 65536
-#: Seconds until one looks again at a body of which nothing leaves.
+#: Seconds between two checks of a body that makes no progress.
 POLL_INTERVAL = 0.05
 
 
@@ -25,19 +25,19 @@ POLL_INTERVAL = 0.05
 class ResponseBody:
     """The body of an HTTP/1 response, as a byte stream.
 
-    HTTP/1.1 sends each write as one chunk, HTTP/1.0 ends with the connection.  The
-    time that the connection has for a request does not run while it is answered.
+    HTTP/1.1 sends each write as one chunk; HTTP/1.0 marks the end by closing the
+    connection.  The request timeout of the connection is suspended meanwhile.
     """
 
     _request: Any
 
     @property
     def drained(self) -> int:
-        """Return how many bytes the kernel took late."""
+        """Return how many bytes have left the transport's queue."""
         return bytes_drained(self._request.transport)
 
     def start(self, headers: Headers, now: float, first: bytes = b"") -> None:
-        """Send the head, at once, and the first bytes.
+        """Send the head and the first bytes of the body at once.
 
         :param now: seconds since 1970.
         """
@@ -55,12 +55,12 @@ class ResponseBody:
         return ()
 
     def closed(self) -> "Deferred[None]":
-        """Return what fires or fails when the response is over."""
+        """Return a Deferred that fires or fails when the response has ended."""
         over: Deferred[None] = self._request.notifyFinish()
         return over
 
     def write(self, data: bytes) -> None:
-        """Send *data* in one piece."""
+        """Send *data* as one chunk."""
         request = self._request
         if request.chunked and not request._disconnected:
             request.channel.write(b"%x\r\n%b\r\n" % (len(data), data))
@@ -68,11 +68,11 @@ class ResponseBody:
             request.write(data)
 
     def registerProducer(self, producer: object, streaming: bool) -> None:
-        """Tell *producer* when to pause."""
+        """Register *producer*, which is paused while the connection is full."""
         self._request.registerProducer(producer, streaming)
 
     def unregisterProducer(self) -> None:
-        """Undo that."""
+        """Unregister the producer."""
         if self._request.channel is not None:
             self._request.unregisterProducer()
         else:
@@ -84,7 +84,7 @@ class ResponseBody:
             self._request.finish()
 
     def abort(self) -> None:
-        """Drop the connection, with all that was not sent."""
+        """Abort the connection; unsent data is lost."""
         if not self._request._disconnected:
             self._request.channel.transport.abortConnection()
 
@@ -93,9 +93,9 @@ class ResponseBody:
 class HTTP2ResponseBody(ResponseBody):
     """The body of an HTTP/2 response, as a byte stream.
 
-    Twisted's connection takes whatever it is given until the peer's window is full,
-    which may be 2 GiB, also while the kernel takes nothing; so what waits in it is
-    looked after here.  Its time-out stands still while there are bodies.
+    Twisted's connection buffers everything up to the peer's window, which may be
+    2 GiB, even while the kernel accepts nothing.  So this class bounds the backlog.
+    The timeout of the connection is suspended while streaming bodies are open.
     """
 
     _producer: Any = field(default=None, init=False)
@@ -107,7 +107,7 @@ class HTTP2ResponseBody(ResponseBody):
 
     @property
     def drained(self) -> int:
-        """Return a number that changes whenever some of the body leaves."""
+        """Return a number that changes whenever some of the body has been sent."""
         request = self._request
         if request._disconnected:
             return 0
@@ -117,7 +117,7 @@ class HTTP2ResponseBody(ResponseBody):
         return ()
 
     def closed(self) -> "Deferred[None]":
-        """Return what fires or fails when the response is over."""
+        """Return a Deferred that fires or fails when the response has ended."""
         connection = self._connection
         held: tuple[int, Any] = getattr(connection, "held", (0, None))
         seconds = held[1] if held[0] else connection.setTimeout(None)
@@ -130,13 +130,13 @@ class HTTP2ResponseBody(ResponseBody):
                 connection.setTimeout(seconds)
             return result
 
-        # Not when the body is finished, but when the last of it was sent.
+        # This fires when the last byte is sent, not when the body is finished.
         waiting = connection._streamCleanupCallbacks
         sent: Deferred[None] = waiting[self._request.channel.streamID]
         return sent.addBoth(over)
 
     def write(self, data: bytes) -> None:
-        """Send *data*, and pause the producer if the connection is stuck."""
+        """Send *data*, and pause the producer while the connection is blocked."""
         request = self._request
         request.write(data)
         if request._disconnected or self._producer is None or self._stalled:
@@ -153,7 +153,7 @@ class HTTP2ResponseBody(ResponseBody):
             self._producer.pauseProducing()
 
     def _check_backlog(self, before: int) -> None:
-        """Go on as soon as most of what waited in the connection has left."""
+        """Resume the producer when the backlog of the connection is small again."""
         waiting = -self.drained
         if waiting <= HIGH_WATER:
             self._resume_producer(None)
@@ -168,17 +168,17 @@ class HTTP2ResponseBody(ResponseBody):
         return result
 
     def registerProducer(self, producer: object, streaming: bool) -> None:
-        """Tell *producer* when to pause."""
+        """Register *producer*, which is paused while the connection is full."""
         self._producer = producer
         ResponseBody.registerProducer(self, producer, streaming)
 
     def unregisterProducer(self) -> None:
-        """Undo that."""
+        """Unregister the producer."""
         self._producer = None
         ResponseBody.unregisterProducer(self)
 
     def finish(self) -> None:
-        """End the body; a peer that takes nothing of what waits is given up."""
+        """End the body; reset the stream if the peer does not read the rest."""
         request = self._request
         if not request._disconnected:
             connection, id = self._connection, request.channel.streamID
@@ -186,7 +186,7 @@ class HTTP2ResponseBody(ResponseBody):
             _give_up_later(connection, id)
 
     def abort(self) -> None:
-        """Reset the stream; the others on the connection go on."""
+        """Reset the stream; other streams of the connection continue."""
         request = self._request
         if not request._disconnected:
             request.channel.abortConnection()
@@ -194,13 +194,13 @@ class HTTP2ResponseBody(ResponseBody):
 
 
 def _waiting(connection: Any, id: int) -> int:
-    """Return how many bytes a connection has still to send of one stream."""
+    """Return how many bytes of one stream the connection has yet to send."""
     queue = connection._outboundStreamQueues.get(id, ())
     return sum(len(each) for each in queue if isinstance(each, bytes))
 
 
 def _give_up_later(connection: Any, id: int) -> None:
-    """Reset a stream at whose end the peer takes nothing any more."""
+    """Reset an ended stream when its peer stops reading the rest."""
     left = _waiting(connection, id)
 
     def look() -> None:
@@ -217,7 +217,7 @@ def _give_up_later(connection: Any, id: int) -> None:
 
 
 def body_of(request: Any) -> ResponseBody:
-    """Return the body of the response to *request*, which has not begun."""
+    """Return the body of the response to *request*, which has not started yet."""
     return (
         HTTP2ResponseBody(request)
         if request.clientproto == b"HTTP/2"

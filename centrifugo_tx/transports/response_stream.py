@@ -1,7 +1,7 @@
-"""Clients whose frames come in the body of a response that does not end.
+"""Clients that receive frames in the body of a streaming response.
 
-What such a client wants to say comes by other requests (client protocol, "HTTP
-streaming", "Server-sent events" and "Emulation").
+Their commands arrive in separate requests (client protocol, "HTTP streaming",
+"Server-sent events" and "Emulation").
 """
 
 from typing import Any
@@ -28,10 +28,10 @@ from .websocket import WITHOUT_PUSH
 
 __all__ = ["BODY_LIMIT", "StreamFactory", "StreamTransport", "read_body"]
 
-#: Bytes of the largest body, where 0 is said.
+#: Bytes of the largest request body, if 0 is configured.
 BODY_LIMIT = 65536
 
-#: No proxy may keep, hold back or change what is sent.
+#: No proxy may cache, buffer or change the response.
 UNCACHED: Headers = (
     (b"X-Accel-Buffering", b"no"),
     (
@@ -46,10 +46,10 @@ UNCACHED: Headers = (
 @implementer(IEmulatedTransport)
 @define(eq=False)
 class StreamTransport(FrameWriter):
-    """One client's response.
+    """One client's streaming response.
 
-    Reading cannot be paused, since nothing is read; ``busy`` instead is what other
-    requests of this client have to wait for.
+    Nothing is read from it, so `pause` cannot pause reading.  It sets ``busy`` instead,
+    a Deferred for which other requests of this client wait.
     """
 
     wire: Wire
@@ -60,7 +60,7 @@ class StreamTransport(FrameWriter):
 
     @property
     def ended(self) -> bool:
-        """Whether nothing can be written any more."""
+        """Whether the response has ended."""
         return self._stream is None
 
     def begin(self, headers: Headers, first: bytes = b"") -> None:
@@ -71,7 +71,7 @@ class StreamTransport(FrameWriter):
         )
 
     def attach(self, node: Node) -> Client:
-        """Make this the connection of a new client of *node*."""
+        """Connect a new client of *node* to this response."""
         assert self._body is not None
         self._body.closed().addBoth(self._lost)
         self.open()
@@ -88,12 +88,12 @@ class StreamTransport(FrameWriter):
             self.client.close(SLOW)
 
     def write_timed_out(self) -> None:
-        """Close a client that has taken nothing for too long."""
+        """Close a client that has read nothing for too long."""
         if self.client is not None:
             self.client.close(WRITE_ERROR)
 
     def close(self, disconnect: Disconnect) -> None:
-        """End the body with a push that says why, or drop the connection."""
+        """End the body with a disconnect push, or abort the connection."""
         body, self._body = self._body, None
         if body is None or self.ended:
             return
@@ -109,18 +109,18 @@ class StreamTransport(FrameWriter):
             body.finish()
 
     def pause(self) -> None:
-        """Let other requests of this client wait."""
+        """Make other requests of this client wait."""
         if self.busy is None and not self.ended:
             self.busy = Deferred()
 
     def resume(self) -> None:
-        """Let them go on."""
+        """Let the waiting requests continue."""
         busy, self.busy = self.busy, None
         if busy is not None:
             busy.callback(None)
 
     def _lost(self, result: object) -> None:
-        """Take note that the response is over, or its peer gone."""
+        """Clean up when the response has ended or the peer has disconnected."""
         self.end(drop=True)
         self._body = None
         client, self.client = self.client, None
@@ -131,7 +131,7 @@ class StreamTransport(FrameWriter):
 
 @define(eq=False)
 class StreamFactory:
-    """Makes HTTP requests clients of a node, whose frames the response carries."""
+    """Makes clients of a node out of HTTP requests; the responses carry frames."""
 
     _settings: TransportSettings
     node: Node = field(init=False)
@@ -155,7 +155,7 @@ class StreamFactory:
     def transport(
         self, request: Any, wire: Wire, info: TransportInfo
     ) -> StreamTransport:
-        """Return the transport of a response that has not begun."""
+        """Return the transport of a response that has not started yet."""
         body = body_of(request)
         return StreamTransport(body, self.flush_batch, self.limit, wire, info, body)
 
@@ -167,9 +167,9 @@ class StreamFactory:
         headers: Headers = (),
         first: bytes = b"",
     ) -> Client:
-        """Begin the response, and return the client that it is for.
+        """Start the response, and return its client.
 
-        :param headers: what the head has beside what all streams have.
+        :param headers: headers beside those that all streams have.
         :param first: the first bytes of the body.
         """
         transport = self.transport(request, wire, info)
@@ -179,14 +179,14 @@ class StreamFactory:
     def begin(
         self, transport: StreamTransport, request: Any, headers: Headers, first: bytes
     ) -> None:
-        """Begin the response of a transport."""
+        """Start the response of *transport*."""
         transport.begin((*self.cors.headers(request), *headers), first)
         slim = getattr(request, "slim", None)
         if slim is not None:
             slim()
 
     def info(self, request: Any, plain: TransportInfo) -> TransportInfo:
-        """Return *plain* with those headers of *request* that are kept."""
+        """Return *plain* with the headers of *request* that the policy reads."""
         headers = {}
         for name in self._settings.kept_headers:
             values = request.requestHeaders.getRawHeaders(name.encode())
@@ -222,7 +222,7 @@ class StreamFactory:
         return argument
 
     def refuse(self, request: Any, status: int) -> Answer:
-        """Return an answer to a request that makes no client."""
+        """Return the response that refuses *request* with *status*."""
         if status == 413:
             path: bytes = request.uri.partition(b"?")[0]
             self.log.info("request body too large", path=path.decode(errors="replace"))

@@ -18,13 +18,13 @@ _INFO = TransportInfo(name="sse", emulated=True)
 
 #: The headers of an event stream.
 EVENTS: Headers = ((b"Content-Type", b"text/event-stream; charset=utf-8"),)
-#: An empty line, so that there is something to send after the head.
+#: An empty line, so that the response has a first byte to send with its head.
 FIRST = b"\r\n"
 
 
 @define(eq=False)
 class SSE:
-    """Answers the requests to the endpoint.
+    """Answers requests to the SSE endpoint.
 
     ``limit`` is how many bytes a body may have; 0: `BODY_LIMIT`.
     """
@@ -33,7 +33,7 @@ class SSE:
     _limit: int = 0
 
     def __call__(self, request: Any) -> Answer | None:
-        """Open a stream for the commands in the URL or the body, or say why not."""
+        """Open a stream for the commands in the URL or body, or return a refusal."""
         streams = self._streams
         commands = streams.sse_argument(request, self._limit)
         if isinstance(commands, Answer):

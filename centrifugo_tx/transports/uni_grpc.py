@@ -1,9 +1,9 @@
-"""Clients that only listen, over gRPC.
+"""Unidirectional clients over gRPC.
 
 See client protocol, "Unidirectional transports"; protobuf, "Unidirectional gRPC".
 
-Calls live on gRPC's loop, clients in the reactor.  A `GRPCTransport` is the only thing
-that both know: the reactor appends frames to its queue, the loop takes them.
+Calls run on gRPC's loop, clients in the reactor.  They share only a `GRPCTransport`:
+the reactor appends frames to its queue, and the loop sends them.
 """
 
 import asyncio
@@ -27,30 +27,30 @@ __all__ = ["GRPCTransport", "UniGRPC", "UniGRPCOptions"]
 
 #: The service, and its one method, in ``protocol/proto/unistream.proto``.
 SERVICE, METHOD = "centrifugal.centrifugo.unistream.CentrifugoUniStream", "Consume"
-#: Seconds in which a peer has to read what was sent to it before the end.
+#: Seconds in which a peer must read the last frames before the call is cancelled.
 LINGER = 5.0
 
-#: Who is closed with these gets nothing that waits, and no push.
+#: Codes with which waiting frames are dropped and no disconnect push is sent.
 _WITHOUT_PUSH = {CONNECTION_CLOSED.code, SLOW.code}
 
 
 class UniGRPCOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """gRPC streams on which only the server speaks."""
+    """The section ``uni_grpc`` of the configuration."""
 
     enabled: bool = False
-    """Serve them; needs the extra ``grpc``."""
+    """Serve unidirectional gRPC streams; needs the extra ``grpc``."""
     address: str = ""
-    """Address to bind; empty: all."""
+    """The address to bind; empty: all addresses."""
     port: int = 11000
-    """Port to bind."""
+    """The port to bind."""
     max_receive_message_size: int = 0
-    """Largest request in bytes; 0: 4 MiB."""
+    """Largest request, in bytes; 0: 4 MiB."""
     tls: TLSOptions = TLSOptions()
-    """Encryption."""
+    """TLS of the port."""
 
 
 _PLAIN = TransportInfo("uni_grpc", "protobuf", unidirectional=True)
-#: Writes one message, when the peer has room for it.
+#: Writes one message, and waits until the peer has room for it.
 Writer = Callable[[bytes], Awaitable[None]]
 
 
@@ -59,22 +59,22 @@ Writer = Callable[[bytes], Awaitable[None]]
 class GRPCTransport:
     """The stream of one client.
 
-    ``limit`` bounds the bytes that wait, which are what the reactor has written
-    without what the loop has sent.
+    ``limit`` bounds the waiting bytes: those that the reactor has written and the loop
+    has not sent yet.
     """
 
     _bridge: AsyncioBridge
     limit: int
     info: TransportInfo
     wire: Wire = field(factory=uni_grpc, init=False)
-    #: The reactor's part.
+    #: State of the reactor.
     client: Client | None = field(default=None, init=False)
     _ended: bool = field(default=False, init=False)
     _written: int = field(default=0, init=False)
-    #: The queue between the two; None ends the stream.
+    #: The queue between reactor and loop; None ends the stream.
     _frames: deque[bytes | None] = field(factory=deque, init=False)
     _wake_scheduled: bool = field(default=False, init=False)
-    #: The loop's part.
+    #: State of the loop.
     _sent: int = field(default=0, init=False)
     _ready: asyncio.Event = field(factory=asyncio.Event, init=False)
     _task: "asyncio.Task[Any] | None" = field(default=None, init=False)
@@ -99,7 +99,7 @@ class GRPCTransport:
             self._bridge.to_loop(self._ready.set)
 
     def close(self, disconnect: Disconnect) -> None:
-        """Tell the peer why, and end the call with status OK."""
+        """Send a disconnect push, and end the call with status OK."""
         if self._ended:
             return
         if disconnect.code in _WITHOUT_PUSH:
@@ -116,13 +116,13 @@ class GRPCTransport:
             self._bridge.to_loop(self._linger)
 
     def pause(self) -> None:
-        """Do nothing: nothing is read."""
+        """Do nothing: the transport does not read."""
 
     def resume(self) -> None:
-        """Likewise."""
+        """Do nothing: the transport does not read."""
 
     def lost(self) -> None:
-        """Take note that the call is over."""
+        """Tell the client that the call has ended."""
         self._ended = True
         client, self.client = self.client, None
         if client is not None:
@@ -131,14 +131,14 @@ class GRPCTransport:
     # --- On the loop -----------------------------------------------------------
 
     async def send_all(self, write: Writer) -> None:
-        """Send what comes until the end."""
+        """Send the frames of the queue until the stream ends."""
         task = self._task = asyncio.current_task()
         assert task is not None
         try:
             await self._send(write)
         except asyncio.CancelledError:
             if not self._cancelled:
-                raise  # it was the peer
+                raise  # the peer cancelled the call
             task.uncancel()
         finally:
             self._task = None
@@ -159,13 +159,13 @@ class GRPCTransport:
                 self._sent += len(frame)
 
     def _linger(self) -> None:
-        """Give the peer some time to read what waits."""
+        """Give the peer `LINGER` seconds to read the waiting frames."""
         if self._task is not None:
             loop = self._task.get_loop()
             self._linger_call = loop.call_later(LINGER, self._cancel_call)
 
     def _cancel_call(self) -> None:
-        """End the call, whatever is under way."""
+        """Cancel the call, even in the middle of a write."""
         if self._task is not None:
             self._cancelled = True
             self._task.cancel()
@@ -173,10 +173,10 @@ class GRPCTransport:
 
 @define(eq=False)
 class UniGRPC:
-    """Makes clients of *node* that only listen out of calls.
+    """Makes unidirectional clients of *node* out of gRPC calls.
 
-    ``kept_metadata`` are names of metadata, in lower case, that the policy wants to
-    see as headers.
+    ``kept_metadata`` are the names, in lower case, of the metadata that the policy
+    reads as headers.
     """
 
     _node: Node
@@ -186,11 +186,11 @@ class UniGRPC:
 
     @property
     def streams(self) -> dict[str, dict[str, Any]]:
-        """Return the methods by name, by service."""
+        """Return the methods by service and name."""
         return {SERVICE: {METHOD: self.consume}}
 
     async def consume(self, request: bytes, context: Any) -> None:
-        """Serve one client, from its connect request to its end."""
+        """Serve one client, from its connect request to the end of the call."""
         info = self._describe(context.invocation_metadata())
         stream = GRPCTransport(self._bridge, self.queue_max_size, info)
         self._bridge.to_reactor(self._connect_client, stream, request)
@@ -207,6 +207,6 @@ class UniGRPC:
         return msgspec.structs.replace(_PLAIN, headers=headers) if headers else _PLAIN
 
     def _connect_client(self, stream: GRPCTransport, request: bytes) -> None:
-        """Let the node know, in the reactor."""
+        """Connect a client to the node; runs in the reactor."""
         stream.client = self._node.connect(stream)
         stream.client.receive(request)

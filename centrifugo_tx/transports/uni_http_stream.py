@@ -1,4 +1,4 @@
-"""Clients that only listen, over HTTP streaming.
+"""Unidirectional clients over HTTP streaming.
 
 See client protocol, "Unidirectional transports".
 """
@@ -18,26 +18,26 @@ __all__ = ["UniHTTPStream", "UniHTTPStreamOptions"]
 
 
 class UniHTTPStreamOptions(msgspec.Struct, frozen=True):
-    """Streaming responses on which only the server speaks."""
+    """The section ``uni_http_stream`` of the configuration."""
 
     enabled: bool = False
-    """Serve them."""
+    """Serve unidirectional HTTP streaming."""
     handler_prefix: str = "/connection/uni_http_stream"
-    """Their path."""
+    """The path of the endpoint."""
     max_request_body_size: int = 65536
-    """Largest body of a request, in bytes; 0: 65536."""
+    """Largest request body, in bytes; 0: 65536."""
     connect_code_to_http_response: CodeToResponseTransforms = CodeToResponseTransforms()
-    """Connect errors as HTTP answers."""
+    """HTTP responses to send instead of connect errors."""
 
 
 _DEFAULTS = UniHTTPStreamOptions()
 _INFO = TransportInfo(name="uni_http_stream", unidirectional=True)
-#: Said, so that no browser guesses and shows a payload as a page.
+#: Explicit, so that no browser guesses the type and renders a payload as a page.
 _HEADERS: Headers = ((b"Content-Type", b"text/plain; charset=utf-8"),)
 
 
 class UniHTTPStream:
-    """Answers the requests to the endpoint."""
+    """Answers requests to the unidirectional HTTP streaming endpoint."""
 
     def __init__(
         self, streams: StreamFactory, options: UniHTTPStreamOptions = _DEFAULTS
@@ -49,7 +49,7 @@ class UniHTTPStream:
         )
 
     def __call__(self, request: Any) -> "Answer | Deferred[Answer | None] | None":
-        """Open a stream for the connect request in the body, or say why not."""
+        """Open a stream for the connect request in the body, or return a refusal."""
         streams = self._streams
         if request.method == b"OPTIONS":
             return streams.cors.preflight(request)

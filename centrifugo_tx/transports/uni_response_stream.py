@@ -1,4 +1,4 @@
-"""Clients that only listen to the body of a response.
+"""Unidirectional clients that receive pushes in the body of a response.
 
 See client protocol, "Unidirectional transports".
 """
@@ -28,33 +28,33 @@ __all__ = [
 
 
 class ResponseTarget(msgspec.Struct, frozen=True):
-    """The HTTP answer that a connect error becomes."""
+    """The HTTP response that a connect error becomes."""
 
     status_code: int = 0
-    """Status of the answer."""
+    """Status of the response."""
     body: str = ""
-    """Body of the answer; empty: the text of the error."""
+    """Body of the response; empty: the text of the error."""
 
 
 class CodeToResponse(msgspec.Struct, frozen=True):
-    """One connect error or disconnect that becomes an HTTP answer."""
+    """A connect error or disconnect that becomes an HTTP response."""
 
     code: int = 0
     """Code of the error or disconnect."""
     to: ResponseTarget = ResponseTarget()
-    """What it becomes."""
+    """The response that it becomes."""
 
 
 class CodeToResponseTransforms(msgspec.Struct, frozen=True):
-    """Connect errors as HTTP answers; what is not listed becomes status 500."""
+    """HTTP responses for connect errors; errors not listed become status 500."""
 
     enabled: bool = False
     """Use the list."""
     transforms: tuple[CodeToResponse, ...] = ()
-    """What becomes what."""
+    """The list."""
 
     def answer(self, code: int, text: str) -> Answer:
-        """Say why there is no stream."""
+        """Return the response to a connect that failed with *code*."""
         for each in self.transforms:
             if each.code == code:
                 body = (each.to.body or text).encode()
@@ -68,9 +68,10 @@ _SHOWN_AT_ONCE = CodeToResponseTransforms()
 
 @define(eq=False)
 class LateStartTransport(StreamTransport):
-    """A response that begins when the client has connected, and not before.
+    """A response that starts only when the client has connected.
 
-    ``decided`` fires with None then; with what is answered instead, if it never does.
+    ``decided`` fires with None at that moment, or with another response to send if the
+    client cannot connect.
     """
 
     _start: Callable[["LateStartTransport"], None]
@@ -79,7 +80,7 @@ class LateStartTransport(StreamTransport):
     _not_started: bool = field(default=True, init=False)
 
     def write(self, frame: bytes) -> None:
-        """Begin the response before the first frame."""
+        """Start the response before the first frame."""
         if self._not_started and not self.ended:
             self._not_started = False
             self._start(self)
@@ -87,7 +88,7 @@ class LateStartTransport(StreamTransport):
         super().write(frame)
 
     def close(self, disconnect: Disconnect) -> None:
-        """End the body, or answer that there will be none."""
+        """End the body, or send another response if it has not started."""
         if not self._not_started or self.ended:
             super().close(disconnect)
             return
@@ -106,8 +107,8 @@ class LateStartTransport(StreamTransport):
 class UniStream:
     """Opens streams for connect requests.
 
-    With ``refusals`` enabled the outcome of connect decides on the status; without
-    it is 200 whatever comes of it, and the stream says the rest.
+    With ``refusals`` enabled, the outcome of the connect decides the status.
+    Otherwise the status is always 200, and the stream carries the outcome.
     """
 
     _streams: StreamFactory
@@ -120,7 +121,7 @@ class UniStream:
     def open(
         self, request: Any, connect: bytes
     ) -> "Answer | Deferred[Answer | None] | None":
-        """Open a stream for the connect request in JSON, or say why not."""
+        """Open a stream for the connect request in JSON, or return a refusal."""
         streams, wire = self._streams, self._wire
         try:
             wire.commands(connect)

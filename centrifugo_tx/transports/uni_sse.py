@@ -1,4 +1,4 @@
-"""Clients that only listen, over server-sent events.
+"""Unidirectional clients over server-sent events.
 
 See client protocol, "Unidirectional transports".
 """
@@ -18,26 +18,26 @@ __all__ = ["UniSSE", "UniSSEOptions"]
 
 
 class UniSSEOptions(msgspec.Struct, frozen=True):
-    """Event streams on which only the server speaks."""
+    """The section ``uni_sse`` of the configuration."""
 
     enabled: bool = False
-    """Serve them."""
+    """Serve unidirectional server-sent events."""
     handler_prefix: str = "/connection/uni_sse"
-    """Their path."""
+    """The path of the endpoint."""
     max_request_body_size: int = 65536
-    """Largest body of a request, in bytes; 0: 65536."""
+    """Largest request body, in bytes; 0: 65536."""
     connect_code_to_http_response: CodeToResponseTransforms = CodeToResponseTransforms()
-    """Connect errors as HTTP answers."""
+    """HTTP responses to send instead of connect errors."""
 
 
 _DEFAULTS = UniSSEOptions()
 _INFO = TransportInfo(name="uni_sse", unidirectional=True)
-#: What a client without a request asks for: nothing.
-_NOTHING = b"{}"
+#: The connect request of a client that sends none.
+_EMPTY_CONNECT = b"{}"
 
 
 class UniSSE:
-    """Answers the requests to the endpoint."""
+    """Answers requests to the unidirectional SSE endpoint."""
 
     def __init__(
         self, streams: StreamFactory, options: UniSSEOptions = _DEFAULTS
@@ -47,10 +47,10 @@ class UniSSE:
         self._stream = UniStream(streams, uni_sse(), _INFO, EVENTS, FIRST, refusals)
 
     def __call__(self, request: Any) -> "Answer | Deferred[Answer | None] | None":
-        """Open a stream for what is in the URL or the body, or say why not."""
+        """Open a stream for the request in the URL or body, or return a refusal."""
         connect = self._streams.sse_argument(request, self._limit)
         if isinstance(connect, Answer):
             return connect
         if not connect and request.method == b"GET":
-            connect = _NOTHING
+            connect = _EMPTY_CONNECT
         return self._stream.open(request, connect)

@@ -1,4 +1,4 @@
-"""Clients that only listen, over WebSocket.
+"""Unidirectional clients over WebSocket.
 
 See client protocol, "Unidirectional transports".
 """
@@ -64,32 +64,32 @@ _SHARED = WebSocketOptions.__struct_fields__
 
 @define(eq=False)
 class LineJoiner:
-    """A byte stream that makes one message of the lines written to it at once."""
+    """A byte stream that sends the lines of each write as one message."""
 
     _stream: Any
     _frame: Frame
 
     @property
     def drained(self) -> int:
-        """Return how many bytes the kernel took late."""
+        """Return how many queued bytes were sent."""
         return bytes_drained(self._stream)
 
     def write(self, data: bytes) -> None:
-        """Send *data*, whole lines, without the last newline."""
+        """Send *data*, which is whole lines, without the last newline."""
         self._stream.write(self._frame(data[:-1]))
 
     def registerProducer(self, producer: object, streaming: bool) -> None:
-        """Tell *producer* when to pause."""
+        """Register *producer*, which is paused while the stream is full."""
         self._stream.registerProducer(producer, streaming)
 
     def unregisterProducer(self) -> None:
-        """Undo that."""
+        """Unregister the producer."""
         self._stream.unregisterProducer()
 
 
 @define(eq=False)
 class UniWebSocketTransport(WebSocketTransport):
-    """The WebSocket of a client that only listens.
+    """The WebSocket of a unidirectional client.
 
     ``sends_push``: a disconnect push announces the end; ``sends_close_frame``: a close
     frame follows.
@@ -99,7 +99,7 @@ class UniWebSocketTransport(WebSocketTransport):
     sends_close_frame: bool
 
     def close(self, disconnect: Disconnect) -> None:
-        """Tell the peer why, as far as that is wanted, and drop the connection."""
+        """Send push and close frame, if configured, and close the connection."""
         protocol = self._protocol
         unheard = disconnect.code in WITHOUT_PUSH
         if protocol is None or disconnect.code in WITHOUT_CLOSE_FRAME:
@@ -117,13 +117,13 @@ class UniWebSocketTransport(WebSocketTransport):
 
 
 class UniProtocol(ClientProtocol):
-    """Takes one message, or a part of the URL, and then only sends."""
+    """Reads one connect request, from the URL or a message, and then only sends."""
 
     factory: "UniWebSocketFactory"
     _asked = False
 
     def check_request(self, request: Any) -> str | None:
-        """Check the request, and the connect request that may be in its URL."""
+        """Check the request, and the connect request in its URL if there is one."""
         super().check_request(request)
         given = request.params.get("cf_connect", ("",))[0].encode()
         if given:
@@ -136,7 +136,7 @@ class UniProtocol(ClientProtocol):
         return None
 
     def onOpen(self) -> None:
-        """Let the node know; ping by frames beside the protocol's own pings."""
+        """Connect a client; send frame pings beside the protocol's own pings."""
         super().onOpen()
         self._pings = FramePings(self.factory.node, self)
         self._pings.start()
@@ -146,14 +146,14 @@ class UniProtocol(ClientProtocol):
             self.client.receive(given)
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
-        """Take the first message for a connect request; ignore the others."""
+        """Read the first message as a connect request; ignore all others."""
         if self._asked:
             return
         self._asked = True
         if not _is_readable(payload):
             transport = self.client.transport
             assert isinstance(transport, UniWebSocketTransport)
-            transport.sends_push = False  # the close frame says enough
+            transport.sends_push = False  # the close frame carries the reason
         self.client.receive(payload)
 
 
@@ -166,7 +166,7 @@ def _is_readable(request: bytes) -> bool:
 
 
 class UniWebSocketFactory(WebSocketFactory):
-    """Makes WebSocket connections unidirectional clients of a node."""
+    """Makes unidirectional clients of a node out of WebSocket connections."""
 
     protocol = UniProtocol
 
@@ -180,14 +180,14 @@ class UniWebSocketFactory(WebSocketFactory):
         self.uni_options = options
 
     def describe(self, request: Any, subprotocol: str | None) -> TransportInfo:
-        """Say how a client came, from its request."""
+        """Describe the transport of *request*."""
         headers = self.headers_of(request)
         return msgspec.structs.replace(_PLAIN, headers=headers) if headers else _PLAIN
 
     def attach(
         self, protocol: ClientProtocol, info: TransportInfo
     ) -> UniWebSocketTransport:
-        """Return the transport for a client whose WebSocket has opened."""
+        """Return the transport of a WebSocket that has opened."""
         own, stream = self.uni_options, protocol.transport
         deflate = self.deflate_of(protocol)
         if own.join_push_messages:

@@ -37,9 +37,9 @@ __all__ = ["WebSocketFactory", "WebSocketOptions", "WebSocketTransport", "level_
 
 #: Seconds a peer has to answer a close frame.
 CLOSE_TIMEOUT = 5
-#: What a close frame without a code means (RFC 6455, 7.1.5).
+#: The code that stands for a close frame without a code (RFC 6455, 7.1.5).
 NO_STATUS = 1005
-#: Bytes of the reason in a close frame (RFC 6455, 5.5).
+#: Largest reason of a close frame, in bytes (RFC 6455, 5.5).
 REASON_LIMIT = 123
 
 Encoding = Literal["json", "protobuf"]
@@ -49,7 +49,7 @@ SUBPROTOCOLS: dict[str, Encoding] = {
     "centrifuge-protobuf": "protobuf",
 }
 
-#: Called without arguments they compress nothing.
+#: Without arguments they do not compress.
 WIRES: dict[Encoding, Callable[..., Wire]] = {
     "json": websocket_json,
     "protobuf": websocket_protobuf,
@@ -60,7 +60,7 @@ OLD_WIRES: dict[Encoding, Callable[..., Wire]] = {
 }
 
 _ORIGIN = re.compile(rb"\r\norigin:[ \t]*([^\r]*)", re.IGNORECASE)
-#: How a request says which version of the protocol it is for (client protocol v1,
+#: Protocol versions by the value of ``cf_protocol_version`` (client protocol v1,
 #: "Choosing the version").
 VERSIONS = {"v1": 1, "v2": 2}
 
@@ -94,13 +94,13 @@ class WebSocketOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def level_of(configured: int) -> int:
-    """Return the level that zlib is to compress at; the reference takes any number."""
+    """Return the compression level for zlib; the reference accepts any number."""
     return configured if -1 <= configured <= 9 else 1
 
 
-#: What waits is dropped with these codes, and nobody would read a push.
+#: Codes with which waiting frames are dropped and no disconnect push is sent.
 WITHOUT_PUSH = {each.code for each in (CONNECTION_CLOSED, SLOW, WRITE_ERROR)}
-#: Nor a close frame with these.
+#: Codes with which no close frame is sent either.
 WITHOUT_CLOSE_FRAME = {each.code for each in (CONNECTION_CLOSED, WRITE_ERROR)}
 _DEFAULTS = WebSocketOptions()
 _PLAIN = TransportInfo()
@@ -121,12 +121,12 @@ class WebSocketTransport(FrameWriter):
             self._protocol.client.close(SLOW)
 
     def write_timed_out(self) -> None:
-        """Close a client that has taken nothing for too long."""
+        """Close a client that has read nothing for too long."""
         if self._protocol is not None:
             self._protocol.client.close(WRITE_ERROR)
 
     def close(self, disconnect: Disconnect) -> None:
-        """Send a close frame, and drop the connection when it is answered."""
+        """Send a close frame, and close the connection when the peer answers it."""
         protocol, self._protocol = self._protocol, None
         self.end(drop=disconnect.code in WITHOUT_PUSH)
         if protocol is None:
@@ -137,23 +137,23 @@ class WebSocketTransport(FrameWriter):
             protocol.dropConnection(abort=True)
 
     def detach(self, drop: bool) -> None:
-        """Take note that there is no connection any more, or not for frames."""
+        """Detach from a connection that is closed, or that takes no more frames."""
         self._protocol = None
         self.end(drop)
 
     def pause(self) -> None:
-        """Read nothing more for now."""
+        """Pause reading from the client."""
         if self._protocol is not None:
             self._protocol.pause_reading()
 
     def resume(self) -> None:
-        """Read again."""
+        """Resume reading from the client."""
         if self._protocol is not None:
             self._protocol.resume_reading()
 
 
 class ClientProtocol(LeanWebSocketProtocol):
-    """Connects Autobahn with a client of the node."""
+    """Connects Autobahn's protocol to a client of the node."""
 
     client: Client
     factory: "WebSocketFactory"
@@ -162,7 +162,7 @@ class ClientProtocol(LeanWebSocketProtocol):
     _pings: FramePings | None = None
 
     def check_request(self, request: Any) -> str | None:
-        """Check the request, and choose the encoding."""
+        """Check origin and limits, and choose the encoding."""
         factory = self.factory
         if not factory.origins.passes(request.headers.get("origin")):
             raise ConnectionDeny(403, "origin is not allowed")
@@ -177,7 +177,7 @@ class ClientProtocol(LeanWebSocketProtocol):
         return chosen
 
     def refusal_headers(self) -> list[str]:
-        """Let pages of allowed origins read why they were refused."""
+        """Return CORS headers, so that allowed pages can read the reason."""
         found = _ORIGIN.search(self.data.partition(b"\r\n\r\n")[0])
         headers = self.factory.cors.of_origin(found[1] if found else None)
         return [
@@ -185,7 +185,7 @@ class ClientProtocol(LeanWebSocketProtocol):
         ]
 
     def onOpen(self) -> None:
-        """Let the node know."""
+        """Connect a client to the node."""
         factory = self.factory
         info: TransportInfo = self.__dict__.pop("_info")
         stream = factory.attach(self, info)
@@ -201,10 +201,10 @@ class ClientProtocol(LeanWebSocketProtocol):
         self._pings.start()
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
-        """Hand a message to the client."""
+        """Pass a message to the client."""
         client = self.client
         if client.state is State.NEW:
-            # Speak as the client does, which shows in its first message.
+            # The first message shows which version of the protocol the client speaks.
             stream: WebSocketTransport = client.transport  # type: ignore[assignment]
             info = stream.info
             if not info.version and detect_version(payload, info.protocol) == 1:
@@ -214,20 +214,20 @@ class ClientProtocol(LeanWebSocketProtocol):
     def _speak_v1(self, stream: WebSocketTransport) -> None:
         info = stream.info
         stream.wire = self.factory.old_wire(self, info)
-        # Application pings would be pushes to these clients.
+        # These clients would read application pings as pushes.
         stream.info = msgspec.structs.replace(info, version=1, pings=False)
         self.factory.node.journal.watch(self.client)
         if self._pings is None:
             self._ping_by_frames()
 
     def onPing(self, payload: bytes) -> None:
-        """Answer, unless the peer does not read: each answer would only wait."""
+        """Answer the ping, unless the peer does not read and answers would pile up."""
         client = self.__dict__.get("client")
         if client is None or not client.transport.full:
             super().onPing(payload)
 
     def onPong(self, payload: bytes) -> None:
-        """Take note of it, if somebody waits."""
+        """Record the pong, if frame pings are in use."""
         if self._pings is not None:
             self._pings.ponged()
 
@@ -237,7 +237,7 @@ class ClientProtocol(LeanWebSocketProtocol):
         reasonUtf8: bytes | None = None,
         isReply: bool = False,
     ) -> None:
-        """Send what waits and then a close frame; whoever began, it is over then."""
+        """Send waiting frames and a close frame, and close the client."""
         client = self.__dict__.get("client")
         if client is not None:
             if not client.closed:
@@ -249,8 +249,8 @@ class ClientProtocol(LeanWebSocketProtocol):
         super().sendCloseFrame(code, reasonUtf8, isReply)
 
     def close_with(self, disconnect: Disconnect) -> None:
-        """Close with a code and a reason."""
-        self.resume_reading()  # to see the answer
+        """Send a close frame with code and reason of *disconnect*."""
+        self.resume_reading()  # to receive the answer
         client = self.__dict__.get("client")
         if client is not None and client.speaks_v1:
             reason = disconnect.in_v1(REASON_LIMIT).encode()
@@ -259,7 +259,7 @@ class ClientProtocol(LeanWebSocketProtocol):
         self.sendCloseFrame(disconnect.code & 0xFFFF, reason)
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
-        """Let the node know."""
+        """Tell the client that its connection is lost."""
         pings, self._pings = self._pings, None
         if pings is not None:
             pings.stop()
@@ -270,7 +270,7 @@ class ClientProtocol(LeanWebSocketProtocol):
 
 
 class WebSocketFactory(LeanWebSocketFactory):
-    """Makes WebSocket connections clients of a node."""
+    """Makes clients of a node out of WebSocket connections."""
 
     protocol = ClientProtocol
 
@@ -281,7 +281,7 @@ class WebSocketFactory(LeanWebSocketFactory):
         self.node, self.limiter = settings.node, settings.limiter
         self.origins = origins = settings.origins
         self.flush_batch = settings.flush_batch(options.write_timeout)
-        self.cors = CORS(OriginRule(origins.patterns))  # without a line in the log
+        self.cors = CORS(OriginRule(origins.patterns))  # does not log refusals
         self.options, self.queue_max_size = options, settings.queue_max_size
         self._kept = settings.kept_headers
         self.log = BoundedLog(Logger(), settings.node.clock)
@@ -298,7 +298,7 @@ class WebSocketFactory(LeanWebSocketFactory):
         )
 
     def describe(self, request: Any, subprotocol: str | None) -> TransportInfo:
-        """Say how a client came, from its request (client protocol, "WebSocket")."""
+        """Describe the transport of *request* (client protocol, "WebSocket")."""
         params = request.params
         asked = (*params.get("format", ()), *params.get("cf_protocol", ()))
         encoding: Encoding = SUBPROTOCOLS.get(subprotocol or "", "json")
@@ -322,7 +322,7 @@ class WebSocketFactory(LeanWebSocketFactory):
         )
 
     def headers_of(self, request: Any) -> dict[str, tuple[str, ...]]:
-        """Return those headers of a request that are kept."""
+        """Return the headers of *request* that the policy reads."""
         if not self._kept:
             return {}
         given = request.headers.items()
@@ -331,7 +331,7 @@ class WebSocketFactory(LeanWebSocketFactory):
     def attach(
         self, protocol: ClientProtocol, info: TransportInfo
     ) -> WebSocketTransport:
-        """Return the transport for a client whose WebSocket has opened."""
+        """Return the transport of a WebSocket that has opened."""
         wire = WIRES[info.protocol](*self.deflate_of(protocol))
         return WebSocketTransport(
             protocol.transport,
@@ -352,7 +352,7 @@ class WebSocketFactory(LeanWebSocketFactory):
         )
 
     def deflate_of(self, protocol: ClientProtocol) -> tuple[int, ...]:
-        """Return how messages of a connection are compressed, as wires want it."""
+        """Return the compression arguments for the wire of a connection."""
         negotiated, options = protocol._perMessageCompress, self.options
         if negotiated is None:
             return ()
