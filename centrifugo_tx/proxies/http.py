@@ -4,22 +4,19 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from attrs import define, field
-from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IConsumer
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
-from twisted.web.client import Agent, HTTPConnectionPool, ResponseDone
-from twisted.web.http import PotentialDataLoss
-from twisted.web.http_headers import Headers
-from twisted.web.iweb import IBodyProducer
-from zope.interface import implementer
+from twisted.web.client import Agent, HTTPConnectionPool
 
 from ..errors import CentrifugoError
+from ..http_client import send_request
 
 __all__ = ["BackendFailed", "HTTPBackend"]
 
 #: Idle connections that are kept.
-IDLE = 255
+MAX_IDLE = 255
+#: Largest response, in bytes.
+MAX_RESPONSE = 64 * 1024 * 1024
 
 
 class BackendFailed(CentrifugoError):
@@ -37,12 +34,16 @@ class HTTPBackend:
     endpoint: str
     timeout: float = 1.0
     headers: Mapping[str, str] = field(factory=dict)
+    _headers: dict[str, str] = field(init=False)
     _pool: HTTPConnectionPool = field(init=False)
     _agent: Agent = field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        # Names are compared without case, so that the type is given once.
+        given = {name.lower(): value for name, value in self.headers.items()}
+        self._headers = {**given, "content-type": "application/json"}
         self._pool = HTTPConnectionPool(self._reactor)
-        self._pool.maxPersistentPerHost = IDLE
+        self._pool.maxPersistentPerHost = MAX_IDLE
         self._pool.retryAutomatically = False
         self._agent = Agent(self._reactor, connectTimeout=self.timeout, pool=self._pool)
 
@@ -52,17 +53,17 @@ class HTTPBackend:
         It fails with `BackendFailed` for any reason, also when the whole takes too
         long.
         """
-        headers = Headers({name: [value] for name, value in self.headers.items()})
-        headers.setRawHeaders("content-type", ["application/json"])
-        asked: Deferred[Any] = self._agent.request(
+        exchange = send_request(
+            self._reactor,
+            self._agent,
             b"POST",
             self.endpoint.encode(),
-            headers,
-            _Body(body),
+            self.timeout,
+            MAX_RESPONSE,
+            self._headers,
+            body,
         )
-        asked.addCallback(_read)
-        asked.addTimeout(self.timeout, self._reactor)
-        return asked.addErrback(self._failed)
+        return exchange.addErrback(self._failed)
 
     def stop(self) -> "Deferred[None]":
         """Close the connections that are kept."""
@@ -71,65 +72,3 @@ class HTTPBackend:
 
     def _failed(self, failure: Failure) -> NoReturn:
         raise BackendFailed(f"{self.endpoint}: {failure.getErrorMessage()}")
-
-
-def _read(response: Any) -> "Deferred[bytes]":
-    """Read an answer, also one that is not wanted, so that its connection is free."""
-    answer = _Answer(response.code)
-    response.deliverBody(answer)
-    return answer.done
-
-
-class _Answer(Protocol):
-    """Collects an answer."""
-
-    def __init__(self, status: int) -> None:
-        self.done: Deferred[bytes] = Deferred(self._cancel)
-        self._status = status
-        self._parts: list[bytes] = []
-
-    def _cancel(self, done: "Deferred[bytes]") -> None:
-        if self.transport is not None:
-            self.transport.loseConnection()
-
-    def dataReceived(self, data: bytes) -> None:
-        """Take a part."""
-        self._parts.append(data)
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Hand over what came, if it is all."""
-        if self.done.called:
-            return
-        if not reason.check(ResponseDone, PotentialDataLoss):
-            self.done.errback(reason)
-        elif self._status != 200:
-            self.done.errback(BackendFailed(f"status {self._status}"))
-        else:
-            self.done.callback(b"".join(self._parts))
-
-
-@implementer(IBodyProducer)
-@define(eq=False)
-class _Body:
-    """A body that is in memory."""
-
-    _body: bytes
-
-    @property
-    def length(self) -> int:
-        """How many bytes it is."""
-        return len(self._body)
-
-    def startProducing(self, consumer: IConsumer) -> "Deferred[None]":
-        """Write all of it."""
-        consumer.write(self._body)
-        return succeed(None)
-
-    def pauseProducing(self) -> None:
-        """Do nothing: all is written."""
-
-    def resumeProducing(self) -> None:
-        """Do nothing."""
-
-    def stopProducing(self) -> None:
-        """Do nothing."""

@@ -13,7 +13,7 @@ from twisted.web.error import SchemeNotSupported
 from centrifugo_tx.access import fetching
 from centrifugo_tx.access.fetching import fetcher
 
-LIMIT = fetching.ANSWER_LIMIT
+LIMIT = fetching.MAX_SIZE
 
 
 def answer(status: str, body: bytes, length: int | None = None) -> bytes:

@@ -8,7 +8,7 @@ from twisted.trial.unittest import TestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
-from centrifugo_tx.proxies import HTTPBackend
+from centrifugo_tx.proxies import HTTPBackend, http
 from centrifugo_tx.proxies.http import BackendFailed
 
 
@@ -74,6 +74,23 @@ class HTTPBackendTests(TestCase):
         for status in ("201", "302", "404", "500"):
             asked = self.backend(f"/{status}").post(b"{}")
             await self.assertFailure(asked, BackendFailed)
+
+    async def test_too_large(self) -> None:
+        """A response above the limit is a failure."""
+        self.patch(http, "MAX_RESPONSE", 12)
+        backend = self.backend("/200")
+        self.assertEqual(await backend.post(b"{}!"), b"you said {}!")
+        channel, lost = self.answers.requests[0].transport, Deferred[Any]()
+        end = channel.connectionLost
+
+        def ended(reason: Any) -> None:
+            end(reason)
+            lost.callback(None)
+
+        self.patch(channel, "connectionLost", ended)
+        failure = await self.assertFailure(backend.post(b"{ }!"), BackendFailed)
+        self.assertIn("larger than 12 bytes", str(failure))
+        await lost
 
     async def test_away(self) -> None:
         """A backend that is not there is a failure."""
