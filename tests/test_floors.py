@@ -13,7 +13,7 @@ PACKAGE = Path(centrifugo_tx.__file__).parent
 FLOORS = (
     {"protocol", "grpc", "metrics"},
     {"interfaces", "options", "errors", "globs", "publication_format", "tls"}
-    | {"bounded_log", "http_client"},
+    | {"bounded_log", "durations", "http_client"},
     {"core"},
     {"engines", "access", "proxies", "transports", "api", "consumers"},
     {"config", "web"},

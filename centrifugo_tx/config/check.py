@@ -15,6 +15,7 @@ from twisted.internet.task import Clock
 from ..access.jwks import unsafe_template
 from ..access.namespaces import NamespaceOptions
 from ..access.tokens import TokenOptions, static_keys
+from ..durations import format_duration
 from ..errors import ConfigError
 from ..globs import compile_glob
 from ..options import TLSOptions
@@ -25,7 +26,6 @@ from .check_channels import check_channel_options, uses_maps
 from .check_endpoints import check_paths, check_ports
 from .model import Config
 from .proxies import ProxyOptions, StatusTransform
-from .values import format_duration
 
 __all__ = ["channel_sections", "check", "problems", "scope_warnings", "warnings"]
 

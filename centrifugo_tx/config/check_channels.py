@@ -6,9 +6,9 @@ See configuration rules, "Validation".
 from collections.abc import Iterator
 
 from ..access.namespaces import NamespaceOptions
+from ..durations import format_duration
 from .model import Config
 from .proxies import ProxyOptions
-from .values import format_duration
 
 __all__ = ["check_channel_options", "uses_maps"]
 

@@ -8,9 +8,9 @@ import tomli_w
 import yaml
 from msgspec import Struct
 
+from ..durations import format_duration
 from .model import Config
 from .schema import ENVIRONMENT_PREFIX, environment_name, options_of
-from .values import format_duration
 
 __all__ = ["FORMATS", "as_text", "as_tree", "as_variables"]
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from attrs import define, field, frozen
 from msgspec import Struct
 
+from ..durations import format_duration
 from .model import Config
 from .pending import IGNORED, REFUSED
 from .schema import Option, options_of
-from .values import format_duration
 
 __all__ = ["markdown", "restructured"]
 

@@ -13,10 +13,11 @@ from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 
+from ..durations import parse_duration
+
 __all__ = [
     "WrittenFloat",
     "WrittenInt",
-    "format_duration",
     "read_bool",
     "read_duration",
     "read_float",
@@ -28,17 +29,6 @@ __all__ = [
     "substitute",
 ]
 
-_UNITS = {
-    "ns": 1e-9,
-    "us": 1e-6,
-    "\u00b5s": 1e-6,
-    "\u03bcs": 1e-6,
-    "ms": 1e-3,
-    "s": 1.0,
-    "m": 60.0,
-    "h": 3600.0,
-}
-_PART = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)([a-z\u00b5\u03bc]+)")
 #: Text of a whole number, as Go reads it with any base: digits apart by ``_`` only
 #: where there is a prefix, and a leading zero means octal.
 _WHOLE = re.compile(
@@ -81,35 +71,7 @@ def read_duration(value: object) -> float:
         return read_int(value) * 1e-9
     if not isinstance(value, str):
         raise ValueError("must be a duration such as 1m30s")
-    sign = -1.0 if value.startswith("-") else 1.0
-    rest = value[1:] if value[:1] in ("+", "-") else value
-    if rest == "0":
-        return 0.0
-    parts = _PART.findall(rest)
-    known = all(unit in _UNITS for _, unit in parts)
-    if not (parts and known) or "".join(map("".join, parts)) != rest:
-        raise ValueError("must be a duration such as 300ms, 1m30s or 720h")
-    seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
-    if seconds * 1e9 > _LARGEST:
-        raise ValueError("must be a duration of less than 292 years")
-    return sign * seconds
-
-
-def format_duration(seconds: float) -> str:
-    """Return the text of a duration, as ``720h0m0s``, ``1m30s`` or ``300ms``."""
-    nanoseconds = round(seconds * 1e9)
-    sign, rest = ("-" if nanoseconds < 0 else ""), abs(nanoseconds)
-    if rest < 1_000_000_000:
-        for unit, size in (("ms", 1_000_000), ("us", 1000), ("ns", 1)):
-            if rest >= size:
-                return f"{sign}{rest / size:g}{unit}"
-        return "0s"
-    minutes, nanoseconds = divmod(rest, 60_000_000_000)
-    hours, minutes = divmod(minutes, 60)
-    text = f"{nanoseconds / 1e9:.9f}".rstrip("0").rstrip(".") + "s"
-    if hours:
-        return f"{sign}{hours}h{minutes}m{text}"
-    return f"{sign}{minutes}m{text}" if minutes else sign + text
+    return parse_duration(value)
 
 
 def read_bool(value: object) -> bool:

@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from ..access import TokenOptions, TokenVerifier
-from ..config.values import format_duration
+from ..durations import format_duration
 from ..service import token_verifier
 from .configuration import checked, loaded
 from .outcome import Refusal

@@ -6,7 +6,6 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from centrifugo_tx.config.values import (
-    format_duration,
     read_bool,
     read_duration,
     read_float,
@@ -17,6 +16,7 @@ from centrifugo_tx.config.values import (
     read_strings,
     substitute,
 )
+from centrifugo_tx.durations import format_duration
 
 PEM = "-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n"
 

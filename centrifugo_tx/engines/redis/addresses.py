@@ -3,12 +3,12 @@
 See engines, "Redis addresses".
 """
 
-import re
 from typing import Literal
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 import msgspec
 
+from ...durations import parse_duration
 from ...errors import ConfigError
 from ...options import TLSOptions
 from .options import RedisConnectionOptions
@@ -77,16 +77,6 @@ _SCHEMES = {
 }
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
-_UNITS = {
-    "ns": 1e-9,
-    "us": 1e-6,
-    "µs": 1e-6,
-    "ms": 1e-3,
-    "s": 1.0,
-    "m": 60.0,
-    "h": 3600.0,
-}
-_DURATION = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|ms|s|m|h)")
 
 
 def shard_addresses(options: RedisConnectionOptions) -> list[ShardAddress]:
@@ -281,9 +271,12 @@ class _URL:
         if name not in self.query:
             return default
         text = self._one(name, "")
-        parts = _DURATION.findall(text)
-        if not parts or "".join(number + unit for number, unit in parts) != text:
+        try:
+            seconds = parse_duration(text)
+        except ValueError:
+            seconds = -1.0
+        if seconds < 0:
             raise ConfigError(
                 f"address: {name} of {self.text} must be a duration such as 500ms"
             )
-        return sum(float(number) * _UNITS[unit] for number, unit in parts)
+        return seconds
