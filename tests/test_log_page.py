@@ -13,7 +13,7 @@ PACKAGE = Path(centrifugo_tx.__file__).parent
 PAGE = Path(__file__).parents[1] / "docs" / "logging.rst"
 LEVELS = ("info", "warn", "error", "critical", "failure")
 #: What takes a cause as its second argument.
-CARRIERS = ("ReplyError", "DisconnectClient", "_refuse_message")
+CARRIERS = ("ReplyError", "DisconnectClient", "_reject")
 
 
 def modules() -> Iterator[ast.Module]:

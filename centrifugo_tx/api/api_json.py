@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from ..core.round_robin import Slices
+from ..core.time_slices import Slices
 from ..errors import ReplyError
 from ..protocol.codes import BAD_REQUEST
 from ..protocol.errors import EncodeError

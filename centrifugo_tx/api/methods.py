@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 
 from ..bounded_log import BoundedLog
 from ..core import Node, run_or_defer
-from ..core.round_robin import RoundRobin, Slices
+from ..core.time_slices import RoundRobin, Slices
 from ..errors import BrokerUnavailable, CentrifugoError, ReplyError
 from ..options import (
     ChannelOptions,

@@ -10,9 +10,9 @@ from twisted.python.failure import Failure
 from ..errors import BrokerUnavailable
 from ..interfaces import IPolicy
 from ..options import NodeOptions
+from .command_scheduler import CommandScheduler
 from .node_metrics import NodeMetrics
 from .outage import Outage
-from .scheduler import Scheduler
 from .timer_wheel import TimerWheel
 
 __all__ = ["Runtime"]
@@ -31,13 +31,13 @@ class Runtime:
     metrics: NodeMetrics
     id: str = field(factory=lambda: str(uuid4()), init=False)
     wheel: TimerWheel = field(init=False)
-    scheduler: Scheduler = field(init=False)
+    scheduler: CommandScheduler = field(init=False)
     outage: Outage = field(init=False)
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
         self.wheel = TimerWheel(self.clock)
-        self.scheduler = Scheduler(self.clock)
+        self.scheduler = CommandScheduler(self.clock)
         self.outage = Outage(self.clock, self.wheel)
 
     def log_failure(self, failure: Failure, doing: str, about: str) -> None:

@@ -104,7 +104,7 @@ class StreamTransport(FrameWriter):
             frame = self.wire.push(Push(disconnect=disconnect))
             self.write(frame)
             if self.client is not None:
-                self.client.count_farewell(len(frame))
+                self.client.count_disconnect_push(len(frame))
             self.end(drop=False)
             body.finish()
 

@@ -110,7 +110,7 @@ class GRPCTransport:
             frame = self.wire.push(Push(disconnect=disconnect))
             self.write(frame)
             if self.client is not None:
-                self.client.count_farewell(len(frame))
+                self.client.count_disconnect_push(len(frame))
             self._ended = True
             self._append(None)
             self._bridge.to_loop(self._linger)

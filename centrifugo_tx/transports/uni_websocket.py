@@ -108,7 +108,7 @@ class UniWebSocketTransport(WebSocketTransport):
         if self.sends_push and not unheard:
             frame = self.wire.push(Push(disconnect=disconnect))
             self.write(frame)
-            protocol.client.count_farewell(len(frame))
+            protocol.client.count_disconnect_push(len(frame))
         if self.sends_close_frame:
             super().close(disconnect)
         else:

@@ -13,7 +13,7 @@ from zope.interface import implementer
 
 from ..bounded_log import BoundedLog
 from ..core import Client
-from ..core.session.client import State
+from ..core.session.connections import State
 from ..interfaces import ITransport
 from ..options import Duration, TransportInfo
 from ..protocol.codes import CONNECTION_CLOSED, SLOW, WRITE_ERROR, Disconnect

@@ -15,7 +15,7 @@ from twisted.logger import Logger, LogPublisher
 from twisted.python.failure import Failure
 from twisted.web._http2 import H2Connection, H2Stream
 
-from ..core.round_robin import SLICE_SECONDS
+from ..core.time_slices import SLICE_SECONDS
 from ..options import Answer
 from .frame_reader import EARNED, FrameFloodLimit, FrameReader
 from .http_channel import LENGTH_DIGITS

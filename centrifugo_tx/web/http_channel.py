@@ -8,7 +8,7 @@ from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 
-from ..core.round_robin import SLICE_SECONDS
+from ..core.time_slices import SLICE_SECONDS
 from ..options import Answer
 from ..transports.eager_tcp import bytes_drained
 from ..transports.protocol_switch import upgrade_connection

@@ -17,7 +17,7 @@ from twisted.web.resource import IResource, Resource
 from twisted.web.server import Site
 
 from ..bounded_log import BoundedLog
-from ..core.round_robin import RoundRobin
+from ..core.time_slices import RoundRobin
 from ..metrics import Counter
 from ..options import Answer
 from ..transports.cors import CORS

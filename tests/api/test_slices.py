@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from centrifugo_tx.api.api_json import decode, decode_batch, encode, encode_batch
 from centrifugo_tx.api.batches import BatchRequest
-from centrifugo_tx.core.round_robin import RoundRobin, Slices
+from centrifugo_tx.core.time_slices import RoundRobin, Slices
 from centrifugo_tx.options import Answer
 
 from .support import Backend

@@ -172,7 +172,7 @@ class MapReader:
         finally:
             self.busy = False
             if self.loading:
-                subscription.decide()
+                subscription.subscribe_finished()
 
     async def _read_state(
         self, subscription: Subscription, request: SubscribeRequest
@@ -346,7 +346,9 @@ class MapReader:
         return msgspec.structs.replace(
             result,
             recoverable=True,
-            publications=subscription.in_form([*map(shown, recovery.publications)]),
+            publications=subscription.as_sent_to_client(
+                [*map(shown, recovery.publications)]
+            ),
             recovered=request.recover,
             offset=recovery.upto,
             was_recovering=request.recover,

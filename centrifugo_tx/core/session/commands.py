@@ -170,12 +170,12 @@ class Commands:
         info = client.transport.info
         if info.emulated or info.unidirectional:
             client.session = str(uuid4())
-        client.enter(request.name, request.version)
+        client.register(request.name, request.version)
         try:
             begun = await self._begin_all(client, subs, request)
             results, then = _settle_all(begun, request)
         except BaseException:
-            client.roll_back()
+            client.unregister()
             raise
         expires = bool(admission.expire_at) and not admission.server_side_refresh
         deadlines = client.deadlines
@@ -186,7 +186,7 @@ class Commands:
             then()
             if not client.closed:
                 deadlines.connected(admission.expire_at)
-            client.connect_over()
+            client.connect_finished()
 
         result = ConnectResult(
             client=client.id,
@@ -212,18 +212,18 @@ class Commands:
         """
         begun: list[Subscription] = []
         found: list[Publication] = []
-        left = deque(subs.items())
+        left, queue = deque(subs.items()), client.queue
         while left:
-            if client.allowance <= 0:
-                await self._runtime.scheduler.wait(client)
+            if queue.allowance <= 0:
+                await self._runtime.scheduler.wait(queue)
                 ensure_open(client)
             first, waiting = len(begun), []
-            while left and client.allowance > 0 and len(begun) - first < AT_ONCE:
+            while left and queue.allowance > 0 and len(begun) - first < AT_ONCE:
                 name, options = left.popleft()
                 subscription = self._sessions.streams.open_server_side(client, name)
                 client.subscriptions[name] = subscription
                 begun.append(subscription)
-                client.allowance -= 1
+                queue.allowance -= 1
                 result = run_or_defer(
                     subscription.begin(options, _known(request, name))
                 )
@@ -298,7 +298,7 @@ class Commands:
             raise DisconnectClient(MALFORMED, "channel required for unsubscribe")
         subscription = client.subscriptions.get(request.channel)
         while subscription is not None:
-            await subscription.decided()
+            await subscription.when_subscribe_finished()
             client.forget(subscription)
             # The server may have put another one in its place meanwhile.
             subscription = client.subscriptions.get(request.channel)
@@ -417,7 +417,7 @@ class Commands:
             name = next(iter(prolonged.channels or ()), "")
         subscription = _refreshable(client, name)
         expiry.prolong_subscription(subscription, prolonged)
-        subscription.present(prolonged.info)  # or show none any more
+        subscription.update_info(prolonged.info)  # or show none any more
         expires = bool(prolonged.expire_at)
         return SubRefreshResult(
             expires=expires, ttl=client.ttl(prolonged.expire_at) if expires else 0

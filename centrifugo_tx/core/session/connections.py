@@ -1,12 +1,28 @@
 """The connections of one node."""
 
+from enum import Enum
 from typing import Generic, Protocol, TypeVar
 
 from attrs import define, field
 
 from ...interfaces import ITransport
 
-__all__ = ["Connection", "Connections"]
+__all__ = ["Connection", "Connections", "State"]
+
+
+class State(Enum):
+    """The state of a connection."""
+
+    NEW = "new"
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    #: Its connect was answered with an error; the client is expected to disconnect.
+    REFUSED = "refused"
+    CLOSED = "closed"
+
+
+# Looking a member up by its class costs more than the comparison.
+NEW, CONNECTING, CONNECTED, REFUSED, CLOSED = State
 
 
 class Connection(Protocol):

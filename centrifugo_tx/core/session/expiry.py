@@ -46,7 +46,7 @@ class ExpiringClient(Subscriber, Protocol):
     server_side_refresh: bool
     subscriptions: dict[str, Subscription]
 
-    def present(self, conn_info: Raw) -> None:
+    def update_info(self, conn_info: Raw) -> None:
         """Let others see *conn_info* of it from now on, in every channel."""
 
     def expire(self, expire_at: int) -> None:
@@ -83,7 +83,7 @@ def prolong(client: ExpiringClient, expiry: Expiry) -> None:
     if 0 < expiry.expire_at <= client.runtime.clock.seconds():
         raise ReplyError(EXPIRED)
     if expiry.info is not EMPTY:
-        client.present(expiry.info)
+        client.update_info(expiry.info)
     if expiry.meta is not EMPTY:
         client.meta = expiry.meta
     client.expire(expiry.expire_at)
@@ -99,7 +99,7 @@ def prolong_subscription(subscription: Subscription, expiry: Expiry) -> None:
         raise ReplyError(EXPIRED)
     subscription.expire_at = expiry.expire_at
     if expiry.info is not EMPTY:
-        subscription.present(expiry.info)
+        subscription.update_info(expiry.info)
 
 
 def connection_due(client: ExpiringClient) -> None:
@@ -165,4 +165,4 @@ def _end(subscription: Subscription) -> None:
     if subscription.server_side or client.speaks_v1:
         client.close(SUBSCRIPTION_EXPIRED)
     else:
-        client.drop(subscription.name, SUBSCRIPTION_OVER)
+        client.unsubscribe(subscription.name, SUBSCRIPTION_OVER)

@@ -31,8 +31,8 @@ async def subscribe(
 
     A subscription it already has is replaced, as in the reference.
     """
-    await client.admitted()
-    old = await _decided(client, name)
+    await client.when_connect_finished()
+    old = await _finished_subscription(client, name)
     if client.closed or client.refused:
         return
     if old is not None:
@@ -68,7 +68,7 @@ async def subscribe(
     follow_up()
 
 
-async def _decided(client: Client, name: str) -> Subscription | None:
+async def _finished_subscription(client: Client, name: str) -> Subscription | None:
     """Return the subscription to *name*, as soon as the client was told of it.
 
     :return: None if there is none, or the client has gone.
@@ -76,7 +76,7 @@ async def _decided(client: Client, name: str) -> Subscription | None:
     found = client.subscriptions.get(name)
     while found is not None:
         try:
-            await found.decided()
+            await found.when_subscribe_finished()
         except DisconnectClient as error:
             client.close(error.disconnect)
         current = client.subscriptions.get(name)
@@ -88,8 +88,8 @@ async def _decided(client: Client, name: str) -> Subscription | None:
 
 async def unsubscribe(client: Client, name: str, reason: Unsubscribe) -> None:
     """Take *client* out of a channel and tell it."""
-    if await _decided(client, name) is not None:
-        client.drop(name, reason)
+    if await _finished_subscription(client, name) is not None:
+        client.unsubscribe(name, reason)
 
 
 def refresh(client: Client, expired: bool, expire_at: int, info: Raw) -> None:
@@ -99,7 +99,7 @@ def refresh(client: Client, expired: bool, expire_at: int, info: Raw) -> None:
         client.close(CONNECTION_EXPIRED)
         return
     if info is not EMPTY and expire_at:
-        client.present(info)
+        client.update_info(info)
     client.expire(expire_at)
     ttl = client.ttl(expire_at) if expire_at else 0
     client.push(Push(refresh=Refresh(expires=bool(expire_at), ttl=ttl)))

@@ -167,7 +167,7 @@ class StreamKind:
             ttl=ttl,
             recoverable=options.recoverable,
             epoch=recovery.epoch,
-            publications=subscription.in_form(recovery.publications),
+            publications=subscription.as_sent_to_client(recovery.publications),
             recovered=recovery.recovered,
             offset=recovery.offset,
             positioned=True,

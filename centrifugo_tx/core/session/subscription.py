@@ -46,9 +46,9 @@ from .services import Services
 __all__ = ["ChannelSource", "Subscriber", "Subscription", "SubscriptionKind"]
 
 #: Seconds an unsubscribe waits for a subscribe that is under way.
-DECISION = 5.0
+UNSUBSCRIBE_WAIT = 5.0
 
-_UNDECIDED = SubscribeOptions()
+_NO_OPTIONS = SubscribeOptions()
 
 
 class Subscriber(Connection, Protocol):
@@ -85,7 +85,7 @@ class Subscriber(Connection, Protocol):
     def forget(self, subscription: "Subscription") -> None:
         """End *subscription* without telling the client."""
 
-    def drop(self, name: str, reason: Unsubscribe) -> None:
+    def unsubscribe(self, name: str, reason: Unsubscribe) -> None:
         """End the subscription to *name* and tell the client."""
 
 
@@ -171,7 +171,7 @@ class Subscription:
     name: str
     kind: SubscriptionKind
     server_side: bool = False
-    options: SubscribeOptions = _UNDECIDED
+    options: SubscribeOptions = _NO_OPTIONS
     info: ClientInfo | None = None
     expire_at: int = 0
     channel: Channel | None = None
@@ -184,7 +184,7 @@ class Subscription:
     _present: bool = False
     _mirrored: bool = False
     _history: History | None = None
-    _deciding: "list[Deferred[None]] | None" = None
+    _subscribe_waiters: "list[Deferred[None]] | None" = None
 
     @property
     def positioned(self) -> bool:
@@ -202,13 +202,13 @@ class Subscription:
         :raises DisconnectClient: 3004, the engine failed.
         :raises ReplyError: 107, the filter asked for is not allowed, or none.
         """
-        self._go_on()
+        self._ensure_not_ended()
         self.variant = variant_of(options, request)
         client = self.client
         services = client.services
         self.options = options
         self.expire_at = options.expire_at
-        self.present(options.info)
+        self.update_info(options.info)
         self.channel = channel = self.kind.source.local(self.name)
         channel.buffer(self)
         services.hub.num_subscriptions += 1
@@ -216,12 +216,12 @@ class Subscription:
         try:
             if not channel.subscribed:
                 await self.kind.source.broker_subscriptions.start(channel)
-                self._go_on()
+                self._ensure_not_ended()
             if options.presence:
                 assert self.info is not None
                 self._present = True
                 await services.presence.add(self.name, self.info)
-                self._go_on()
+                self._ensure_not_ended()
             if self.positioned:
                 self._history = await self.kind.read(self, request)
         except (DisconnectClient, ReplyError):
@@ -229,9 +229,9 @@ class Subscription:
         except BrokerUnavailable as reason:
             client.runtime.outage.failed("subscribe", str(reason))
             raise DisconnectClient(SERVER_ERROR) from None
-        self._go_on()
+        self._ensure_not_ended()
 
-    def present(self, chan_info: Raw | None = None) -> None:
+    def update_info(self, chan_info: Raw | None = None) -> None:
         """Let others see the client as it is now, with *chan_info*.
 
         :param chan_info: None leaves it as it is.
@@ -244,7 +244,7 @@ class Subscription:
         if chan_info is not EMPTY:
             self.info = ClientInfo(seen.user, seen.client, seen.conn_info, chan_info)
 
-    def _go_on(self) -> None:
+    def _ensure_not_ended(self) -> None:
         """Stop here if it was ended meanwhile, and leave nothing behind."""
         if self.ended:
             raise DisconnectClient(CONNECTION_CLOSED)
@@ -307,7 +307,7 @@ class Subscription:
             assert self.info is not None
             self._announced = True
             self.client.services.streams.publish_join(self.name, self.info)
-        self.decide()
+        self.subscribe_finished()
 
     def _enter(self, recovery: Recovery | None) -> None:
         assert self.channel is not None
@@ -319,13 +319,13 @@ class Subscription:
             raise DisconnectClient(INSUFFICIENT_STATE)
         self.active = True
 
-    def decide(self) -> None:
+    def subscribe_finished(self) -> None:
         """Let those that wait for the client to be told go on."""
-        deciding, self._deciding = self._deciding, None
-        for waiting in deciding or ():
+        waiters, self._subscribe_waiters = self._subscribe_waiters, None
+        for waiting in waiters or ():
             waiting.callback(None)
 
-    def decided(self) -> "Deferred[None]":
+    def when_subscribe_finished(self) -> "Deferred[None]":
         """Return a Deferred that fires when the client was told, or it is over.
 
         It fails with `DisconnectClient` (3004) when that takes too long.
@@ -333,17 +333,19 @@ class Subscription:
         if self._replied or self.ended or self.kind.idle:
             return succeed(None)
         waiting: Deferred[None] = Deferred()
-        if self._deciding is None:
-            self._deciding = []
-        self._deciding.append(waiting)
+        if self._subscribe_waiters is None:
+            self._subscribe_waiters = []
+        self._subscribe_waiters.append(waiting)
 
         def late(_: object, timeout: float) -> Failure:
             return Failure(DisconnectClient(SERVER_ERROR))
 
         clock = self.client.runtime.clock
-        return waiting.addTimeout(DECISION, clock, late)
+        return waiting.addTimeout(UNSUBSCRIBE_WAIT, clock, late)
 
-    def in_form(self, publications: Sequence[Publication]) -> list[Publication]:
+    def as_sent_to_client(
+        self, publications: Sequence[Publication]
+    ) -> list[Publication]:
         """Return *publications* in the forms in which this client is given them."""
         if self.variant is None or not self.variant.delta:
             return list(publications)
@@ -360,7 +362,7 @@ class Subscription:
         self.ended = True
         if self._replied:
             self.client.services.journal.unsubscribed(self.client, self.name)
-        self.decide()
+        self.subscribe_finished()
         if self.channel is not None:
             self._leave(self.channel)
         self.kind.ended(self)
@@ -409,7 +411,7 @@ class Subscription:
         if self.server_side or self.client.speaks_v1:
             self.client.close(INSUFFICIENT_STATE)
         else:
-            self.client.drop(self.name, LOST_POSITION)
+            self.client.unsubscribe(self.name, LOST_POSITION)
 
     def renew_presence(self) -> None:
         """Enter again before the entry fades."""

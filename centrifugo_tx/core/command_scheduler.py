@@ -7,7 +7,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-__all__ = ["SHORT", "SLICE", "UNIT", "Scheduler"]
+__all__ = ["SHORT", "SLICE", "UNIT", "CommandScheduler"]
 
 #: What one client may use in one turn.  A command takes 1, and so does each `UNIT`
 #: of its reply: about a millisecond in all.  Numbers this small cost no memory.
@@ -36,7 +36,7 @@ class Runnable(Protocol):
 
 
 @define(eq=False)
-class Scheduler:
+class CommandScheduler:
     """Lets clients go on that have used up their slice, one after another.
 
     In one turn all of them together get about one slice.  A client that did

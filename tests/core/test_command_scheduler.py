@@ -7,7 +7,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from centrifugo_tx.core.scheduler import FRESH, LEAST, SHORT, SLICE, UNIT
+from centrifugo_tx.core.command_scheduler import FRESH, LEAST, SHORT, SLICE, UNIT
 from centrifugo_tx.options import SubscribeOptions
 from centrifugo_tx.protocol.messages import Raw
 

@@ -3,7 +3,7 @@
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from centrifugo_tx.core.round_robin import SLICE_SECONDS, RoundRobin, Slices
+from centrifugo_tx.core.time_slices import SLICE_SECONDS, RoundRobin, Slices
 
 
 class RoundRobinTests(SynchronousTestCase):
