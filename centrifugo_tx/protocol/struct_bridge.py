@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar, Union, get_args, get_origin, get_type_
 import msgspec
 from google.protobuf.descriptor import FieldDescriptor as Kinds
 from google.protobuf.message import DecodeError as ProtobufError
+from google.protobuf.message_factory import GetMessageClass
 
 from .errors import DecodeError
 from .messages import raw
@@ -131,11 +132,6 @@ def _zero(field: Any) -> Any:
     return {} if entry else []
 
 
-def _class_of(field: Any) -> Any:
-    made: Any = field.message_type._concrete_class
-    return made
-
-
 def _struct_in(hint: Any) -> type[msgspec.Struct]:
     """Return the struct in ``X``, ``X | None``, ``list[X]`` or ``dict[str, X]``."""
     if get_origin(hint) in (Union, UnionType, list, dict):
@@ -146,7 +142,7 @@ def _struct_in(hint: Any) -> type[msgspec.Struct]:
 
 
 def _plan_part(name: str, field: Any, hint: Any) -> tuple[Writer, Reader]:
-    inner = _lazy_bridge(_struct_in(hint), _class_of(field))
+    inner = _lazy_bridge(_struct_in(hint), GetMessageClass(field.message_type))
 
     def write(message: Any, member: Any) -> None:
         if member is not None:
@@ -163,7 +159,7 @@ def _plan_part(name: str, field: Any, hint: Any) -> tuple[Writer, Reader]:
 def _plan_list(name: str, field: Any, hint: Any) -> tuple[Writer, Reader]:
     if field.message_type is None:
         return lambda message, member: getattr(message, name).extend(member), list
-    inner = _lazy_bridge(_struct_in(hint), _class_of(field))
+    inner = _lazy_bridge(_struct_in(hint), GetMessageClass(field.message_type))
 
     def write(message: Any, member: Any) -> None:
         parts = getattr(message, name)
@@ -180,7 +176,7 @@ def _plan_list(name: str, field: Any, hint: Any) -> tuple[Writer, Reader]:
 def _plan_map(name: str, value: Any, hint: Any) -> tuple[Writer, Reader]:
     if value.message_type is None:
         return lambda message, member: getattr(message, name).update(member), dict
-    inner = _lazy_bridge(_struct_in(hint), _class_of(value))
+    inner = _lazy_bridge(_struct_in(hint), GetMessageClass(value.message_type))
 
     def write(message: Any, member: Any) -> None:
         parts = getattr(message, name)

