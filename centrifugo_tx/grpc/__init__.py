@@ -1,1 +1,1 @@
-"""gRPC beside the reactor; everything here but the loop needs grpcio."""
+"""gRPC beside the reactor; everything but the asyncio bridge needs grpcio."""

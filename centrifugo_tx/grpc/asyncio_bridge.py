@@ -1,8 +1,8 @@
-"""An asyncio loop beside the reactor, and the ways there and back.
+"""An asyncio loop beside the reactor, and calls in either direction.
 
-gRPC lives on such a loop.  That is the reactor's own one where it has one, else that
-of a thread.  Nothing else knows of threads: what is called ``to_loop`` and
-``to_reactor`` runs there, one after the other, in the order of the calls.
+gRPC runs on such a loop: the reactor's own loop if it has one, else a loop in a
+thread.  No other module deals with threads.  Calls passed to ``to_loop`` and
+``to_reactor`` run there one after another, in order.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 @define(eq=False)
 class AsyncioBridge:
-    """Runs things on the loop; `to_reactor` alone is called from there."""
+    """Runs calls on the loop; only `to_reactor` may be called from the loop."""
 
     _reactor: Any
     _log = Logger()
@@ -31,12 +31,12 @@ class AsyncioBridge:
     _thread: Thread | None = field(default=None, init=False)
     _loop_closed: "Deferred[None]" = field(factory=Deferred, init=False)
     _calls: deque[Callable[[], object]] = field(factory=deque, init=False)
-    #: Whether the loop has been asked to look at the calls and has not yet.
+    #: Whether the loop has been woken for the pending calls and has not run yet.
     _wake_scheduled: bool = field(default=False, init=False)
     _tasks: "set[asyncio.Task[Any]]" = field(factory=set, init=False)
 
     def start(self) -> None:
-        """Get a loop, and a thread for it if need be."""
+        """Find or create the loop, with a thread if necessary."""
         self.loop = getattr(self._reactor, "_asyncioEventloop", None)
         if self.loop is None:
             self.loop = asyncio.new_event_loop()
@@ -52,7 +52,7 @@ class AsyncioBridge:
             self.to_reactor(self._loop_closed.callback, None)
 
     def stop(self) -> "Deferred[None]":
-        """End the thread; fires when it has ended."""
+        """Stop the thread; the Deferred fires when it has ended."""
         if self._thread is None:
             return succeed(None)
         assert self.loop is not None
@@ -60,7 +60,7 @@ class AsyncioBridge:
         return self._loop_closed
 
     def to_loop(self, call: Callable[[], object]) -> None:
-        """Run *call* on the loop; many calls wake it once."""
+        """Run *call* on the loop; several calls wake the loop once."""
         assert self.loop is not None
         self._calls.append(call)
         if not self._wake_scheduled:
@@ -74,7 +74,7 @@ class AsyncioBridge:
             call = calls.popleft()
             try:
                 call()
-            except Exception:  # the others must not wait for ever
+            except Exception:  # the other calls must still run
                 self._log.failure("call on the asyncio loop failed")
 
     def to_reactor(self, call: Callable[..., object], *arguments: object) -> None:

@@ -1,4 +1,4 @@
-"""A port that speaks gRPC."""
+"""A port that serves gRPC."""
 
 import logging
 import socket
@@ -14,8 +14,8 @@ from .asyncio_bridge import AsyncioBridge
 
 __all__ = ["GRPCServer"]
 
-#: As the reference has it: milliseconds between the transport's own pings, for the
-#: answer to one, and between those that a client may send.
+#: The values of the reference: milliseconds between keepalive pings, until their
+#: answer is overdue, and between pings that a client may send.
 _KEEPALIVE = (
     ("grpc.keepalive_time_ms", 25000),
     ("grpc.keepalive_timeout_ms", 5000),
@@ -24,7 +24,7 @@ _KEEPALIVE = (
 
 
 def _is_worth_logging(record: logging.LogRecord) -> bool:
-    """Whether a record says more than that a peer left in the midst of something."""
+    """Return whether a record is more than a peer that disconnected early."""
     return not str(record.msg).startswith("ExecuteBatchError")
 
 
@@ -33,14 +33,14 @@ logging.getLogger("grpc._cython.cygrpc").addFilter(_is_worth_logging)
 
 @define(eq=False, kw_only=True)
 class GRPCServer:
-    """Listens on a port of ``interface``; 0 takes one that is free.
+    """Listens on a port of ``interface``; 0 chooses a free port.
 
     ``streams`` are coroutine functions by service and method.  They run on the loop,
-    take a message's bytes and a context, and write messages' bytes to the latter.
-    ``certificate`` (with its chain) and ``key``, both PEM, turn TLS on, ``authorities``
-    are those that must have signed the peers' certificates.  ``limit`` is the largest
-    message that comes, in bytes; 0: gRPC's default, 4 MiB.  ``shared`` lets other
-    processes listen there, too.
+    receive the bytes of a message and a context, and write the bytes of messages to
+    the context.  ``certificate`` (with its chain) and ``key``, both PEM, enable TLS;
+    ``authorities`` must have signed the certificates of clients.  ``limit`` is the
+    largest message accepted, in bytes; 0: gRPC's default, 4 MiB.  ``shared`` lets
+    other processes listen on the same port.
     """
 
     _bridge: AsyncioBridge
@@ -55,18 +55,19 @@ class GRPCServer:
     _server: Any = field(default=None, init=False)
 
     def start(self) -> "Deferred[int]":
-        """Listen; fires with the port.
+        """Listen; the Deferred fires with the port.
 
-        Fails with `CannotListenError`: somebody else does, or the certificate is none.
+        It fails with `CannotListenError` if the address is in use or the certificate
+        is invalid.
         """
         return self._bridge.run(self._start)
 
     def stop(self, grace: float) -> "Deferred[None]":
-        """Take no more calls; give those that are there *grace* seconds to end."""
+        """Accept no more calls; let open ones finish within *grace* seconds."""
         return self._bridge.run(self._stop, grace)
 
     async def _start(self) -> int:
-        # Another process on the same port shall be an error, unless it is a sibling.
+        # Another process on the same port is an error, unless ports are shared.
         options = [*_KEEPALIVE, ("grpc.so_reuseport", int(self.shared))]
         if self.limit:
             options.append(("grpc.max_receive_message_length", self.limit))
@@ -103,7 +104,7 @@ class GRPCServer:
         except RuntimeError as error:
             reason: object = error
             if credentials is not None:
-                reason = "gRPC takes neither this certificate and key nor this CA"
+                reason = "gRPC does not accept the certificate, the key or the CA"
             raise CannotListenError(host, self.port, reason) from None
         return port
 
@@ -114,9 +115,9 @@ class GRPCServer:
 
 
 def _check_can_listen(host: str, port: int) -> None:
-    """Listen for a moment: gRPC itself does not say why it cannot.
+    """Listen for a moment, because gRPC does not report why it cannot.
 
-    :raises CannotListenError: that is impossible.
+    :raises CannotListenError: the address cannot be bound.
     """
     try:
         family, kind, _, _, address = socket.getaddrinfo(

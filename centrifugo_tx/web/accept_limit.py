@@ -14,11 +14,11 @@ from ..transports.eager_tcp import EagerTCPServer
 
 __all__ = ["AcceptLimiter"]
 
-#: Descriptors kept for what is no client: listeners, log, engine, API calls.
+#: Descriptors reserved for listeners, the log, the engine and API calls.
 RESERVED = 64
-#: Free ones below that mark with which accepting goes on.
+#: Free descriptors with which accepting resumes.
 ROOM = 32
-#: Seconds without a further pause after which the shortage is over.
+#: Seconds without a pause after which the shortage counts as over.
 QUIET = 10.0
 
 
@@ -30,10 +30,10 @@ def _open_files() -> int:
 class AcceptLimiter:
     """Makes a port's transports, and pauses the port before ``limit`` open files.
 
-    The kernel keeps new connections waiting then; those that are there notice
-    nothing.  ``paused`` counts the pauses.  While files are short, every one that is
-    closed lets a client in, and the next pause follows; so the log has one line when
-    that begins, and one with the number of pauses `QUIET` seconds after the last.
+    The kernel queues new connections meanwhile; open ones are not affected.
+    ``paused`` counts the pauses.  During a shortage every closed connection admits a
+    client, and the next pause follows.  So the log has one line at the start of a
+    shortage, and one with the number of pauses `QUIET` seconds after the last.
     """
 
     _port: tcp.Port
@@ -50,7 +50,7 @@ class AcceptLimiter:
         self._port.transport = self._accept  # type: ignore[assignment]
 
     def _accept(self, skt: Any, *arguments: Any) -> EagerTCPServer:
-        # The rest of the batch will be accepted in any case.
+        # The rest of the batch is accepted in any case.
         highest = skt.fileno() + self._port.numberAccepts
         if highest >= self.limit - RESERVED and not self.waiting:
             self._pause()
@@ -66,12 +66,12 @@ class AcceptLimiter:
             self._log.warn("too many open files, pausing accept", limit=self.limit)
 
     def resume_if_possible(self) -> None:
-        """Go on if there is room again; to be called now and then."""
+        """Resume accepting if descriptors are free again; call this once a second."""
         if self.waiting:
             if self._port.connected and self._has_room():
                 self.waiting = False
                 self._resumed = self._clock.seconds()
-                self._port.numberAccepts = 1  # it grows by itself
+                self._port.numberAccepts = 1  # Twisted raises it again
                 self._port.startReading()
         elif self._pauses and self._clock.seconds() - self._resumed >= QUIET:
             self._log.info(
@@ -83,7 +83,7 @@ class AcceptLimiter:
             self._pauses = 0
 
     def _has_room(self) -> bool:
-        """Try it: the lowest free descriptors are given out first."""
+        """Return whether descriptors are free; the kernel assigns the lowest first."""
         tried: list[int] = []
         try:
             for _ in range(ROOM):

@@ -14,8 +14,8 @@ __all__ = ["LoggedRequest"]
 class LoggedRequest(QuickRequest):
     """Logs method, path, address, status and duration when the response is over.
 
-    The query is left out, since it may hold keys and tokens.  A request whose client
-    went away has the status that was sent, or 499 if none was.
+    The query string is left out, because it may hold keys and tokens.  If the client
+    disconnects early, the status is the one that was sent, or 499 if none was.
     """
 
     code: int
@@ -24,7 +24,7 @@ class LoggedRequest(QuickRequest):
     _began = 0.0
 
     def process(self) -> None:
-        """Begin to count the time."""
+        """Record the start time."""
         self._began = self.channel.site.reactor.seconds()
         self._fields = {
             "method": cut(self.method.decode(errors="replace")),
@@ -44,7 +44,7 @@ class LoggedRequest(QuickRequest):
         super().finish()
 
     def connectionLost(self, reason: Any) -> None:
-        """Log that the client went away."""
+        """Log that the client disconnected."""
         self._log_request(self.code if self.startedWriting else 499)
         super().connectionLost(reason)
 

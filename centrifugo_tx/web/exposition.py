@@ -1,7 +1,7 @@
-"""The metrics as Prometheus reads them (operations, "Metrics").
+"""The metrics in Prometheus text format (operations, "Metrics").
 
-Text format 0.0.4, written here: the client library would put ``_total`` behind
-the reference's counter names.  What the library knows of the process follows.
+Version 0.0.4, written here, because the client library would append ``_total`` to the
+reference's counter names.  The library's own process metrics follow.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,14 +25,14 @@ __all__ = ["CONTENT_TYPE", "exposition"]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 PREFIX = "centrifugo_"
-#: The share of the time that may be spent on writing, and seconds at once.
+#: The largest share of time spent on writing, and the seconds allowed at once.
 SHARE, BURST = 0.1, 0.1
-#: The quantiles of nothing.
+#: The quantiles without observations.
 UNKNOWN = [(quantile, float("nan")) for quantile in QUANTILES]
 
 
 def exposition(node: Node) -> Callable[[], bytes]:
-    """Return a function that writes down all metrics of *node* and the process."""
+    """Return a function that renders all metrics of *node* and the process."""
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
@@ -47,10 +47,10 @@ def exposition(node: Node) -> Callable[[], bytes]:
 
 @define(eq=False)
 class ThrottledExposition:
-    """Returns what *write* does, but spends at most a tenth of the time on it.
+    """Returns the result of *write*, but spends at most a tenth of the time on it.
 
-    After 0.1 s of writing, callers get the last text until that time is earned again:
-    a text is then at most ten times as old as it takes to write one.
+    After 0.1 s of writing, callers receive the previous text until enough time has
+    passed.  A text is at most ten times as old as it takes to write one.
     """
 
     _write: Callable[[], bytes]

@@ -1,19 +1,19 @@
-"""HTTP/2 frames one by one, and how many useless ones a client may send."""
+"""A reader of HTTP/2 frames, and a limit on useless ones."""
 
 from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 
 __all__ = ["FrameFloodLimit", "FrameReader"]
 
-#: What a client says first (RFC 9113, 3.4).
+#: Bytes of the client's connection preface (RFC 9113, 3.4).
 PREFACE = 24
-#: Bytes of a frame's head, and of the longest payload that is read (RFC 9113, 4.1).
+#: Bytes of a frame header, and of the longest payload accepted (RFC 9113, 4.1).
 HEAD, PAYLOAD_LIMIT = 9, 16384
 
-#: Frames without use that may come at once, and how many more each second.
+#: Useless frames that a client may send at once, and further ones per second.
 BURST = 1000
 RATE = 50
-#: How many a request may bring with it.
+#: Further useless frames allowed for each request.
 EARNED = 4
 
 _DATA, _HEADERS = 0, 1
@@ -21,7 +21,7 @@ _DATA, _HEADERS = 0, 1
 
 @define(eq=False)
 class FrameReader:
-    """Cuts what comes into whole frames; the first piece is the client's preface."""
+    """Splits input into whole frames; the first piece is the client's preface."""
 
     _data: bytes = field(default=b"", init=False)
     _at: int = field(default=0, init=False)
@@ -29,23 +29,24 @@ class FrameReader:
 
     @property
     def size(self) -> int:
-        """Return how many bytes are left."""
+        """Return the number of unread bytes."""
         return len(self._data) - self._at
 
     @property
     def ready(self) -> bool:
-        """Whether a whole frame is left."""
+        """Whether a whole frame is unread."""
         return self.size >= self._needed()
 
     def feed(self, data: bytes) -> None:
-        """Add what has come."""
+        """Append input."""
         self._data = self._data[self._at :] + data
         self._at = 0
 
     def next(self) -> bytes | None:
-        """Return the next frame, None if it is not whole.
+        """Return the next frame, or None if it is incomplete.
 
-        A frame that is too long is returned as it is; nobody will read it.
+        Of a frame that is too long, only the header is returned, which the HTTP/2
+        library rejects.
         """
         needed = self._needed()
         if self.size < needed:
@@ -55,11 +56,11 @@ class FrameReader:
         return self._data[start : self._at]
 
     def clear(self) -> None:
-        """Forget what is left."""
+        """Discard the unread bytes."""
         self._data, self._at = b"", 0
 
     def _needed(self) -> int:
-        """Return how many bytes the next frame has; at least those of its head."""
+        """Return the size of the next frame; at least that of its header."""
         if not self._begun:
             return PREFACE
         length = int.from_bytes(self._data[self._at : self._at + 3], "big")
@@ -70,7 +71,7 @@ class FrameReader:
 
 @define(eq=False)
 class FrameFloodLimit:
-    """Counts the frames that ask for nothing: pings, settings, priorities, resets.
+    """Counts frames without content: pings, settings, priorities, resets.
 
     A flood of them is an attack (CVE-2019-9512, 9514, 9515, 9518).
     """
@@ -83,7 +84,7 @@ class FrameFloodLimit:
         self._since = self._clock.seconds()
 
     def allows(self, frame: bytes) -> bool:
-        """Count *frame*; return False if it is one too many."""
+        """Count *frame*; return False if it exceeds the limit."""
         kind = frame[3]
         if kind == _HEADERS or (kind == _DATA and len(frame) > HEAD):
             return True
@@ -97,5 +98,5 @@ class FrameFloodLimit:
         return True
 
     def allow_more(self, count: float) -> None:
-        """Allow *count* more, since the client makes use of the connection."""
+        """Allow *count* more frames, because the client uses the connection."""
         self._left = min(BURST, self._left + count)

@@ -19,21 +19,21 @@ _REFUSED = frozenset({b"transfer-encoding", b"expect", b"upgrade", b"connection"
 
 @define(eq=False)
 class PostRequest:
-    """What a handler needs to see of a request."""
+    """A POST request, as handlers see it."""
 
     uri: bytes
     headers: Mapping[bytes, bytes]
     content: BytesIO
     method: bytes = b"POST"
-    #: The connection on which it came.
+    #: The connection on which the request arrived.
     transport: Any = None
 
     def getClientAddress(self) -> Any:
-        """Return the address of the other end of the connection."""
+        """Return the address of the peer."""
         return None if self.transport is None else self.transport.getPeer()
 
     def getHeader(self, name: bytes | str) -> bytes | None:
-        """Return a header by its name."""
+        """Return the value of a header, or None."""
         key = name.encode() if isinstance(name, str) else name
         return self.headers.get(key.lower())
 
@@ -41,8 +41,8 @@ class PostRequest:
 def read_post(data: bytes) -> tuple[PostRequest, bytes, int] | None:
     """Read a whole, plain POST request from the start of *data*.
 
-    :return: the request, its path, and how many bytes it took; None if *data* begins
-        with anything else.
+    :return: the request, its path, and the number of bytes that it occupies; None if
+        *data* begins with anything else.
     """
     end = data.find(b"\r\n\r\n", 0, HEAD_LIMIT)
     if end < 0:

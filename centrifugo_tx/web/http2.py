@@ -24,40 +24,40 @@ from .response_head import headers_of
 
 __all__ = ["HTTP2Connection", "HTTP2Factory"]
 
-#: Frames that one connection may have read in one turn of the reactor.
+#: Frames that are read from one connection in one turn of the reactor.
 SLICE_FRAMES = 128
-#: Bytes that may wait to be read, before reading from the socket pauses.
+#: Bytes of unread frames before reading from the socket pauses.
 HELD_LIMIT = 65536
-#: Bytes of bodies that one connection may have under way.
+#: Bytes of request bodies in progress on one connection.
 BODIES_LIMIT = 32 * 1024 * 1024
-#: Bytes of answers that may wait for a window before requests wait, too.
+#: Bytes of responses that may wait for a window before requests wait, too.
 ANSWERS_LIMIT = 4 * 1024 * 1024
-#: Bytes of an answer that are worth one frame which makes room for more.
+#: Bytes of a response that entitle the client to one WINDOW_UPDATE frame.
 UPDATE = 2048
-#: Bytes of headers that the compressor of answers remembers.
+#: Bytes of the header compression table for responses.
 TABLE_SIZE = 4096
 
 
 class Stream(H2Stream):  # type: ignore[misc]  # untyped
-    """One request, whose body has a bound in time and size."""
+    """One request, whose body is bounded in time and size."""
 
     _conn: "HTTP2Connection"
     body_bytes = 0
     _deadline: IDelayedCall | None = None
 
     def start_deadline(self, seconds: float) -> None:
-        """Wait for the body, for so many seconds at most."""
+        """Wait at most *seconds* for the body."""
         late = Answer(408)
         self._deadline = self._conn.callLater(seconds, self.refuse, late)
 
     def stop_deadline(self) -> None:
-        """Wait no more, since the body is there."""
+        """Stop waiting, because the body is complete."""
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
 
     def receiveDataChunk(self, data: bytes, flowControlledLength: int) -> None:
-        """Take a part of the body, unless there is too much of it by now."""
+        """Accept a part of the body, unless the bodies are too large by now."""
         connection = self._conn
         self.body_bytes += len(data)
         connection.body_bytes += len(data)
@@ -65,11 +65,11 @@ class Stream(H2Stream):  # type: ignore[misc]  # untyped
             self.refuse(Answer(503))
         else:
             self._request.handleContentChunk(data)
-        # Others on the connection need the room, whatever became of this one.
+        # The other streams need the window, even if this one was refused.
         connection.openStreamWindow(self.streamID, flowControlledLength)
 
     def refuse(self, answer: Answer) -> None:
-        """Answer before the body is there, and let the client stop sending it."""
+        """Answer before the body is complete, and tell the client to stop sending."""
         self._deadline = None
         connection, id = self._conn, self.streamID
         if connection.streams.get(id) is not self:
@@ -85,7 +85,7 @@ class Stream(H2Stream):  # type: ignore[misc]  # untyped
         conn.send_headers(id, headers, end_stream=not body)
         if body:
             conn.send_data(id, body, end_stream=True)
-        with suppress(StreamClosedError):  # the body has ended, too
+        with suppress(StreamClosedError):  # the body is complete, too
             conn.reset_stream(id, ErrorCodes.NO_ERROR)  # RFC 9113, 8.1
         if connection._tryToWriteControlData():
             self.connectionLost(Failure(ConnectionLost("refused")))
@@ -104,8 +104,8 @@ class HTTP2Connection(H2Connection):  # type: ignore[misc]  # untyped
     sends more useless frames than `FrameFloodLimit` allows is disconnected.
     Priorities are ignored, as RFC 9113, 5.3.2 allows: all streams are equal.
 
-    Twisted's own looks for room in every turn of the reactor for as long as something
-    waits for a window, which a peer need never open (RFC 9113, 5.2).
+    Twisted's connection polls in every turn of the reactor while data waits for a
+    window, which a peer may never open (RFC 9113, 5.2).  This one waits for the window.
     """
 
     transport: Any
@@ -113,9 +113,9 @@ class HTTP2Connection(H2Connection):  # type: ignore[misc]  # untyped
     factory: Any
     callLater: Any
     _sendingDeferred: Any
-    #: Nothing that a client does is worth a line.
+    #: No mistake of a client is worth a log line.
     _log = Logger(observer=LogPublisher())
-    #: Bytes of bodies under way.
+    #: Bytes of request bodies in progress.
     body_bytes = 0
 
     def __init__(self, reactor: Any) -> None:
@@ -123,21 +123,21 @@ class HTTP2Connection(H2Connection):  # type: ignore[misc]  # untyped
         self._frames = FrameReader()
         self._flood_limit = FrameFloodLimit(reactor)
         self._read_scheduled = self._paused = False
-        #: Requests that are complete and wait for others to be answered.
+        #: Complete requests that wait until other responses are sent.
         self._ready: deque[int] = deque()
         super().__init__(reactor)
 
     def connectionMade(self) -> None:
-        """Begin; the transport tells when to pause."""
+        """Start, and register as the producer of the transport."""
         super().connectionMade()
         self.transport.registerProducer(self, True)
 
-    # --- What comes ------------------------------------------------------------
+    # --- Receiving -------------------------------------------------------------
 
     def dataReceived(self, data: bytes) -> None:
-        """Take what comes, and go on with what has got room by it."""
+        """Process input, and unblock the streams to which it gives room."""
         if not self._stillProducing:
-            return  # it has been sent away
+            return  # the connection is being closed
         self._frames.feed(data)
         if not self._read_scheduled:
             self._read()
@@ -146,7 +146,7 @@ class HTTP2Connection(H2Connection):  # type: ignore[misc]  # untyped
             self.transport.pauseProducing()
 
     def _read(self) -> None:
-        """Read a slice; let the rest wait until others had their turn."""
+        """Read a slice of frames; the rest waits until other connections have run."""
         self._read_scheduled = False
         end = self._reactor.seconds() + SLICE_SECONDS
         for _ in range(SLICE_FRAMES):
@@ -177,7 +177,7 @@ class HTTP2Connection(H2Connection):  # type: ignore[misc]  # untyped
             self.transport.resumeProducing()
 
     def _receive(self, frame: bytes) -> None:
-        """Take one frame."""
+        """Process one frame."""
         if not self._flood_limit.allows(frame):
             self._close_with(ErrorCodes.ENHANCE_YOUR_CALM)
             return
@@ -186,7 +186,7 @@ class HTTP2Connection(H2Connection):  # type: ignore[misc]  # untyped
         except ProtocolError:
             self._terminate(Failure())
             return
-        if found:  # a part of a head says nothing
+        if found:  # a part of a header block is no activity
             self.resetTimeout()
         for event in found:
             self._handle_event(event)
@@ -203,9 +203,9 @@ class HTTP2Connection(H2Connection):  # type: ignore[misc]  # untyped
             encoder = self.conn.encoder
             encoder.header_table_size = min(encoder.header_table_size, TABLE_SIZE)
         elif kind is events.ConnectionTerminated:
-            self._lose(Failure(ConnectionLost("the client says goodbye")))
+            self._lose(Failure(ConnectionLost("the client closed the connection")))
         elif getattr(event, "stream_id", None) not in self.streams:
-            pass  # it is gone already
+            pass  # the stream is closed already
         elif kind is events.DataReceived:
             self._requestDataReceived(event)
         elif kind is events.StreamEnded:
@@ -214,7 +214,7 @@ class HTTP2Connection(H2Connection):  # type: ignore[misc]  # untyped
             self._requestAborted(event)
 
     def _requestReceived(self, event: Any) -> None:
-        """Begin a request."""
+        """Start a request."""
         id, site = event.stream_id, self.site
         lengths = [v for name, v in event.headers if name == b"content-length"]
         if not _is_fit(event.headers, lengths):
@@ -239,7 +239,7 @@ class HTTP2Connection(H2Connection):  # type: ignore[misc]  # untyped
             stream.start_deadline(site.timeOut)
 
     def _refuse_head(self, id: int) -> None:
-        """Answer 400 to a request that is none."""
+        """Answer 400 to a request with a malformed head."""
         headers = [(b":status", b"400"), (b"content-length", b"0")]
         self.conn.send_headers(id, headers, end_stream=True)
         with suppress(StreamClosedError):
@@ -247,7 +247,7 @@ class HTTP2Connection(H2Connection):  # type: ignore[misc]  # untyped
         self._tryToWriteControlData()
 
     def _requestEnded(self, event: Any) -> None:
-        """Answer a complete request, if the client takes what it has asked for."""
+        """Answer a complete request, if the client reads earlier responses."""
         stream = self.streams[event.stream_id]
         stream.stop_deadline()
         self._ready.append(event.stream_id)
@@ -263,7 +263,7 @@ class HTTP2Connection(H2Connection):  # type: ignore[misc]  # untyped
                 stream.requestComplete()
 
     def _unsent_bytes(self) -> int:
-        """Return how many bytes of answers wait."""
+        """Return the number of response bytes that wait."""
         return sum(
             len(each)
             for queue in self._outboundStreamQueues.values()
@@ -276,10 +276,10 @@ class HTTP2Connection(H2Connection):  # type: ignore[misc]  # untyped
         self.body_bytes -= self.streams[streamID].body_bytes
         super()._requestDone(streamID)
 
-    # --- What goes -------------------------------------------------------------
+    # --- Sending ---------------------------------------------------------------
 
     def _sendPrioritisedData(self, *arguments: object) -> None:
-        """Send a frame; then there may be room for another request."""
+        """Send a frame, then answer further requests if there is room."""
         window = self.conn.outbound_flow_control_window
         super()._sendPrioritisedData()
         self._flood_limit.allow_more(
@@ -289,7 +289,7 @@ class HTTP2Connection(H2Connection):  # type: ignore[misc]  # untyped
             self._answer_ready()
 
     def remainingOutboundWindow(self, streamID: int) -> int:
-        """Return the room that is left; without a window, rest until there is one."""
+        """Return the remaining window; block the stream while there is none."""
         remaining: int = super().remainingOutboundWindow(streamID)
         if remaining < 0 and self.conn.local_flow_control_window(streamID) <= 0:
             self._blocked.add(streamID)
@@ -313,12 +313,12 @@ class HTTP2Connection(H2Connection):  # type: ignore[misc]  # untyped
 
     def _close_with(self, code: ErrorCodes) -> None:
         self.conn.close_connection(error_code=code)
-        self._terminate(Failure(ConnectionLost(f"sent away: {code.name}")))
+        self._terminate(Failure(ConnectionLost(f"closed: {code.name}")))
 
     def _terminate(self, reason: Failure) -> None:
-        """Say goodbye, and listen no more."""
+        """Send GOAWAY, and ignore further input."""
         self._frames.clear()
-        self._unpause()  # TLS reads the end
+        self._unpause()  # TLS must read the end of the stream
         super()._terminate(reason)
 
     def _lose(self, reason: Failure) -> None:
@@ -326,7 +326,7 @@ class HTTP2Connection(H2Connection):  # type: ignore[misc]  # untyped
         self.connectionLost(reason, _cancelTimeouts=False)
 
     def timeoutConnection(self) -> None:
-        """Send an idle client away; abort if it does not go."""
+        """Close an idle connection; abort it if the client does not close."""
         later = self.callLater
         if self._stillProducing:
             idle = not self.conn.open_inbound_streams
@@ -336,14 +336,15 @@ class HTTP2Connection(H2Connection):  # type: ignore[misc]  # untyped
         self._abortingCall = later(self.abortTimeout, self.forceAbortClient)
 
     def forceAbortClient(self) -> None:
-        """Abort, since the client takes nothing any more."""
+        """Abort, because the client has stopped reading."""
         self._abortingCall = None
         self.transport.abortConnection()
 
     def connectionLost(self, reason: Any, _cancelTimeouts: bool = True) -> None:
-        """Tell those who answer requests; leave no cycle behind.
+        """Notify the open requests, and break reference cycles.
 
-        Twisted calls it, without cancelling, also when the peer has said goodbye.
+        Twisted also calls this, without cancelling timeouts, when the peer sends
+        GOAWAY.
         """
         self.transport.unregisterProducer()
         super().connectionLost(reason, _cancelTimeouts)
@@ -353,7 +354,7 @@ class HTTP2Connection(H2Connection):  # type: ignore[misc]  # untyped
 
 
 def _is_fit(headers: Any, lengths: list[bytes]) -> bool:
-    """Whether a head has a path, and at most one length that can be counted."""
+    """Return whether a head has a path, and at most one, valid, length."""
     if lengths and not (len(lengths) == 1 and lengths[0].isdigit()):
         return False
     fit = not lengths or len(lengths[0]) <= LENGTH_DIGITS
@@ -361,7 +362,7 @@ def _is_fit(headers: Any, lengths: list[bytes]) -> bool:
 
 
 class HTTP2Factory(ServerFactory):
-    """Makes connections whose requests a *site* answers."""
+    """Makes HTTP/2 connections whose requests *site* answers."""
 
     noisy = False
 

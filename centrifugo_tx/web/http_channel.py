@@ -19,14 +19,14 @@ from .response_head import head_of
 
 __all__ = ["HTTP1Channel"]
 
-#: Seconds in which a refused body may still arrive and is ignored.
+#: Seconds for which the rest of a refused body is read and ignored.
 LINGER = 2
-#: Bytes of requests that may wait behind others, before reading pauses.
+#: Bytes of pipelined requests that may wait before reading pauses.
 HELD_LIMIT = 65536
-#: Digits of the longest length that is read.
+#: Digits of the longest ``Content-Length`` that is accepted.
 LENGTH_DIGITS = 18
-#: What a connection may have done before others have their turn: so many requests,
-#: bytes of answers, or seconds.  Each is a share of one whole.
+#: The cost of a request, of a byte of a response, and of a second.  When a connection
+#: has spent 1, other connections run first.
 PER_REQUEST = 1 / 64
 PER_BYTE = 1 / 65536
 PER_SECOND = 1 / SLICE_SECONDS
@@ -39,13 +39,12 @@ _BAD_REQUEST = (
 class HTTP1Channel(HTTPChannel):  # type: ignore[misc]  # untyped
     """One HTTP/1.1 connection.
 
-    Its site has ``sockets``, WebSocket factories by path, ``refusal``, which says
-    whether a body is to be read, and ``robin``, which says when to go on with
-    pipelined requests.
+    Its site has ``sockets``, WebSocket factories by path; ``refusal``, which decides
+    whether to read a body; and ``robin``, which schedules pipelined requests.
 
-    Requests are answered one after another.  What has come behind one is held while
-    its answer takes time, while the client does not read the answers before, and
-    when the connection has had its share of the reactor's turn.
+    Requests are answered in order.  Input behind a request is held while the response
+    is pending, while the client does not read earlier responses, and when the
+    connection has spent its share of the reactor's turn.
     """
 
     transport: Any
@@ -54,20 +53,20 @@ class HTTP1Channel(HTTPChannel):  # type: ignore[misc]  # untyped
     _dataBuffer: list[bytes]
     _disconnected = False
     _closing = False
-    #: What has come and is held; None: nothing has to be.
+    #: Input that is held; None while nothing needs to be held.
     _held: bytes | None = None
-    #: The part of its share that this connection has had; 1 is all of it.
+    #: The part of its share that this connection has spent; 1 is all of it.
     _share_used = 0.0
-    #: Since when it has been at it.
+    #: When its current share, or request, began.
     _share_since = 0.0
-    #: Whether it goes on when the client has read.
+    #: Whether it continues when the client has read.
     _stalled = False
 
     def resetTimeout(self) -> None:
-        """Do nothing, so that the site's timeout bounds a whole request."""
+        """Do nothing, so that the timeout of the site bounds a whole request."""
 
     def dataReceived(self, data: bytes) -> None:
-        """Answer plain POST requests at once; leave the rest to Twisted Web."""
+        """Answer plain POST requests here; leave others to Twisted Web."""
         if self._held is not None:
             self._held += data
             if len(self._held) > HELD_LIMIT:
@@ -91,7 +90,7 @@ class HTTP1Channel(HTTPChannel):  # type: ignore[misc]  # untyped
         )
 
     def _answer_posts(self, data: bytes) -> bytes:
-        """Answer the requests at the start of *data*; return what is left of it."""
+        """Answer the requests at the start of *data*; return the rest of it."""
         answers = b""
         while data and (found := read_post(data)) is not None:
             post, path, size = found
@@ -135,7 +134,7 @@ class HTTP1Channel(HTTPChannel):  # type: ignore[misc]  # untyped
         return FAILED
 
     def _wait_for(self, answer: "Deferred[Answer]", data: bytes) -> Answer | None:
-        """Return the answer if it is there, else hold *data* and what comes."""
+        """Return the response if it is known, else hold *data* and further input."""
         known: list[Answer] = []
         late = False
 
@@ -150,7 +149,7 @@ class HTTP1Channel(HTTPChannel):  # type: ignore[misc]  # untyped
             return known[0]
         late = True
         self._held = data
-        self.setTimeout(None)  # now it is the server that is slow
+        self.setTimeout(None)  # the server is slow now, not the client
         return None
 
     def _answer_late(self, answer: Answer) -> None:
@@ -168,25 +167,25 @@ class HTTP1Channel(HTTPChannel):  # type: ignore[misc]  # untyped
     # --- Shares of the reactor's turns -----------------------------------------
 
     def spend(self, now: float, size: int = 0) -> bool:
-        """Count a request, and *size* bytes of its answer.
+        """Count a request, and *size* bytes of its response.
 
-        :return: whether others have their turn now.
+        :return: whether other connections run next.
         """
         elapsed, self._share_since = max(0.0, now - self._share_since), now
         self._share_used += PER_REQUEST + size * PER_BYTE + elapsed * PER_SECOND
         return self._share_used >= 1 or self._waitingForTransport
 
     def count_bytes(self, size: int) -> None:
-        """Count *size* bytes of an answer."""
+        """Count *size* bytes of a response."""
         self._share_used += size * PER_BYTE
 
     def _hold_input(self, data: bytes = b"") -> None:
-        """Hold *data* and what comes until others have had their turn."""
+        """Hold *data* and further input until other connections have run."""
         self._held = data if self._held is None else self._held
         self.site.robin.add(self._take_new_share)
 
     def _take_new_share(self) -> None:
-        """Take a new share."""
+        """Start a new share."""
         self._share_used = 0.0
         if self._waitingForTransport:
             self._stalled = True
@@ -194,7 +193,7 @@ class HTTP1Channel(HTTPChannel):  # type: ignore[misc]  # untyped
             self._resume_held()
 
     def _resume_held(self) -> None:
-        """Go on with what is held."""
+        """Process the held input."""
         data, self._held = self._held or b"", None
         if self._disconnected or self._closing or self.transport is None:
             return
@@ -209,19 +208,19 @@ class HTTP1Channel(HTTPChannel):  # type: ignore[misc]  # untyped
             self._read_requests(data)
 
     def requestDone(self, request: Any) -> None:
-        """Go on with the next request, unless others have their turn now."""
+        """Start the next request, unless other connections run first."""
         over = self.spend(self.site.reactor.seconds())
         if not over or not self.persistent:
             super().requestDone(request)
             return
         self.requests.remove(request)
-        # As long as a request seems to be handled Twisted keeps what comes.
+        # While a request seems to be in progress, Twisted buffers further input.
         if self._savedTimeOut:
             self.setTimeout(self._savedTimeOut)
         self._hold_input()
 
     def resumeProducing(self) -> None:
-        """Go on, since the client has read."""
+        """Continue, because the client has read."""
         if self._held is None:
             super().resumeProducing()
             return
@@ -233,7 +232,7 @@ class HTTP1Channel(HTTPChannel):  # type: ignore[misc]  # untyped
     # --- The end ---------------------------------------------------------------
 
     def loseConnection(self) -> None:
-        """Close when all is sent, or when the client takes nothing any more."""
+        """Close when all data is sent, or when the client stops reading."""
         self._closing = True
         super().loseConnection()
         if self._abortingCall is None and not self._disconnected:
@@ -252,26 +251,26 @@ class HTTP1Channel(HTTPChannel):  # type: ignore[misc]  # untyped
             self._wait_for_client()
 
     def timeoutConnection(self) -> None:
-        """Close what is idle or slow, without a line in the log."""
+        """Close an idle or slow connection, without a log line."""
         self._abortingCall = self.callLater(self.abortTimeout, self.forceAbortClient)
         self.loseConnection()
 
     def forceAbortClient(self) -> None:
-        """Abort, since the client does not read what still waits."""
+        """Abort, because the client does not read the waiting data."""
         self._abortingCall = None
         self.transport.abortConnection()
 
     def connectionLost(self, reason: Any) -> None:
-        """Let nothing be written any more, and leave no cycle behind."""
+        """Stop writing, and break reference cycles."""
         self._disconnected = True
         super().connectionLost(reason)
         self.requests.clear()
         self._transferDecoder = None
 
-    # --- What is refused -------------------------------------------------------
+    # --- Refusals --------------------------------------------------------------
 
     def lineReceived(self, line: bytes) -> None:
-        """Take a line of a head; a folded one is refused (RFC 9112, 5.2)."""
+        """Process a line of a head; refuse folded lines (RFC 9112, 5.2)."""
         if line[:1] in (b" ", b"\t") and not self._HTTPChannel__first_line:
             self._respondToBadRequestAndDisconnect()
         else:
@@ -282,7 +281,7 @@ class HTTP1Channel(HTTPChannel):  # type: ignore[misc]  # untyped
         self._respondToBadRequestAndDisconnect()
 
     def _maybeChooseTransferDecoder(self, header: bytes, data: bytes) -> bool:
-        """Refuse lengths that no computer counts to, and all codings but one."""
+        """Refuse oversized lengths, and transfer codings other than ``chunked``."""
         wrong = (header == b"Content-Length" and len(data) > LENGTH_DIGITS) or (
             header == b"Transfer-Encoding" and data.lower() != b"chunked"
         )
@@ -293,16 +292,16 @@ class HTTP1Channel(HTTPChannel):  # type: ignore[misc]  # untyped
         return chosen
 
     def _respondToBadRequestAndDisconnect(self) -> None:
-        """Answer 400, and listen no more."""
+        """Answer 400, and ignore further input."""
         if not self._closing:
             self.transport.write(_BAD_REQUEST)
             self.loseConnection()
             self._ignore_rest()
 
     def allHeadersReceived(self) -> None:
-        """Look for an upgrade and for a body that is too large."""
+        """Handle an upgrade, a bad ``Host``, and a body that is too large."""
         request = self.requests[-1]
-        # Twisted itself sets these only when the body is there, too.
+        # Twisted sets these only when the body is complete.
         request.method, request.uri = self._command, self._path
         request.clientproto = self._version
         path, _ = path_of(self._path)
@@ -325,9 +324,9 @@ class HTTP1Channel(HTTPChannel):  # type: ignore[misc]  # untyped
         super().allHeadersReceived()
 
     def refuse(self, answer: Answer) -> None:
-        """Answer before the body is there, and ignore for a moment what still comes.
+        """Answer before the body has arrived, and ignore the rest for `LINGER` seconds.
 
-        Closing at once would send a reset, which can destroy the answer.
+        Closing at once would send a reset, by which the client could lose the response.
         """
         close = ((b"Connection", [b"close"]),)
         head = head_of(answer, self.site.reactor.seconds(), more=close)
@@ -342,4 +341,4 @@ class HTTP1Channel(HTTPChannel):  # type: ignore[misc]  # untyped
 
 
 def _ignore(data: bytes) -> None:
-    """Drop what a refused client sends."""
+    """Discard input after a refusal."""

@@ -1,8 +1,8 @@
-"""What each family of metrics counts, for those who read ``# HELP``."""
+"""Help texts of the metric families, shown as ``# HELP``."""
 
 __all__ = ["HELP", "SHOWN_LATER"]
 
-#: Families that the reference does not show before their first event.
+#: Families that the reference shows only after their first event.
 SHOWN_LATER = frozenset(
     {
         "node_tags_filter_dropped_publications",

@@ -1,4 +1,4 @@
-"""Endpoints for those who watch the server (operations, "Endpoints for operators")."""
+"""Endpoints for monitoring (operations, "Endpoints for operators")."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,17 +20,17 @@ _STARTING = Answer(503, b"{}", "application/json")
 
 @define(eq=False)
 class Health:
-    """Answers 200 as soon as the whole server serves, and 503 before."""
+    """Answers 200 once the whole server is serving, and 503 before."""
 
     serving: bool = True
 
     def __call__(self, request: Any) -> Answer:
-        """Answer a request of any method; nothing else is checked."""
+        """Answer a request, whatever its method."""
         return _HEALTHY if self.serving else _STARTING
 
 
 def metrics(exposition: "Callable[[], bytes | Deferred[bytes]]") -> Handler:
-    """Return a handler that shows what *exposition* writes down."""
+    """Return a handler that serves the text of *exposition*."""
 
     def handler(request: Any) -> "Answer | Deferred[Answer]":
         if request.method not in (b"GET", b"HEAD"):
@@ -44,9 +44,9 @@ def metrics(exposition: "Callable[[], bytes | Deferred[bytes]]") -> Handler:
 
 
 def init(limiter: ConnectionLimiter, cors: CORS) -> Handler:
-    """Return a handler for clients that want to know whether they may connect.
+    """Return a handler that tells clients whether they may connect.
 
-    They thereby also open an HTTP/2 connection, which the next request can use.
+    Such a request also opens an HTTP/2 connection, which the next request can use.
     """
 
     def handler(request: Any) -> Answer:

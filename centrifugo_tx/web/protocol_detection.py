@@ -1,4 +1,4 @@
-"""The first to read a connection: one request head, then it steps aside."""
+"""Detection of the protocol of a connection by its first request head."""
 
 from typing import Any
 
@@ -13,14 +13,14 @@ from .accept_limit import AcceptLimiter
 
 __all__ = ["PortFactory", "ProtocolDetector", "websocket_path"]
 
-#: Bytes of the largest request head that is looked at here.
+#: Bytes of the largest request head that is examined here.
 HEAD_LIMIT = 16384
-#: Seconds that a connection has for its first head, TLS included.
+#: Seconds for the first head of a connection, including the TLS handshake.
 HEAD_SECONDS = 10.0
 
 
 def websocket_path(head: bytes) -> bytes | None:
-    """Return the path if this whole request head asks for a WebSocket, else None."""
+    """Return the path of a request head that asks for a WebSocket, else None."""
     lower = head.lower()
     at = lower.find(b"\r\nupgrade:")
     if at < 0 or b"websocket" not in lower[at + 10 : lower.find(b"\r\n", at + 10)]:
@@ -29,10 +29,10 @@ def websocket_path(head: bytes) -> bytes | None:
 
 
 class ProtocolDetector(Protocol):
-    """Reads until it knows who should read; never writes.
+    """Reads until the protocol is known, then switches to it; never writes.
 
-    What is not a whole head of a WebSocket request on a known path is HTTP's, also
-    if it is malformed: all judgment is left to Autobahn and Twisted Web.
+    Anything but a whole head of a WebSocket request on a known path goes to HTTP, even
+    if it is malformed: Autobahn and Twisted Web validate requests.
     """
 
     factory: "PortFactory"
@@ -40,15 +40,15 @@ class ProtocolDetector(Protocol):
     _data = b""
 
     def connectionMade(self) -> None:
-        """Begin to count the time."""
+        """Start the timeout of the first head."""
         self.factory.waiting[self] = self.factory.clock.seconds()
 
     def connectionLost(self, reason: Any = None) -> None:
-        """Stop counting."""
+        """Stop the timeout."""
         self.factory.waiting.pop(self, None)
 
     def dataReceived(self, data: bytes) -> None:
-        """Hand over as soon as the head is whole."""
+        """Switch the protocol as soon as the head is complete."""
         if self._data:
             data = self._data + data
         head_end = -1
@@ -71,10 +71,10 @@ class ProtocolDetector(Protocol):
 @implementer(IProtocolNegotiationFactory)
 @define(eq=False, slots=False, kw_only=True)
 class PortFactory(ServerFactory):
-    """All that one port serves.
+    """The factories of one port.
 
-    ``http`` speaks HTTP/1.1, ``http2`` (if any) HTTP/2 over TLS, ``sockets`` are
-    the WebSocket factories by path, ``accept_limiter`` watches the open files.
+    ``http`` serves HTTP/1.1; ``http2``, if set, HTTP/2 over TLS.  ``sockets`` are the
+    WebSocket factories by path; ``accept_limiter`` pauses accepting.
     """
 
     protocol: Any = ProtocolDetector
@@ -93,7 +93,7 @@ class PortFactory(ServerFactory):
         self._loop.clock = self.clock
 
     def factory_for(self, path: bytes | None, transport: Any) -> Factory:
-        """Return whose connection this is."""
+        """Return the factory that serves this connection."""
         sockets = self.sockets.get(path) if path is not None else None
         if sockets is not None:
             return sockets
@@ -103,7 +103,7 @@ class PortFactory(ServerFactory):
         return self.http
 
     def acceptableProtocols(self) -> list[bytes]:
-        """Return what may be negotiated by ALPN (RFC 7301)."""
+        """Return the protocols to negotiate by ALPN (RFC 7301)."""
         return [b"h2", b"http/1.1"] if self.http2 is not None else [b"http/1.1"]
 
     def _inner_factories(self) -> "dict[Any, None]":
@@ -111,13 +111,13 @@ class PortFactory(ServerFactory):
         return dict.fromkeys(inner if self.http2 is None else [*inner, self.http2])
 
     def startFactory(self) -> None:
-        """Start what is behind; once a second look for slow heads, and for room."""
+        """Start the inner factories, and a check every second."""
         for factory in self._inner_factories():
             factory.doStart()
         self._loop.start(1, now=False)
 
     def stopFactory(self) -> None:
-        """Stop what is behind."""
+        """Stop the inner factories and the check."""
         self._loop.stop()
         for factory in self._inner_factories():
             factory.doStop()
@@ -128,7 +128,7 @@ class PortFactory(ServerFactory):
         self.expire()
 
     def expire(self) -> None:
-        """Drop connections that did not send a head in time."""
+        """Abort connections that have not sent a head in time."""
         limit = self.clock.seconds() - HEAD_SECONDS
         for front, since in list(self.waiting.items()):
             if since > limit:

@@ -1,4 +1,4 @@
-"""HTTP requests that go to a function by their exact path."""
+"""HTTP requests that are handled by a function for their exact path."""
 
 from collections.abc import Callable
 from io import BytesIO
@@ -22,9 +22,9 @@ __all__ = [
     "StreamHandler",
 ]
 
-#: Answers a request, now or later.
+#: Returns the response to a request, now or later.
 Handler = Callable[[Any], "Answer | Deferred[Answer]"]
-#: Likewise; None: it answers by itself, bit by bit, with a request of Twisted Web.
+#: Likewise; or None, if it streams the response through the Twisted Web request.
 StreamHandler = Callable[[Any], "Answer | Deferred[Answer | None] | None"]
 
 _NO_HEADERS = Headers()
@@ -37,8 +37,8 @@ FAILED = Answer(500, b"Internal Server Error\n", "text/plain; charset=utf-8")
 class QuickRequest(Request):  # type: ignore[misc]  # untyped
     """Answers in one write, without the resource tree.
 
-    Its site has ``handlers`` by path, ``body_limit``, and ``tree``: whether there
-    are resources for the paths that no handler knows.
+    Its site has ``handlers`` by path, ``body_limit``, and ``tree``, which says whether
+    resources serve the other paths.
     """
 
     startedWriting: Any
@@ -46,11 +46,11 @@ class QuickRequest(Request):  # type: ignore[misc]  # untyped
     _received = 0
 
     def gotLength(self, length: int | None) -> None:
-        """Keep the body in memory: files could be more than may be open."""
+        """Keep the body in memory, because files could exceed the descriptor limit."""
         self.content = BytesIO()
 
     def handleContentChunk(self, data: bytes) -> None:
-        """Count bodies whose length was not announced."""
+        """Enforce the limit on bodies without an announced length."""
         self._received += len(data)
         limit = self.channel.site.body_limit(self._path())
         if self._received <= limit:
@@ -62,10 +62,10 @@ class QuickRequest(Request):  # type: ignore[misc]  # untyped
         return path_of(self.uri)[0]
 
     def process(self) -> None:
-        """Find the handler, and answer with what it says."""
+        """Find the handler, and send its response."""
         self.site = self.channel.site
         if self._received > self.site.body_limit(self._path()):
-            self.channel.loseConnection()  # it has said so
+            self.channel.loseConnection()  # the refusal has been sent
             return
         path, other = path_of(self.uri, self.method)
         handler: StreamHandler | None = None
@@ -88,7 +88,7 @@ class QuickRequest(Request):  # type: ignore[misc]  # untyped
                 self._answer(answer)
 
     def slim(self) -> None:
-        """Drop what only the beginning of a long answer needs; nothing is logged."""
+        """Free what only the start of a streaming response needs."""
         self.content.close()
         self.content = self.args = None
         self.requestHeaders = self.responseHeaders = _NO_HEADERS
@@ -114,7 +114,7 @@ class QuickRequest(Request):  # type: ignore[misc]  # untyped
             self.write(b"" if self.method == b"HEAD" else body)
             self.finish()
             return
-        # The channel has decided in the headers whether the connection persists.
+        # The channel has set the headers that say whether the connection persists.
         head = head_of(
             answer,
             self.site.reactor.seconds(),

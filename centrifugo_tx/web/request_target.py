@@ -1,4 +1,4 @@
-"""Which path a request asks for (RFC 9112, 3.2)."""
+"""The path of a request, from its target (RFC 9112, 3.2)."""
 
 import re
 from html import escape
@@ -16,12 +16,12 @@ _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 
 def path_of(target: bytes, method: bytes = b"") -> tuple[bytes, Answer | None]:
-    """Return the path that *target* means.
+    """Return the path of a request *target*.
 
-    Escapes are decoded, and do not divide: ``/api%2fpublish`` is one name.
+    Escapes are decoded, but do not separate segments: ``/api%2fpublish`` is one.
 
-    :return: the path, and None; or the path as it was written, and the answer:
-        a redirect to the path without empty names and dots, or 400.
+    :return: the path, and None; or the path as written, and the response: a redirect
+        to the path without empty and dot segments, or 400.
     """
     path, mark, query = target.partition(b"?")
     if path.startswith(b"/"):

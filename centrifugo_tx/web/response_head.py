@@ -1,4 +1,4 @@
-"""Heads of HTTP/1.1 answers."""
+"""Heads of HTTP/1.1 responses."""
 
 from collections.abc import Iterable
 from http import HTTPStatus
@@ -19,10 +19,10 @@ def head_of(
     version: bytes = b"HTTP/1.1",
     more: Iterable[tuple[bytes, list[bytes]]] = (),
 ) -> bytes:
-    """Return status line and headers of *answer*, with the empty line.
+    """Return the status line and headers of *answer*, and the empty line.
 
     :param now: seconds since 1970.
-    :param more: other headers, by name.
+    :param more: further headers, by name.
     """
     head = b"%b %d %b\r\nDate: %b\r\n" % (
         version,
@@ -43,14 +43,14 @@ def head_of(
 
 
 def headers_of(answer: Answer) -> Headers:
-    """Return the headers of *answer*; no browser may take a text error for a page."""
+    """Return the headers of *answer*; text errors forbid content sniffing."""
     if answer.status >= 400 and answer.content_type.startswith("text/plain"):
         return (*answer.headers, (b"X-Content-Type-Options", b"nosniff"))
     return answer.headers
 
 
 class _Date:
-    """The Date header, made once a second."""
+    """The Date header, formatted once a second."""
 
     _second = -1
     _text = b""

@@ -1,4 +1,4 @@
-"""One port for several processes: each has a socket of its own, ``SO_REUSEPORT``.
+"""One port for several processes, each with its own ``SO_REUSEPORT`` socket.
 
 The kernel spreads new connections evenly over these sockets.
 """
@@ -15,18 +15,18 @@ __all__ = ["listen_reuseport", "reserve_port"]
 
 
 def reserve_port(port: int, interface: str) -> socket.socket:
-    """Return a socket that holds the address, and is not listened on.
+    """Return a socket that reserves the address without listening.
 
     While it is open, only processes of this user that set ``SO_REUSEPORT`` can listen
     on the address.
 
     :raises CannotListenError: another server listens there, or has reserved it.
     """
-    # Without SO_REUSEPORT, because another server of ours would share the port.
+    # Without SO_REUSEPORT, because another server of this kind would share the port.
     _bound(port, interface, socket.SO_REUSEADDR).close()
-    # Connections of a former server that are in TIME_WAIT refuse a socket without
-    # SO_REUSEADDR.  Once it is bound, the option goes: a server that starts later
-    # with SO_REUSEADDR alone shall be refused.
+    # Connections of an earlier server in TIME_WAIT block a socket without
+    # SO_REUSEADDR.  Once the socket is bound, the option is removed: a server that
+    # starts later with SO_REUSEADDR alone must be refused.
     held = _bound(port, interface, socket.SO_REUSEADDR, socket.SO_REUSEPORT)
     held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
     return held
@@ -35,9 +35,9 @@ def reserve_port(port: int, interface: str) -> socket.socket:
 def listen_reuseport(
     reactor: Any, port: int, interface: str, factory: Factory, backlog: int
 ) -> IListeningPort:
-    """Listen where others of this user may listen, too.
+    """Listen on a port that other processes of this user may share.
 
-    :raises CannotListenError: somebody is there who does not share.
+    :raises CannotListenError: a process that does not share listens there.
     """
     own = _bound(port, interface, socket.SO_REUSEADDR, socket.SO_REUSEPORT)
     own.setblocking(False)
@@ -47,7 +47,7 @@ def listen_reuseport(
         listening = reactor.adoptStreamPort(own.fileno(), own.family, factory)
         return listening
     finally:
-        own.close()  # the reactor has a copy
+        own.close()  # the reactor has duplicated it
 
 
 def _bound(port: int, interface: str, *options: int) -> socket.socket:

@@ -1,4 +1,4 @@
-"""What is served where, on one port or two.
+"""Sites: the endpoints of a port, and the port itself.
 
 See configuration rules, "Ports and endpoints".
 """
@@ -38,23 +38,23 @@ __all__ = [
     "port_factory",
 ]
 
-#: Connections that may wait to be accepted; Twisted's 50 loses them in a storm.
+#: Connections that may wait to be accepted; Twisted's 50 overflows in a storm.
 BACKLOG = 4096
-#: Seconds a client has for one request, and to begin the next.
+#: Seconds for a client to send one request, and to start the next.
 REQUEST_SECONDS = 30
-#: Bytes of the largest body, where nothing else is said: of handlers, of a tree.
+#: Default limits of request bodies, in bytes: of handlers, and of a tree.
 BODY_LIMIT = 65536
 TREE_BODY_LIMIT = 16 * 1024 * 1024
-#: Bytes of a body that is read without asking whether its sender is welcome.
+#: Bytes of a body that is read without asking the handler first.
 SMALL_BODY = 65536
 
 
 @define(eq=False)
 class Endpoints:
-    """What one address serves: WebSockets and handlers by exact path.
+    """The endpoints of one address: WebSockets and handlers by exact path.
 
-    ``streams`` are handlers that may answer bit by bit, ``body_limits`` are bytes
-    by path; ``tree`` answers what no handler knows.
+    ``streams`` are handlers that may stream their response; ``body_limits`` are in
+    bytes, by path; ``tree`` serves all other paths.
     """
 
     sockets: dict[bytes, Factory] = field(factory=dict)
@@ -67,7 +67,7 @@ class Endpoints:
         return bool(self.sockets or self.handlers or self.streams or self.tree)
 
     def merge(self, other: "Endpoints") -> None:
-        """Serve what *other* serves, too."""
+        """Add the endpoints of *other*."""
         self.sockets.update(other.sockets)
         self.handlers.update(other.handlers)
         self.streams.update(other.streams)
@@ -105,15 +105,15 @@ class HTTPSite(Site):  # type: ignore[misc]  # untyped
         self._limits = endpoints.body_limits
 
     def body_limit(self, path: bytes) -> int:
-        """Return how many bytes the body of a request to *path* may have."""
+        """Return the limit of request bodies for *path*, in bytes."""
         return self._limits.get(path, TREE_BODY_LIMIT if self.tree else BODY_LIMIT)
 
     def refusal(self, path: bytes, request: Any, length: int | None) -> Answer | None:
-        """Return why the body of *request* is not to be read, None if it is.
+        """Return the response that refuses the body of *request*, or None.
 
-        A handler that has a method ``refusal`` is asked about large ones.
+        A handler with a method ``refusal`` decides on large bodies.
 
-        :param length: bytes of the body, None if that is not announced.
+        :param length: bytes of the body; None if it is not announced.
         """
         if length is not None and length <= SMALL_BODY:
             return self.too_large(path) if length > self.body_limit(path) else None
@@ -127,16 +127,16 @@ class HTTPSite(Site):  # type: ignore[misc]  # untyped
         return refusal(request) if refusal is not None else None
 
     def too_large(self, path: bytes) -> Answer:
-        """Return the answer to a request whose body is over the limit, and log it."""
+        """Return the response to a body over the limit, and log it."""
         self.notices.info("request body too large", path=path.decode(errors="replace"))
         return TOO_LARGE
 
     def log(self, request: Any) -> None:
-        """Log nothing."""
+        """Do nothing: requests have their own access log."""
 
 
 def _upgrade_required(sockets: Mapping[bytes, Factory]) -> dict[bytes, Handler]:
-    """Tell those who come to a WebSocket path without a WebSocket."""
+    """Return handlers that answer plain requests to WebSocket paths with 426."""
     return {
         path: partial(_ask_for_upgrade, getattr(factory, "cors", None))
         for path, factory in sockets.items()
