@@ -3,6 +3,7 @@
 The only place, beside the console script, that imports the reactor.
 """
 
+import faulthandler
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -33,10 +34,10 @@ from .process import (
     Signals,
     check_pid_file,
     exit_with,
-    notify_systemd,
     raise_descriptor_limit,
 )
 from .service import Server, build
+from .systemd import SystemdNotifier
 from .workers import Supervisor, check_workers, worker_count
 
 __all__ = ["Options", "makeService"]
@@ -157,6 +158,7 @@ class Launch(MultiService):
     _observer: ILogObserver | None
     _server: Server | Supervisor = field(init=False)
     _pid_file: PIDFile = field(init=False)
+    _systemd: SystemdNotifier = field(init=False)
     _ended: bool = field(default=False, init=False)
     _broken: bool = field(default=False, init=False)
     _log = Logger()
@@ -170,6 +172,9 @@ class Launch(MultiService):
         else:
             self._server = build(self._reactor, config)
         MultiService.addService(self, self._server)
+        self._systemd = SystemdNotifier(
+            self._reactor, self._server.status, self._server.confirm_alive
+        )
 
     def setServiceParent(self, parent: Any) -> None:
         """Bring the log observer along into ``twistd``'s application."""
@@ -179,6 +184,10 @@ class Launch(MultiService):
 
     def startService(self) -> None:
         """Start the server, and say what there is to say about the configuration."""
+        self._systemd.starting()
+        if self._systemd.has_watchdog:
+            # The watchdog ends a hanging process by SIGABRT: say where it hangs.
+            faulthandler.enable(2)
         self._log_environment()
         try:
             self._pid_file.write()
@@ -231,7 +240,7 @@ class Launch(MultiService):
 
     def _started(self, _: object) -> None:
         """Tell systemd, and warn of what is unsafe, unknown, old, or without effect."""
-        notify_systemd("READY=1")
+        self._systemd.ready()
         loaded = self._loaded
         for key in loaded.unknown_keys:
             self._log.warn("unknown key in configuration file", key=key)
@@ -258,18 +267,20 @@ class Launch(MultiService):
 
         See configuration rules, "Reload".
         """
+        self._systemd.reloading()
         try:
             self._server.reload(self._reload_config())
         except ConfigError as error:
             self._log.error("configuration not reloaded: {reason}", reason=str(error))
         else:
             self._log.info("configuration reloaded")
+        self._systemd.reloaded()
 
     def _stop_reactor(self) -> None:
         if not self._ended:
             self._ended = True
             self._log.info("shutting down")
-            notify_systemd("STOPPING=1")
+            self._systemd.stopping(self._loaded.config.shutdown.timeout)
             self._reactor.stop()
 
     def stopService(self) -> "Deferred[None]":
@@ -285,7 +296,11 @@ class Launch(MultiService):
             self._reactor,
             self._exit_after_timeout,
         )
-        return stopped.addCallback(lambda _: self._pid_file.remove())
+        return stopped.addCallback(lambda _: self._clean_up())
+
+    def _clean_up(self) -> None:
+        self._systemd.stop()
+        self._pid_file.remove()
 
     def _log_failure(self, failure: Failure) -> None:
         self._log.failure("error while stopping", failure)

@@ -4,7 +4,6 @@ import atexit
 import os
 import resource
 import signal
-import socket
 import sys
 from collections.abc import Callable
 from types import FrameType
@@ -21,7 +20,6 @@ __all__ = [
     "check_pid_file",
     "exit_with",
     "has_terminal",
-    "notify_systemd",
     "raise_descriptor_limit",
 ]
 
@@ -168,20 +166,6 @@ class Signals:
             self._reactor.callFromThread(function)
 
         return handle
-
-
-def notify_systemd(state: str) -> None:
-    """Tell systemd how things are, if it wants to know (``sd_notify(3)``)."""
-    address = os.environ.get("NOTIFY_SOCKET", "")
-    if not address.startswith(("/", "@")):
-        return
-    if address.startswith("@"):
-        address = "\0" + address[1:]
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as teller:
-        try:
-            teller.sendto(state.encode(), address)
-        except OSError as error:
-            _LOG.warn("cannot notify systemd: {reason}", reason=str(error))
 
 
 def exit_with(code: int) -> None:

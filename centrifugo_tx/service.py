@@ -164,6 +164,14 @@ class Server(MultiService):
             for polling in self._polling.values():
                 await polling.stop()
 
+    def confirm_alive(self) -> bool:
+        """Return True: this process does its work, since it has come to ask."""
+        return True
+
+    def status(self) -> str:
+        """Return how many clients are connected."""
+        return f"{self.node.connections.num_clients} clients are connected"
+
     def reload(self, config: Config) -> None:
         """Take over what is looked at per operation (configuration rules, "Reload").
 

@@ -18,7 +18,7 @@ FLOORS = (
     {"engines", "access", "proxies", "transports", "api", "consumers"},
     {"config", "web"},
     {"service", "workers", "process", "logs", "gc_freeze"}
-    | {"client_endpoints", "grpc_ports"},
+    | {"client_endpoints", "grpc_ports", "systemd"},
     {"launch", "cli", "console", "__main__", "__init__"},
 )
 

@@ -3,16 +3,12 @@
 import gc
 import os
 import resource
-import shutil
 import signal
-import socket
 import stat
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.task import Clock
-from twisted.logger import LogEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from centrifugo_tx import gc_freeze
@@ -21,7 +17,6 @@ from centrifugo_tx.process import (
     PIDFile,
     Signals,
     check_pid_file,
-    notify_systemd,
     raise_descriptor_limit,
 )
 
@@ -164,40 +159,6 @@ class SignalTests(SynchronousTestCase):
         self.install()
         self.terminal = False
         self.assertEqual(self.send(signal.SIGHUP), ["reload"])
-
-
-class SystemdTests(SynchronousTestCase):
-    """What systemd is told."""
-
-    def listen(self, address: str) -> socket.socket:
-        """Be systemd."""
-        listening = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.addCleanup(listening.close)
-        listening.bind(address.replace("@", "\0"))
-        self.patch(os, "environ", {"NOTIFY_SOCKET": address})
-        return listening
-
-    def test_addresses(self) -> None:
-        """It may listen on a path, or on an abstract address."""
-        folder = tempfile.mkdtemp()
-        self.addCleanup(shutil.rmtree, folder)
-        for address in f"{folder}/notify", f"@centrifugo-test-{os.getpid()}":
-            listening = self.listen(address)
-            notify_systemd("READY=1")
-            self.assertEqual(listening.recv(100), b"READY=1")
-
-    def test_nobody(self) -> None:
-        """Without systemd nothing happens; when it is gone, a warning."""
-        logged: list[LogEvent] = []
-        globalLogPublisher.addObserver(logged.append)
-        self.addCleanup(globalLogPublisher.removeObserver, logged.append)
-        for environment in {}, {"NOTIFY_SOCKET": ""}, {"NOTIFY_SOCKET": "odd"}:
-            self.patch(os, "environ", environment)
-            notify_systemd("READY=1")
-        self.assertEqual(logged, [])
-        self.patch(os, "environ", {"NOTIFY_SOCKET": "/none/notify"})
-        notify_systemd("READY=1")
-        self.assertEqual(len(logged), 1)
 
 
 class FreezerTests(SynchronousTestCase):

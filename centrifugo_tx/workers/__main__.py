@@ -31,6 +31,8 @@ from .link_messages import (
     LineSplitter,
     LogRecord,
     Order,
+    Ping,
+    Pong,
     Ready,
     Reload,
     Report,
@@ -75,6 +77,8 @@ class WorkerLink(Protocol):
         elif isinstance(order, AllReady):
             if self._server is not None:
                 self._server.health.serving = True
+        elif isinstance(order, Ping):
+            self._report(Pong())
         elif isinstance(order, GatheredMetrics):
             waiting, self._waiting = self._waiting, []
             for deferred in waiting:

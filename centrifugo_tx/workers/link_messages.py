@@ -21,6 +21,8 @@ __all__ = [
     "LineSplitter",
     "LogRecord",
     "Order",
+    "Ping",
+    "Pong",
     "Ready",
     "Reload",
     "Report",
@@ -50,6 +52,10 @@ class AllReady(msgspec.Struct, tag="all_ready", frozen=True):
     """All workers serve; the health endpoint may say so."""
 
 
+class Ping(msgspec.Struct, tag="ping", frozen=True):
+    """Answer, if your reactor runs."""
+
+
 class CollectMetrics(msgspec.Struct, tag="collect_metrics", frozen=True):
     """Say what you have counted."""
 
@@ -62,6 +68,10 @@ class GatheredMetrics(msgspec.Struct, tag="gathered_metrics", frozen=True):
 
 class Ready(msgspec.Struct, tag="ready", frozen=True):
     """The worker serves."""
+
+
+class Pong(msgspec.Struct, tag="pong", frozen=True):
+    """The reactor of the worker runs."""
 
 
 class Failed(msgspec.Struct, tag="failed", frozen=True):
@@ -86,8 +96,8 @@ class GatherMetrics(msgspec.Struct, tag="gather_metrics", frozen=True):
     """Somebody wants to know what all workers have counted."""
 
 
-Order = Start | Reload | AllReady | CollectMetrics | GatheredMetrics
-Report = Ready | Failed | LogRecord | CollectedMetrics | GatherMetrics
+Order = Start | Reload | AllReady | Ping | CollectMetrics | GatheredMetrics
+Report = Ready | Pong | Failed | LogRecord | CollectedMetrics | GatherMetrics
 
 _encoder = msgspec.json.Encoder(enc_hook=str)
 _orders: msgspec.json.Decoder[Order] = msgspec.json.Decoder(Order)

@@ -28,6 +28,8 @@ from .link_messages import (
     LineSplitter,
     LogRecord,
     Order,
+    Ping,
+    Pong,
     Ready,
     Reload,
     Start,
@@ -223,6 +225,19 @@ class Supervisor(Service):
             if self.workers[number - 1].is_ready
         }
 
+    def confirm_alive(self) -> bool:
+        """Return whether all workers serve and have answered the previous call.
+
+        To be called now and then: it also asks those that serve once more.
+        """
+        serving = self._serving()
+        alive = [worker.confirm_alive() for worker in serving.values()]
+        return len(serving) == len(self.workers) and all(alive)
+
+    def status(self) -> str:
+        """Return how many workers serve."""
+        return f"{len(self._serving())} of {len(self.workers)} workers serve"
+
     def reload(self, config: Config) -> None:
         """Have all workers take over what can change while they run."""
         self._reloaded = config
@@ -290,11 +305,23 @@ class Worker(MonitoredProcess):
     ) -> None:
         super().__init__(monitor)
         self._number, self._publish, self._gatherer = number, publish, gatherer
+        self._answered = True
         self._lines = {1: LineSplitter(), 2: LineSplitter(), REPORTS: LineSplitter()}
 
     def order(self, order: Order) -> None:
         """Tell the worker what to do."""
         self.transport.write(encode(order))
+
+    def confirm_alive(self) -> bool:
+        """Return whether the worker has answered the previous ping; send the next.
+
+        A worker that has not answered yet gets no other.
+        """
+        answered = self._answered
+        if answered:
+            self._answered = False
+            self.order(Ping())
+        return answered
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:
         """Hear what the worker reports; what else it says is logged, too."""
@@ -314,6 +341,8 @@ class Worker(MonitoredProcess):
         if isinstance(report, Ready):
             self.last_output = ""
             self.ready()
+        elif isinstance(report, Pong):
+            self._answered = True
         elif isinstance(report, Failed):
             self.last_output = report.reason
         elif isinstance(report, LogRecord):

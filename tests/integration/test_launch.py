@@ -214,21 +214,6 @@ class RunTests(LaunchCase):
         (kept,) = [line for line in lines if line["level"] == "error"]
         self.assertIn("configuration not reloaded: engine.type", kept["message"])
 
-    def test_systemd(self) -> None:
-        """systemd is told when the server serves, and when it begins to stop."""
-        self.configure()
-        address = f"centrifugo-test-{self.port}"
-        self.environment["NOTIFY_SOCKET"] = f"@{address}"
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
-            systemd.bind(f"\0{address}")
-            systemd.settimeout(PATIENCE)
-            process = self.start()
-            self.assertEqual(systemd.recv(100), b"READY=1")
-            self.wait_healthy()
-            process.send_signal(signal.SIGTERM)
-            self.assertEqual(systemd.recv(100), b"STOPPING=1")
-        process.communicate(timeout=PATIENCE)
-
     def test_no_file(self) -> None:
         """Without a file the server runs by environment and flags."""
         (self.folder / ".env").write_text("CENTRIFUGO_HEALTH_ENABLED=true\n")

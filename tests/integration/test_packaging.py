@@ -63,10 +63,12 @@ class WheelTests(SynchronousTestCase):
 class UnitTests(SynchronousTestCase):
     """The unit for systemd."""
 
-    def test_unit(self) -> None:
-        """systemd accepts the unit."""
+    def setUp(self) -> None:
         if which("systemd-analyze") is None:
             raise SkipTest("systemd-analyze is not installed")
+
+    def test_unit(self) -> None:
+        """systemd accepts the unit."""
         bin = Path(sys.executable).parent
         if not (bin / "centrifugo-tx").exists():
             raise SkipTest("the package is not installed")
@@ -77,3 +79,11 @@ class UnitTests(SynchronousTestCase):
         unit.write_text(text.replace("/opt/centrifugo-tx/bin", str(bin)))
         verified = run("systemd-analyze", "verify", unit)
         self.assertEqual((verified.returncode, verified.stderr), (0, ""))
+
+    def test_exposure(self) -> None:
+        """Of the machine the server can reach little: below 2.5 of 10 points."""
+        unit = ROOT / "config" / "centrifugo-tx.service"
+        rated = run(
+            *("systemd-analyze", "security", "--offline=true", "--threshold=24"), unit
+        )
+        self.assertEqual(rated.returncode, 0, rated.stdout + rated.stderr)

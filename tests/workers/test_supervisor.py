@@ -37,6 +37,8 @@ from centrifugo_tx.workers.link_messages import (
     GatheredMetrics,
     GatherMetrics,
     LogRecord,
+    Ping,
+    Pong,
     Ready,
     Reload,
     Start,
@@ -263,6 +265,28 @@ class RunTests(SupervisorCase):
         _, _, again = self.reactor.processes
         self.assertEqual(again.arguments, two.arguments)
         self.assertEqual(again.orders(), two.orders())
+
+    def test_alive(self) -> None:
+        """A server is alive while all its workers serve and answer pings."""
+        one, two = self.start()
+        self.assertTrue(self.supervisor.confirm_alive())
+        self.assertEqual((one.orders()[-1], two.orders()[-1]), (Ping(), Ping()))
+        one.report(Pong())
+        self.assertFalse(self.supervisor.confirm_alive())
+        self.assertEqual(one.orders().count(Ping()), 2)
+        self.assertEqual(two.orders().count(Ping()), 1)
+        one.report(Pong())
+        two.report(Pong())
+        self.assertTrue(self.supervisor.confirm_alive())
+        self.assertEqual(self.supervisor.status(), "2 of 2 workers serve")
+        two.exit(1)
+        one.report(Pong())
+        self.assertFalse(self.supervisor.confirm_alive())
+        self.assertEqual(self.supervisor.status(), "1 of 2 workers serve")
+        self.reactor.advance(1)
+        self.reactor.processes[2].report(Ready())
+        one.report(Pong())
+        self.assertTrue(self.supervisor.confirm_alive())
 
     def test_reload(self) -> None:
         """All workers are told of a new configuration, later ones as well."""

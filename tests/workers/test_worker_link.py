@@ -22,6 +22,8 @@ from centrifugo_tx.workers.link_messages import (
     LineSplitter,
     LogRecord,
     Order,
+    Ping,
+    Pong,
     Ready,
     Reload,
     Report,
@@ -158,6 +160,14 @@ class LifeTests(WorkerLinkCase):
         self.assertEqual(health(None).status, 503)
         self.order(AllReady())
         self.assertEqual(health(None).status, 200)
+
+    def test_ping(self) -> None:
+        """A ping of the parent is answered."""
+        self.order(Start(QUIET))
+        self.order(Ping())
+        self.assertEqual(self.pipes.reports(), [Ready(), Pong()])
+        self.link.end()
+        self.finish()
 
     def test_too_slow(self) -> None:
         """After ``shutdown.timeout`` the process ends regardless."""
