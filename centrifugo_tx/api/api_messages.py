@@ -1,7 +1,7 @@
 """Requests and results of the server API (server API, "API messages").
 
-Names and defaults are those of the JSON form.  Empty fields of results are left
-out; a field without a default is always written.
+Names and defaults are those of the JSON form.  Empty fields of results are omitted; a
+field without a default is always written.
 """
 
 from typing import Annotated
@@ -54,19 +54,19 @@ UInt64 = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Request(msgspec.Struct, frozen=True, gc=False):
-    """What a backend asks; unknown fields are ignored."""
+    """A request of a backend; unknown fields are ignored."""
 
 
 class Result(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """What it gets."""
+    """A result for the backend."""
 
 
 class Empty(Result, frozen=True):
-    """Done."""
+    """The result of a method that returns nothing."""
 
 
 class Error(Result, frozen=True):
-    """Why a command failed (server API, "API errors")."""
+    """The error of a failed command (server API, "API errors")."""
 
     code: int = 0
     message: str = ""
@@ -79,7 +79,7 @@ def fit(number: int) -> None:
 
 
 class Position(StreamPosition, frozen=True):
-    """A place in a channel's stream, as a backend says it."""
+    """A position in a channel's stream, as given by a backend."""
 
     def __post_init__(self) -> None:
         fit(self.offset)
@@ -91,9 +91,10 @@ class BoolValue(Request, frozen=True):
     value: bool = False
 
 
-class PublicationRequest(Request, frozen=True):
-    """The publication of a publish or broadcast; ``b64data`` wins over ``data``."""
+class PublishRequest(Request, frozen=True):
+    """Publish into one channel; ``b64data`` overrides ``data``."""
 
+    channel: str = ""
     data: Raw = EMPTY
     b64data: str = ""
     skip_history: bool = False
@@ -107,20 +108,25 @@ class PublicationRequest(Request, frozen=True):
         fit(self.version)
 
 
-class PublishRequest(PublicationRequest, frozen=True):
-    """Publish into one channel."""
-
-    channel: str = ""
-
-
-class BroadcastRequest(PublicationRequest, frozen=True):
+class BroadcastRequest(Request, frozen=True):
     """Publish the same into several channels."""
 
     channels: list[str] | None = None
+    data: Raw = EMPTY
+    b64data: str = ""
+    skip_history: bool = False
+    tags: dict[str, str] | None = None
+    idempotency_key: str = ""
+    delta: bool = False
+    version: UInt64 = 0
+    version_epoch: str = ""
+
+    def __post_init__(self) -> None:
+        fit(self.version)
 
 
 class SubscribeOptionOverride(Request, frozen=True):
-    """Channel options that hold for this subscription alone."""
+    """Channel options that are overridden for one subscription."""
 
     presence: BoolValue | None = None
     join_leave: BoolValue | None = None
@@ -130,7 +136,7 @@ class SubscribeOptionOverride(Request, frozen=True):
 
 
 class SubscribeRequest(Request, frozen=True):
-    """Subscribe the connections of ``user``; ``expire_at`` is Unix seconds."""
+    """Subscribe the connections of ``user``; ``expire_at`` is in Unix seconds."""
 
     channel: str = ""
     user: str = ""
@@ -146,7 +152,7 @@ class SubscribeRequest(Request, frozen=True):
 
 
 class UnsubscribeRequest(Request, frozen=True):
-    """Take the connections of ``user`` out of a channel."""
+    """Unsubscribe the connections of ``user`` from a channel."""
 
     channel: str = ""
     user: str = ""
@@ -155,14 +161,14 @@ class UnsubscribeRequest(Request, frozen=True):
 
 
 class DisconnectObject(Request, frozen=True):
-    """With what a connection is closed; code 0 means the usual."""
+    """The code and reason of a disconnect; code 0 means the default."""
 
     code: UInt32 = 0
     reason: str = ""
 
 
 class DisconnectRequest(Request, frozen=True):
-    """Close the connections of ``user``, but for the client ids in ``whitelist``."""
+    """Close the connections of ``user``, except the client ids in ``whitelist``."""
 
     user: str = ""
     disconnect: DisconnectObject | None = None
@@ -172,7 +178,7 @@ class DisconnectRequest(Request, frozen=True):
 
 
 class RefreshRequest(Request, frozen=True):
-    """Move the expiry of the connections of ``user``."""
+    """Change the expiry of the connections of ``user``."""
 
     user: str = ""
     client: str = ""
@@ -183,19 +189,19 @@ class RefreshRequest(Request, frozen=True):
 
 
 class PresenceRequest(Request, frozen=True):
-    """Who is in a channel?"""
+    """Ask for the subscribers of a channel."""
 
     channel: str = ""
 
 
 class PresenceStatsRequest(Request, frozen=True):
-    """How many are in a channel?"""
+    """Ask for the number of subscribers of a channel."""
 
     channel: str = ""
 
 
 class HistoryRequest(Request, frozen=True):
-    """What was published?  ``limit`` 0: the position alone, < 0: everything."""
+    """Read a stream.  ``limit`` 0: only the position, below 0: all publications."""
 
     channel: str = ""
     limit: Int32 = 0
@@ -204,19 +210,19 @@ class HistoryRequest(Request, frozen=True):
 
 
 class HistoryRemoveRequest(Request, frozen=True):
-    """Forget what was published."""
+    """Remove the publications of a channel."""
 
     channel: str = ""
 
 
 class ChannelsRequest(Request, frozen=True):
-    """Which channels have subscribers?  ``pattern`` is a glob."""
+    """Ask for the channels with subscribers; ``pattern`` is a glob."""
 
     pattern: str = ""
 
 
 class InfoRequest(Request, frozen=True):
-    """Which nodes are there?"""
+    """Ask for the nodes."""
 
 
 class RPCRequest(Request, frozen=True):
@@ -227,7 +233,7 @@ class RPCRequest(Request, frozen=True):
 
 
 class PublishResult(Result, frozen=True):
-    """Where the publication stands, if the channel keeps history."""
+    """The position of the publication, if the channel keeps history."""
 
     offset: int = 0
     epoch: str = ""
@@ -247,20 +253,20 @@ class BroadcastResult(Result, frozen=True):
 
 
 class PresenceResult(Result, frozen=True):
-    """Who is there, by client id."""
+    """The subscribers, by client id."""
 
     presence: dict[str, ClientInfo]
 
 
 class PresenceStatsResult(Result, frozen=True):
-    """How many are there."""
+    """The number of subscribers and of their users."""
 
     num_clients: int
     num_users: int
 
 
 class Publication(Result, frozen=True):
-    """A publication as the API shows it."""
+    """A publication in a result of the API."""
 
     data: Raw = EMPTY
     info: ClientInfo | None = None
@@ -277,26 +283,26 @@ class HistoryResult(Result, frozen=True):
 
 
 class ChannelInfo(Result, frozen=True):
-    """Subscribers of one channel, over all nodes."""
+    """The number of subscribers of one channel, on all nodes."""
 
     num_clients: int = 0
 
 
 class ChannelsResult(Result, frozen=True):
-    """The channels that have subscribers."""
+    """The channels with subscribers."""
 
     channels: dict[str, ChannelInfo]
 
 
 class Metrics(Result, frozen=True):
-    """What a node measured during ``interval`` seconds."""
+    """The metrics of a node over ``interval`` seconds."""
 
     interval: float = 0.0
     items: dict[str, float] = {}
 
 
 class NodeResult(Result, frozen=True, kw_only=True):
-    """One node; ``uptime`` is seconds."""
+    """One node; ``uptime`` is in seconds."""
 
     uid: str
     name: str
@@ -310,18 +316,18 @@ class NodeResult(Result, frozen=True, kw_only=True):
 
 
 class InfoResult(Result, frozen=True):
-    """The nodes that are known here."""
+    """The nodes that this node knows, itself included."""
 
     nodes: list[NodeResult] = []
 
 
 class RPCResult(Result, frozen=True):
-    """What the extension answered."""
+    """The result of the extension."""
 
     data: Raw = EMPTY
 
 
 class BatchResult(Result, frozen=True):
-    """The answers, in the order of the commands."""
+    """The replies, in the order of the commands."""
 
     replies: list[dict[str, Result]] = []

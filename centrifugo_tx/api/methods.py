@@ -1,4 +1,4 @@
-"""The methods of the server API: one table for HTTP, batches, and what may come."""
+"""The methods of the server API: one table for HTTP and batches."""
 
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
@@ -38,10 +38,10 @@ from .batches import BatchRequest, Command
 
 __all__ = ["METHODS", "NOT_FOUND", "Api", "Extension", "Method"]
 
-#: What the client protocol calls "method not found" (server API, "API errors").
+#: The API's counterpart of "method not found" (server API, "API errors").
 NOT_FOUND = m.Error(104, "not found")
 
-#: How many channels of a broadcast, or commands of a batch, are under way at once.
+#: Channels of a broadcast, or commands of a batch, that run at the same time.
 PARALLEL = 1024
 
 #: Answers an ``rpc`` call.
@@ -50,7 +50,7 @@ Extension = Callable[[Raw], "Deferred[Raw]"]
 
 @frozen
 class Method:
-    """One method: its name, its request, and the number old clients know it by."""
+    """One method: its name, its request type, and its number in legacy requests."""
 
     name: str
     request: type[m.Request]
@@ -60,13 +60,13 @@ class Method:
 
 @define(eq=False)
 class Api:
-    """What backends can do; permissions of clients do not apply.
+    """The methods for backends, to which permissions of clients do not apply.
 
     See server API, "Methods".
     """
 
     node: Node
-    #: How calls come, for the metrics.
+    #: The label ``protocol`` of the metrics.
     protocol: str = "http"
     extensions: dict[str, Extension] = field(factory=dict)
     _log: BoundedLog = field(init=False)
@@ -77,7 +77,7 @@ class Api:
         self._robin = RoundRobin(self.node.clock)
 
     def slices(self) -> Slices:
-        """Return what cuts a long call into slices, one for a turn of the reactor."""
+        """Return slices that spread a long call over turns of the reactor."""
         return Slices(self._robin, self.node.clock)
 
     def call(
@@ -85,7 +85,7 @@ class Api:
     ) -> "m.Result | Deferred[m.Result]":
         """Run *method*; return its result or an `messages.Error`.
 
-        :param counted: whether the metrics get to know of an error.
+        :param counted: whether to count an error in the metrics.
         """
         began = perf_counter()
         try:
@@ -104,7 +104,7 @@ class Api:
         counted: bool,
         began: float,
     ) -> m.Result:
-        if name != "batch":  # its commands count
+        if name != "batch":  # its commands are observed themselves
             self.node.metrics.histogram(
                 "api_command_duration_seconds_histogram",
                 protocol=self.protocol,
@@ -143,7 +143,7 @@ class Api:
         return m.Error(INTERNAL.code, INTERNAL.message)
 
     def log_error(self, method: str, error: m.Error, **fields: str) -> None:
-        """Log that a call is answered with an error, and why."""
+        """Log the error that a call returns, with its cause."""
         shown = {name: value for name, value in fields.items() if value}
         self._log.warn(
             "API command error",
@@ -171,7 +171,7 @@ class Api:
         channel: str,
         data: Raw,
         options: ChannelOptions,
-        request: m.PublicationRequest,
+        request: m.PublishRequest | m.BroadcastRequest,
     ) -> m.PublishResult:
         if not matches_format(data, options.publication_data_format):
             raise ReplyError(BAD_REQUEST, "publish data validation failed")
@@ -225,7 +225,7 @@ class Api:
         return _EMPTY
 
     async def unsubscribe(self, request: m.UnsubscribeRequest) -> m.Empty:
-        """Take the connections of a user out of a channel.
+        """Unsubscribe the connections of a user from a channel.
 
         See server API, "Subscribe and unsubscribe".
         """
@@ -251,7 +251,7 @@ class Api:
         return _EMPTY
 
     async def refresh(self, request: m.RefreshRequest) -> m.Empty:
-        """Move the expiry of the connections of a user (server API, "Refresh")."""
+        """Change the expiry of a user's connections (server API, "Refresh")."""
         await self.node.refresh(
             request.user,
             request.client,
@@ -277,14 +277,14 @@ class Api:
         return options
 
     async def presence(self, request: m.PresenceRequest) -> m.PresenceResult:
-        """Tell who is in a channel."""
+        """Return the subscribers of a channel."""
         self._options_with(request.channel, "presence")
         return m.PresenceResult(await self.node.presence(request.channel))
 
     async def presence_stats(
         self, request: m.PresenceStatsRequest
     ) -> m.PresenceStatsResult:
-        """Tell how many are in a channel."""
+        """Return the number of subscribers of a channel."""
         self._options_with(request.channel, "presence")
         stats = await self.node.presence_stats(request.channel)
         return m.PresenceStatsResult(stats.num_clients, stats.num_users)
@@ -294,7 +294,7 @@ class Api:
         options = self._options_with(request.channel, "history")
         since = request.since
         if since is not None and request.reverse and not since.offset:
-            # What the reference says here.
+            # The error of the reference.
             raise ReplyError(INTERNAL, "reverse history since offset 0")
         query = HistoryQuery(
             -1 if request.limit < 0 else request.limit,
@@ -311,13 +311,13 @@ class Api:
         return m.HistoryResult(publications, position.epoch, position.offset)
 
     async def history_remove(self, request: m.HistoryRemoveRequest) -> m.Empty:
-        """Forget a channel's publications."""
+        """Remove a channel's publications."""
         self._options_with(request.channel, "history")
         await self.node.remove_history(request.channel)
         return _EMPTY
 
     async def channels(self, request: m.ChannelsRequest) -> m.ChannelsResult:
-        """Tell which channels have subscribers (server API, "Channels")."""
+        """Return the channels with subscribers (server API, "Channels")."""
         try:
             found = await self.node.channels(request.pattern)
         except ValueError:
@@ -327,7 +327,7 @@ class Api:
         )
 
     async def info(self, request: m.InfoRequest) -> m.InfoResult:
-        """Tell which nodes there are (server API, "Info")."""
+        """Return the nodes (server API, "Info")."""
         nodes = await self.node.info()
         return m.InfoResult(
             [
@@ -361,7 +361,7 @@ class Api:
         return m.RPCResult(await extension(request.params))
 
     async def batch(self, request: BatchRequest) -> m.BatchResult:
-        """Run several commands, one after another or side by side.
+        """Run several commands, one after another or in parallel.
 
         See server API, "Batch".
         """
@@ -400,7 +400,7 @@ _NOT_ENABLED = {
     "presence": "presence is not enabled for channel",
 }
 
-#: The one key says what it is.
+#: One result or error, under its name.
 _Reply = dict[str, m.Result]
 
 
@@ -413,16 +413,16 @@ def _start(work: Callable[[str], Coroutine[Any, Any, Any]], channel: str) -> Any
 
 
 async def in_parallel(makers: Sequence[Callable[[], Any]], slices: Slices) -> list[Any]:
-    """Run all, at most `PARALLEL` at a time; results in order.
+    """Call all *makers*, with at most `PARALLEL` pending; return results in order.
 
-    Makers return a result or a Deferred of one, and do not fail.
+    A maker returns a result, or a Deferred that fires with one and does not fail.
     """
     results: list[Any] = [None] * len(makers)
     under_way = 0
     ended: Deferred[None] | None = None
 
     def store_result(result: Any, index: int) -> None:
-        """Keep a result, and let the next begin."""
+        """Store a result, and let the next maker start."""
         nonlocal under_way, ended
         results[index] = result
         under_way -= 1
@@ -449,7 +449,7 @@ async def in_parallel(makers: Sequence[Callable[[], Any]], slices: Slices) -> li
 
 
 def _publish_options(
-    options: ChannelOptions, request: m.PublicationRequest
+    options: ChannelOptions, request: m.PublishRequest | m.BroadcastRequest
 ) -> PublishOptions:
     keep = not request.skip_history
     return PublishOptions(
@@ -467,7 +467,7 @@ def _publish_options(
 def _subscribe_options(
     options: ChannelOptions, request: m.SubscribeRequest, info: Raw, data: Raw
 ) -> SubscribeOptions:
-    """Take the channel's options, each replaceable by an override.
+    """Return the channel's options, with the overrides of *request*.
 
     See server API, "Subscribe and unsubscribe".
     """
@@ -528,6 +528,6 @@ _TABLE = (
     ),
 )
 
-#: In the order in which a batch looks for them (server API, "Batch").
+#: In the order in which a batch searches for them (server API, "Batch").
 IN_BATCH = {method.name: method for method in _TABLE}
 METHODS = {**IN_BATCH, "batch": Method("batch", BatchRequest, None, Api.batch)}

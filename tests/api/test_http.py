@@ -118,6 +118,7 @@ class NewStyleTests(SynchronousTestCase):
             ('{"channel":"a","data":1,"more":{}}', b'{"result":{}}'),
             ('{"channel":null,"data":1}', error(107, "bad request")),
             ('{"Channel":"a","DATA":1}', b'{"result":{}}'),
+            ('{"Channel":"a","data":1}', b'{"result":{}}'),
             ('{"channel":"a","data":1,"tags":null}', b'{"result":{}}'),
         )
 
