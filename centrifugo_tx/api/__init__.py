@@ -1,4 +1,4 @@
-"""What backends call: the methods of the server API, and the ways to them."""
+"""The server API that backends call: its methods, and HTTP access to them."""
 
 from .http import HTTPAPIOptions, http_handlers
 from .methods import METHODS, Api, Method

@@ -1,4 +1,4 @@
-"""Requests and answers of the server API as JSON (server API, "JSON rules")."""
+"""Requests and responses of the server API as JSON (server API, "JSON rules")."""
 
 from binascii import a2b_base64
 from collections.abc import Iterator
@@ -20,19 +20,19 @@ __all__ = ["decode", "decode_batch", "encode", "encode_batch", "payload"]
 
 _T = TypeVar("_T", bound=msgspec.Struct)
 
-#: What other requests than these begin with cannot be left out, so without it
-#: another look is worth it.
+#: Requests without a required first field.  In all others the first field must be set;
+#: if it is not, its name may differ in case, and the request is decoded again.
 _FREE = (m.InfoRequest,)
 
 _validate = msgspec.json.Decoder(Raw).decode
 _encode = msgspec.json.Encoder(order="deterministic").encode
 _decode_command = msgspec.json.Decoder(Command | None).decode
 
-#: Replies of a batch that are encoded together, and what stands around all of them.
+#: Replies of a batch that are encoded together, and the text around all replies.
 ENCODED = 64
 _BEGIN, _END = b'{"replies":[', b"]}"
 
-#: What the reference writes as escapes, so that answers may stand in a page.
+#: Characters that the reference escapes, so that pages may embed responses.
 _ESCAPES = (
     (b"&", rb"\u0026"),
     (b"<", rb"\u003c"),
@@ -43,11 +43,11 @@ _ESCAPES = (
 
 
 def decode(body: bytes, request: type[_T]) -> _T:
-    """Return the request in *body*; ``null`` is an empty one.
+    """Return the request in *body*; ``null`` is an empty request.
 
     A null stands for an absent field, and names match in any case.
 
-    :raises ValueError: it is none.
+    :raises ValueError: *body* is not such a request.
     """
     if too_deep(body):
         raise ValueError(f"nested more than {MAX_DEPTH} levels deep")
@@ -65,16 +65,16 @@ def decode(body: bytes, request: type[_T]) -> _T:
 
 
 class _Envelope(msgspec.Struct):
-    """A batch whose commands are not looked at yet."""
+    """A batch whose commands are not decoded yet."""
 
     commands: list[Raw] | None = None
     parallel: bool = False
 
 
 async def decode_batch(body: bytes, slices: Slices) -> BatchRequest:
-    """Return the batch in *body* as `decode` does, a slice in a turn.
+    """Return the batch in *body* like `decode`, one slice per turn of the reactor.
 
-    :raises ValueError: it is none.
+    :raises ValueError: *body* is not a batch.
     """
     if too_deep(body):
         raise ValueError(f"nested more than {MAX_DEPTH} levels deep")
@@ -95,9 +95,9 @@ async def decode_batch(body: bytes, slices: Slices) -> BatchRequest:
 
 
 async def encode_batch(answer: m.BatchResult, slices: Slices) -> bytes:
-    """Return *answer* as `encode` does, a slice in a turn.
+    """Return *answer* like `encode`, one slice per turn of the reactor.
 
-    :raises EncodeError: a payload is no JSON.
+    :raises EncodeError: a payload is not valid JSON.
     """
     parts, replies = [], answer.replies
     for start in range(0, len(replies), ENCODED):
@@ -109,9 +109,9 @@ async def encode_batch(answer: m.BatchResult, slices: Slices) -> bytes:
 
 
 def encode(answer: object) -> bytes:
-    """Return *answer*, a result or a dict of such, with its payloads in it.
+    """Return *answer*, a result or a dict of results, as JSON with its payloads.
 
-    :raises EncodeError: a payload is no JSON.
+    :raises EncodeError: a payload is not valid JSON.
     """
     payloads = False
     for each in _payloads(answer):
@@ -128,7 +128,7 @@ def encode(answer: object) -> bytes:
 
 
 def _fit(payload: Raw) -> None:
-    """Make sure that *payload* cannot break out of its field."""
+    """Raise `EncodeError` if *payload* is not exactly one JSON value."""
     try:
         _validate(payload)
         bytes(payload).decode()
@@ -164,7 +164,7 @@ def _of_info(info: ClientInfo) -> Iterator[Raw]:
 
 
 def payload(plain: Raw, encoded: str) -> Raw:
-    """Return the payload of a pair ``x`` and ``b64x``; the latter wins.
+    """Return the payload of the fields ``x`` and ``b64x``; the latter takes precedence.
 
     See server API, "JSON rules".
     """

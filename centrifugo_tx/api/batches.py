@@ -1,4 +1,4 @@
-"""Several requests of the server API in one (server API, "Batch")."""
+"""Batches of server API requests (server API, "Batch")."""
 
 from .api_messages import (
     BroadcastRequest,
@@ -30,7 +30,7 @@ __all__ = ["BatchRequest", "Command"]
 
 
 class Command(Request, frozen=True):
-    """One command of a batch: its first member counts, in this order.
+    """One command of a batch: the first member that is set, in this order, is run.
 
     See server API, "Batch".
     """

@@ -33,9 +33,9 @@ _BROKEN = Answer(500, b"Internal Server Error\n", "text/plain; charset=utf-8")
 
 _scan = JSONDecoder().raw_decode
 
-#: Bytes of the largest body.
+#: Largest request body, in bytes.
 BODY_LIMIT = 16 * 1024 * 1024
-#: Bytes of a batch that is read in slices.
+#: Batches of more bytes than this are read in slices.
 LARGE = 65536
 #: HTTP statuses of errors in transport mode (server API, "API errors").
 _STATUSES = {100: 500, 102: 404, 104: 404, 107: 400, 108: 400, 112: 416, 113: 409}
@@ -47,19 +47,19 @@ class HTTPAPIOptions(msgspec.Struct, frozen=True, kw_only=True):
     disabled: bool = False
     """Do not serve the HTTP API."""
     handler_prefix: str = "/api"
-    """The path under which the methods stand."""
+    """The path prefix of the methods."""
     key: str = ""
-    """The key that callers must show; without one every call is refused."""
+    """The key that callers must send; while it is empty, every call is refused."""
     error_mode: Literal["", "transport"] = ""
     """``transport``: API errors become HTTP statuses."""
     external: bool = False
     """Serve the API on the external port."""
     insecure: bool = False
-    """Ask for no key."""
+    """Accept calls without a key."""
 
 
 def http_handlers(api: Api, options: HTTPAPIOptions) -> dict[bytes, Handler]:
-    """Return the handlers by path: one per method, and the old style's."""
+    """Return the handlers by path: one per method, and the legacy one."""
     prefix = options.handler_prefix.rstrip("/")
     log = BoundedLog(Logger(), api.node.clock)
     key_check = _APIKeyCheck(options, log)
@@ -75,13 +75,13 @@ def http_handlers(api: Api, options: HTTPAPIOptions) -> dict[bytes, Handler]:
 
 @define(eq=False)
 class _APIKeyCheck:
-    """Lets in who shows the key (server API, "API keys")."""
+    """Admits requests that carry the API key (server API, "API keys")."""
 
     _options: HTTPAPIOptions
     _log: BoundedLog
 
     def refusal(self, request: Any) -> Answer | None:
-        """Return why *request* may not come in, None if it may."""
+        """Return the response that refuses *request*, or None."""
         if request.method != b"POST":
             return Answer(405)
         if self._options.insecure or self._shows_key(request):
@@ -101,7 +101,7 @@ class _APIKeyCheck:
         )
 
     def transport_errors(self, request: Any) -> bool:
-        """Whether errors are to become HTTP statuses (server API, "API errors")."""
+        """Return whether errors become HTTP statuses (server API, "API errors")."""
         if self._options.error_mode == "transport":
             return True
         asked: bytes | None = request.getHeader(b"x-centrifugo-error-mode")
@@ -148,7 +148,7 @@ class _MethodHandler(_KeyedHandler):
         return self._answer(outcome, http)
 
     async def _run_large(self, body: bytes, http: Any) -> Answer:
-        """Run a batch that takes more than one turn of the reactor even to read."""
+        """Run a batch whose parsing alone takes several turns of the reactor."""
         slices = self._api.slices()
         try:
             request = await decode_batch(body, slices)
@@ -189,7 +189,7 @@ class _MethodHandler(_KeyedHandler):
 
 
 def _shown_keys(request: Any) -> Iterator[bytes]:
-    """Yield the keys that *request* shows; only the first header counts.
+    """Yield the keys that *request* carries; only the first header counts.
 
     See server API, "API keys".
     """
@@ -206,7 +206,7 @@ def _shown_keys(request: Any) -> Iterator[bytes]:
 
 
 def _from(request: Any) -> dict[str, Any]:
-    """Return what a log line says of *request*: path and address, nothing secret."""
+    """Return the log fields of *request*: path and address, no secrets."""
     path: bytes = request.uri.partition(b"?")[0]
     fields: dict[str, Any] = {"path": path.decode(errors="replace")}
     if addr := address_of(request):
@@ -237,7 +237,7 @@ class _LegacyCommand(msgspec.Struct, frozen=True):
 
 
 _BY_CODE = {method.code: method for method in IN_BATCH.values()}
-#: What old clients may ask for by name and is not served here (server API, "Method
+#: Methods of the reference that this server does not have (server API, "Method
 #: numbers").
 _ELSEWHERE = frozenset(
     (
@@ -253,7 +253,7 @@ _ELSEWHERE = frozenset(
 
 @define(eq=False)
 class _LegacyHandler(_KeyedHandler):
-    """``POST {prefix}``: commands one after another in one body.
+    """``POST {prefix}``: commands, one after another, in one body.
 
     See server API, "Old style".
     """
@@ -285,7 +285,7 @@ class _LegacyHandler(_KeyedHandler):
     async def _reply(self, command: _LegacyCommand) -> bytes:
         """Run one command.
 
-        :raises ValueError: nobody ever had a method of this name.
+        :raises ValueError: no version has a method of this name.
         """
         method = _method(bytes(command.method))
         outcome: m.Result
@@ -310,9 +310,9 @@ class _LegacyHandler(_KeyedHandler):
 
 
 def _method(written: bytes) -> Method | None:
-    """Return the method by a name in quotes or a number; None if it is not served.
+    """Return the method for a quoted name or a number; None if it is not served.
 
-    :raises ValueError: there is no such name.
+    :raises ValueError: no method has this name.
     """
     if not written.startswith(b'"'):
         return _BY_CODE.get(int(written or b"0"))
@@ -325,9 +325,9 @@ def _method(written: bytes) -> Method | None:
 
 
 def _commands(body: bytes) -> Iterator[_LegacyCommand]:
-    """Take a body of JSON objects apart, with anything blank between them.
+    """Split a body into JSON objects, which white space may separate.
 
-    :raises ValueError: it is something else.
+    :raises ValueError: the body is malformed.
     """
     if too_deep(body):
         raise ValueError(f"nested more than {MAX_DEPTH} levels deep")

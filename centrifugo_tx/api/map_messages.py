@@ -23,7 +23,7 @@ __all__ = [
 
 
 class MapPublishRequest(Request, frozen=True):
-    """Set a key; ``key_mode`` is ``if_new`` or ``if_exists``."""
+    """Set a key; ``key_mode`` is empty, ``if_new`` or ``if_exists``."""
 
     channel: str = ""
     key: str = ""
@@ -41,7 +41,7 @@ class MapPublishRequest(Request, frozen=True):
 
 
 class MapRemoveRequest(Request, frozen=True):
-    """Take a key out."""
+    """Remove a key."""
 
     channel: str = ""
     key: str = ""
@@ -51,7 +51,7 @@ class MapRemoveRequest(Request, frozen=True):
 class MapReadStateRequest(Request, frozen=True):
     """Read entries.  ``limit`` 0: the position alone, -1: all; ``key``: one entry.
 
-    The revision is the position of a page before; only its epoch is compared.
+    The revision is the position of an earlier page; only its epoch is compared.
     """
 
     channel: str = ""
@@ -79,26 +79,26 @@ class MapReadStreamRequest(Request, frozen=True):
 
     @property
     def since(self) -> StreamPosition | None:
-        """Where to begin, if that is said."""
+        """The position to start from, if given."""
         if not self.since_offset and not self.since_epoch:
             return None
         return StreamPosition(self.since_offset, self.since_epoch)
 
 
 class MapStatsRequest(Request, frozen=True):
-    """How many keys are there?"""
+    """Ask for the number of keys."""
 
     channel: str = ""
 
 
 class MapClearRequest(Request, frozen=True):
-    """Forget everything."""
+    """Remove all keys."""
 
     channel: str = ""
 
 
 class SharedPollPublishRequest(Request, frozen=True):
-    """Set a polled key to a newer version."""
+    """Set a shared poll key to a newer version."""
 
     channel: str = ""
     key: str = ""
@@ -112,7 +112,7 @@ class SharedPollPublishRequest(Request, frozen=True):
 
 
 class MapResult(Result, frozen=True):
-    """Where the change stands; or the map's top, and why there was none."""
+    """The position of the change; or the top of the map, and why nothing changed."""
 
     offset: int = 0
     epoch: str = ""
@@ -121,7 +121,7 @@ class MapResult(Result, frozen=True):
 
 
 class MapEntry(Result, frozen=True):
-    """What a key holds, or a change of it; ``time`` is milliseconds since 1970."""
+    """An entry, or a change of one; ``time`` is in milliseconds since 1970."""
 
     key: str = ""
     data: Raw = EMPTY
@@ -132,7 +132,7 @@ class MapEntry(Result, frozen=True):
 
 
 class MapReadStateResult(Result, frozen=True):
-    """Entries, the map's top, and where to go on."""
+    """Entries, the top of the map, and the cursor of the next page."""
 
     entries: tuple[MapEntry, ...] = ()
     offset: int = 0
@@ -141,7 +141,7 @@ class MapReadStateResult(Result, frozen=True):
 
 
 class MapReadStreamResult(Result, frozen=True):
-    """Changes, and the map's top."""
+    """Changes, and the top of the map."""
 
     entries: tuple[MapEntry, ...] = ()
     offset: int = 0
@@ -149,6 +149,6 @@ class MapReadStreamResult(Result, frozen=True):
 
 
 class MapStatsResult(Result, frozen=True):
-    """How many keys there are."""
+    """The number of keys."""
 
     num_keys: int = 0

@@ -1,4 +1,4 @@
-"""The server API's methods for keys: of maps, and polled ones.
+"""The server API's methods for keys of maps and for shared poll keys.
 
 See server API, "Maps and keys".
 """
@@ -35,13 +35,13 @@ _KEY_MODES = ("", "if_new", "if_exists")
 
 
 class NodeApi(Protocol):
-    """An API of one node."""
+    """An API that acts on one node."""
 
     node: Node
 
 
 def _map(api: NodeApi, channel: str) -> tuple[Maps, MapRules]:
-    """Return the node's maps, and the rules of *channel*, which must be one."""
+    """Return the node's maps, and the rules of *channel*, which must be a map."""
     rules = api.node.policy.channel(channel).map if channel else None
     if rules is None or api.node.maps is None:
         raise ReplyError(BAD_REQUEST, "map method called on non-map namespace")
@@ -49,7 +49,7 @@ def _map(api: NodeApi, channel: str) -> tuple[Maps, MapRules]:
 
 
 async def publish(api: NodeApi, request: m.MapPublishRequest) -> m.MapResult:
-    """Set a key."""
+    """Set a key of a map."""
     if not request.key:
         raise ReplyError(BAD_REQUEST, "key required")
     maps, rules = _map(api, request.channel)
@@ -57,7 +57,7 @@ async def publish(api: NodeApi, request: m.MapPublishRequest) -> m.MapResult:
     if request.key_mode not in _KEY_MODES:
         raise ReplyError(BAD_REQUEST, "invalid key_mode")
     if request.version and not rules.stream_size:
-        # What the reference says here.
+        # The error of the reference.
         raise ReplyError(INTERNAL, "version on a map without stream")
     change = MapChange(
         rules,
@@ -72,7 +72,7 @@ async def publish(api: NodeApi, request: m.MapPublishRequest) -> m.MapResult:
 
 
 async def remove(api: NodeApi, request: m.MapRemoveRequest) -> m.MapResult:
-    """Take a key out."""
+    """Remove a key from a map."""
     if not request.key:
         raise ReplyError(BAD_REQUEST, "key required")
     maps, rules = _map(api, request.channel)
@@ -83,10 +83,10 @@ async def remove(api: NodeApi, request: m.MapRemoveRequest) -> m.MapResult:
 async def read_state(
     api: NodeApi, request: m.MapReadStateRequest
 ) -> m.MapReadStateResult:
-    """Read entries."""
+    """Read entries of a map."""
     maps, rules = _map(api, request.channel)
     if request.revision_offset and not request.revision_epoch:
-        raise ReplyError(UNRECOVERABLE_POSITION)  # no map has an empty epoch
+        raise ReplyError(UNRECOVERABLE_POSITION)  # epochs of maps are never empty
     limit = max(-1, request.limit)
     streamless = not rules.stream_size
     query = MapQuery(limit, request.cursor, request.key, rules.meta_ttl, streamless)
@@ -100,7 +100,7 @@ async def read_state(
 async def read_stream(
     api: NodeApi, request: m.MapReadStreamRequest
 ) -> m.MapReadStreamResult:
-    """Read changes."""
+    """Read changes of a map."""
     maps, rules = _map(api, request.channel)
     query = HistoryQuery(
         max(-1, request.limit), request.since, request.reverse, rules.meta_ttl
@@ -113,20 +113,20 @@ async def read_stream(
 
 
 async def stats(api: NodeApi, request: m.MapStatsRequest) -> m.MapStatsResult:
-    """Tell how many keys there are."""
+    """Return the number of keys of a map."""
     maps, _ = _map(api, request.channel)
     return m.MapStatsResult(await maps.size(request.channel))
 
 
 async def clear(api: NodeApi, request: m.MapClearRequest) -> Empty:
-    """Forget everything."""
+    """Remove all keys of a map."""
     maps, _ = _map(api, request.channel)
     await maps.clear(request.channel)
     return Empty()
 
 
 async def publish_polled(api: NodeApi, request: m.SharedPollPublishRequest) -> Empty:
-    """Set a polled key."""
+    """Set a shared poll key."""
     if not (request.channel and request.key and request.version):
         raise ReplyError(BAD_REQUEST, "channel, key and version required")
     rules = api.node.policy.channel(request.channel).poll
