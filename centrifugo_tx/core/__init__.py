@@ -1,4 +1,4 @@
-"""Hub, clients, channels and the node: everything that decides, and no network."""
+"""The core: hub, channels, clients and the node, independent of the network."""
 
 from .cluster.emulation import UnknownNode
 from .cluster.peers import NodeInfo

@@ -1,4 +1,4 @@
-"""Turns of the reactor, shared by the clients that want more than one."""
+"""Shares reactor turns fairly between clients that send many commands."""
 
 from typing import Protocol
 
@@ -9,56 +9,57 @@ from twisted.python.failure import Failure
 
 __all__ = ["SHORT", "SLICE", "UNIT", "CommandScheduler"]
 
-#: What one client may use in one turn.  A command takes 1, and so does each `UNIT`
-#: of its reply: about a millisecond in all.  Numbers this small cost no memory.
+#: The allowance of one client in one turn.  A command uses 1, and so does each `UNIT`
+#: of its reply: about a millisecond in all.  Small integers cost no memory.
 SLICE = 64
-#: Bytes of a reply that count as much as a command.
+#: Bytes of a reply that use as much of the allowance as a command.
 UNIT = 4096
-#: What each client gets at least when many wait.
+#: The least allowance of a client when many wait.
 LEAST = 4
-#: What a client may use at once while others wait for their turn.
+#: The allowance of a client that was idle until this turn, while others wait.
 FRESH = 8
-#: Bytes of a message that is decoded at once while others wait for their turn.
+#: Longer messages (bytes) are not decoded at once while others wait.
 SHORT = 1024
 
 
 class Runnable(Protocol):
-    """What is used of a client."""
+    """The commands of one client, as the scheduler sees them."""
 
     allowance: int
     turn: int
 
     def proceed(self) -> None:
-        """Go on with what waits."""
+        """Execute commands that wait, up to the allowance."""
 
     def fail(self, failure: Failure, doing: str) -> None:
-        """End it after an unexpected error."""
+        """End the connection after an unexpected error."""
 
 
 @define(eq=False)
 class CommandScheduler:
-    """Lets clients go on that have used up their slice, one after another.
+    """Resumes clients that have used up their allowance, in the order they asked.
 
-    In one turn all of them together get about one slice.  A client that did
-    nothing in this turn does not have to queue behind them: it may use a small
-    slice at once.  While nobody waits, nothing here runs.
+    All waiting clients together get about one slice in each turn.  A client that was
+    idle until this turn does not queue behind them: it may use a small slice at once.
+    While no client waits, the scheduler costs nothing.  Work that is not a client's
+    command is shared out by time instead: see `RoundRobin`.
     """
 
     _clock: IReactorTime
-    #: Another number in each turn, as long as anybody waits.
+    #: Changes in each turn while any client waits.
     turn: int = field(default=0, init=False)
-    #: What a client may use that was idle until this turn.
+    #: The allowance of a client that was idle until this turn.
     allowance: int = field(default=SLICE, init=False)
     _waiting: "dict[Runnable, Deferred[None] | None]" = field(factory=dict, init=False)
     _called: bool = field(default=False, init=False)
 
     @property
     def crowded(self) -> bool:
-        """Whether anybody waits."""
+        """Whether any client waits."""
         return self._called
 
     def add(self, client: Runnable) -> None:
-        """Let *client* go on with its commands when its turn comes."""
+        """Call ``client.proceed`` when its turn comes."""
         self._waiting.setdefault(client, None)
         self._call()
 
@@ -78,11 +79,11 @@ class CommandScheduler:
 
     def _run(self) -> None:
         self.turn += 1
-        room, share = SLICE, max(LEAST, SLICE // len(self._waiting))
+        remaining, share = SLICE, max(LEAST, SLICE // len(self._waiting))
         for client in list(self._waiting):
             waiting = self._waiting.pop(client)
-            room -= max(1, self._let_go_on(client, waiting, share))
-            if room <= 0:
+            remaining -= max(1, self._resume(client, waiting, share))
+            if remaining <= 0:
                 break
         if self._waiting:
             self._clock.callLater(0, self._run)
@@ -90,16 +91,16 @@ class CommandScheduler:
             self._called = False
             self.allowance = SLICE
 
-    def _let_go_on(
+    def _resume(
         self, client: Runnable, waiting: "Deferred[None] | None", share: int
     ) -> int:
-        """Return how much *client* used."""
+        """Resume *client*; return how much of its share it used."""
         client.turn, client.allowance = self.turn, share
         try:
             if waiting is None:
                 client.proceed()
             else:
                 waiting.callback(None)
-        except Exception:  # the others must not wait for ever
-            client.fail(Failure(), "going on")
+        except Exception:  # must not stop the other clients
+            client.fail(Failure(), "resuming commands")
         return share - client.allowance

@@ -1,4 +1,4 @@
-"""One node: its parts put together, and the verbs that applications call."""
+"""One node of a cluster: the object that APIs, transports and applications call."""
 
 from collections.abc import Sequence
 
@@ -66,10 +66,10 @@ _PLAIN = PublishOptions()
 
 @define(eq=False)
 class Node:
-    """One server among those that share an engine.
+    """One server of a cluster that shares an engine.
 
-    The one object that APIs, transports and embedding applications call.  Every
-    verb that reaches for the engine may fail with `BrokerUnavailable`.
+    APIs, transports and embedding applications call this object only.  Methods that
+    use the engine may fail with `BrokerUnavailable`.
     """
 
     engine: Engine
@@ -131,7 +131,7 @@ class Node:
 
     @property
     def policy(self) -> IPolicy:
-        """The rights of clients; another policy holds for what is decided next."""
+        """Decides on the rights of clients; may be replaced at any time."""
         return self.runtime.policy
 
     @policy.setter
@@ -145,13 +145,13 @@ class Node:
 
     @property
     def stopping(self) -> bool:
-        """Whether the node closes all connections, and each new one."""
+        """Whether the node is stopping and closes every connection."""
         return self.sessions.stopping
 
     # --- Life ------------------------------------------------------------------
 
     def start(self) -> Deferred[None]:
-        """Connect to the engine and make the node known to the others."""
+        """Connect to the engine and announce the node to the cluster."""
         self.streams.start()
         self.peers.listen()
         if self.maps is not None:
@@ -159,16 +159,16 @@ class Node:
         return self.engine.start().addCallback(lambda _: self.peers.start())
 
     def stop(self) -> Deferred[None]:
-        """Close every connection with 3001, then leave the engine.
+        """Close every connection with 3001, then disconnect from the engine.
 
-        :return: fires when the connections are closed, 6 seconds later at most.
+        :return: fires when the connections are closed, after 6 seconds at most.
         """
         announced = self.peers.stop()
         gone = self.sessions.stop()
         gone.addCallback(lambda _: announced)
-        return gone.addCallback(lambda _: self._leave())
+        return gone.addCallback(lambda _: self._stop_engine())
 
-    def _leave(self) -> Deferred[None]:
+    def _stop_engine(self) -> Deferred[None]:
         self.streams.stop()
         if self.maps is not None:
             self.maps.stop()
@@ -180,11 +180,11 @@ class Node:
     # --- Connections -----------------------------------------------------------
 
     def connect(self, transport: ITransport) -> Client:
-        """Take a new connection; its transport then calls the client it gets."""
+        """Return a client for a new connection, for its transport to call."""
         return self.sessions.connect(transport)
 
     async def _make_room(self, user: str, client: str, channel: str) -> None:
-        """Close the user's other connections if one of them is in *channel*."""
+        """Close the other connections of *user* if any of them is in *channel*."""
         try:
             stats = await self.engine.presence.stats(channel)
             if stats.num_clients:
@@ -192,13 +192,13 @@ class Node:
                     user=user, disconnect=CONNECTION_LIMIT, whitelist=[client]
                 )
         except BrokerUnavailable as reason:
-            self.runtime.outage.failed("making room for a user", str(reason))
+            self.runtime.outage.failed("closing other connections", str(reason))
             raise DisconnectClient(SERVER_ERROR) from None
 
     def forward(self, request: EmulationRequest) -> Deferred[None]:
-        """Hand an emulated client's commands to the node that has its session.
+        """Forward an emulated client's commands to the node of its session.
 
-        :return: fires when that node has taken them, also without such a session.
+        :return: fires when that node has accepted them, even if the session is unknown.
             Fails with `UnknownNode`, or with `SurveyFailed` after 10 seconds.
         """
         return self._emulation.forward(request)
@@ -219,7 +219,7 @@ class Node:
         return self.streams.history(channel, query)
 
     def remove_history(self, channel: str) -> Deferred[None]:
-        """Forget a channel's publications; its position goes on."""
+        """Delete a channel's publications; its stream position continues."""
         return self.streams.remove_history(channel)
 
     def presence(self, channel: str) -> Deferred[dict[str, ClientInfo]]:
@@ -231,9 +231,9 @@ class Node:
         return self.presences.stats(channel)
 
     def channels(self, pattern: str = "") -> Deferred[dict[str, int]]:
-        """Return how many subscribers each channel has, over all nodes.
+        """Return the number of subscribers of each channel, over all nodes.
 
-        :raises ValueError: (as a failure) *pattern* is no glob.
+        :raises ValueError: (as a failure) *pattern* is not a valid glob.
         """
         return self._surveys.channels(pattern)
 
@@ -251,10 +251,10 @@ class Node:
     def survey(
         self, op: str, data: bytes, node: str = ""
     ) -> Deferred[dict[str, tuple[int, bytes]]]:
-        """Ask all nodes, or one; returns code and answer by node id."""
+        """Send a survey to all nodes, or to one; return code and answer by node id."""
         return self._surveys.survey(op, data, node)
 
-    # --- Clients, wherever they are --------------------------------------------
+    # --- Clients on all nodes --------------------------------------------------
 
     def subscribe(
         self,
@@ -278,7 +278,7 @@ class Node:
         session: str = "",
         reason: Unsubscribe = SERVER_UNSUBSCRIBE,
     ) -> Deferred[None]:
-        """Take the connections of *user* out of *channel*, on all nodes."""
+        """Unsubscribe the connections of *user* from *channel*, on all nodes."""
         return self._commands.run(
             Target(user, client, session), UnsubscribeCommand(channel, reason)
         )
@@ -291,7 +291,7 @@ class Node:
         disconnect: Disconnect = FORCE_DISCONNECT,
         whitelist: Sequence[str] = (),
     ) -> Deferred[None]:
-        """Close the connections of *user*, but for the client ids in *whitelist*."""
+        """Close the connections of *user*, except the client ids in *whitelist*."""
         return self._commands.run(
             Target(user, client, session), DisconnectCommand(disconnect, whitelist)
         )
@@ -305,7 +305,7 @@ class Node:
         expire_at: int = 0,
         info: Raw = EMPTY,
     ) -> Deferred[None]:
-        """Move the expiry of the connections of *user*, on all nodes."""
+        """Set the expiry of the connections of *user*, on all nodes."""
         return self._commands.run(
             Target(user, client, session), RefreshCommand(expired, expire_at, info)
         )

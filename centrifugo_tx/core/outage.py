@@ -1,4 +1,4 @@
-"""Calls that fail because storage is away, without a line in the log for each."""
+"""Logs failed calls to storage in summary: a few lines for each outage."""
 
 from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
@@ -10,13 +10,13 @@ __all__ = ["Outage"]
 
 #: Seconds without a failure after which an outage is over.
 QUIET = 5.0
-#: Different reasons that are told of in one outage.
+#: The most reasons that are logged in one outage.
 REASONS = 8
 
 
 @define(eq=False)
 class Outage:
-    """Tells of the first failure with each reason, and in the end of their number."""
+    """Logs the first failure with each reason, and their number at the end."""
 
     _clock: IReactorTime
     _wheel: TimerWheel
@@ -28,7 +28,7 @@ class Outage:
     _log = Logger()
 
     def failed(self, doing: str, reason: str) -> None:
-        """Take note that *doing* something failed for want of storage."""
+        """Record that *doing* failed because storage was unavailable."""
         now = self._latest = self._clock.seconds()
         if not self._count:
             self._began = now
@@ -39,13 +39,13 @@ class Outage:
             self._log.warn("{doing} failed: {reason}", doing=doing, reason=reason)
 
     def wake(self, now: float) -> None:
-        """Tell that the outage is over, unless something failed lately."""
+        """Log the end of the outage, unless a call failed recently."""
         if now < self._latest + QUIET:
             self._wheel.set(self, self._latest + QUIET)
             return
         if self._count > len(self._reasons):
             self._log.warn(
-                "{count} calls failed within {seconds} s; now none does",
+                "{count} calls failed within {seconds} s; no failures since",
                 count=self._count,
                 seconds=round(self._latest - self._began, 1),
             )

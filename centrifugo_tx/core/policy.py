@@ -1,4 +1,4 @@
-"""A policy for embedders to start from."""
+"""The default policy, for embedding applications to override."""
 
 from collections.abc import Sequence
 
@@ -42,73 +42,74 @@ _PLAIN = ChannelOptions()
 
 @implementer(IPolicy)
 class Policy:
-    """Lets everybody connect as anonymous user, and nobody do anything.
+    """Accepts every connection as the anonymous user, and permits nothing else.
 
-    Override what your application allows; `IPolicy` says what each method decides.
+    Override the methods for everything that your application permits; `IPolicy`
+    describes them.
     """
 
     def channel(self, name: str) -> ChannelOptions:
-        """Say that every channel exists and keeps nothing."""
+        """Accept every channel name, without history."""
         return _PLAIN
 
     def connect(
         self, client: IClient, request: ConnectRequest
     ) -> "Deferred[Admission]":
-        """Let everybody in."""
+        """Accept every connection."""
         return succeed(Admission())
 
     def refresh(self, client: IClient, request: RefreshRequest) -> "Deferred[Expiry]":
-        """Prolong nothing."""
+        """Extend no connection and no subscription."""
         return fail(DisconnectClient(CONNECTION_EXPIRED))
 
     def subscribe(
         self, client: IClient, request: SubscribeRequest
     ) -> "Deferred[SubscribeOptions]":
-        """Allow no channel."""
+        """Permit no subscription."""
         return fail(ReplyError(PERMISSION_DENIED))
 
     def sub_refresh(
         self, client: IClient, request: SubRefreshRequest
     ) -> "Deferred[Expiry]":
-        """Prolong nothing."""
+        """Extend no connection and no subscription."""
         return fail(ReplyError(PERMISSION_DENIED))
 
     def publish(
         self, client: IClient, request: PublishRequest
     ) -> "Deferred[PublishOptions | None]":
-        """Let no client publish."""
+        """Permit no publication."""
         return fail(ReplyError(PERMISSION_DENIED))
 
     def change_map(
         self, client: IClient, request: PublishRequest
     ) -> "Deferred[tuple[str, MapChange]]":
-        """Let no client change a map."""
+        """Permit no change of a map."""
         return fail(ReplyError(PERMISSION_DENIED))
 
     def track(
         self, client: IClient, request: SubRefreshRequest
     ) -> "Deferred[list[int]]":
-        """Let no client track keys."""
+        """Permit no tracking of keys."""
         return fail(ReplyError(PERMISSION_DENIED))
 
     def poll(self, channel: str, items: Sequence[KeyedItem]) -> "Deferred[Polled]":
-        """Know nothing."""
+        """Return no values."""
         return succeed(Polled())
 
     def presence(self, client: IClient, channel: str) -> "Deferred[None]":
-        """Show nobody to anybody."""
+        """Permit no presence requests."""
         return fail(ReplyError(PERMISSION_DENIED))
 
     def history(
         self, client: IClient, request: HistoryRequest
     ) -> "Deferred[HistoryQuery]":
-        """Show no history."""
+        """Permit no history requests."""
         return fail(ReplyError(PERMISSION_DENIED))
 
     def rpc(self, client: IClient, request: RPCRequest) -> "Deferred[Raw]":
-        """Answer no call."""
+        """Support no RPC method."""
         return fail(ReplyError(NOT_AVAILABLE))
 
     def message(self, client: IClient, data: Raw) -> None:
-        """Take no message."""
+        """Support no messages."""
         raise DisconnectClient(NOT_SERVED)

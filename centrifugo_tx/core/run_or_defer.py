@@ -1,4 +1,4 @@
-"""Run a coroutine that seldom waits, without paying for a Deferred when it does not."""
+"""Run coroutines that seldom wait, and create a Deferred only if they do."""
 
 from collections.abc import Coroutine
 from typing import Any, TypeVar
@@ -13,11 +13,11 @@ T = TypeVar("T")
 
 
 def run_or_defer(coroutine: Coroutine["Deferred[Any]", Any, T]) -> "T | Deferred[T]":
-    """Run *coroutine* up to its first real wait.
+    """Run *coroutine* until it waits for a Deferred that has not fired.
 
-    :return: its result if it never waited, else a Deferred of it; cancelling
-        that one cancels what the coroutine waits for.
-    :raises: what the coroutine raised before it waited.
+    :return: its result if it never waited, else a Deferred of the result; cancelling
+        this Deferred cancels the one that the coroutine waits for.
+    :raises: any exception that the coroutine raised before it waited.
     """
     try:
         waited = coroutine.send(None)

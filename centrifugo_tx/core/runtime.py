@@ -1,4 +1,4 @@
-"""What all parts of a node share, given to them instead of the node."""
+"""What all parts of a node share; each part receives it instead of the node."""
 
 from uuid import uuid4
 
@@ -41,7 +41,7 @@ class Runtime:
         self.outage = Outage(self.clock, self.wheel)
 
     def log_failure(self, failure: Failure, doing: str, about: str) -> None:
-        """Log the failure of a call whose result no caller waits for."""
+        """Log the failure of a call whose result no caller awaits."""
         if failure.check(BrokerUnavailable):
             self.outage.failed(doing, failure.getErrorMessage())
         else:

@@ -1,4 +1,4 @@
-"""Long work in slices, so that everybody else is served in between."""
+"""Cuts long work into slices of time, so that other work runs in between."""
 
 from collections import deque
 from collections.abc import Callable
@@ -18,10 +18,10 @@ TURN_SECONDS = 0.01
 
 @define(eq=False)
 class RoundRobin:
-    """Gives everyone with work left over a slice of the turns to come.
+    """Calls waiting pieces of work in order, over the coming turns of the reactor.
 
-    As many run in one turn of the reactor as fit into 10 ms; the others keep their
-    place in the queue.
+    It starts new pieces until 10 ms of a turn are used; the others keep their places.
+    The commands of clients are shared out by number instead: see `CommandScheduler`.
     """
 
     _clock: IReactorTime
@@ -37,15 +37,15 @@ class RoundRobin:
     def _schedule(self) -> None:
         if not self._scheduled:
             self._scheduled = True
-            self._clock.callLater(0, self._turn)
+            self._clock.callLater(0, self._run)
 
-    def _turn(self) -> None:
+    def _run(self) -> None:
         self._scheduled = False
         end = self._clock.seconds() + TURN_SECONDS
         for _ in range(len(self._waiting)):
             try:
                 self._waiting.popleft()()
-            except Exception:  # the others must go on
+            except Exception:  # must not stop the other work
                 self._log.failure("a slice of work failed")
             if self._clock.seconds() >= end:
                 break
@@ -55,7 +55,7 @@ class RoundRobin:
 
 @define(eq=False)
 class Slices:
-    """The slices of one piece of work, which may take ``limit`` steps each.
+    """Cuts one piece of work into slices of 5 ms and at most ``limit`` steps.
 
     ::
 
@@ -74,12 +74,12 @@ class Slices:
         self._end = self._clock.seconds() + SLICE_SECONDS
 
     def over(self) -> bool:
-        """Count a step; return whether it belongs to the next slice."""
+        """Count a step; return whether it must wait for the next slice."""
         self._steps += 1
         return self._steps > self.limit or self._clock.seconds() >= self._end
 
     def next(self) -> "Deferred[None]":
-        """Return what fires when the next slice begins."""
+        """Return a Deferred that fires when the next slice begins."""
         begins: Deferred[None] = Deferred()
 
         def begin() -> None:

@@ -58,7 +58,7 @@ class OutageTests(LogCase):
         self.assertEqual(self.warnings(), ["publish failed: lost"])
         self.clock.advance(10)
         self.assertEqual(
-            self.warnings(), ["100 calls failed within 99.0 s; now none does"]
+            self.warnings(), ["100 calls failed within 99.0 s; no failures since"]
         )
 
     def test_one_call(self) -> None:

@@ -175,7 +175,7 @@ class Channel:
             self._cast(publication, encoded, placed=False)
             for subscriber in list(self._leading or ()):
                 assert encoded is not None
-                subscriber.give(encoded)
+                subscriber.deliver(encoded)
             return []
         lost: list[Subscriber] = []
         passed = False
@@ -221,7 +221,7 @@ class Channel:
         for subscriber in lost:
             self.leave(subscriber)
         for subscriber in next_for:
-            subscriber.give(encoded)
+            subscriber.deliver(encoded)
         for subscriber, place in list((self._leading or {}).items()):
             if place.offset == self.offset:
                 del self._leading[subscriber]

@@ -50,7 +50,7 @@ class Subscriber(Protocol):
     def observes_presence(self) -> bool:
         """Whether it is sent the joins and leaves of others."""
 
-    def give(self, encoded: EncodedPublication) -> None:
+    def deliver(self, encoded: EncodedPublication) -> None:
         """Send *encoded* to this subscriber alone."""
 
     def lose_position(self) -> None:

@@ -1,1 +1,1 @@
-"""The other nodes: which there are, and how commands and questions reach them."""
+"""The other nodes: how they are known, commanded and surveyed."""

@@ -1,8 +1,8 @@
-"""What the server does to the connections of a user, on whichever node they are.
+"""Commands of the server to the connections of a user, on all nodes.
 
-A command has one way: it is sent to the other nodes as a control message, and applied
-to the connections of this node; another node applies what it reads from the message
-(engines, "Control messages").
+Each command is sent to the other nodes as a control message and applied to the
+connections of this node.  The other nodes read it from the message and apply it in
+the same way (engines, "Control messages").
 """
 
 from collections.abc import Callable, Coroutine, Sequence
@@ -46,13 +46,13 @@ class Target:
 
 
 class ClientCommand(Protocol):
-    """Something that is done to each connection of a target."""
+    """A command to each connection of a target."""
 
     def message(self, target: Target) -> control.ControlCommand:
-        """Return the control message that has other nodes do it."""
+        """Return the control message that carries the command to other nodes."""
 
     def apply(self, client: Client) -> None:
-        """Do it to one connection of this node."""
+        """Apply the command to one connection of this node."""
 
 
 @frozen
@@ -64,7 +64,7 @@ class SubscribeCommand:
     since: StreamPosition | None = None
 
     def message(self, target: Target) -> control.ControlCommand:
-        """Return the control message; it has no place for the other options."""
+        """Return the control message; it cannot carry the other options."""
         options = self.options
         return control.ControlCommand(
             subscribe=control.Subscribe(
@@ -179,7 +179,7 @@ class DisconnectCommand:
 
 @frozen
 class RefreshCommand:
-    """Move the end of the connection, or end it if it is *expired*."""
+    """Set the expiry of the connection, or close it if it is *expired*."""
 
     expired: bool
     expire_at: int
@@ -206,14 +206,14 @@ class RefreshCommand:
         )
 
     def apply(self, client: Client) -> None:
-        """Move the end of one connection."""
+        """Refresh one connection."""
         server_side.refresh(client, self.expired, self.expire_at, self.info)
 
 
 def _detach(
     coroutine: Coroutine[Deferred[Any], Any, None], client: Client, doing: str
 ) -> None:
-    """Run *coroutine*; a failure ends the client's connection."""
+    """Run *coroutine* without waiting; a failure closes the client's connection."""
     try:
         result = run_or_defer(coroutine)
     except Exception:
@@ -233,7 +233,7 @@ _READERS: dict[str, Callable[[Any], tuple[Target, ClientCommand]]] = {
 
 @define(eq=False)
 class ClientCommands:
-    """Runs commands on all nodes, and those that other nodes send on this one."""
+    """Runs commands on all nodes, and receives the commands of other nodes."""
 
     _peers: Peers
     _connections: Connections[Client]
@@ -243,10 +243,9 @@ class ClientCommands:
             self._peers.handlers[part] = self._receiver(part)
 
     def run(self, target: Target, command: ClientCommand) -> Deferred[None]:
-        """Do *command* to the connections of *target*, on all nodes.
+        """Apply *command* to the connections of *target*, on all nodes.
 
-        :return: fires when the message has gone to the others and the command is
-            applied here.
+        :return: fires when the message is sent and the command is applied here.
         """
         sent = self._peers.send(command.message(target))
         return sent.addCallback(lambda _: self._apply(target, command))

@@ -1,4 +1,4 @@
-"""Commands that come beside the stream of their client.
+"""Forwards the commands of emulated clients to the nodes of their sessions.
 
 See client protocol, "Emulation".
 """
@@ -22,19 +22,19 @@ from .surveys import TIMEOUT, SurveyFailed, Surveys
 
 __all__ = ["Emulation", "UnknownNode"]
 
-#: The survey by which nodes pass them on.
+#: The survey by which nodes forward commands.
 OP = "centrifuge_emulation"
-#: What that survey answers: taken, not understood, no such session here.
-TAKEN, MALFORMED, NO_SESSION = 0, 1, 2
+#: The codes that answer the survey.
+ACCEPTED, MALFORMED, NO_SESSION = 0, 1, 2
 
 
 class UnknownNode(CentrifugoError):
-    """No node of this id is known."""
+    """The request names a node that is not known."""
 
 
 @define(eq=False)
 class Emulation:
-    """Brings commands to the client that holds a session, wherever it is."""
+    """Delivers commands to the client of a session, on any node."""
 
     _runtime: Runtime
     _peers: Peers
@@ -42,28 +42,28 @@ class Emulation:
     _connections: Connections[Client]
 
     def __attrs_post_init__(self) -> None:
-        self._surveys.handlers[OP] = self._asked
+        self._surveys.handlers[OP] = self._handle_survey
 
     def forward(self, request: EmulationRequest) -> "Deferred[None]":
-        """Hand commands to the node they are for.
+        """Forward commands to the node that the request names.
 
-        :return: fires when it has taken them, also if the session is not there.
+        :return: fires when it has accepted them, even if the session is unknown.
             Fails with `UnknownNode`, or with `SurveyFailed` after 10 seconds.
         """
         done: Deferred[Any]
         if request.node == self._runtime.id:
             done = self._surveys.timed(OP, self._deliver(request))
             if not done.called:
-                done.addTimeout(TIMEOUT, self._runtime.clock, _late)
+                done.addTimeout(TIMEOUT, self._runtime.clock, _timed_out)
         elif self._peers.knows(request.node):
             question = encode_emulation(request)
             done = self._surveys.survey(OP, question, request.node)
         else:
-            return fail(UnknownNode(f"no node {request.node!r} is known"))
+            return fail(UnknownNode(f"unknown node {request.node!r}"))
         return done.addCallback(lambda _: None)
 
-    def _asked(self, data: bytes) -> "Deferred[tuple[int, bytes]]":
-        """Take what another node passes on."""
+    def _handle_survey(self, data: bytes) -> "Deferred[tuple[int, bytes]]":
+        """Handle a survey by which another node forwards commands."""
         try:
             request = decode_emulation(data)
         except DecodeError:
@@ -71,7 +71,7 @@ class Emulation:
         return self._deliver(request).addCallback(lambda code: (code, b""))
 
     def _deliver(self, request: EmulationRequest) -> "Deferred[int]":
-        """Give commands to their client, as soon as it can take them."""
+        """Deliver commands to their client as soon as it is ready for them."""
         client = self._connections.by_session(request.session)
         if client is None or not client.transport.info.emulated:
             return succeed(NO_SESSION)
@@ -84,15 +84,17 @@ class Emulation:
         transport = IEmulatedTransport(client.transport)
         if transport.busy is None:
             client.receive(data)
-            return succeed(TAKEN)
+            return succeed(ACCEPTED)
         done: Deferred[int] = Deferred()
 
-        def go_on(result: None) -> None:
+        def retry(result: None) -> None:
             self._deliver(request).chainDeferred(done)
 
-        transport.busy.addCallback(go_on)
+        transport.busy.addCallback(retry)
         return done
 
 
-def _late(result: object, timeout: float) -> Failure:
-    return Failure(SurveyFailed(f"the session did not take commands in {timeout} s"))
+def _timed_out(result: object, timeout: float) -> Failure:
+    return Failure(
+        SurveyFailed(f"the session did not accept commands within {timeout} s")
+    )

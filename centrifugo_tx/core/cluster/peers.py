@@ -1,4 +1,4 @@
-"""The other nodes of the cluster: which there are, and messages between them."""
+"""The other nodes of the cluster, and the control messages between nodes."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -21,15 +21,15 @@ __all__ = ["NodeInfo", "Peers"]
 
 #: Seconds between two announcements of a node.
 ANNOUNCE = 3.0
-#: Seconds of silence after which a node counts as gone, and between looks at that.
+#: Seconds of silence after which a node is considered down, and between two checks.
 SILENCE, SWEEP = 7.0, 9.0
 
-#: Takes the part of a control message it is registered for, and the sender's id.
+#: Handles one part of a control message; called with the sender's id and the part.
 ControlHandler = Callable[[str, Any], None]
 
 
 class NodeInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """A node's own state; ``uptime`` is seconds."""
+    """The state that a node announces; ``uptime`` is in seconds."""
 
     uid: str
     name: str = ""
@@ -45,7 +45,7 @@ class NodeInfo(msgspec.Struct, frozen=True, kw_only=True):
 @implementer(IControlEventHandler)
 @define(eq=False)
 class Peers:
-    """Knows the nodes, and carries control messages to them and from them.
+    """Knows the other nodes; sends and receives control messages.
 
     ``handlers`` are found by the name of the message's part (`ControlCommand`).
     """
@@ -61,23 +61,23 @@ class Peers:
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
-        self.handlers["node"] = self._met
-        self.handlers["shutdown"] = self._left
+        self.handlers["node"] = self._handle_node
+        self.handlers["shutdown"] = self._handle_shutdown
 
     # --- Life ------------------------------------------------------------------
 
     def listen(self) -> None:
-        """Receive the controller's messages from now on."""
+        """Start to receive messages from the controller."""
         self._controller.listen(self, self._runtime.id)
 
     def start(self) -> None:
-        """Announce this node, now and regularly."""
+        """Announce this node, now and every 3 seconds."""
         self._began = self._runtime.clock.seconds()
         self._announce()
         self._calls["sweep"] = self._runtime.clock.callLater(SWEEP, self._sweep)
 
     def stop(self) -> Deferred[None]:
-        """Leave nothing behind in the reactor; fires when the others were told."""
+        """Announce the shutdown and cancel all timers; fire when it is sent."""
         for call in self._calls.values():
             call.cancel()
         self._calls.clear()
@@ -122,7 +122,7 @@ class Peers:
         return [self.own_info(), *(info for info, _ in self._known.values())]
 
     def knows(self, uid: str) -> bool:
-        """Whether there is a node of this id."""
+        """Whether *uid* is the id of a known node."""
         return uid == self._runtime.id or uid in self._known
 
     def _own_state(self) -> control.ControlCommand:
@@ -140,7 +140,7 @@ class Peers:
             )
         )
 
-    def _met(self, uid: str, state: control.Node) -> None:
+    def _handle_node(self, uid: str, state: control.Node) -> None:
         now = self._runtime.clock.seconds()
         known = self._known.get(state.uid)
         metrics = known[0].metrics if known is not None else None
@@ -161,7 +161,7 @@ class Peers:
         if known is None:
             self.notify(self._own_state(), state.uid)
 
-    def _left(self, uid: str, goodbye: control.Shutdown) -> None:
+    def _handle_shutdown(self, uid: str, message: control.Shutdown) -> None:
         self._known.pop(uid, None)
 
     # --- Messages --------------------------------------------------------------
@@ -169,21 +169,21 @@ class Peers:
     def send(self, command: control.ControlCommand, node: str = "") -> Deferred[None]:
         """Send *command* to one node, or to all others.
 
-        :return: fires when the controller has taken it.
+        :return: fires when the controller has accepted it.
         """
         command = msgspec.structs.replace(command, uid=self._runtime.id)
         self._runtime.metrics.count_sent("control")
         return self._controller.publish(control.encode(command), node)
 
     def notify(self, command: control.ControlCommand, node: str = "") -> Deferred[None]:
-        """Send *command*; a failure is logged, and the Deferred fires all the same."""
+        """Send *command*; log a failure. The Deferred fires in either case."""
         sent = self.send(command, node)
         return sent.addErrback(
             self._runtime.log_failure, "control message", node or "all nodes"
         )
 
     def handle_control(self, message: bytes) -> None:
-        """Handle a message from a node; ignore this node's own."""
+        """Handle a control message, except this node's own."""
         self._runtime.metrics.count_received("control")
         try:
             command = control.decode(message)

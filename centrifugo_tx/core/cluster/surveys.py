@@ -1,4 +1,4 @@
-"""Questions that all nodes answer (engines, "Control messages")."""
+"""Surveys: questions that all nodes answer (engines, "Control messages")."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -20,7 +20,7 @@ __all__ = ["TIMEOUT", "SurveyFailed", "Surveys"]
 #: Seconds within which all nodes must have answered.
 TIMEOUT = 10.0
 
-#: Answers a survey: a code (0: success) and the answer.
+#: Answers a survey with a code (0: success) and data.
 SurveyHandler = Callable[[bytes], "Deferred[tuple[int, bytes]]"]
 
 UNKNOWN_OP = 3
@@ -34,14 +34,14 @@ class SurveyFailed(CentrifugoError):
 
 @define(eq=False)
 class _Survey:
-    """A survey under way."""
+    """A running survey."""
 
     expected: int
     done: "Deferred[dict[str, tuple[int, bytes]]]" = field(factory=Deferred, init=False)
     answers: dict[str, tuple[int, bytes]] = field(factory=dict, init=False)
 
     def collect(self, answer: tuple[int, bytes], uid: str) -> None:
-        """Take a node's answer; the last one ends the survey."""
+        """Store a node's answer; the last one completes the survey."""
         self.answers[uid] = answer
         if len(self.answers) >= self.expected and not self.done.called:
             self.done.callback(self.answers)
@@ -49,7 +49,7 @@ class _Survey:
 
 @define(eq=False)
 class Surveys:
-    """Asks the nodes, and answers for this one; ``handlers`` are found by the op."""
+    """Surveys the nodes, and answers surveys by ``handlers``, which are found by op."""
 
     _runtime: Runtime
     _peers: Peers
@@ -60,20 +60,20 @@ class Surveys:
 
     def __attrs_post_init__(self) -> None:
         self.handlers["channels"] = self._count_channels
-        self._peers.handlers["survey_request"] = self._asked
-        self._peers.handlers["survey_response"] = self._answered
+        self._peers.handlers["survey_request"] = self._handle_request
+        self._peers.handlers["survey_response"] = self._handle_response
 
     def survey(
         self, op: str, data: bytes, node: str = ""
     ) -> Deferred[dict[str, tuple[int, bytes]]]:
-        """Ask all nodes, or one; fails with `SurveyFailed` after 10 seconds.
+        """Survey all nodes, or one.
 
-        :return: code and answer by node id.
+        :return: code and data by node id; fails with `SurveyFailed` after 10 seconds.
         """
         return self.timed(op, self._survey(op, data, node))
 
     def timed(self, op: str, asked: Deferred[_T]) -> Deferred[_T]:
-        """Count how long a question took, whether or not it was answered."""
+        """Observe how long a survey takes, whether or not it succeeds."""
         clock = self._runtime.clock
         began = clock.seconds()
 
@@ -94,12 +94,12 @@ class Surveys:
         survey = self._surveys[id] = _Survey(1 if node else 1 + others)
         question = control.SurveyRequest(id=id, op=op, data=raw(data))
         sent = self._peers.send(control.ControlCommand(survey_request=question), node)
-        sent.addErrback(self._give_up, id)
+        sent.addErrback(self._fail, id)
         if not node:
             self._handle(op, data).addCallback(survey.collect, own)
 
         def late(_: object, timeout: float) -> Failure:
-            return Failure(SurveyFailed(f"not all nodes answered in {timeout} s"))
+            return Failure(SurveyFailed(f"not all nodes answered within {timeout} s"))
 
         def over(result: _T) -> _T:
             self._surveys.pop(id, None)
@@ -107,7 +107,7 @@ class Surveys:
 
         return survey.done.addTimeout(TIMEOUT, self._runtime.clock, late).addBoth(over)
 
-    def _give_up(self, failure: Failure, id: int) -> None:
+    def _fail(self, failure: Failure, id: int) -> None:
         survey = self._surveys.get(id)
         if survey is not None and not survey.done.called:
             survey.done.errback(failure)
@@ -118,7 +118,7 @@ class Surveys:
             return succeed((UNKNOWN_OP, b""))
         return handler(data)
 
-    def _asked(self, uid: str, question: control.SurveyRequest) -> None:
+    def _handle_request(self, uid: str, question: control.SurveyRequest) -> None:
         def answer(result: tuple[int, bytes]) -> None:
             code, data = result
             response = control.SurveyResponse(id=question.id, code=code, data=raw(data))
@@ -128,7 +128,7 @@ class Surveys:
         handled.addCallback(answer)
         handled.addErrback(self._runtime.log_failure, "survey", question.op)
 
-    def _answered(self, uid: str, response: control.SurveyResponse) -> None:
+    def _handle_response(self, uid: str, response: control.SurveyResponse) -> None:
         survey = self._surveys.get(response.id)
         if survey is not None:
             survey.collect((response.code, bytes(response.data)), uid)
@@ -136,7 +136,7 @@ class Surveys:
     # --- Channels --------------------------------------------------------------
 
     def channels(self, pattern: str) -> Deferred[dict[str, int]]:
-        """Count the subscribers of the channels that match, over all nodes."""
+        """Return the numbers of subscribers of matching channels, over all nodes."""
         try:
             compile_glob(pattern or "*")
         except ValueError:

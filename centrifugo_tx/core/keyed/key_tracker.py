@@ -57,7 +57,7 @@ class KeyTracker:
 
     _runtime: Runtime
     _plain: StreamKind
-    idle: bool = False
+    waits_for_client: bool = False
     holds_state: bool = False
     tracked: dict[str, _Tracked] = field(factory=dict, init=False)
     _polled: PolledChannel | None = field(default=None, init=False)
@@ -163,10 +163,10 @@ class KeyTracker:
         variant = None if self._subscription is None else self._subscription.variant
         return variant is not None and variant.delta
 
-    def give(self, encoded: EncodedPublication) -> None:
+    def deliver(self, encoded: EncodedPublication) -> None:
         """Send *edition* to this subscriber alone."""
         if self._subscription is not None:
-            self._subscription.give(encoded)
+            self._subscription.deliver(encoded)
 
     def lose_position(self) -> None:
         """Have the client begin anew."""

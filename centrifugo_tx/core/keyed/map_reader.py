@@ -79,7 +79,7 @@ class MapReader:
     _entries: Sequence[Publication] = ()
 
     @property
-    def idle(self) -> bool:
+    def waits_for_client(self) -> bool:
         """Whether the client is to ask for the next page."""
         return self.loading and not self.busy
 

@@ -37,7 +37,7 @@ class Tracker(Protocol):
         :param before: the version that a delta would build on.
         """
 
-    def give(self, encoded: EncodedPublication) -> None:
+    def deliver(self, encoded: EncodedPublication) -> None:
         """Send *edition* to this subscriber alone."""
 
     def forget(self, key: str) -> None:
@@ -261,4 +261,4 @@ class PolledChannel:
         encoded = EncodedPublication(self.name, Publication(key=key, removed=True))
         for tracker in list(found.trackers):
             tracker.forget(key)
-            tracker.give(encoded)
+            tracker.deliver(encoded)

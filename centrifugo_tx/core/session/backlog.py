@@ -1,4 +1,4 @@
-"""What a client has sent that was not begun yet."""
+"""Commands of one client that wait to be executed."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -9,24 +9,24 @@ from ...protocol.messages import Command
 
 __all__ = ["Backlog"]
 
-#: How many commands or messages may wait before the client is not read any more.
-CROWD = 64
-#: The same in bytes.
-LIMIT = 65536
+#: Above this number of waiting commands and messages, the client is not read.
+MAX_ITEMS = 64
+#: The same limit in bytes.
+MAX_BYTES = 65536
 
 
 @define(eq=False)
 class Backlog:
-    """Commands in order, each with its size in bytes, and messages not decoded yet.
+    """A queue of decoded commands with their sizes, and of undecoded messages.
 
-    None stands for a command that cannot be decoded.
+    None stands for a command that cannot be decoded.  Sizes are in bytes.
     """
 
     _items: "deque[tuple[Command | None, int] | bytes]" = field(
         factory=deque, init=False
     )
     _size: int = field(default=0, init=False)
-    #: Whether somebody is busy with it, further down the stack.
+    #: Whether a caller further up the stack is already executing it.
     draining: bool = field(default=False, init=False)
 
     def __bool__(self) -> bool:
@@ -34,8 +34,8 @@ class Backlog:
 
     @property
     def full(self) -> bool:
-        """Whether the client should not be read for now."""
-        return len(self._items) > CROWD or self._size > LIMIT
+        """Whether reading from the client should pause."""
+        return len(self._items) > MAX_ITEMS or self._size > MAX_BYTES
 
     def add(self, message: bytes) -> None:
         """Append a whole message."""
@@ -48,12 +48,12 @@ class Backlog:
         self._size += size * len(commands)
 
     def put_back(self, commands: Sequence[Command | None], size: int) -> None:
-        """Put the commands of the message that was taken last in its place."""
+        """Put the commands of the message that was taken last back at the front."""
         self._items.extendleft((command, size) for command in reversed(commands))
         self._size += size * len(commands)
 
     def take(self) -> "tuple[Command | None, int] | bytes":
-        """Remove the first and return it."""
+        """Remove and return the first item."""
         item = self._items.popleft()
         self._size -= len(item) if isinstance(item, bytes) else item[1]
         return item

@@ -1,4 +1,4 @@
-"""One connection: commands in, replies and pushes out."""
+"""One connection: its identity, subscriptions, replies and pushes."""
 
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
@@ -51,11 +51,10 @@ from .subscription import Subscription
 
 __all__ = ["Client", "Handler", "Sessions"]
 
-#: Seconds that clients have to leave when the node stops.
+#: Seconds that clients have to disconnect when the node stops.
 STOP_TIMEOUT = 6.0
 
 _ANONYMOUS = ClientInfo("", "")
-
 
 #: Handles the request of one command.
 Handler = Callable[["Client", Any], Coroutine[Deferred[Any], Any, Outcome]]
@@ -63,10 +62,10 @@ Handler = Callable[["Client", Any], Coroutine[Deferred[Any], Any, Outcome]]
 
 @define(eq=False)
 class Sessions:
-    """What all clients of a node share.
+    """Creates the clients of a node and holds what they share.
 
-    ``handlers`` are in the order in which the reference looks for requests (client
-    protocol, "Commands, replies and pushes").
+    ``handlers`` are in the order in which the reference server looks for requests
+    (client protocol, "Commands, replies and pushes").
     """
 
     runtime: Runtime
@@ -78,7 +77,7 @@ class Sessions:
     _all_closed: Deferred[None] | None = field(default=None, init=False)
 
     def connect(self, transport: ITransport) -> "Client":
-        """Take a new connection; its transport then calls the client it gets."""
+        """Return a client for a new connection, for its transport to call."""
         client = Client(self, transport)
         self.connections.open[client] = None
         self.services.journal.opened(client)
@@ -89,7 +88,7 @@ class Sessions:
         return client
 
     def disconnected(self, client: "Client") -> None:
-        """Forget a connection that is gone."""
+        """Remove a connection that is closed."""
         self.connections.open.pop(client, None)
         self.services.journal.completed(client)
         if self._all_closed is not None and not self.connections.open:
@@ -97,9 +96,9 @@ class Sessions:
             waiting.callback(None)
 
     def stop(self) -> Deferred[None]:
-        """Close every connection with 3001, and each new one.
+        """Close every connection, now and from now on, with 3001.
 
-        :return: fires when all are gone, 6 seconds later at most.
+        :return: fires when all are closed, after 6 seconds at most.
         """
         self.stopping = True
         for client in list(self.connections.open):
@@ -118,11 +117,9 @@ class Sessions:
 @implementer(IClient)
 @define(eq=False)
 class Client:
-    """Answers one connection's commands, in order, and pushes to it.
+    """One connection on this node.
 
-    Up to ``NodeOptions.concurrency`` commands may be under way once connected; the
-    others wait.  Made by `Sessions.connect`; its transport calls `receive` and
-    `transport_lost`.
+    `Sessions.connect` creates it; its transport calls `receive` and `transport_lost`.
     """
 
     sessions: Sessions
@@ -137,14 +134,14 @@ class Client:
     expire_at: int = field(default=0, init=False)
     server_side_refresh: bool = field(default=False, init=False)
     state: State = field(default=State.NEW, init=False)
-    #: Why its connect was refused, if it was by an error.
+    #: The error that answered its connect, if any.
     refusal: Error | None = field(default=None, init=False)
     subscriptions: dict[str, Subscription] = field(factory=dict, init=False)
-    #: Its counters, from its connect to its end.
+    #: Set while the client is registered.
     counters: ClientCounters | None = field(default=None, init=False)
     deadlines: Deadlines = field(init=False)
     queue: CommandQueue["Client"] = field(init=False)
-    #: The last options to publish with, and what was made of them for this client.
+    #: The last options to publish with, and their copy with this client's info.
     _publish_options: tuple[PublishOptions, ClientInfo, PublishOptions] | None = field(
         default=None, init=False
     )
@@ -158,42 +155,42 @@ class Client:
 
     @property
     def closed(self) -> bool:
-        """Whether it is over."""
+        """Whether the connection is closed."""
         return self.state is CLOSED
 
     @property
     def refused(self) -> bool:
-        """Whether its connect failed."""
+        """Whether its connect was answered with an error."""
         return self.state is REFUSED
 
     @property
     def speaks_v1(self) -> bool:
-        """Whether it is of the first version of the protocol, which differs.
+        """Whether it speaks version 1 of the protocol.
 
         See client protocol v1, "Differences".
         """
         return self.transport.wire.version == 1
 
-    # --- What a policy may ask -------------------------------------------------
+    # --- Queries of policies ---------------------------------------------------
 
     def subscribed(self, channel: str) -> bool:
-        """Whether it is in *channel* now, by its own wish or the server's."""
+        """Whether it is subscribed to *channel*, by itself or by the server."""
         subscription = self.subscriptions.get(channel)
         return subscription is not None and subscription.active
 
     def channel_info(self, channel: str) -> Raw:
-        """Return its ``chan_info`` in *channel*, absent when it has none."""
+        """Return its ``chan_info`` in *channel*, `EMPTY` if it has none."""
         return self.info_in(channel).chan_info
 
     def info_in(self, channel: str) -> ClientInfo:
-        """Return what the subscribers of *channel* see of it."""
+        """Return the client info that subscribers of *channel* see."""
         subscription = self.subscriptions.get(channel)
         if subscription is None or subscription.info is None:
             return self.info
         return subscription.info
 
     def update_info(self, conn_info: Raw) -> None:
-        """Let others see *conn_info* of it from now on, in every channel."""
+        """Set the ``conn_info`` that subscribers of all its channels see."""
         self.info = ClientInfo(self.user, self.id, conn_info)
         for subscription in self.subscriptions.values():
             subscription.update_info()
@@ -209,18 +206,18 @@ class Client:
     # --- Steps of connect ------------------------------------------------------
 
     def begin_connect(self) -> None:
-        """Accept a connect command, once.
+        """Accept the first connect command.
 
-        :raises DisconnectClient: 3501, it is not the first.
+        :raises DisconnectClient: 3501, there was one before.
         """
         if self.state is not NEW:
             raise DisconnectClient(MALFORMED, "client already authenticated")
         self.state = CONNECTING
 
     def register(self, name: str, version: str) -> None:
-        """Let the node find the client from now on.
+        """Register the client with the node's connections, and count it.
 
-        :param name: the kind of client that it says it is; *version* is its version.
+        :param name: the client library's name as requested; *version* is its version.
         """
         metrics = self.runtime.metrics
         self.counters = metrics.counters_for_client(self.transport.info, name, version)
@@ -228,7 +225,7 @@ class Client:
         self.sessions.connections.add(self)
 
     def unregister(self) -> None:
-        """Undo that, if it was done, and what followed it."""
+        """Remove the client from the node's connections, and end its subscriptions."""
         self.sessions.connections.remove(self)
         for subscription in list(self.subscriptions.values()):
             subscription.end()
@@ -238,12 +235,12 @@ class Client:
             self.runtime.metrics.count_disconnected(counters)
 
     def connected(self) -> None:
-        """Let other commands in."""
+        """Accept commands other than connect."""
         self.state = CONNECTED
         self.services.journal.authenticated(self)
 
     def when_connect_finished(self) -> "Deferred[None]":
-        """Return a Deferred that fires when the connect that is under way is over."""
+        """Return a Deferred that fires when no connect command is running."""
         if self.state is not CONNECTING:
             return succeed(None)
         waiting: Deferred[None] = Deferred()
@@ -253,15 +250,15 @@ class Client:
         return waiting
 
     def connect_finished(self) -> None:
-        """Let those go on who wait for the connect."""
-        expected, self._connect_waiters = self._connect_waiters, None
-        for waiting in expected or ():
+        """Fire the Deferreds of `when_connect_finished`."""
+        waiters, self._connect_waiters = self._connect_waiters, None
+        for waiting in waiters or ():
             waiting.callback(None)
 
     # --- Commands in -----------------------------------------------------------
 
     def receive(self, data: bytes) -> None:
-        """Take one message of the transport: one or more commands."""
+        """Handle one message of the transport: one or more commands."""
         if self.state is not CLOSED and self.state is not REFUSED:
             self.queue.receive(data)
 
@@ -285,7 +282,7 @@ class Client:
     def check_size(self, publications: Sequence[Publication]) -> int:
         """Return how many bytes the payloads of *publications* have.
 
-        :raises DisconnectClient: 3008, no queue has room for a reply with them.
+        :raises DisconnectClient: 3008, a reply with them exceeds ``queue_max_size``.
         """
         size = sum(len(publication.data) for publication in publications)
         if size > self.runtime.options.queue_max_size:
@@ -293,7 +290,7 @@ class Client:
         return size
 
     def reply(self, reply: Reply, name: str) -> None:
-        """Send an answer; a connect reply is a push on unidirectional wires."""
+        """Send a reply; unidirectional wires send the connect reply as a push."""
         wire = self.transport.wire
         if wire.unidirectional and isinstance(reply.connect, ConnectResult):
             result = reply.connect
@@ -313,7 +310,7 @@ class Client:
         self.transport.write(frame)
 
     def push(self, push: Push) -> None:
-        """Send something unasked."""
+        """Send a push."""
         wire = self.transport.wire
         try:
             frame = wire.push(push)
@@ -326,12 +323,12 @@ class Client:
         self.transport.write(frame)
 
     def count_disconnect_push(self, size: int) -> None:
-        """Count a push of *size* bytes by which the transport has said goodbye."""
+        """Count the disconnect push of *size* bytes that the transport has sent."""
         counters = self.runtime.metrics.transport_counters
         counters.sent(self.transport.wire, "push_disconnect").add(1, size)
 
     def ping(self) -> None:
-        """Send the protocol's own ping."""
+        """Send a ping of the client protocol."""
         wire = self.transport.wire
         self.runtime.metrics.transport_counters.sent(wire, "server_ping").add(
             1, len(wire.ping)
@@ -339,16 +336,16 @@ class Client:
         self.services.journal.pinged(self)
         self.transport.write(wire.ping)
 
-    # --- The end ---------------------------------------------------------------
+    # --- Closing ---------------------------------------------------------------
 
     def forget(self, subscription: Subscription) -> None:
-        """End a subscription without a word."""
+        """End a subscription without telling the client."""
         if self.subscriptions.get(subscription.name) is subscription:
             del self.subscriptions[subscription.name]
         subscription.end()
 
     def forget_ended(self) -> None:
-        """Forget subscriptions that have ended by themselves."""
+        """Remove subscriptions that have already ended."""
         for subscription in list(self.subscriptions.values()):
             if subscription.ended:
                 self.forget(subscription)
@@ -363,16 +360,17 @@ class Client:
             self.push(Push(channel=name, unsubscribe=reason))
 
     def expire(self, expire_at: int) -> None:
-        """Let the connection end at *expire_at* (seconds since 1970); 0: never."""
+        """Set the connection's expiry to *expire_at* (seconds since 1970; 0: never)."""
         self.deadlines.expire(expire_at)
 
     def close(self, disconnect: Disconnect) -> None:
-        """End the connection and tell the client why."""
+        """Log the reason, close the connection and tell the client why."""
         if self.state is not CLOSED:
             self.services.client_log.closing(self, disconnect)
             self.close_quietly(disconnect)
 
     def close_quietly(self, disconnect: Disconnect) -> None:
+        """Close the connection without logging the reason; the caller has."""
         if self.state is CLOSED:
             return
         self.services.journal.closing(self, disconnect.code, disconnect.reason)
@@ -382,7 +380,7 @@ class Client:
         self.transport.close(disconnect)
 
     def transport_lost(self) -> None:
-        """Take note that the connection is gone."""
+        """Clean up; called by the transport when the connection is lost."""
         if self.state is not CLOSED:
             self._leave()
         self.sessions.disconnected(self)
@@ -396,7 +394,7 @@ class Client:
             self.close(SERVER_ERROR)
 
     def _leave(self) -> None:
-        """Undo all that the node knows of this client."""
+        """Remove everything that the node holds of this client."""
         self.state = CLOSED
         self.queue.clear()
         self.deadlines.stop()
@@ -405,7 +403,7 @@ class Client:
         self.connect_finished()
 
     def ttl(self, expire_at: int) -> int:
-        """Return the seconds until *expire_at*, begun ones too, at least 1.
+        """Return the seconds until *expire_at*, rounded up, at least 1.
 
         See client protocol, "Results".
         """
@@ -413,7 +411,7 @@ class Client:
 
 
 def _kind(push: Push) -> str:
-    """Return the metrics' name of a push (operations, "Metrics")."""
+    """Return the ``frame_type`` of a push (operations, "Metrics")."""
     for part, kind in _KINDS:
         if getattr(push, part) is not None:
             return kind

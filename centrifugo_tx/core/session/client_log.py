@@ -1,4 +1,4 @@
-"""What operators are told about clients: errors, and connections the server ends."""
+"""Log lines about clients: errors, and connections that the server closes."""
 
 from typing import Any
 
@@ -14,13 +14,13 @@ from .connections import Connection
 
 __all__ = ["ClientLog"]
 
-#: Ends of connections that say nothing about the client.
+#: Disconnect codes that are not worth a line.
 _USUAL = {CONNECTION_CLOSED.code, SHUTDOWN.code}
 
 
 @define(eq=False)
 class ClientLog:
-    """Writes lines about clients, a few a second for each cause."""
+    """Writes lines about clients, limited to a few a second for each cause."""
 
     _clock: IReactorTime
     log: BoundedLog = field(init=False)
@@ -31,7 +31,7 @@ class ClientLog:
     def command_error(
         self, client: Connection, method: str, request: object, error: Error
     ) -> None:
-        """Log that a command is answered with an error."""
+        """Log a command that is answered with an error."""
         self._error(client, method, request, error, {})
 
     def command_failed(
@@ -41,7 +41,7 @@ class ClientLog:
         request: object,
         value: BaseException | None,
     ) -> None:
-        """Log that a command failed with *value*, and what comes of that."""
+        """Log that a command failed with *value*, and the outcome for the client."""
         if isinstance(value, DisconnectClient):
             disconnect = value.disconnect
             if disconnect.code in _USUAL:
@@ -81,7 +81,7 @@ class ClientLog:
         )
 
     def unexpected(self, client: Connection, method: str, failure: Failure) -> None:
-        """Log an error that is ours."""
+        """Log an unexpected error of the server."""
         self.log.failure(
             "client command failed unexpectedly",
             failure,
@@ -91,11 +91,11 @@ class ClientLog:
         )
 
     def malformed(self, client: Connection, error: DecodeError) -> None:
-        """Log that a client's message could not be read."""
+        """Log a client's message that cannot be decoded."""
         self.log.info("error reading command", **_of(client), error=str(error))
 
     def closing(self, client: Connection, disconnect: Disconnect) -> None:
-        """Log that the server ends a connection."""
+        """Log that the server closes a connection."""
         if disconnect.code not in _USUAL:
             self.log.info(
                 "closing client connection",

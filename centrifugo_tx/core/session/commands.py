@@ -1,8 +1,8 @@
 """The client's commands (client protocol, "Commands"): one coroutine each.
 
-A handler returns the result to answer with, `ReplyThen` when something must follow the
-answer in the same turn, or None when there is no answer.  It raises `ReplyError`
-or `DisconnectClient`.
+A handler returns the result of the reply, a `ReplyThen` if something must follow the
+reply in the same turn, or None if there is no reply.  It raises `ReplyError` or
+`DisconnectClient`.
 """
 
 from collections import deque
@@ -67,7 +67,7 @@ from .subscription import Subscriber, Subscription
 
 __all__ = ["Commands", "Kind"]
 
-#: How many server-side subscriptions of one connect are begun at once.
+#: The most server-side subscriptions of one connect to start at the same time.
 AT_ONCE = 32
 
 _NOTHING_KNOWN = SubscribeRequest()
@@ -77,9 +77,9 @@ class Kind(Protocol):
     """One kind of subscription, registered by the protocol's type number."""
 
     def open(self, client: Subscriber, request: SubscribeRequest) -> Subscription:
-        """Return a subscription that has not begun.
+        """Return a new subscription that has not started.
 
-        :raises ReplyError: the request cannot begin one.
+        :raises ReplyError: the request cannot start a subscription.
         """
 
     async def admit(
@@ -88,21 +88,21 @@ class Kind(Protocol):
         options: SubscribeOptions,
         request: SubscribeRequest,
     ) -> Outcome:
-        """Begin a subscription that the policy agreed to."""
+        """Start a subscription that the policy has permitted."""
 
     def resumes(self, known: Subscription, request: SubscribeRequest) -> bool:
-        """Whether a command continues with the subscription *known*."""
+        """Whether *request* continues the subscription *known*."""
 
     async def resume(self, known: Subscription, request: SubscribeRequest) -> Outcome:
-        """Continue with it."""
+        """Continue the subscription *known*."""
 
 
 @define(eq=False)
 class Commands:
     """Handles the commands of all clients of a node.
 
-    ``kinds`` are the kinds of subscription, ``publishers`` the handlers of publish
-    commands, that have a type number; `register` adds those that are not streams.
+    Kinds of subscription and handlers of publish commands are found by the protocol's
+    type number; `register` adds those of maps and shared polls.
     """
 
     _sessions: Sessions
@@ -134,7 +134,7 @@ class Commands:
         )
 
     def register(self, type: int, kind: Kind, publish: Handler | None = None) -> None:
-        """Let *kind* handle subscriptions, and *publish* publications, of *type*."""
+        """Handle subscriptions of *type* by *kind*, and publications by *publish*."""
         self._kinds[type] = kind
         if publish is not None:
             self._publishers[type] = publish
@@ -160,7 +160,9 @@ class Commands:
                 limit=options.channel_limit,
             )
         limit = options.user_connection_limit
-        if client.user and 0 < limit <= self._sessions.connections.of_user(client.user):
+        if client.user and 0 < limit <= self._sessions.connections.num_of_user(
+            client.user
+        ):
             raise DisconnectClient(
                 CONNECTION_LIMIT, "limit of connections for user reached", limit=limit
             )
@@ -173,7 +175,7 @@ class Commands:
         client.register(request.name, request.version)
         try:
             begun = await self._begin_all(client, subs, request)
-            results, then = _settle_all(begun, request)
+            results, then = _activate_all(begun, request)
         except BaseException:
             client.unregister()
             raise
@@ -182,7 +184,7 @@ class Commands:
         client.connected()
 
         def after() -> None:
-            """Publish joins and start timers, which come after the reply."""
+            """Publish joins and start timers, after the reply is sent."""
             then()
             if not client.closed:
                 deadlines.connected(admission.expire_at)
@@ -206,9 +208,10 @@ class Commands:
     async def _begin_all(
         self, client: Client, subs: dict[str, SubscribeOptions], request: ConnectRequest
     ) -> list[Subscription]:
-        """Begin the server-side subscriptions, up to `AT_ONCE` at once, and in slices.
+        """Start the server-side subscriptions in slices, `AT_ONCE` at the same time.
 
-        :raises DisconnectClient: 3008, together they bring more than a queue holds.
+        :raises DisconnectClient: 3008, together they recover more than
+            ``queue_max_size``.
         """
         begun: list[Subscription] = []
         found: list[Publication] = []
@@ -242,12 +245,12 @@ class Commands:
         return begun
 
     async def ping(self, client: Client, request: PingRequest) -> PingResult:
-        """Answer in protocol v1; in v2 it is the server that pings.
+        """Answer a ping of protocol v1; in v2 the server pings.
 
         See client protocol, "Ping and pong".
         """
         if not client.speaks_v1:
-            raise DisconnectClient(MALFORMED, "ping is of protocol v1")
+            raise DisconnectClient(MALFORMED, "ping is a command of protocol v1")
         return PingResult()
 
     async def subscribe(self, client: Client, request: SubscribeRequest) -> Outcome:
@@ -290,7 +293,7 @@ class Commands:
     async def unsubscribe(
         self, client: Client, request: UnsubscribeRequest
     ) -> UnsubscribeResult:
-        """Take the client out of a channel, whoever put it in.
+        """Unsubscribe the client, also from a server-side subscription.
 
         See client protocol, "Unsubscribe".
         """
@@ -300,12 +303,12 @@ class Commands:
         while subscription is not None:
             await subscription.when_subscribe_finished()
             client.forget(subscription)
-            # The server may have put another one in its place meanwhile.
+            # The server may have replaced the subscription meanwhile.
             subscription = client.subscriptions.get(request.channel)
         return UnsubscribeResult()
 
     async def publish(self, client: Client, request: PublishRequest) -> Outcome:
-        """Publish for the client, if the policy lets it."""
+        """Publish for the client, if the policy permits it."""
         if request.type:
             typed = self._publishers.get(request.type)
             if typed is None:
@@ -325,7 +328,7 @@ class Commands:
     async def presence(
         self, client: Client, request: PresenceRequest
     ) -> PresenceResult:
-        """Tell who is in a channel."""
+        """Return the clients in a channel."""
         if not request.channel:
             raise DisconnectClient(MALFORMED, "channel required for presence")
         await self._runtime.policy.presence(client, request.channel)
@@ -334,7 +337,7 @@ class Commands:
     async def presence_stats(
         self, client: Client, request: PresenceStatsRequest
     ) -> PresenceStatsResult:
-        """Tell how many are in a channel."""
+        """Return the numbers of clients and users in a channel."""
         if not request.channel:
             raise DisconnectClient(MALFORMED, "channel required for presence stats")
         await self._runtime.policy.presence(client, request.channel)
@@ -352,14 +355,14 @@ class Commands:
         return HistoryResult(found.publications, position.epoch, position.offset)
 
     async def rpc(self, client: Client, request: RPCRequest) -> RPCResult:
-        """Let the application answer."""
+        """Call a method of the application."""
         return RPCResult(await self._runtime.policy.rpc(client, request))
 
     async def send(self, client: Client, request: SendRequest) -> None:
-        """Hand a message to the application.
+        """Pass a message to the application.
 
-        In protocol v1 nobody is told when there is none (client protocol v1,
-        "Differences").
+        In protocol v1 a message without a receiver is dropped silently (client protocol
+        v1, "Differences").
         """
         try:
             self._runtime.policy.message(client, request.data)
@@ -368,7 +371,7 @@ class Commands:
                 raise
 
     async def refresh(self, client: Client, request: RefreshRequest) -> RefreshResult:
-        """Let the connection live on by a new token.
+        """Extend the connection by a new token.
 
         See client protocol, "Connection expiry".
         """
@@ -376,27 +379,26 @@ class Commands:
             raise DisconnectClient(
                 MALFORMED, "token required to refresh, and client-side refresh"
             )
-        prolonged = await self._runtime.policy.refresh(client, request)
+        extended = await self._runtime.policy.refresh(client, request)
         ensure_open(client)
-        if prolonged.channels is not None and _differ(client, prolonged.channels):
+        if extended.channels is not None and _differ(client, extended.channels):
             raise DisconnectClient(
                 INSUFFICIENT_STATE, "refresh token changes server-side subscriptions"
             )
-        expiry.prolong(client, prolonged)
-        expires = bool(prolonged.expire_at)
+        expiry.extend(client, extended)
+        expires = bool(extended.expire_at)
         return RefreshResult(
             client=client.id,
             version=self._runtime.options.version,
             expires=expires,
-            ttl=client.ttl(prolonged.expire_at) if expires else 0,
+            ttl=client.ttl(extended.expire_at) if expires else 0,
         )
 
     async def sub_refresh(self, client: Client, request: SubRefreshRequest) -> Outcome:
-        """Let a subscription live on by a new token.
+        """Extend a subscription by a new token.
 
-        See client protocol, "Subscription expiry".
-
-        centrifuge-python leaves the channel out; then the token names it.
+        See client protocol, "Subscription expiry".  The channel may be missing, as in
+        centrifuge-python; then the token names it.
         """
         name = request.channel
         if request.type and name:
@@ -411,20 +413,20 @@ class Commands:
             if not name:
                 raise DisconnectClient(MALFORMED, "channel required for sub refresh")
             raise ReplyError(BAD_REQUEST, "subscription refresh token required")
-        prolonged = await self._runtime.policy.sub_refresh(client, request)
+        extended = await self._runtime.policy.sub_refresh(client, request)
         ensure_open(client)
         if not name:
-            name = next(iter(prolonged.channels or ()), "")
+            name = next(iter(extended.channels or ()), "")
         subscription = _refreshable(client, name)
-        expiry.prolong_subscription(subscription, prolonged)
-        subscription.update_info(prolonged.info)  # or show none any more
-        expires = bool(prolonged.expire_at)
+        expiry.extend_subscription(subscription, extended)
+        subscription.update_info(extended.info)  # possibly with no info any more
+        expires = bool(extended.expire_at)
         return SubRefreshResult(
-            expires=expires, ttl=client.ttl(prolonged.expire_at) if expires else 0
+            expires=expires, ttl=client.ttl(extended.expire_at) if expires else 0
         )
 
 
-def _settle_all(
+def _activate_all(
     begun: Sequence[Subscription], request: ConnectRequest
 ) -> tuple[dict[str, SubscribeResult], Callable[[], None]]:
     results, follow_ups = {}, []
@@ -441,20 +443,20 @@ def _settle_all(
 
 
 def _known(request: ConnectRequest, name: str) -> SubscribeRequest:
-    """Return what counts of what a client says of a server-side subscription.
+    """Return the recovery fields of a server-side subscription in a connect request.
 
     See client protocol, "Requests".
     """
-    said = request.subs.get(name)
-    if said is None:
+    given = request.subs.get(name)
+    if given is None:
         return _NOTHING_KNOWN
     return SubscribeRequest(
-        recover=said.recover, epoch=said.epoch, offset=said.offset, delta=said.delta
+        recover=given.recover, epoch=given.epoch, offset=given.offset, delta=given.delta
     )
 
 
 def _differ(client: Client, channels: frozenset[str]) -> bool:
-    """Whether a new token means other channels than the old one did."""
+    """Whether a new token grants other channels than the old one."""
     by_token = {
         name
         for name, subscription in client.subscriptions.items()

@@ -26,7 +26,7 @@ NEW, CONNECTING, CONNECTED, REFUSED, CLOSED = State
 
 
 class Connection(Protocol):
-    """What identifies a connection; `Client` is the one implementation.
+    """The identity of a connection; `Client` implements it.
 
     ``user`` is empty for an anonymous user, ``session`` for a connection that is
     neither emulated nor unidirectional.
@@ -45,8 +45,8 @@ C = TypeVar("C", bound=Connection)
 class Connections(Generic[C]):
     """Finds connections by client id, user and session.
 
-    ``open`` holds every connection from its first byte to its last; the others are
-    found only while they are connected in the protocol's sense.
+    ``open`` holds every connection until it is closed.  The other lookups find clients
+    between the success of their connect command and their end.
     """
 
     open: dict[C, None] = field(factory=dict, init=False)
@@ -62,7 +62,7 @@ class Connections(Generic[C]):
             self._sessions[client.session] = client
 
     def remove(self, client: C) -> None:
-        """Forget a client; no error if it is not registered."""
+        """Remove a client; do nothing if it is not registered."""
         if self._clients.pop(client.id, None) is None:
             return
         others = self._users[client.user]
@@ -90,7 +90,7 @@ class Connections(Generic[C]):
         """Return the client that holds an emulated or unidirectional session."""
         return self._sessions.get(session)
 
-    def of_user(self, user: str) -> int:
+    def num_of_user(self, user: str) -> int:
         """Return how many connections *user* has here."""
         return len(self._users.get(user, ()))
 

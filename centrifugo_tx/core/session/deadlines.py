@@ -1,4 +1,4 @@
-"""All that a connection must do in time.
+"""The deadlines of one connection: connect, ping, pong, presence and expiry.
 
 See client protocol, "Ping and pong" and "Connection expiry".
 """
@@ -18,17 +18,17 @@ NEVER = float("inf")
 
 
 class TimedClient(ExpiringClient, Protocol):
-    """What is used of a client that must do things in time."""
+    """What `Deadlines` uses of a client."""
 
     expire_at: int
 
     def ping(self) -> None:
-        """Send a ping of the protocol's own."""
+        """Send a ping of the client protocol."""
 
 
 @define(eq=False)
 class Deadlines:
-    """Wakes for whatever is due first: one entry in the node's wheel per client."""
+    """Handles deadlines as they pass; a client has one entry in the timer wheel."""
 
     _client: TimedClient
     tick: int = 0
@@ -40,20 +40,20 @@ class Deadlines:
     _expire_at: float = NEVER
 
     def opened(self) -> None:
-        """Give the client time to connect."""
+        """Start the deadline for the connect command."""
         runtime = self._client.runtime
         delay = runtime.options.stale_close_delay
         self._close_at = runtime.clock.seconds() + delay
-        self._set()
+        self._schedule()
 
     def connected(self, expire_at: int) -> None:
-        """Begin to ping, to renew presence and to watch the expiry."""
+        """Start the deadlines of pings, presence and expiry."""
         runtime = self._client.runtime
         now, options = runtime.clock.seconds(), runtime.options
         self._close_at = NEVER
         if self.pings:
             interval = options.ping_interval
-            # Spread, so that those who came together are not pinged together.
+            # Random, so that clients that connect together are not pinged together.
             self._ping_at = now + uniform(interval / 2, interval)
         interval = options.presence_update_interval
         self._presence_at = now + uniform(interval / 2, interval)
@@ -61,19 +61,19 @@ class Deadlines:
 
     @property
     def pings(self) -> bool:
-        """Whether the protocol's own pings are sent."""
+        """Whether the server sends pings of the client protocol."""
         client = self._client
         return client.runtime.options.ping_interval > 0 and client.transport.info.pings
 
     @property
     def pongs(self) -> bool:
-        """Whether the client has to answer them."""
+        """Whether the client must answer pings."""
         info = self._client.transport.info
         timeout = self._client.runtime.options.pong_timeout
         return self.pings and timeout > 0 and not info.unidirectional
 
     def expire(self, expire_at: int) -> None:
-        """Watch the connection's expiry (seconds since 1970); 0: it has none."""
+        """Set the connection's expiry (seconds since 1970; 0: never)."""
         self._client.expire_at = expire_at
         if not expire_at:
             self._expire_at = NEVER
@@ -82,10 +82,10 @@ class Deadlines:
         else:
             delay = self._client.runtime.options.expired_close_delay
             self._expire_at = expire_at + delay
-        self._set()
+        self._schedule()
 
     def pong(self) -> bool:
-        """Take note of a pong; False if no ping is outstanding."""
+        """Handle a pong; return False if no ping is outstanding."""
         if not self._pinged_at:
             return False
         client = self._client
@@ -96,11 +96,11 @@ class Deadlines:
         return True
 
     def stop(self) -> None:
-        """Let nothing be due any more."""
+        """Cancel all deadlines."""
         self._client.runtime.wheel.forget(self)
 
     def wake(self, now: float) -> None:
-        """Do what is due."""
+        """Handle the deadlines that have passed."""
         client = self._client
         if now >= self._close_at:
             client.close(STALE)
@@ -109,16 +109,16 @@ class Deadlines:
         else:
             if now >= self._expire_at:
                 self._expire_at = NEVER
-                expiry.connection_due(client)
+                expiry.connection_expired(client)
             if now >= self._ping_at:
                 self._ping(now)
             if now >= self._presence_at:
                 self._presence_at = (
                     now + client.runtime.options.presence_update_interval
                 )
-                expiry.tend(client, now)
+                expiry.renew_subscriptions(client, now)
         if not client.closed:
-            self._set()
+            self._schedule()
 
     def _ping(self, now: float) -> None:
         client = self._client
@@ -128,7 +128,7 @@ class Deadlines:
             self._pong_by = now + client.runtime.options.pong_timeout
         client.ping()
 
-    def _set(self) -> None:
+    def _schedule(self) -> None:
         due = min(
             self._close_at,
             self._ping_at,

@@ -1,8 +1,7 @@
-"""What happens when a connection or a subscription has reached its end.
+"""Expiry and refresh of connections and subscriptions.
 
-See client protocol, "Connection expiry" and "Subscription expiry".
-
-Either the client refreshes, by a command; or the server asks its policy.
+Either the client refreshes by a command, or the server asks its policy.  See client
+protocol, "Connection expiry" and "Subscription expiry".
 """
 
 from typing import Protocol
@@ -29,41 +28,41 @@ from .subscription import Subscriber, Subscription
 
 __all__ = [
     "ExpiringClient",
-    "connection_due",
-    "prolong",
-    "prolong_subscription",
-    "tend",
+    "connection_expired",
+    "extend",
+    "extend_subscription",
+    "renew_subscriptions",
 ]
 
-#: Seconds a connection or subscription lives on when the policy could not be asked.
+#: Seconds by which the expiry is postponed when the policy fails to answer.
 GRACE = 60
 
 
 class ExpiringClient(Subscriber, Protocol):
-    """What is used of a client whose connection and subscriptions may end."""
+    """What this module uses of a client."""
 
     meta: Raw
     server_side_refresh: bool
     subscriptions: dict[str, Subscription]
 
     def update_info(self, conn_info: Raw) -> None:
-        """Let others see *conn_info* of it from now on, in every channel."""
+        """Set the ``conn_info`` that subscribers of all its channels see."""
 
     def expire(self, expire_at: int) -> None:
-        """Let the connection end at *expire_at* (seconds since 1970); 0: never."""
+        """Set the connection's expiry to *expire_at* (seconds since 1970; 0: never)."""
 
     def fail(self, failure: Failure, doing: str) -> None:
         """End the connection after an unexpected error outside any command."""
 
 
-def tend(client: ExpiringClient, now: float) -> None:
-    """Renew presence, and see to subscriptions that are over or out of place."""
+def renew_subscriptions(client: ExpiringClient, now: float) -> None:
+    """Renew presence, end expired subscriptions and check silent channels."""
     delay = client.runtime.options.expired_sub_close_delay
     for subscription in list(client.subscriptions.values()):
         if not subscription.active:
             continue
         if subscription.expire_at and now > subscription.expire_at + delay:
-            _subscription_due(subscription)
+            _subscription_expired(subscription)
         if client.closed:
             return
         subscription.renew_presence()
@@ -72,11 +71,11 @@ def tend(client: ExpiringClient, now: float) -> None:
             position_check.check_if_silent(subscription.channel)
 
 
-def prolong(client: ExpiringClient, expiry: Expiry) -> None:
-    """Apply what the policy said of the connection.
+def extend(client: ExpiringClient, expiry: Expiry) -> None:
+    """Apply the policy's new expiry to a connection.
 
-    :raises DisconnectClient: 3005, it is over.
-    :raises ReplyError: 110, the new end is in the past.
+    :raises DisconnectClient: 3005, the connection has expired.
+    :raises ReplyError: 110, the new expiry is in the past.
     """
     if expiry.expired:
         raise DisconnectClient(CONNECTION_EXPIRED)
@@ -89,10 +88,10 @@ def prolong(client: ExpiringClient, expiry: Expiry) -> None:
     client.expire(expiry.expire_at)
 
 
-def prolong_subscription(subscription: Subscription, expiry: Expiry) -> None:
-    """Apply what the policy said of a subscription.
+def extend_subscription(subscription: Subscription, expiry: Expiry) -> None:
+    """Apply the policy's new expiry to a subscription.
 
-    :raises ReplyError: 110, it is over.
+    :raises ReplyError: 110, the subscription has expired.
     """
     client = subscription.client
     if expiry.expired or 0 < expiry.expire_at <= client.runtime.clock.seconds():
@@ -102,8 +101,8 @@ def prolong_subscription(subscription: Subscription, expiry: Expiry) -> None:
         subscription.update_info(expiry.info)
 
 
-def connection_due(client: ExpiringClient) -> None:
-    """Ask the policy about a connection at its end, or close it."""
+def connection_expired(client: ExpiringClient) -> None:
+    """Ask the policy about a connection that has expired, or close it."""
     if not client.server_side_refresh:
         client.close(CONNECTION_EXPIRED)
         return
@@ -115,7 +114,7 @@ def connection_due(client: ExpiringClient) -> None:
         if expiry.expired or expiry.expire_at <= now:
             client.close(CONNECTION_EXPIRED)
         else:
-            prolong(client, expiry)
+            extend(client, expiry)
 
     def failed(failure: Failure) -> None:
         if client.closed:
@@ -131,21 +130,21 @@ def connection_due(client: ExpiringClient) -> None:
     asked.addCallback(answered).addErrback(failed)
 
 
-def _subscription_due(subscription: Subscription) -> None:
-    """Ask the policy about a subscription at its end, or end it."""
+def _subscription_expired(subscription: Subscription) -> None:
+    """Ask the policy about a subscription that has expired, or end it."""
     client = subscription.client
     if not subscription.options.server_side_refresh:
-        _end(subscription)
+        _end_subscription(subscription)
         return
-    # Not asked again while the answer is on its way.
+    # Do not ask again while the answer is outstanding.
     was, subscription.expire_at = subscription.expire_at, 0
 
     def answered(expiry: Expiry) -> None:
         if not client.closed and not subscription.ended:
             try:
-                prolong_subscription(subscription, expiry)
+                extend_subscription(subscription, expiry)
             except ReplyError:
-                _end(subscription)
+                _end_subscription(subscription)
 
     def failed(failure: Failure) -> None:
         client.runtime.log_failure(failure, "sub_refresh", client.id)
@@ -160,7 +159,7 @@ def _subscription_due(subscription: Subscription) -> None:
     asked.addCallback(answered).addErrback(failed)
 
 
-def _end(subscription: Subscription) -> None:
+def _end_subscription(subscription: Subscription) -> None:
     client = subscription.client
     if subscription.server_side or client.speaks_v1:
         client.close(SUBSCRIPTION_EXPIRED)

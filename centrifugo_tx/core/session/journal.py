@@ -1,7 +1,7 @@
-"""The life of connections in the log, for levels ``debug`` and ``trace``.
+"""Log lines about each connection, for the levels ``debug`` and ``trace``.
 
-Which of the classes a node has is decided when it is made, so that nothing is looked
-up or formatted where nobody reads it.
+A node chooses its class of journal once, at the start, so that other log levels cost
+nothing.
 """
 
 import re
@@ -19,11 +19,11 @@ from .connections import Connection
 
 __all__ = ["DebugJournal", "Journal", "TraceJournal", "journal_for"]
 
-#: Characters of a frame that are logged.
+#: The most characters of a frame that are logged.
 FRAME_LIMIT = 512
 REDACTED = "[REDACTED]"
 
-#: What may be a secret in text that cannot be decoded.
+#: Matches possible secrets in text that cannot be decoded.
 _SECRETS = re.compile(
     rb'(?i)("(?:token|session|signature)"\s*:\s*")(?:[^"\\]|\\.)*'
     rb'|("headers"\s*:\s*)\{[^}]*|(eyJ)[\w.-]*'
@@ -36,28 +36,28 @@ class Journal:
     __slots__ = ()
 
     def opened(self, client: Connection) -> None:
-        """Take note of a new connection."""
+        """Record a new connection."""
 
     def watch(self, client: Connection) -> None:
-        """Take note that the wire of a connection was chosen."""
+        """Record that the wire of a connection was chosen."""
 
     def authenticated(self, client: Connection) -> None:
-        """Take note that a client has connected."""
+        """Record that a client has connected."""
 
     def subscribed(self, client: Connection, channel: str) -> None:
-        """Take note of a subscription that the client knows of."""
+        """Record a subscription that was confirmed to the client."""
 
     def unsubscribed(self, client: Connection, channel: str) -> None:
-        """Take note of the end of such a subscription."""
+        """Record the end of such a subscription."""
 
     def pinged(self, client: Connection) -> None:
-        """Take note of a ping to a client."""
+        """Record a ping to a client."""
 
     def closing(self, client: Connection, code: int, reason: str) -> None:
-        """Take note of why the server ends a connection."""
+        """Record why the server closes a connection."""
 
     def completed(self, client: Connection) -> None:
-        """Take note that a connection is gone."""
+        """Record that a connection is closed."""
 
 
 @define(eq=False)
@@ -84,18 +84,18 @@ class DebugJournal(Journal):
         self._log.debug("client authenticated", client=client.id, user=client.user)
 
     def subscribed(self, client: Connection, channel: str) -> None:
-        """Log that a client is told of a subscription."""
+        """Log a subscription that was confirmed to the client."""
         self._subscription("client subscribed to channel", client, channel)
 
     def unsubscribed(self, client: Connection, channel: str) -> None:
-        """Log that a subscription is over."""
+        """Log the end of a subscription."""
         self._subscription("client unsubscribed from channel", client, channel)
 
     def _subscription(self, message: str, client: Connection, channel: str) -> None:
         self._log.debug(message, client=client.id, user=client.user, channel=channel)
 
     def closing(self, client: Connection, code: int, reason: str) -> None:
-        """Keep the code for when the connection is gone."""
+        """Remember the code until the connection is closed."""
         if client in self._began:
             self._ends[client] = code, reason
 
@@ -104,7 +104,7 @@ class DebugJournal(Journal):
         began = self._began.pop(client, None)
         if began is None:
             return
-        # Without a word from us it was the client that left.
+        # If the server did not close the connection, the client did.
         code, reason = self._ends.pop(client, (3000, "connection closed"))
         self._log.debug(
             "client connection completed",
@@ -119,15 +119,15 @@ class DebugJournal(Journal):
 
 @define(eq=False)
 class TraceJournal(DebugJournal):
-    """Also writes what clients and server say to each other, without secrets.
+    """Also writes every message from and to clients, without secrets.
 
-    Each client gets a wire of its own, and with that its own copy of each push.
+    Each client has a wire of its own, so each push is encoded once for each client.
     """
 
     _log = Logger()
 
     def watch(self, client: Connection) -> None:
-        """Replace the wire of a connection by one that logs messages."""
+        """Replace the wire of a connection with one that logs messages."""
         transport = client.transport
         wire = transport.wire
 
@@ -159,7 +159,7 @@ class TraceJournal(DebugJournal):
         transport.wire = attrs.evolve(wire, commands=commands, reply=reply, push=push)
 
     def pinged(self, client: Connection) -> None:
-        """Log the ping, which is ready-made and passes no wire."""
+        """Log a ping; pings are not encoded by the wire."""
         self._write("-out->", client, reply="{}")
 
     def _write(self, message: str, client: Connection, **fields: object) -> None:
@@ -169,7 +169,7 @@ class TraceJournal(DebugJournal):
 
 
 def _shown(message: object) -> str:
-    """Return a message as JSON, cut to `FRAME_LIMIT`; payloads are as they travel."""
+    """Return a message as JSON, cut to `FRAME_LIMIT`; payloads stay encoded."""
     text = msgspec.json.encode(message)[: 4 * FRAME_LIMIT]
     return _cut(text.decode(errors="backslashreplace"))
 
@@ -187,7 +187,7 @@ def _cut(text: str) -> str:
 
 
 def _redacted(command: Command) -> Command:
-    """Return *command* without tokens, signatures and headers of others."""
+    """Return *command* without tokens, signatures and emulated headers."""
     for name in ("connect", "subscribe", "refresh", "sub_refresh"):
         request: Any = getattr(command, name)
         if request is None:
@@ -216,12 +216,12 @@ def _redacted(command: Command) -> Command:
 
 
 def _without_session(message: Any) -> Any:
-    """Return *message* without the session id, which commands are accepted by."""
-    told = message.connect
-    if told is None or not told.session:
+    """Return *message* without the session id, which authorizes emulated commands."""
+    result = message.connect
+    if result is None or not result.session:
         return message
-    told = msgspec.structs.replace(told, session=REDACTED)
-    return msgspec.structs.replace(message, connect=told)
+    result = msgspec.structs.replace(result, session=REDACTED)
+    return msgspec.structs.replace(message, connect=result)
 
 
 def journal_for(level: str, seconds: Callable[[], float]) -> Journal:

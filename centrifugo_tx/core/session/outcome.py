@@ -1,4 +1,4 @@
-"""What the handler of a command returns, when it is more than a result."""
+"""The outcome of a command's handler."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -14,18 +14,18 @@ __all__ = ["Outcome", "ReplyThen", "ensure_open"]
 
 @frozen
 class ReplyThen:
-    """A reply, and what must follow it in the same turn of the reactor."""
+    """A reply, and a function to call after it in the same turn of the reactor."""
 
     result: Result
     then: Callable[[], None]
 
 
-#: What a handler returns; None: the command gets no reply.
+#: The return value of a handler; None: the command has no reply.
 Outcome = Result | ReplyThen | None
 
 
 class Closable(Protocol):
-    """A connection that may have been closed."""
+    """A connection that can be closed."""
 
     @property
     def closed(self) -> bool:
@@ -33,9 +33,9 @@ class Closable(Protocol):
 
 
 def ensure_open(client: Closable) -> None:
-    """Stop a handler whose client was closed while it waited.
+    """Stop a handler if its client was closed while it waited.
 
-    :raises DisconnectClient: 3000.
+    :raises DisconnectClient: 3000, the client is closed.
     """
     if client.closed:
         raise DisconnectClient(CONNECTION_CLOSED)

@@ -1,6 +1,6 @@
-"""What the server does to one client on its own account.
+"""Server-side subscribe, unsubscribe and refresh of one client.
 
-See server API, "Subscribe and unsubscribe", "Disconnect" and "Refresh".
+See server API, "Subscribe and unsubscribe" and "Refresh".
 """
 
 from ...errors import DisconnectClient
@@ -27,9 +27,9 @@ async def subscribe(
     options: SubscribeOptions,
     since: StreamPosition | None,
 ) -> None:
-    """Subscribe *client* and tell it by a push.
+    """Subscribe *client* to the channel *name* and tell it by a push.
 
-    A subscription it already has is replaced, as in the reference.
+    An existing subscription is replaced, as in the reference server.
     """
     await client.when_connect_finished()
     old = await _finished_subscription(client, name)
@@ -69,9 +69,9 @@ async def subscribe(
 
 
 async def _finished_subscription(client: Client, name: str) -> Subscription | None:
-    """Return the subscription to *name*, as soon as the client was told of it.
+    """Wait for a running subscribe; return the subscription to *name*.
 
-    :return: None if there is none, or the client has gone.
+    :return: None if there is none, or the client was closed.
     """
     found = client.subscriptions.get(name)
     while found is not None:
@@ -82,18 +82,18 @@ async def _finished_subscription(client: Client, name: str) -> Subscription | No
         current = client.subscriptions.get(name)
         if current is found:
             return found
-        found = current  # another one took its place meanwhile
+        found = current  # it was replaced meanwhile
     return None
 
 
 async def unsubscribe(client: Client, name: str, reason: Unsubscribe) -> None:
-    """Take *client* out of a channel and tell it."""
+    """Unsubscribe *client* from the channel *name* and tell it by a push."""
     if await _finished_subscription(client, name) is not None:
         client.unsubscribe(name, reason)
 
 
 def refresh(client: Client, expired: bool, expire_at: int, info: Raw) -> None:
-    """Move the end of *client*'s connection and tell it."""
+    """Set the expiry of *client*'s connection and tell it by a push."""
     now = client.runtime.clock.seconds()
     if expired or 0 < expire_at <= now:
         client.close(CONNECTION_EXPIRED)

@@ -1,4 +1,4 @@
-"""What the sessions of a node use of it."""
+"""The services of a node that its sessions use."""
 
 from typing import Protocol
 
@@ -16,18 +16,18 @@ __all__ = ["PresenceMirror", "Services"]
 
 
 class PresenceMirror(Protocol):
-    """Maps in which the subscribers of channels appear."""
+    """The maps that list the subscribers of channels."""
 
     def appear(self, channel: str, maps: PresenceMaps, info: ClientInfo) -> None:
-        """Enter a subscriber of *channel*, or let it stay."""
+        """Add a subscriber of *channel*, or renew its entry."""
 
     def vanish(self, channel: str, maps: PresenceMaps, info: ClientInfo) -> None:
-        """Take a subscriber of *channel* out."""
+        """Remove a subscriber of *channel*."""
 
 
 @define(eq=False)
 class Services:
-    """Channels, presence and logs, as all clients of a node share them.
+    """The channels, presence and logs that all clients of a node share.
 
     ``mirror`` is None on a node without maps.
     """

@@ -1,4 +1,4 @@
-"""Subscriptions to streams: the ordinary kind."""
+"""Subscriptions to streams, the default kind."""
 
 from collections.abc import Sequence
 
@@ -22,32 +22,32 @@ from .subscription import Subscriber, Subscription
 
 __all__ = ["StreamKind"]
 
-#: The flag of clients that prefer an error to a subscription that is not recovered.
+#: Flag of requests that ask for an error instead of an incomplete recovery.
 REJECT_UNRECOVERED = 2
 
 
 @define(eq=False)
 class StreamKind:
-    """Reads and recovers from history; one object for all subscriptions."""
+    """Recovers subscriptions from history; one object serves all of them."""
 
     _runtime: Runtime
     source: Streams
-    idle: bool = False
+    waits_for_client: bool = False
     holds_state: bool = False
 
     # --- Subscribing -----------------------------------------------------------
 
     def open(self, client: Subscriber, request: SubscribeRequest) -> Subscription:
-        """Return a subscription that has not begun.
+        """Return a new subscription that has not started.
 
-        :raises DisconnectClient: 3501, there is no such type of deltas.
+        :raises DisconnectClient: 3501, the requested delta type is unknown.
         """
         if request.delta not in ("", "fossil"):
             raise DisconnectClient(MALFORMED, "unknown delta type")
         return Subscription(client, request.channel, self)
 
     def open_server_side(self, client: Subscriber, name: str) -> Subscription:
-        """Return one that the server makes for the client."""
+        """Return a new server-side subscription."""
         return Subscription(client, name, self, server_side=True)
 
     async def admit(
@@ -56,24 +56,24 @@ class StreamKind:
         options: SubscribeOptions,
         request: SubscribeRequest,
     ) -> ReplyThen:
-        """Begin a subscription that the policy agreed to."""
+        """Start a subscription that the policy has permitted."""
         await subscription.begin(options, request)
         return ReplyThen(*subscription.activate(request))
 
     def resumes(self, known: Subscription, request: SubscribeRequest) -> bool:
-        """Whether a command continues with the subscription *known*; none does."""
+        """Return False: a command never continues a subscription to a stream."""
         return False
 
     async def resume(self, known: Subscription, request: SubscribeRequest) -> ReplyThen:
-        """Refuse to subscribe twice."""
+        """Refuse a second subscription."""
         raise ReplyError(ALREADY_SUBSCRIBED)
 
-    # --- What is different about this kind -------------------------------------
+    # --- The protocol of all kinds ---------------------------------------------
 
     def read(
         self, subscription: Subscription, request: SubscribeRequest
     ) -> Deferred[History]:
-        """Read as much of the stream as recovery needs.
+        """Read the part of the stream that recovery needs.
 
         See client protocol, "Recovery" and "Cache recovery".
         """
@@ -100,9 +100,9 @@ class StreamKind:
         history: History,
         held: Sequence[Held],
     ) -> Recovery:
-        """Put history and held publications together.
+        """Merge history and the buffered publications.
 
-        :raises ReplyError: 112, not recovered, and the client prefers an error.
+        :raises ReplyError: 112, not recovered, and the client asked for an error.
         """
         recovery = self._recover(subscription, request, history, held)
         options = subscription.options
@@ -179,13 +179,13 @@ class StreamKind:
     async def sub_refresh(
         self, subscription: Subscription, request: SubRefreshRequest
     ) -> None:
-        """Know no types of its own."""
+        """Return None: streams add no type of sub_refresh."""
 
     def renew(self, subscription: Subscription) -> None:
-        """Keep nothing that has to be renewed."""
+        """Do nothing."""
 
     def ended(self, subscription: Subscription) -> None:
-        """Keep nothing to clean up."""
+        """Do nothing."""
 
 
 def _recovers(subscription: Subscription, request: SubscribeRequest) -> bool:

@@ -45,7 +45,7 @@ from .services import Services
 
 __all__ = ["ChannelSource", "Subscriber", "Subscription", "SubscriptionKind"]
 
-#: Seconds an unsubscribe waits for a subscribe that is under way.
+#: Seconds that an unsubscribe waits for a running subscribe.
 UNSUBSCRIBE_WAIT = 5.0
 
 _NO_OPTIONS = SubscribeOptions()
@@ -94,38 +94,39 @@ class ChannelSource(Protocol):
 
     @property
     def broker_subscriptions(self) -> BrokerSubscriptions[Channel]:
-        """What makes the node a receiver of a channel."""
+        """The broker subscriptions of these channels."""
 
     @property
     def position_check(self) -> PositionCheck:
-        """What compares a channel with storage."""
+        """Compares these channels with storage."""
 
     def local(self, name: str) -> Channel:
         """Return the channel *name* on this node."""
 
 
 class SubscriptionKind(Protocol):
-    """What differs between subscriptions to streams, maps and polled keys.
+    """The behavior of subscriptions to streams, to maps or to polled keys.
 
-    Streams need one object for all subscriptions, the others have one for each.
+    One object serves all subscriptions to streams; the other kinds have an object for
+    each subscription.
     """
 
     @property
     def source(self) -> ChannelSource:
-        """Where its channel comes from."""
+        """The source of its channels."""
 
     @property
-    def idle(self) -> bool:
-        """Whether the client is to send the next command before it is subscribed."""
+    def waits_for_client(self) -> bool:
+        """Whether the subscribe waits for another command of the client."""
 
     @property
     def holds_state(self) -> bool:
-        """Whether a subscriber has the newest value of each key, recovered or not."""
+        """Whether every new subscriber receives the newest value of each key."""
 
     def read(
         self, subscription: "Subscription", request: SubscribeRequest
     ) -> Deferred[History]:
-        """Read what a positioned subscriber may have missed."""
+        """Read the publications that a positioned subscriber may have missed."""
 
     def recover(
         self,
@@ -134,9 +135,9 @@ class SubscriptionKind(Protocol):
         history: History,
         held: Sequence[Held],
     ) -> Recovery:
-        """Put what was read and what was held meanwhile together.
+        """Merge *history* with the publications *held* while it was read.
 
-        :raises ReplyError: 112, not recovered, and the client must know.
+        :raises ReplyError: 112, not recovered, and the client asked for an error.
         """
 
     def result(
@@ -145,15 +146,15 @@ class SubscriptionKind(Protocol):
         request: SubscribeRequest,
         recovery: Recovery | None,
     ) -> SubscribeResult:
-        """Return the reply; *recovery* is None without a position."""
+        """Return the result of the subscribe; *recovery* is None without a position."""
 
     async def sub_refresh(
         self, subscription: "Subscription", request: SubRefreshRequest
     ) -> Outcome:
-        """Handle a sub_refresh of a type of its own; None: there is no such type."""
+        """Handle a sub_refresh of this kind; return None if its type is unknown."""
 
     def renew(self, subscription: "Subscription") -> None:
-        """Do what is due each time presence is renewed."""
+        """Called each time presence is renewed."""
 
     def ended(self, subscription: "Subscription") -> None:
         """Clean up; called once, after the subscription has left its channel."""
@@ -161,10 +162,10 @@ class SubscriptionKind(Protocol):
 
 @define(eq=False)
 class Subscription:
-    """The state of one client in one channel, and its rights there.
+    """The state and the rights of one client in one channel.
 
-    It exists from the command on; it has *begun* when the policy agreed, and is
-    *settled* from the turn in which the client is told.
+    It is created by the subscribe command.  `begin` is called when the policy has
+    permitted it, and `activate` in the turn in which the reply is written.
     """
 
     client: Subscriber
@@ -188,19 +189,19 @@ class Subscription:
 
     @property
     def positioned(self) -> bool:
-        """Whether it relies on a position in the stream."""
+        """Whether it tracks a position in the stream."""
         return self.options.positioned or self.options.recoverable
 
     @property
     def found(self) -> Sequence[Publication]:
-        """The publications that recovery read, until it is settled."""
+        """The publications that recovery has read, until `activate` is called."""
         return () if self._history is None else self._history.publications
 
     async def begin(self, options: SubscribeOptions, request: SubscribeRequest) -> None:
-        """Do all that has to be waited for.
+        """Join the channel, enter presence and read history.
 
-        :raises DisconnectClient: 3004, the engine failed.
-        :raises ReplyError: 107, the filter asked for is not allowed, or none.
+        :raises DisconnectClient: 3004, the engine failed; 3000, the subscription ended.
+        :raises ReplyError: 107, the requested filter is invalid or not permitted.
         """
         self._ensure_not_ended()
         self.variant = variant_of(options, request)
@@ -232,9 +233,9 @@ class Subscription:
         self._ensure_not_ended()
 
     def update_info(self, chan_info: Raw | None = None) -> None:
-        """Let others see the client as it is now, with *chan_info*.
+        """Set the client info that other subscribers see.
 
-        :param chan_info: None leaves it as it is.
+        :param chan_info: None keeps the present one.
         """
         if chan_info is None:
             if self.info is None:
@@ -245,19 +246,19 @@ class Subscription:
             self.info = ClientInfo(seen.user, seen.client, seen.conn_info, chan_info)
 
     def _ensure_not_ended(self) -> None:
-        """Stop here if it was ended meanwhile, and leave nothing behind."""
+        """Stop the caller if the subscription was ended while it waited."""
         if self.ended:
             raise DisconnectClient(CONNECTION_CLOSED)
 
     def activate(
         self, request: SubscribeRequest
     ) -> tuple[SubscribeResult, Callable[[], None]]:
-        """Take the place in the channel; the caller writes the reply at once.
+        """Start delivery; the caller writes the reply in the same turn.
 
-        :return: what the client is told, and what must follow in the same turn.
-        :raises DisconnectClient: 3010, the channel has moved on; 3008, more was
-            recovered than a queue holds, or buffered than `HELD`.
-        :raises ReplyError: 112, not recovered, and the client must know.
+        :return: the result, and a function to call after the reply, in the same turn.
+        :raises DisconnectClient: 3010, the channel has moved on; 3008, the recovered
+            publications exceed ``queue_max_size``, or the buffered ones `HELD`.
+        :raises ReplyError: 112, not recovered, and the client asked for an error.
         """
         assert self.channel is not None
         held = self.channel.held(self)
@@ -281,8 +282,8 @@ class Subscription:
         result = self.kind.result(self, request, recovery)
         return result, lambda: self._follow_up(late)
 
-    def give(self, encoded: EncodedPublication) -> None:
-        """Send *edition* to this subscriber alone."""
+    def deliver(self, encoded: EncodedPublication) -> None:
+        """Send *encoded* to this subscriber."""
         client, variant = self.client, self.variant
         wire = client.transport.wire
         push: Push | None = None
@@ -294,15 +295,15 @@ class Subscription:
             client.push(push)
 
     def _follow_up(self, late: Sequence[Publication]) -> None:
-        """Send what had to wait for the reply, and tell the others."""
+        """Send publications that must follow the reply, and publish the join."""
         self._replied = True
         self.client.services.journal.subscribed(self.client, self.name)
         for publication in late:
             if not self.ended:
-                self.give(EncodedPublication(self.name, publication))
+                self.deliver(EncodedPublication(self.name, publication))
         if self.options.presence_maps is not None and not self.ended:
             self._mirrored = True
-            self._mirror()
+            self._update_presence_maps()
         if self.options.join_leave and not self.ended:
             assert self.info is not None
             self._announced = True
@@ -314,23 +315,23 @@ class Subscription:
         placed, lost = self.channel.activate(self, recovery)
         lose_positions(lost)
         if not placed:
-            # What this node saw does not fit what storage says: find out who is right.
+            # This node and storage disagree: compare the channel with storage again.
             self.kind.source.position_check.check(self.channel)
             raise DisconnectClient(INSUFFICIENT_STATE)
         self.active = True
 
     def subscribe_finished(self) -> None:
-        """Let those that wait for the client to be told go on."""
+        """Fire the Deferreds of `when_subscribe_finished`."""
         waiters, self._subscribe_waiters = self._subscribe_waiters, None
         for waiting in waiters or ():
             waiting.callback(None)
 
     def when_subscribe_finished(self) -> "Deferred[None]":
-        """Return a Deferred that fires when the client was told, or it is over.
+        """Return a Deferred that fires once it is answered or ended.
 
-        It fails with `DisconnectClient` (3004) when that takes too long.
+        It fails with `DisconnectClient` (3004) after 5 seconds.
         """
-        if self._replied or self.ended or self.kind.idle:
+        if self._replied or self.ended or self.kind.waits_for_client:
             return succeed(None)
         waiting: Deferred[None] = Deferred()
         if self._subscribe_waiters is None:
@@ -346,7 +347,7 @@ class Subscription:
     def as_sent_to_client(
         self, publications: Sequence[Publication]
     ) -> list[Publication]:
-        """Return *publications* in the forms in which this client is given them."""
+        """Return *publications* in the client's form: full payloads or deltas."""
         if self.variant is None or not self.variant.delta:
             return list(publications)
         assert self.channel is not None
@@ -356,7 +357,7 @@ class Subscription:
             raise DisconnectClient(INAPPROPRIATE_PROTOCOL) from None
 
     def end(self) -> None:
-        """Leave the channel, whatever was reached; tell the others."""
+        """Leave the channel, at any stage, and publish the leave."""
         if self.ended:
             return
         self.ended = True
@@ -382,8 +383,8 @@ class Subscription:
         if self._announced:
             services.streams.publish_leave(self.name, self.info)
 
-    def _mirror(self) -> None:
-        """Appear in the presence maps of the channel, or stay there."""
+    def _update_presence_maps(self) -> None:
+        """Add or renew the client's entries in the presence maps of the channel."""
         mirror, maps = self.client.services.mirror, self.options.presence_maps
         if mirror is not None and maps is not None:
             assert self.info is not None
@@ -391,20 +392,20 @@ class Subscription:
 
     @property
     def transport(self) -> ITransport:
-        """Where its frames go."""
+        """The transport of its client."""
         return self.client.transport
 
     @property
     def observes_presence(self) -> bool:
-        """Whether it is sent the joins and leaves of others."""
+        """Whether it receives the joins and leaves of other subscribers."""
         return self.options.push_join_leave
 
     def undeliverable(self) -> None:
-        """End the connection: its encoding cannot say a publication."""
+        """Close the connection: its encoding cannot carry a publication."""
         self.client.close(INAPPROPRIATE_PROTOCOL)
 
     def lose_position(self) -> None:
-        """Tell the client that it missed something.
+        """Tell the client that it may have missed publications.
 
         See client protocol, "Live positions"; client protocol v1, "Differences".
         """
@@ -414,10 +415,10 @@ class Subscription:
             self.client.unsubscribe(self.name, LOST_POSITION)
 
     def renew_presence(self) -> None:
-        """Enter again before the entry fades."""
+        """Renew the presence entries before they expire."""
         if self._present and self.active:
             assert self.info is not None
             self.client.services.presence.renew(self.name, self.info)
         if self._mirrored and self.active:
-            self._mirror()
+            self._update_presence_maps()
         self.kind.renew(self)
