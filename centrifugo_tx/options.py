@@ -16,6 +16,7 @@ __all__ = [
     "NOWHERE",
     "Admission",
     "Answer",
+    "BoolValue",
     "ChannelOptions",
     "Duration",
     "Expiry",
@@ -36,6 +37,7 @@ __all__ = [
     "Published",
     "Source",
     "SubscribeOptions",
+    "SubscribeOverride",
     "TLSOptions",
     "TransportInfo",
 ]
@@ -363,6 +365,37 @@ class SubscribeOptions(Value, frozen=True):
     server_side_refresh: bool = False
     source: int = Source.UNKNOWN
     presence_maps: PresenceMaps | None = None
+
+
+class BoolValue(Value, frozen=True):
+    """A boolean that may be absent."""
+
+    value: bool = False
+
+
+class SubscribeOverride(Value, frozen=True):
+    """Options that a token or a backend sets for one subscription.
+
+    None keeps what the namespace says.
+    """
+
+    presence: BoolValue | None = None
+    join_leave: BoolValue | None = None
+    force_push_join_leave: BoolValue | None = None
+    force_positioning: BoolValue | None = None
+    force_recovery: BoolValue | None = None
+
+    def apply(self, options: SubscribeOptions) -> SubscribeOptions:
+        """Return *options* with the values that are set here."""
+        given = {
+            "presence": self.presence,
+            "join_leave": self.join_leave,
+            "push_join_leave": self.force_push_join_leave,
+            "positioned": self.force_positioning,
+            "recoverable": self.force_recovery,
+        }
+        changes = {name: each.value for name, each in given.items() if each is not None}
+        return msgspec.structs.replace(options, **changes) if changes else options
 
 
 class Admission(Value, frozen=True):

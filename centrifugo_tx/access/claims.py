@@ -8,13 +8,12 @@ import re
 
 import msgspec
 
+from ..options import SubscribeOverride
 from ..protocol.messages import EMPTY, Raw
 
 __all__ = [
-    "BoolValue",
     "ConnectionClaims",
     "NumericDate",
-    "Override",
     "SubOptions",
     "SubscriptionClaims",
     "TokenClaims",
@@ -44,22 +43,6 @@ def seconds(date: NumericDate) -> float:
     return number
 
 
-class BoolValue(msgspec.Struct, frozen=True):
-    """A boolean that may be absent."""
-
-    value: bool = False
-
-
-class Override(msgspec.Struct, frozen=True):
-    """Channel options that hold for one subscription."""
-
-    presence: BoolValue | None = None
-    join_leave: BoolValue | None = None
-    force_push_join_leave: BoolValue | None = None
-    force_positioning: BoolValue | None = None
-    force_recovery: BoolValue | None = None
-
-
 class SubOptions(msgspec.Struct, frozen=True):
     """How one subscription is to be."""
 
@@ -67,7 +50,7 @@ class SubOptions(msgspec.Struct, frozen=True):
     b64info: str | None = None
     data: Raw = EMPTY
     b64data: str | None = None
-    override: Override | None = None
+    override: SubscribeOverride | None = None
 
 
 class TokenClaims(msgspec.Struct, frozen=True):
@@ -117,7 +100,7 @@ class SubscriptionClaims(TokenClaims, frozen=True):
     client: str = ""
     data: Raw = EMPTY
     b64data: str = ""
-    override: Override | None = None
+    override: SubscribeOverride | None = None
 
     @property
     def options(self) -> SubOptions:

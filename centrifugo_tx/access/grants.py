@@ -5,7 +5,7 @@ import msgspec
 from ..interfaces import IClient
 from ..options import SubscribeOptions
 from ..protocol.messages import SubscribeRequest
-from .claims import BoolValue, Override, SubOptions
+from .claims import SubOptions
 from .namespaces import Namespace, NamespaceOptions
 from .tokens import payload_of
 
@@ -110,7 +110,9 @@ def _forced(namespace: Namespace, source: int, given: SubOptions) -> SubscribeOp
         source=source,
         presence_maps=namespace.channel.presence_maps,
     )
-    return _with_auto_recover(_with_override(base, given.override), options)
+    if given.override is not None:
+        base = given.override.apply(base)
+    return _with_auto_recover(base, options)
 
 
 def grant(
@@ -138,26 +140,6 @@ def grant(
         push_join_leave=base.push_join_leave or join_leave,
     )
     return _with_auto_recover(granted, options)
-
-
-def _with_override(
-    options: SubscribeOptions, override: Override | None
-) -> SubscribeOptions:
-    """Replace what *override* names."""
-    if override is None:
-        return options
-
-    def choose(replaced: BoolValue | None, given: bool) -> bool:
-        return given if replaced is None else replaced.value
-
-    return msgspec.structs.replace(
-        options,
-        presence=choose(override.presence, options.presence),
-        join_leave=choose(override.join_leave, options.join_leave),
-        push_join_leave=choose(override.force_push_join_leave, options.push_join_leave),
-        positioned=choose(override.force_positioning, options.positioned),
-        recoverable=choose(override.force_recovery, options.recoverable),
-    )
 
 
 def _with_auto_recover(

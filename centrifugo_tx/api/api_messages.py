@@ -8,11 +8,11 @@ from typing import Annotated
 
 import msgspec
 
+from ..options import SubscribeOverride
 from ..protocol.messages import EMPTY, ClientInfo, Raw, StreamPosition
 
 __all__ = [
     "BatchResult",
-    "BoolValue",
     "BroadcastRequest",
     "BroadcastResult",
     "ChannelInfo",
@@ -42,7 +42,6 @@ __all__ = [
     "RefreshRequest",
     "Request",
     "Result",
-    "SubscribeOptionOverride",
     "SubscribeRequest",
     "UnsubscribeRequest",
 ]
@@ -85,12 +84,6 @@ class Position(StreamPosition, frozen=True):
         fit(self.offset)
 
 
-class BoolValue(Request, frozen=True):
-    """A boolean that may be absent."""
-
-    value: bool = False
-
-
 class PublishRequest(Request, frozen=True):
     """Publish into one channel; ``b64data`` overrides ``data``."""
 
@@ -125,16 +118,6 @@ class BroadcastRequest(Request, frozen=True):
         fit(self.version)
 
 
-class SubscribeOptionOverride(Request, frozen=True):
-    """Channel options that are overridden for one subscription."""
-
-    presence: BoolValue | None = None
-    join_leave: BoolValue | None = None
-    force_recovery: BoolValue | None = None
-    force_positioning: BoolValue | None = None
-    force_push_join_leave: BoolValue | None = None
-
-
 class SubscribeRequest(Request, frozen=True):
     """Subscribe the connections of ``user``; ``expire_at`` is in Unix seconds."""
 
@@ -147,7 +130,7 @@ class SubscribeRequest(Request, frozen=True):
     data: Raw = EMPTY
     b64data: str = ""
     recover_since: Position | None = None
-    override: SubscribeOptionOverride | None = None
+    override: SubscribeOverride | None = None
     session: str = ""
 
 

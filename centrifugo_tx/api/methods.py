@@ -471,26 +471,22 @@ def _subscribe_options(
 
     See server API, "Subscribe and unsubscribe".
     """
-    override = request.override or m.SubscribeOptionOverride()
-
-    def choose(replaced: m.BoolValue | None, given: bool) -> bool:
-        return given if replaced is None else replaced.value
-
-    return SubscribeOptions(
+    subscription = SubscribeOptions(
         expire_at=max(0, request.expire_at),
         info=info,
         data=data,
-        presence=choose(override.presence, options.presence),
-        join_leave=choose(override.join_leave, options.join_leave),
-        push_join_leave=choose(
-            override.force_push_join_leave, options.force_push_join_leave
-        ),
-        positioned=choose(override.force_positioning, options.force_positioning),
-        recoverable=choose(override.force_recovery, options.force_recovery),
+        presence=options.presence,
+        join_leave=options.join_leave,
+        push_join_leave=options.force_push_join_leave,
+        positioned=options.force_positioning,
+        recoverable=options.force_recovery,
         history_meta_ttl=options.history_meta_ttl,
         source=Source.SERVER_API,
         presence_maps=options.presence_maps,
     )
+    if request.override is None:
+        return subscription
+    return request.override.apply(subscription)
 
 
 _TABLE = (
