@@ -24,6 +24,7 @@ from .envelope import (
 )
 from .history_replies import first_offset, from_list, from_stream, position
 from .pubsub import Subscriber
+from .script_arguments import PublishStream, ReadStream
 from .shard_listener import ShardListener, listen_to_shard
 from .sharding import Shards
 from .topology import Shard
@@ -160,7 +161,9 @@ class RedisBroker:
         self, shard: Shard, name: bytes, payload: bytes, options: PublishOptions
     ) -> "Deferred[Published]":
         layout, key = shard.layout, options.idempotency_key
-        meta = layout.meta(name)
+        meta, result_ttl = layout.meta(name), b""
+        if key:
+            result_ttl = _whole_seconds(options.idempotent_result_ttl or RESULT_TTL)
         return shard.run(
             scripts.PUBLISH_LIST if layout.lists else scripts.PUBLISH_STREAM,
             _append_result,
@@ -169,17 +172,19 @@ class RedisBroker:
             # Not a key that is never there: while a Cluster moves a slot, commands
             # with missing keys have to wait.
             layout.result(name, key) if key else meta,
-            payload,
-            b"%d" % options.history_size,
-            _whole_seconds(options.history_ttl),
-            layout.messages(name),
-            self._meta_ttl(options.history_meta_ttl),
-            new_epoch().encode(),
-            b"PUBLISH",
-            _whole_seconds(options.idempotent_result_ttl or RESULT_TTL) if key else b"",
-            b"1" if options.delta else b"",
-            b"%d" % options.version,
-            options.version_epoch.encode(),
+            *PublishStream(
+                payload=payload,
+                size=b"%d" % options.history_size,
+                ttl=_whole_seconds(options.history_ttl),
+                messages=layout.messages(name),
+                meta_ttl=self._meta_ttl(options.history_meta_ttl),
+                epoch=new_epoch().encode(),
+                publish=b"PUBLISH",
+                result_ttl=result_ttl,
+                delta=b"1" if options.delta else b"",
+                version=b"%d" % options.version,
+                version_epoch=options.version_epoch.encode(),
+            ),
         )
 
     def _meta_ttl(self, ttl: float) -> bytes:
@@ -224,9 +229,14 @@ class RedisBroker:
         return shard.run(
             scripts.HISTORY_STREAM,
             from_stream,
-            *(layout.history(name), layout.meta(name), ttl, epoch, first),
-            b"0" if query.limit < 0 else b"%d" % query.limit,
-            b"1" if query.reverse else b"0",
+            *(layout.history(name), layout.meta(name)),
+            *ReadStream(
+                meta_ttl=ttl,
+                epoch=epoch,
+                first=first,
+                limit=b"0" if query.limit < 0 else b"%d" % query.limit,
+                reverse=b"1" if query.reverse else b"0",
+            ),
         )
 
     def remove_history(self, channel: str) -> "Deferred[None]":

@@ -33,9 +33,10 @@ from .map_envelope import (
     parse_entry,
     placed,
 )
-from .map_expiry import MapExpiry, kept
+from .map_expiry import MapExpiry, stream_limits
 from .map_layout import MapKeys, MapLayout
 from .pubsub import Subscriber
+from .script_arguments import ChangeMap, PublishKey, ReadStream
 from .scripts import Script
 from .shard_listener import ShardListener, listen_to_shard
 from .sharding import Shards
@@ -194,14 +195,16 @@ class RedisMapBroker:
             key,
             payload,
             change,
-            _milliseconds(ttl),
-            b"%d" % (now + int(ttl * 1000)),
-            b"%d" % now,
-            b"1" if change.delta else b"0",
-            b"%d" % change.version,
-            change.version_epoch.encode(),
-            change.key_mode.encode(),
-            b"1" if change.renew else b"0",
+            *PublishKey(
+                key_ttl=_milliseconds(ttl),
+                expires_at=b"%d" % (now + int(ttl * 1000)),
+                now=b"%d" % now,
+                delta=b"1" if change.delta else b"0",
+                version=b"%d" % change.version,
+                version_epoch=change.version_epoch.encode(),
+                key_mode=change.key_mode.encode(),
+                renew=b"1" if change.renew else b"0",
+            ),
         )
 
     def remove(
@@ -228,6 +231,7 @@ class RedisMapBroker:
             return fail(error)
         once, expected = change.idempotency_key, change.expected
         ttl = change.idempotent_result_ttl or self.result_ttl
+        stream_size, stream_ttl, meta_ttl = stream_limits(change.rules)
         return shard.run(
             script,
             _change_result,
@@ -235,15 +239,19 @@ class RedisMapBroker:
             # Not a key that is never there: while a Cluster moves a slot, commands
             # with missing keys have to wait.
             self._layouts[shard].result(channel, once) if once else keys.meta,
-            key.encode(),
-            payload,
-            b"" if self.silent else keys.messages,
-            channel.encode(),
-            new_epoch().encode(),
-            *kept(change.rules),
-            _milliseconds(ttl) if once else b"",
-            b"" if expected is None else b"%d" % expected.offset,
-            b"" if expected is None else expected.epoch.encode(),
+            *ChangeMap(
+                key=key.encode(),
+                payload=payload,
+                messages=b"" if self.silent else keys.messages,
+                channel=channel.encode(),
+                epoch=new_epoch().encode(),
+                stream_size=stream_size,
+                stream_ttl=stream_ttl,
+                meta_ttl=meta_ttl,
+                result_ttl=_milliseconds(ttl) if once else b"",
+                expected_offset=b"" if expected is None else b"%d" % expected.offset,
+                expected_epoch=b"" if expected is None else expected.epoch.encode(),
+            ),
             *rest,
         )
 
@@ -333,11 +341,13 @@ class RedisMapBroker:
             scripts.READ_CHANGES,
             _stream_part,
             *(keys.stream, keys.meta),
-            _milliseconds(query.meta_ttl),
-            new_epoch().encode(),
-            first_offset(query),
-            b"0" if query.limit < 0 else b"%d" % query.limit,
-            b"1" if query.reverse else b"0",
+            *ReadStream(
+                meta_ttl=_milliseconds(query.meta_ttl),
+                epoch=new_epoch().encode(),
+                first=first_offset(query),
+                limit=b"0" if query.limit < 0 else b"%d" % query.limit,
+                reverse=b"1" if query.reverse else b"0",
+            ),
         )
 
     def size(self, channel: str) -> "Deferred[int]":

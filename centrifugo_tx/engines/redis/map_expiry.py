@@ -17,9 +17,10 @@ from .connection import Refused
 from .map_envelope import removal_of_any
 from .map_layout import MapLayout
 from .map_scripts import EXPIRE_KEYS
+from .script_arguments import ExpireKeys
 from .topology import Shard
 
-__all__ = ["MapExpiry", "kept"]
+__all__ = ["MapExpiry", "stream_limits"]
 
 #: Maps to work on at the same time, and steps in one look at one list of them: what is
 #: left then waits for the next look.
@@ -128,17 +129,22 @@ class MapExpiry:
         stream, meta, state, expire, state_meta, order, due, messages = layout.keys(
             channel
         )
+        stream_size, stream_ttl, meta_ttl = stream_limits(rules)
         return shard.run(
             EXPIRE_KEYS,
             self._count,
             *(stream, meta, state, expire, state_meta, due, order),
-            now,
-            b"%d" % self.batch,
-            b"" if self._silent else messages,
-            channel.encode(),
-            new_epoch().encode(),
-            *kept(rules),
-            removal_of_any(int(now)),
+            *ExpireKeys(
+                now=now,
+                batch=b"%d" % self.batch,
+                messages=b"" if self._silent else messages,
+                channel=channel.encode(),
+                epoch=new_epoch().encode(),
+                stream_size=stream_size,
+                stream_ttl=stream_ttl,
+                meta_ttl=meta_ttl,
+                removal=removal_of_any(int(now)),
+            ),
         ).addErrback(self._refused)
 
     def _count(self, removed: int) -> bool:
@@ -152,7 +158,7 @@ class MapExpiry:
         return True
 
 
-def kept(rules: MapRules) -> tuple[bytes, bytes, bytes]:
+def stream_limits(rules: MapRules) -> tuple[bytes, bytes, bytes]:
     """Return size and ttl of the stream, and the meta ttl, in milliseconds."""
     if not rules.stream_size:
         return b"0", b"0", b"0"

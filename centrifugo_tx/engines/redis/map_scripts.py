@@ -1,4 +1,4 @@
-"""What must happen to a map in one step on the side of Redis.
+"""Lua scripts that read or change a map atomically.
 
 See engines, "Other keys in Redis".
 
@@ -110,9 +110,7 @@ local function record(payload, before)
 end
 """
 
-#: Arguments of both: key, payload, PUB/SUB channel ("": none), channel, epoch for a
-#: new map, size of the stream ("0": there is none), its ttl, meta ttl ("0": none),
-#: result ttl ("": no idempotency), offset and epoch expected ("": any).
+#: Arguments of both: `ChangeMap`.
 _BEGIN = (
     _KEYS
     + b"""
@@ -150,8 +148,7 @@ end
     + _RECORD
 )
 
-#: Key 7: result.  Further arguments: key ttl ("0": none), time of expiry, time, "1" for
-#: a delta, version ("0": none), version epoch, key mode, "1" to renew instead.
+#: Key 7: result.  Further arguments: `PublishKey`.
 #: Versions of up to 20 digits are compared as text, since Lua's own numbers are exact
 #: to 53 bits only.
 PUBLISH_KEY = Script(
@@ -257,9 +254,7 @@ return finish(offset)
     b"7",
 )
 
-#: Key 7: order.  Arguments: time, number of keys at most, PUB/SUB channel ("": none),
-#: channel, epoch for a new map, size of the stream, its ttl, meta ttl, and a removal
-#: without key and tags.
+#: Key 7: order.  Arguments: `ExpireKeys`.
 EXPIRE_KEYS = Script(
     _KEYS
     + b"""
@@ -316,8 +311,7 @@ if ARGV[1] ~= '0' then
 end
 """
 
-#: Arguments: meta ttl ("0": none), epoch for a new map, first offset ("": position
-#: alone), limit ("0": none), "1" to read backwards.
+#: Arguments: `ReadStream`.
 READ_CHANGES = Script(
     _POSITION
     + b"""

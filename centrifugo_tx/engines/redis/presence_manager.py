@@ -16,6 +16,7 @@ from ...protocol.messages import ClientInfo
 from . import scripts
 from .connection import Refused, Reply, ignore_result
 from .envelope import decode_client_info, encode_client_info
+from .script_arguments import AddPresence
 from .sharding import Shards
 from .topology import Shard
 
@@ -73,12 +74,15 @@ class RedisPresenceManager:
             scripts.ADD_PRESENCE,
             ignore_result,
             *shard.layout.presence(channel.encode()),
-            b"%d" % ttl,
-            b"%d" % (int(self._clock.seconds()) + ttl),
-            client.encode(),
-            encode_client_info(info),
-            info.user.encode(),
-            *self._flags,
+            *AddPresence(
+                ttl=b"%d" % ttl,
+                expires_at=b"%d" % (int(self._clock.seconds()) + ttl),
+                client=client.encode(),
+                info=encode_client_info(info),
+                user=info.user.encode(),
+                count_users=self._flags[0],
+                field_ttl=self._flags[1],
+            ),
         )
 
     def remove(self, channel: str, client: str, user: str) -> "Deferred[None]":

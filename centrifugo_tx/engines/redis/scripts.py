@@ -1,7 +1,7 @@
-"""What must happen in one step on the side of Redis (engines, "Redis scripts").
+"""Lua scripts that change several keys atomically (engines, "Redis scripts").
 
-Nodes of other makes work on the same keys with scripts of their own; what counts
-is what the scripts leave behind.
+Nodes of Centrifugo run their own scripts on the same keys, so the keys must end up
+the same; how a script gets there may differ.
 """
 
 from hashlib import sha1
@@ -28,7 +28,7 @@ __all__ = [
 
 @define(eq=False)
 class Script:
-    """A Lua script, and the name under which Redis knows it once it was there."""
+    """A Lua script, and the hash under which Redis knows it once it is loaded."""
 
     source: bytes
     keys: bytes
@@ -109,9 +109,7 @@ end
 return {offset, epoch, '0', '0'}
 """
 
-#: Keys: stream, meta, result.  Arguments: payload, size, history ttl, PUB/SUB
-#: channel, meta ttl ("0": none), epoch for a new stream, PUBLISH, result ttl ("":
-#: no idempotency), delta ("": none), version ("0": none), version epoch.
+#: Keys: stream, meta, result.  Arguments: `PublishStream`.
 PUBLISH_STREAM = Script(
     _BEGIN
     + _VERSION
@@ -181,8 +179,7 @@ if ARGV[1] ~= '0' then
 end
 """
 
-#: Keys: stream, meta.  Arguments: meta ttl ("0": none), epoch for a new stream,
-#: first offset ("": position alone), limit ("0": none), "1" to read backwards.
+#: Keys: stream, meta.  Arguments: `ReadStream`.
 HISTORY_STREAM = Script(
     _POSITION
     + b"""
@@ -221,8 +218,7 @@ _PRESENCE = b"""
 local expire, data, user_expire, user_clients = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 """
 
-#: Keys: expiries, data, user expiries, user counts.  Arguments: ttl, time of expiry,
-#: client, info, user, "0" or "1" to count users, "0" or "1" for field ttl.
+#: Keys: expiries, data, user expiries, user counts.  Arguments: `AddPresence`.
 ADD_PRESENCE = Script(
     _PRESENCE
     + b"""
@@ -328,9 +324,9 @@ ALL_SCRIPTS = (
 
 
 async def load_scripts(protocol: CommandProtocol) -> None:
-    """Let a server know all scripts, so that none has to be sent while publishing.
+    """Load all scripts into a server, so that publishing never has to send one.
 
-    One that may not be taught so learns each script when it is first used.
+    A server that refuses ``SCRIPT LOAD`` receives each script on its first use.
     """
     for script in ALL_SCRIPTS:
         protocol.send(b"SCRIPT", b"LOAD", script.source).addErrback(ignore_result)

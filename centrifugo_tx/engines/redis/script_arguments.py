@@ -1,0 +1,114 @@
+"""The arguments of the longer scripts, by name and in the order of the scripts.
+
+Every argument is bytes.  An empty one stands for "none" unless stated otherwise.
+"""
+
+from typing import NamedTuple
+
+__all__ = [
+    "AddPresence",
+    "ChangeMap",
+    "ExpireKeys",
+    "PublishKey",
+    "PublishStream",
+    "ReadStream",
+]
+
+
+class PublishStream(NamedTuple):
+    """Arguments of `PUBLISH_STREAM` and `PUBLISH_LIST`; TTLs are in seconds.
+
+    ``epoch`` is that of a new stream, ``publish`` the command that publishes.
+    ``meta_ttl`` and ``version`` are ``0`` for none.
+    """
+
+    payload: bytes
+    size: bytes
+    ttl: bytes
+    messages: bytes
+    meta_ttl: bytes
+    epoch: bytes
+    publish: bytes
+    result_ttl: bytes
+    delta: bytes
+    version: bytes
+    version_epoch: bytes
+
+
+class ReadStream(NamedTuple):
+    """Arguments of `HISTORY_STREAM` and `READ_CHANGES`.
+
+    Without a ``first`` offset the scripts return the position alone; ``meta_ttl``
+    and ``limit`` are ``0`` for none, ``reverse`` is ``0`` or ``1``.
+    """
+
+    meta_ttl: bytes
+    epoch: bytes
+    first: bytes
+    limit: bytes
+    reverse: bytes
+
+
+class AddPresence(NamedTuple):
+    """Arguments of `ADD_PRESENCE`; ``ttl`` is in seconds, the flags ``0`` or ``1``."""
+
+    ttl: bytes
+    expires_at: bytes
+    client: bytes
+    info: bytes
+    user: bytes
+    count_users: bytes
+    field_ttl: bytes
+
+
+class ChangeMap(NamedTuple):
+    """The first arguments of `PUBLISH_KEY` and `REMOVE_KEY`; TTLs in milliseconds.
+
+    ``epoch`` is that of a new map.  ``stream_size`` and ``meta_ttl`` are ``0`` for
+    none; the expected position is empty for any.
+    """
+
+    key: bytes
+    payload: bytes
+    messages: bytes
+    channel: bytes
+    epoch: bytes
+    stream_size: bytes
+    stream_ttl: bytes
+    meta_ttl: bytes
+    result_ttl: bytes
+    expected_offset: bytes
+    expected_epoch: bytes
+
+
+class PublishKey(NamedTuple):
+    """The further arguments of `PUBLISH_KEY`; times are in milliseconds.
+
+    ``key_ttl`` and ``version`` are ``0`` for none, the flags ``0`` or ``1``.
+    """
+
+    key_ttl: bytes
+    expires_at: bytes
+    now: bytes
+    delta: bytes
+    version: bytes
+    version_epoch: bytes
+    key_mode: bytes
+    renew: bytes
+
+
+class ExpireKeys(NamedTuple):
+    """Arguments of `EXPIRE_KEYS`; times are in milliseconds.
+
+    ``removal`` is the message of a removal without key and tags.
+    """
+
+    now: bytes
+    batch: bytes
+    messages: bytes
+    channel: bytes
+    epoch: bytes
+    stream_size: bytes
+    stream_ttl: bytes
+    meta_ttl: bytes
+    removal: bytes
