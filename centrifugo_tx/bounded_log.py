@@ -1,4 +1,4 @@
-"""Log lines about what strangers do: useful, but never more than a bound."""
+"""Logs of events that clients can cause, bounded in the number of lines."""
 
 from collections.abc import Hashable
 from typing import Any
@@ -15,16 +15,16 @@ FIELD_LIMIT = 256
 
 
 def cut(value: object, limit: int = FIELD_LIMIT) -> object:
-    """Return *value*; of a text at most *limit* characters."""
+    """Return *value*, cut to *limit* characters if it is a text."""
     if isinstance(value, str) and len(value) > limit:
         return f"{value[:limit]}…"
     return value
 
 
 def address_of(request: Any) -> str:
-    """Return the address of the connection on which an HTTP request came.
+    """Return the address of the connection on which an HTTP request arrived.
 
-    That is a proxy's, if there is one: headers that say otherwise may be forged.
+    Behind a proxy, it is that of the proxy, because headers may be forged.
     """
     peer = getattr(request, "getClientAddress", None)
     host = str(getattr(peer(), "host", "")) if peer is not None else ""
@@ -33,7 +33,7 @@ def address_of(request: Any) -> str:
 
 @define(eq=False)
 class _Count:
-    """Lines about one cause within the current interval."""
+    """The number of lines about one cause in the current interval."""
 
     level: Any
     about: str
@@ -46,10 +46,10 @@ class _Count:
 class BoundedLog:
     """Writes at most ``burst`` lines about each cause per ``interval`` seconds.
 
-    The others are counted; when the interval ends, one line says how many there
-    were.  A cause is a message with the values of those fields that *by* names.
-    After ``causes`` different ones in one interval, all further ones share a count.
-    Texts in fields are cut to `FIELD_LIMIT` characters.
+    Further lines are counted, and one line at the end of the interval reports their
+    number.  A cause is a message with the values of the fields named by *by*.  After
+    ``causes`` different causes in one interval, all others share a count.  Texts in
+    fields are cut to `FIELD_LIMIT` characters.
     """
 
     _log: Logger
@@ -62,7 +62,7 @@ class BoundedLog:
     _ending: IDelayedCall | None = field(default=None, init=False)
 
     def info(self, message: str, by: tuple[str, ...] = (), **fields: object) -> None:
-        """Log what a stranger did."""
+        """Log an event that a client caused."""
         self._write(LogLevel.info, message, by, fields)
 
     def warn(self, message: str, by: tuple[str, ...] = (), **fields: object) -> None:
@@ -85,7 +85,7 @@ class BoundedLog:
         self._write(LogLevel.error, message, by, fields)
 
     def flush(self) -> None:
-        """End the interval: say how many lines were left out, if any were."""
+        """End the interval, and report the lines that were left out."""
         ending, self._ending = self._ending, None
         if ending is not None and ending.active():
             ending.cancel()

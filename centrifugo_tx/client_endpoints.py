@@ -1,4 +1,4 @@
-"""The endpoints by which clients come, as configured."""
+"""The endpoints for clients, as configured."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -29,7 +29,7 @@ __all__ = ["ClientEndpoints"]
 
 @define(eq=False)
 class ClientEndpoints:
-    """Makes the endpoints of clients; one gate bounds them all."""
+    """Makes the endpoints for clients, which share one `TransportSettings`."""
 
     _reactor: Any
     _config: Config
@@ -56,7 +56,7 @@ class ClientEndpoints:
         self._streams = StreamFactory(self._settings)
 
     def enabled(self) -> Iterator[tuple[str, Endpoints]]:
-        """Yield what is enabled, by name."""
+        """Yield the enabled endpoints, by name."""
         config, streams = self._config, self._streams
         if not config.websocket.disabled:
             yield "websocket", self.websocket()
@@ -94,7 +94,7 @@ class ClientEndpoints:
         return Endpoints(sockets={path_of(options): factory})
 
     def emulation(self) -> Endpoints:
-        """Return the endpoint of what clients of streams have to say."""
+        """Return the endpoint for the commands of emulated clients."""
         options = self._config.emulation
         path, limit = path_of(options), options.max_request_body_size
         return Endpoints(
@@ -110,6 +110,6 @@ def streaming(options: Any, handler: StreamHandler) -> Endpoints:
 
 
 def path_of(options: Any) -> bytes:
-    """Return the path of a section's endpoint, without a slash at its end."""
+    """Return the path of a section's endpoint, without a trailing slash."""
     prefix: str = options.handler_prefix
     return (prefix.rstrip("/") or "/").encode()

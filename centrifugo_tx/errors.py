@@ -17,7 +17,7 @@ __all__ = [
 class ReplyError(CentrifugoError):
     """Carries an `Error` out of the core: it answers one command.
 
-    ``cause`` tells the operator more than the client may know; ``details`` are
+    ``cause`` is a reason for the operator that the client must not see; ``details`` are
     further fields for the log.  Neither holds secrets.
     """
 
@@ -29,7 +29,7 @@ class ReplyError(CentrifugoError):
 class DisconnectClient(CentrifugoError):
     """Carries a `Disconnect` out of the core: it ends the connection.
 
-    ``cause`` and ``details`` are for the operator, as those of `ReplyError`.
+    ``cause`` and ``details`` are for the operator, like those of `ReplyError`.
     """
 
     def __init__(
@@ -44,4 +44,4 @@ class BrokerUnavailable(CentrifugoError):
 
 
 class ConfigError(CentrifugoError):
-    """The configuration is wrong: names the key, the value and what would be right."""
+    """The configuration is invalid; names the key, the value and the requirement."""

@@ -1,4 +1,4 @@
-"""Keeps the garbage collector from walking over connections that stay."""
+"""Freezing of long-lived objects, so that garbage collections stay short."""
 
 import gc
 from collections.abc import Callable
@@ -11,9 +11,9 @@ from twisted.internet.task import LoopingCall
 
 __all__ = ["GCFreezer"]
 
-#: Seconds between two looks.
+#: Seconds between two checks.
 INTERVAL = 10.0
-#: Growth that is worth a collection: so many connections, and this share of them.
+#: Growth that triggers a freeze: a number of connections, and a share of them.
 AT_LEAST, SHARE = 1000, 0.25
 #: Allocations between two collections of the youngest generation.
 THRESHOLD = 20000
@@ -23,14 +23,14 @@ PAUSE = 0.02
 
 @define(eq=False, slots=False)
 class GCFreezer(Service):
-    """Freezes what has survived, whenever the node has grown by a quarter.
+    """Freezes surviving objects whenever the node has grown by a quarter.
 
-    A full collection over 100,000 connections stops the process for 200 ms; with
-    those frozen it takes 2 ms.  Nothing is lost by it: a closed connection is in
-    no cycle, so its counted references free it, frozen or not.
+    A full collection over 100,000 connections stops the process for 200 ms; with the
+    connections frozen it takes 2 ms.  Freezing leaks nothing: a closed connection is
+    in no reference cycle, so reference counting frees it, frozen or not.
 
-    What else grows is frozen after a full collection that was too long: channels with
-    history, say, so that the next collection has only what is new since.
+    Other objects, such as channels with history, are frozen after a full collection
+    that took too long.  The next collection then sees only newer objects.
     """
 
     _clock: IReactorTime
@@ -45,7 +45,7 @@ class GCFreezer(Service):
         self._loop.clock = self._clock
 
     def startService(self) -> None:
-        """Freeze what the start has made, and begin to look."""
+        """Freeze the objects of the start, and start checking."""
         Service.startService(self)
         gc.set_threshold(THRESHOLD, *gc.get_threshold()[1:])
         self._freeze(0)
@@ -53,14 +53,14 @@ class GCFreezer(Service):
         self._loop.start(INTERVAL, now=False)
 
     def stopService(self) -> None:
-        """Look no more."""
+        """Stop checking, and unfreeze all objects."""
         Service.stopService(self)
         self._loop.stop()
         gc.callbacks.remove(self._freeze_after_long_collection)
         gc.unfreeze()
 
     def _freeze_after_long_collection(self, phase: str, info: dict[str, int]) -> None:
-        """Freeze what survives a long collection; the collector calls this."""
+        """Freeze the survivors of a long collection; the collector calls this."""
         if info["generation"] < 2:
             return
         if phase == "start":

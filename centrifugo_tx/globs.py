@@ -1,4 +1,4 @@
-"""Glob patterns over whole strings, as operators write them for the reference."""
+"""Glob patterns for whole strings, with the syntax of the reference."""
 
 from collections.abc import Callable
 
@@ -6,20 +6,20 @@ import re2
 
 __all__ = ["LONGEST_PATTERN", "compile_glob"]
 
-#: Characters that a pattern may have: to translate so many takes some 50 ms.
+#: Longest pattern, in characters; translating it takes about 50 ms.
 LONGEST_PATTERN = 65536
 
-#: Errors are raised, and need no lines of the library's own on standard error.
+#: Errors are raised; the library need not write them to standard error, too.
 _OPTIONS = re2.Options()
 _OPTIONS.log_errors = False
 
 
 def compile_glob(pattern: str) -> Callable[[str], bool]:
-    """Return a function that tells whether a string matches *pattern*.
+    """Return a function that returns whether a string matches *pattern*.
 
-    ``*`` is any run of characters, ``?`` any one, ``[abc]`` one of these, ``[a-z]``
-    one of this range, ``[!…]`` one of the others, ``{a,b}`` one of these patterns,
-    and a backslash takes the next character as it is.
+    ``*`` matches any number of characters, ``?`` one character, ``[abc]`` one of
+    these, ``[a-z]`` one of a range, ``[!…]`` any other character, and ``{a,b}`` one of
+    several patterns.  A backslash escapes the next character.
 
     :raises ValueError: the pattern is malformed.
     """
@@ -31,8 +31,8 @@ def compile_glob(pattern: str) -> Callable[[str], bool]:
     try:
         text, _ = _sequence(pattern, 0, nested=False)
     except RecursionError:
-        raise ValueError(f"pattern {pattern[:40]!r}… nests too many braces") from None
-    # RE2, because patterns of operators meet strings of strangers.
+        raise ValueError(f"pattern {pattern[:40]!r}… nests braces too deep") from None
+    # RE2 takes linear time, because clients choose the strings that are matched.
     try:
         fullmatch = re2.compile(f"(?s){text}", _OPTIONS).fullmatch
     except re2.error as error:
@@ -77,7 +77,7 @@ def _class(pattern: str, at: int) -> tuple[str, int]:
     if pattern.startswith("-", at + 1):
         low, high = pattern[at], pattern[at + 2 : at + 3]
         if low > high or not pattern.startswith("]", at + 3):
-            raise ValueError(f"a bad range in pattern {pattern!r}")
+            raise ValueError(f"invalid range in pattern {pattern!r}")
         members, at = [re2.escape(low), "-", re2.escape(high)], at + 3
     while at < len(pattern) and pattern[at] != "]":
         character, at = pattern[at], at + 1
@@ -85,12 +85,12 @@ def _class(pattern: str, at: int) -> tuple[str, int]:
             character, at = _escaped(pattern, at)
         members.append(re2.escape(character))
     if at == len(pattern) or not members:
-        raise ValueError(f"an empty or open '[' in pattern {pattern!r}")
+        raise ValueError(f"empty or unclosed '[' in pattern {pattern!r}")
     return f"[{'^' if negated else ''}{''.join(members)}]", at + 1
 
 
 def _escaped(pattern: str, at: int) -> tuple[str, int]:
     """Return the character behind a backslash."""
     if at == len(pattern):
-        raise ValueError(f"a backslash ends pattern {pattern!r}")
+        raise ValueError(f"pattern {pattern!r} ends with a backslash")
     return pattern[at], at + 1

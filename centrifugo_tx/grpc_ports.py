@@ -1,4 +1,4 @@
-"""The ports that speak gRPC, on one loop beside the reactor."""
+"""The gRPC ports, on one asyncio loop beside the reactor."""
 
 import socket
 from typing import Any
@@ -15,13 +15,13 @@ from .transports.uni_grpc import UniGRPC
 
 __all__ = ["GRPCPorts"]
 
-#: Seconds that calls have to end when the server stops; by then there are no clients.
+#: Seconds for calls to end when the server stops; clients are disconnected before.
 GRACE = 1.0
 
 
 @define(eq=False)
 class GRPCPorts:
-    """Starts and stops what the configuration asks for; grpcio is imported then."""
+    """Starts and stops the configured gRPC ports; imports grpcio only if needed."""
 
     _reactor: Any
     _config: Config
@@ -35,9 +35,9 @@ class GRPCPorts:
         self._bridge = AsyncioBridge(self._reactor)
 
     async def start(self) -> None:
-        """Listen.
+        """Listen on the configured ports.
 
-        :raises CannotListenError: that is impossible.
+        :raises CannotListenError: an address cannot be bound.
         """
         if not self._config.uni_grpc.enabled:
             return
@@ -65,7 +65,7 @@ class GRPCPorts:
         self._log.info("serving unidirectional GRPC on {where}", where=where)
 
     async def stop(self) -> None:
-        """Take no more calls, and wait for those that are there to end."""
+        """Accept no more calls, and wait for open ones to end."""
         if self._bridge.loop is None:
             return
         servers, self._servers = self._servers, []

@@ -1,6 +1,6 @@
-"""The process entry: what ``twistd centrifugo`` starts.
+"""The process entry, which ``twistd centrifugo`` starts.
 
-The only place, beside the console script, that imports the reactor.
+Only this module and the console script import the reactor.
 """
 
 import faulthandler
@@ -42,11 +42,11 @@ from .workers import Supervisor, check_workers, worker_count
 
 __all__ = ["Options", "makeService"]
 
-#: Where a daemon logs to if nothing else is said, as ``twistd`` has it.
+#: The default log file of a daemon, as in ``twistd``.
 DAEMON_LOG = "twistd.log"
-#: The PID file of ``twistd`` if nothing else is said.
+#: The default PID file of ``twistd``.
 TWISTD_PID_FILE = "twistd.pid"
-#: Fewer open files than this are worth a warning.
+#: A limit of open files up to this number causes a warning.
 FEW_FILES = 1024
 
 
@@ -60,9 +60,9 @@ class Options(UsageOptions):
     )
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """Parse; end the process with code 1 if that is impossible.
+        """Parse the flags; exit with code 1 if they are invalid.
 
-        ``twistd`` itself would print its help and end with 0.
+        ``twistd`` itself would print its help and exit with 0.
         """
         switches = {f"--{flag.path}" for flag in FLAGS if flag.is_switch}
         given = [f"{word}=true" if word in switches else word for word in options or ()]
@@ -74,18 +74,17 @@ class Options(UsageOptions):
             _choose_pid_file(self.parent)
 
     def flags(self) -> dict[str, str]:
-        """Return the flags that were given."""
+        """Return the flags that were given, by path."""
         return {
             flag.path: self[flag.path] for flag in FLAGS if self[flag.path] is not None
         }
 
 
 def _choose_pid_file(twistd: Any) -> None:
-    """Have ``twistd`` write no PID file in the foreground, unless one is named.
+    """Disable the PID file of ``twistd`` in the foreground, unless one is named.
 
-    The default would need a folder that can be written, and one for each server.
-    Whether another can be written is checked here, since ``twistd`` would show a
-    traceback.
+    The default needs a writable folder for each server.  A PID file that is named is
+    checked here, because ``twistd`` would print a traceback if it cannot write it.
     """
     path = twistd["pidfile"]
     foreground = twistd["nodaemon"] or twistd["debug"]
@@ -99,7 +98,7 @@ def _choose_pid_file(twistd: Any) -> None:
 
 
 def makeService(options: Options) -> MultiService:
-    """Return what ``twistd`` runs; end the process if the configuration is wrong."""
+    """Return the service for ``twistd``; exit if the configuration is invalid."""
     from twisted.internet import reactor
 
     try:
@@ -124,11 +123,11 @@ def _load_checked(path: str, flags: Mapping[str, str]) -> Loaded:
 
 
 def _observer(config: Config, twistd: Mapping[str, Any]) -> ILogObserver | None:
-    """Return where log lines go; None leaves them to ``twistd``.
+    """Return the observer for log lines; None leaves logging to ``twistd``.
 
-    ``log.file`` goes before ``twistd --logfile``; in either our own lines are
-    written.  With ``--logger`` or ``--syslog`` and no ``log.file``, ``twistd``
-    writes its lines.
+    ``log.file`` takes precedence over ``twistd --logfile``; both receive this server's
+    format.  With ``--logger`` or ``--syslog`` and no ``log.file``, ``twistd`` logs in
+    its own format.
     """
     path = config.log.file
     if not path:
@@ -177,13 +176,13 @@ class Launch(MultiService):
         )
 
     def setServiceParent(self, parent: Any) -> None:
-        """Bring the log observer along into ``twistd``'s application."""
+        """Add the log observer to ``twistd``'s application."""
         if self._observer is not None and isinstance(parent, Componentized):
             parent.setComponent(ILogObserver, self._observer)
         MultiService.setServiceParent(self, parent)
 
     def startService(self) -> None:
-        """Start the server, and say what there is to say about the configuration."""
+        """Start the server, and log its configuration."""
         self._systemd.starting()
         if self._systemd.has_watchdog:
             # The watchdog ends a hanging process by SIGABRT: say where it hangs.
@@ -239,7 +238,7 @@ class Launch(MultiService):
         )
 
     def _started(self, _: object) -> None:
-        """Tell systemd, and warn of what is unsafe, unknown, old, or without effect."""
+        """Notify systemd; warn of unsafe, unknown, outdated and ineffective options."""
         self._systemd.ready()
         loaded = self._loaded
         for key in loaded.unknown_keys:
@@ -263,7 +262,7 @@ class Launch(MultiService):
             self._stop_reactor()
 
     def _reload(self) -> None:
-        """Take over from the configuration what can change.
+        """Apply the options of the configuration that can change.
 
         See configuration rules, "Reload".
         """

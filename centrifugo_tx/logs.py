@@ -1,11 +1,11 @@
-"""Log lines as the reference writes them: JSON, or colors on a terminal.
+"""Log lines in the format of the reference: JSON, or colors on a terminal.
 
-An event is one line: level, time, message, error, and the values that the
-message was made of, so that lines can be counted and filtered (operations, "Logs").
+An event is one line: level, time, message, error, and the fields of the event, so that
+lines can be counted and filtered (operations, "Logs").
 
-Values may come from strangers.  So each is cut to a length, and what is not printable
-(line breaks, control characters, escape sequences of terminals, characters that change
-the direction of text) is escaped.
+Clients can cause values.  So each value is cut to a length, and unprintable characters
+(line breaks, control characters, terminal escape sequences, characters that change the
+direction of text) are escaped.
 """
 
 import json
@@ -63,28 +63,28 @@ _COLORS = {"trace": 34, "debug": 35, "info": 32, "warn": 33, "error": 31, "fatal
 
 #: Characters of a message, of one field, and of a traceback.
 MESSAGE_LIMIT, FIELD_LIMIT, ERROR_LIMIT = 4096, 1024, 65536
-#: As many more are kept, so that a text that was cut is not cut again by the parent.
+#: Extra characters allowed, so that the parent does not cut a cut text again.
 SLACK = 64
-#: Larger numbers are not written: that takes quadratic time, and Python refuses it.
+#: Larger integers are not written: formatting them takes quadratic time.
 LARGEST = 1 << 64
 
-#: What can stand on a console without quotes, if it is printable.
+#: Values that need no quotes on a console, if they are printable.
 _BARE = re.compile(r"""[^\s"'=\\]*""")
 _ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\x1b": "\\x1b"}
 
-#: What `twisted.python.log` puts into events, beside the ``log_`` keys.
+#: Keys that `twisted.python.log` adds to events, beside the ``log_`` keys.
 _LEGACY = frozenset(
     {"isError", "failure", "why", "time", "system", "format", "message"}
 )
 
 
 def observer(level: str, stream: TextIO, colored: bool) -> ILogObserver:
-    """Return an observer that writes to *stream* what *level* lets through."""
+    """Return an observer that writes events of *level* and above to *stream*."""
     return filtered(level, _Writer(stream, colored))
 
 
 def filtered(level: str, observer: Callable[[LogEvent], None]) -> ILogObserver:
-    """Return an observer that passes on to *observer* what *level* lets through.
+    """Return an observer that passes events of *level* and above to *observer*.
 
     twisted.logger knows no level ``trace``: such events are of level ``debug`` and
     have a field ``log_frame`` that is true.
@@ -94,7 +94,7 @@ def filtered(level: str, observer: Callable[[LogEvent], None]) -> ILogObserver:
     threshold = _THRESHOLDS.get(level.lower(), LogLevel.info)
     predicate = LogLevelFilterPredicate(defaultLogLevel=threshold)
     if threshold is LogLevel.info:
-        # What the framework says of itself is detail to an operator.
+        # Messages of the frameworks about themselves are details to an operator.
         for namespace in ("twisted", "log_legacy", "autobahn"):
             predicate.setLogLevelForNamespace(namespace, LogLevel.warn)
     predicates = [predicate] if level.lower() == "trace" else [_no_trace, predicate]
@@ -111,14 +111,14 @@ def _no_trace(event: LogEvent) -> Any:
 def open_log(path: str) -> TextIO:
     """Open a log file to append to.
 
-    :raises OSError: it cannot be opened.
+    :raises OSError: the file cannot be opened.
     """
     return open(path, "a", buffering=1, encoding="utf-8")
 
 
 @provider(ILogObserver)
 def _drop(event: LogEvent) -> None:
-    """Write nothing."""
+    """Discard the event."""
 
 
 @implementer(ILogObserver)
@@ -136,7 +136,7 @@ class _Writer:
             line = "".join(
                 each if each.isascii() else _unicode_escape(each) for each in line
             )
-        # A console that went away, or a full disk, must not stop the server.
+        # A closed console or a full disk must not stop the server.
         try:
             self._stream.write(line + "\n")
             self._stream.flush()
@@ -165,9 +165,9 @@ def json_line(event: LogEvent) -> str:
 
 
 def console_line(event: LogEvent) -> str:
-    """Return an event as one line in colors, and its traceback on further ones.
+    """Return an event as one colored line, followed by the lines of its traceback.
 
-    These are indented, so that nothing in them passes for an event.
+    Those are indented, so that no text in them looks like an event.
     """
     when = datetime.fromtimestamp(event["log_time"]).strftime("%Y-%m-%d %H:%M:%S")
     level = _level(event)
@@ -195,7 +195,7 @@ def _message(event: LogEvent) -> str:
 
 
 def _error(event: LogEvent) -> str:
-    """Return the traceback, both ends of it if it is long."""
+    """Return the traceback; of a long one, both ends."""
     failure = event.get("log_failure")
     text = "" if failure is None else str(failure.getTraceback())
     missing, half = len(text) - ERROR_LIMIT, ERROR_LIMIT // 2
@@ -205,14 +205,14 @@ def _error(event: LogEvent) -> str:
 
 
 def _fields(event: LogEvent) -> Iterator[tuple[str, object]]:
-    """Yield what the event carries, simple and short values as they are."""
+    """Yield the fields of an event, with values that JSON can represent."""
     for name, value in event.items():
         if not name.startswith("log_") and name not in _LEGACY:
             yield name, _simple(value)
 
 
 def _simple(value: object) -> object:
-    """Return what JSON can say of a value within `FIELD_LIMIT` characters."""
+    """Return a value for JSON, cut to `FIELD_LIMIT` characters."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int):
@@ -240,14 +240,14 @@ def _simple_list(values: Sequence[object]) -> list[str]:
 
 
 def _cut(text: str, limit: int) -> str:
-    """Return at most *limit* characters of a text, and how many are missing."""
+    """Return *text*, or *limit* characters of it and the number of the others."""
     if len(text) <= limit + SLACK:
         return text
     return f"{text[:limit]}… ({len(text) - limit} more characters)"
 
 
 def _quoted_if_needed(value: object) -> str:
-    """Return a field's value for the console, in quotes unless it is plain."""
+    """Return a field's value for the console, in quotes if necessary."""
     text = str(value)
     if text.isprintable() and _BARE.fullmatch(text):
         return text
@@ -256,7 +256,7 @@ def _quoted_if_needed(value: object) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Return a text as it can be shown on one line of a terminal."""
+    """Return *text* with unprintable characters escaped."""
     if text.isprintable():
         return text
     return "".join(
@@ -266,7 +266,7 @@ def _escaped(text: str) -> str:
 
 
 def _unicode_escape(character: str) -> str:
-    """Return a character by its number, as JSON has it (RFC 8259, 7)."""
+    """Return a character as a JSON escape (RFC 8259, 7)."""
     code = ord(character)
     if code < 0x10000:
         return f"\\u{code:04x}"
@@ -275,7 +275,7 @@ def _unicode_escape(character: str) -> str:
 
 
 def to_record(event: LogEvent) -> dict[str, object]:
-    """Return what another process needs to know in order to log an event."""
+    """Return an event in a form that another process can log."""
     return {
         "time": event["log_time"],
         "level": _level(event),
@@ -287,7 +287,7 @@ def to_record(event: LogEvent) -> dict[str, object]:
 
 
 def _encodable(value: Any) -> Any:
-    """Return a value of which UTF-8 can say all, lone surrogates escaped."""
+    """Return *value* with lone surrogates escaped, so that UTF-8 can encode it."""
     if isinstance(value, list):
         return [_encodable(each) for each in value]
     if not isinstance(value, str):
@@ -296,7 +296,7 @@ def _encodable(value: Any) -> Any:
 
 
 def from_record(record: dict[str, Any], **fields: object) -> LogEvent:
-    """Return the event of another process, with more *fields*."""
+    """Return the event of another process, with additional *fields*."""
     level = {"fatal": "critical", "trace": "debug"}.get(
         record["level"], record["level"]
     )
@@ -317,17 +317,17 @@ def from_record(record: dict[str, Any], **fields: object) -> LogEvent:
 
 @define
 class _RelayedFailure:
-    """A failure in another process, of which the traceback is known."""
+    """A failure in another process, known only by its traceback."""
 
     _traceback: str
 
     def getTraceback(self, *_: object, **__: object) -> str:
-        """Return it."""
+        """Return the traceback."""
         return self._traceback
 
 
 def console() -> tuple[TextIO, bool]:
-    """Return where lines go without a file, and whether it shows colors."""
+    """Return the stream for lines without a log file, and whether it has colors."""
     if sys.stdout is not None and sys.stdout.isatty():
         return sys.stdout, True
     return sys.stderr, False

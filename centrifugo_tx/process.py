@@ -1,4 +1,4 @@
-"""The process around a node: its limits, its PID file, signals and exit code."""
+"""The process around a node: limits, PID file, signals and exit code."""
 
 import atexit
 import os
@@ -25,12 +25,12 @@ __all__ = [
 
 _LOG = Logger()
 
-#: Descriptors that are not clients: listeners, log, engine, the odd API call.
+#: Descriptors reserved for listeners, the log, the engine and API calls.
 RESERVED = 64
 
 
 def raise_descriptor_limit() -> int:
-    """Lift the soft limit of open files to the hard one; return it."""
+    """Raise the soft limit of open files to the hard limit; return the new limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         try:
@@ -42,15 +42,15 @@ def raise_descriptor_limit() -> int:
 
 @define(eq=False)
 class PIDFile:
-    """A file that holds the process id while the server runs."""
+    """A file that contains the process id while the server runs."""
 
     _path: str
     _written: bool = field(default=False, init=False)
 
     def write(self) -> None:
-        """Write the file, if there is to be one.
+        """Write the file, if a path is configured.
 
-        :raises ConfigError: it cannot be written.
+        :raises ConfigError: the file cannot be written.
         """
         if not self._path:
             return
@@ -115,7 +115,7 @@ def _is_running(pid: int) -> bool:
 
 
 def has_terminal() -> bool:
-    """Whether this process has a controlling terminal, and it is still open."""
+    """Return whether this process has a controlling terminal that is open."""
     try:
         terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
     except OSError:
@@ -126,13 +126,13 @@ def has_terminal() -> bool:
 
 @define(eq=False)
 class Signals:
-    """SIGINT and SIGTERM stop the server, once; SIGHUP reloads.
+    """Handlers of signals: SIGINT and SIGTERM stop the server, SIGHUP reloads it.
 
-    SIGHUP also means that the terminal is closed: a server that was started on a
-    terminal, and not with ``nohup``, stops if that terminal is gone.
+    SIGHUP also announces that the terminal was closed: a server that was started on a
+    terminal, and without ``nohup``, stops if that terminal is gone.
 
-    The reactor's own handlers would make the process die by the signal, and log
-    an error at the second one; so these are installed when it runs.
+    These handlers replace the reactor's own, which would let the signal kill the
+    process, and log an error at a second signal.
     """
 
     _reactor: IReactorFromThreads
@@ -142,7 +142,7 @@ class Signals:
     _needs_terminal: bool = field(default=False, init=False)
 
     def install(self) -> None:
-        """Take the signals over; to be called when the reactor runs."""
+        """Install the handlers; call this when the reactor runs."""
         ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
         self._needs_terminal = not ignored and self._has_terminal()
         for number, function in (
@@ -162,16 +162,16 @@ class Signals:
         self, function: Callable[[], object]
     ) -> Callable[[int, FrameType | None], None]:
         def handle(number: int, frame: FrameType | None) -> None:
-            # Wakes the reactor up; nothing else may be done in here.
+            # Only wake the reactor: a signal handler must do nothing else.
             self._reactor.callFromThread(function)
 
         return handle
 
 
 def exit_with(code: int) -> None:
-    """Make the process end with *code*, once the reactor has stopped.
+    """Make the process exit with *code* when the reactor has stopped.
 
-    ``twistd`` has no way to say so: it ends with 0 whatever happened.
+    ``twistd`` has no means for that: it always exits with 0.
     """
     atexit.register(_exit, code)
 

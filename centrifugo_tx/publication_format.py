@@ -1,4 +1,4 @@
-"""What a channel takes as a publication (configuration rules, "Channel options")."""
+"""Formats of publications (configuration rules, "Channel options")."""
 
 import msgspec
 
@@ -11,10 +11,10 @@ _SPACE = b" \t\r\n"
 
 
 def matches_format(data: Raw, format: str) -> bool:
-    """Whether *data* is what *format* asks for.
+    """Return whether *data* has the *format* of a channel.
 
-    ``""``: anything but nothing; ``binary``: anything; ``json``: JSON;
-    ``json_object``: a JSON object (server API, "Publish").
+    ``""``: not empty; ``binary``: any bytes; ``json``: a JSON value; ``json_object``: a
+    JSON object (server API, "Publish").
     """
     if format == "binary":
         return True

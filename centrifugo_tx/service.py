@@ -54,18 +54,18 @@ __all__ = ["Server", "build", "make_service", "token_verifier"]
 
 #: Host and port.
 Address = tuple[str, int]
-#: Writes down what was counted.
+#: Renders metrics as text.
 Exposition = Callable[[], "bytes | Deferred[bytes]"]
-#: Returns what writes down what all processes have counted, by what does for this one.
+#: Wraps one process's exposition into that of all workers.
 Gather = Callable[[Callable[[], bytes]], Exposition]
 
 
 def build(reactor: Any, config: Config, gather: Gather | None = None) -> "Server":
-    """Make the server that *config* describes; it runs when it is started.
+    """Build the server that *config* describes; call ``startService`` to run it.
 
-    :param gather: other processes listen on the same ports; how to know what they
-        have counted.  The health endpoint then answers 503 until ``health.serving``
-        of the server is set, when all of them serve.
+    :param gather: combines the metrics of all workers; None if this process is the
+        only one.  With workers, the ports are shared, and the health endpoint answers
+        503 until the caller sets ``health.serving`` of the server.
     """
     counts = Metrics()
     polling = polling_backends(reactor, config)
@@ -90,7 +90,7 @@ make_service = build
 
 @define(eq=False, slots=False)
 class Server(MultiService):
-    """A node, and the ports on which it is served."""
+    """A node, and the ports that serve it."""
 
     _reactor: Any
     _config: Config
@@ -99,7 +99,7 @@ class Server(MultiService):
     _shared: bool = False
     _polling: Mapping[str, Polling] = field(factory=dict)
     health: Health = field(factory=Health)
-    #: Fires when the server serves, fails when it cannot.
+    #: Fires when the server is serving; fails if it cannot start.
     started: "Deferred[None]" = field(factory=Deferred, init=False)
     ports: list[IListeningPort] = field(factory=list, init=False)
     _grpc: GRPCPorts = field(init=False)
@@ -110,7 +110,7 @@ class Server(MultiService):
         self._grpc = GRPCPorts(self._reactor, self._config, self.node, self._shared)
 
     def startService(self) -> None:
-        """Start the node, and then listen."""
+        """Start the node, then listen."""
         MultiService.startService(self)
         Deferred.fromCoroutine(self._start()).chainDeferred(self.started)
 
@@ -142,7 +142,7 @@ class Server(MultiService):
             )
 
     def stopService(self) -> "Deferred[None]":
-        """Stop to listen, then send the clients away.
+        """Stop listening, then disconnect the clients.
 
         See operations, "Signals and shutdown".
         """
@@ -157,7 +157,7 @@ class Server(MultiService):
     async def _disconnect_clients(self) -> None:
         try:
             await self.node.stop()
-            # TLS gathers what is written within a turn.
+            # TLS batches the writes of a turn.
             await deferLater(self._reactor, 0)
         finally:
             await self._grpc.stop()
@@ -173,17 +173,17 @@ class Server(MultiService):
         return f"{self.node.connections.num_clients} clients are connected"
 
     def reload(self, config: Config) -> None:
-        """Take over what is looked at per operation (configuration rules, "Reload").
+        """Apply the options that may change at run time.
 
-        Whether subscription tokens are verified by keys of their own stays as it
-        was at the start.
+        See configuration rules, "Reload".
+        Whether subscription tokens have separate keys stays as it was at the start.
         """
         separate = self._config.client.subscription_token.enabled
         self.node.policy = access_policy(self._reactor, config, separate, self._polling)
 
 
 def engine(reactor: Any, config: Config, metrics: Metrics) -> Engine:
-    """Return the engine, whose parts may be set apart.
+    """Return the engine, whose parts may be configured separately.
 
     See configuration rules, "Engine options".
     """
@@ -212,7 +212,7 @@ def _engine_without_maps(reactor: Any, config: Config, metrics: Metrics) -> Engi
 def _engine_of(reactor: Any, section: Any, ttl: float, metrics: Metrics) -> Engine:
     if section.type == "memory":
         return memory_engine(reactor, ttl)
-    # Imported late, since txredisapi imports the global reactor.
+    # Imported late, because txredisapi imports the global reactor.
     from .engines.redis.engine import redis_engine
     from .engines.redis.options import EngineRedisOptions
 
@@ -222,12 +222,12 @@ def _engine_of(reactor: Any, section: Any, ttl: float, metrics: Metrics) -> Engi
 
 
 def node_name(config: Config) -> str:
-    """Return how the node is called."""
+    """Return the name of the node."""
     return config.node.name or f"{socket.gethostname()}_{config.http_server.port}"
 
 
 def reference_style_version(release: str) -> str:
-    """Return a version as clients and monitoring parse it: three numbers, then a word.
+    """Return a version in the reference's format: three numbers, then a word.
 
     :param release: the version of the package (PEP 440).
     """
@@ -237,7 +237,7 @@ def reference_style_version(release: str) -> str:
 
 
 def node_options(config: Config) -> NodeOptions:
-    """Return the numbers by which the node lives."""
+    """Return the options of the node."""
     client = config.client
     return NodeOptions(
         name=node_name(config),
@@ -263,7 +263,7 @@ def node_options(config: Config) -> NodeOptions:
 
 
 def connect_disconnects(config: Config) -> dict[int, Disconnect]:
-    """Return what connect errors become for unidirectional clients."""
+    """Return the disconnects for connect errors of unidirectional clients."""
     special = config.client.connect_code_to_unidirectional_disconnect
     if not special.enabled:
         return {}
@@ -279,11 +279,11 @@ def access_policy(
     separate: bool | None = None,
     polling: Mapping[str, Polling] | None = None,
 ) -> AccessPolicy:
-    """Return who may do what, by configuration.
+    """Return the configured access policy.
 
-    :param separate: whether subscription tokens have a verifier of their own, when
-        the configuration does not decide on it.
-    :param polling: who is asked about polled keys.
+    :param separate: whether subscription tokens have a separate verifier; None leaves
+        it to the configuration.
+    :param polling: the backends of shared poll keys, by proxy name.
     """
     client, channel = config.client, config.channel
     personal, ping = client.subscribe_to_user_personal_channel, config.rpc.ping
@@ -333,7 +333,7 @@ def access_policy(
 
 
 def polling_backends(reactor: Any, config: Config) -> dict[str, Polling]:
-    """Return who is asked about polled keys, by the name that namespaces say."""
+    """Return the backends of shared poll keys, by the proxy name in namespaces."""
     channel = config.channel
     names = {
         options.shared_poll.proxy_name or "default"
@@ -355,9 +355,9 @@ def polling_backends(reactor: Any, config: Config) -> dict[str, Polling]:
 def token_verifier(
     reactor: Any, options: TokenOptions, skip_signature: bool = False
 ) -> TokenVerifier:
-    """Return what verifies tokens, by keys that are given or fetched.
+    """Return a verifier of tokens, with configured or fetched keys.
 
-    :raises ValueError: a given key is none.
+    :raises ValueError: a configured key is invalid.
     """
     url = options.jwks_public_endpoint
     source: KeySource = static_keys(options, reactor)
@@ -367,7 +367,7 @@ def token_verifier(
 
 
 def port_tls(config: Config, address: Address) -> CertificateOptions | None:
-    """Return what encrypts a port, if anything does.
+    """Return the TLS context of a port, None without TLS.
 
     See configuration rules, "Ports and endpoints".
     """
@@ -382,12 +382,12 @@ def port_tls(config: Config, address: Address) -> CertificateOptions | None:
 
 
 def interface_of(host: str) -> str:
-    """Return what to listen on; without a host it is everything."""
+    """Return the interface for *host*; an empty host means all interfaces."""
     return host or ("::" if socket.has_dualstack_ipv6() else "")
 
 
 def addresses(config: Config) -> tuple[Address, Address]:
-    """Return where clients are served, and where all others are."""
+    """Return the addresses of client endpoints and of all other endpoints."""
     http = config.http_server
     inside = http.internal_address or http.address, int(http.internal_port or http.port)
     return (http.address, http.port), inside
@@ -400,7 +400,7 @@ def endpoints(
     gather: Gather | None = None,
     health: Health | None = None,
 ) -> "dict[Address, tuple[Endpoints, list[str]]]":
-    """Return what is served where, with the names of it.
+    """Return the endpoints by address, with their names.
 
     See configuration rules, "Ports and endpoints".
     """

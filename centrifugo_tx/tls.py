@@ -1,4 +1,4 @@
-"""Certificates, and the encryption of our own ports.
+"""TLS of the server's ports.
 
 See configuration rules, "Ports and endpoints".
 """
@@ -23,19 +23,19 @@ _END = "-----END CERTIFICATE-----"
 def certificates(text: str) -> list[Certificate]:
     """Return all certificates in PEM *text*.
 
-    :raises OpenSSL.crypto.Error: one of them is malformed.
+    :raises OpenSSL.crypto.Error: a certificate is malformed.
     """
     blocks = text.split(_END)[:-1]
     return [Certificate.loadPEM((block + _END).encode()) for block in blocks]
 
 
 def server_context(options: TLSOptions) -> CertificateOptions:
-    """Return what encrypts the connections of a port, by TLS 1.2 or newer.
+    """Return the TLS context of a port, for TLS 1.2 or newer.
 
-    Authorities for clients make that every client needs a certificate.
+    With client authorities, every client needs a certificate.
 
-    :raises ValueError: an option is of no use; its arguments are the option's name
-        and what is wrong with it.
+    :raises ValueError: an option is invalid; the arguments are the name of the option
+        and the requirement it fails.
     """
     own, *chain = _found(options.cert_pem, "cert_pem")
     trusted = None
@@ -64,7 +64,7 @@ def server_context(options: TLSOptions) -> CertificateOptions:
 
 
 def _found(text: str, option: str) -> list[Certificate]:
-    """Return all certificates in *text*, of which there must be one."""
+    """Return all certificates in *text*, which must contain at least one."""
     try:
         found = certificates(text)
     except (PEMError, ValueError):
