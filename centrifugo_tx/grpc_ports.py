@@ -7,6 +7,7 @@ from attrs import define, field
 from twisted.internet.defer import gatherResults
 from twisted.logger import Logger
 
+from .api import Api
 from .config.model import Config
 from .core import Node
 from .grpc.asyncio_bridge import AsyncioBridge
@@ -17,6 +18,8 @@ __all__ = ["GRPCPorts"]
 
 #: Seconds for calls to end when the server stops; clients are disconnected before.
 GRACE = 1.0
+#: Calls of the server API under way at once.
+API_CALLS = 16384
 
 
 @define(eq=False)
@@ -28,6 +31,7 @@ class GRPCPorts:
     _node: Node
     _shared: bool
     _bridge: AsyncioBridge = field(init=False)
+    _api_server: Any = field(default=None, init=False)
     _servers: list[Any] = field(factory=list, init=False)
     _log = Logger()
 
@@ -39,41 +43,73 @@ class GRPCPorts:
 
         :raises CannotListenError: an address cannot be bound.
         """
-        if not self._config.uni_grpc.enabled:
+        api, uni = self._config.grpc_api.enabled, self._config.uni_grpc.enabled
+        if not (api or uni):
             return
         self._bridge.start()
-        await self._serve_uni()
+        if api:
+            await self._serve_api()
+        if uni:
+            await self._serve_uni()
+
+    async def _serve_api(self) -> None:
+        from .api.grpc_service import SERVICE, GRPCService
+
+        options = self._config.grpc_api
+        api = Api(self._node, protocol="grpc")
+        transport_errors = options.error_mode == "transport"
+        service = GRPCService(api, self._bridge, options.key, transport_errors)
+        self._api_server = await self._serve(
+            options,
+            "GRPC API service",
+            services=(service,),
+            reflected=(SERVICE,) if options.reflection else (),
+            calls=API_CALLS,
+        )
 
     async def _serve_uni(self) -> None:
+        limit = self._config.client.queue_max_size
+        consumers = UniGRPC(self._node, self._bridge, limit)
+        server = await self._serve(
+            self._config.uni_grpc, "unidirectional GRPC", streams=consumers.streams
+        )
+        self._servers.append(server)
+
+    async def _serve(self, options: Any, what: str, **given: Any) -> Any:
         from .grpc.server import GRPCServer
 
-        options, client = self._config.uni_grpc, self._config.client
-        consumers = UniGRPC(self._node, self._bridge, client.queue_max_size)
         any_host = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"
         server = GRPCServer(
             bridge=self._bridge,
             interface=options.address or any_host,
             port=options.port,
-            streams=consumers.streams,
             limit=options.max_receive_message_size,
             shared=self._shared,
+            **given,
             **_security(options.tls),
         )
         port = await server.start()
-        self._servers.append(server)
         where = f"{options.address}:{port}"
-        self._log.info("serving unidirectional GRPC on {where}", where=where)
+        self._log.info("serving {what} on {where}", what=what, where=where)
+        return server
+
+    async def stop_api(self) -> None:
+        """Take no more calls of the server API; wait for those under way to end."""
+        server, self._api_server = self._api_server, None
+        if server is not None:
+            await server.stop(GRACE)
 
     async def stop(self) -> None:
         """Accept no more calls, and wait for open ones to end."""
         if self._bridge.loop is None:
             return
+        await self.stop_api()
         servers, self._servers = self._servers, []
         await gatherResults([server.stop(GRACE) for server in servers])
         await self._bridge.stop()
 
 
-def _security(tls: TLSOptions) -> dict[str, bytes]:
+def _security(tls: TLSOptions) -> dict[str, Any]:
     if not tls.enabled:
         return {}
     return {

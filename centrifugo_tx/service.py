@@ -156,6 +156,7 @@ class Server(MultiService):
 
     async def _disconnect_clients(self) -> None:
         try:
+            await self._grpc.stop_api()
             await self.node.stop()
             # TLS batches the writes of a turn.
             await deferLater(self._reactor, 0)

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from time import perf_counter
-from typing import Any
+from typing import Any, get_type_hints
 
 from attrs import define, field, frozen
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -57,6 +57,19 @@ class Method:
     code: int | None
     call: Callable[["Api", Any], Coroutine[Any, Any, m.Result]]
 
+    @property
+    def result(self) -> type[m.Result]:
+        """Return the type of the results."""
+        result: type[m.Result] = get_type_hints(self.call)["return"]
+        return result
+
+    @property
+    def grpc_name(self) -> str:
+        """Return the name over gRPC, which messages begin with, too."""
+        if self.name == "rpc":
+            return "RPC"
+        return "".join(part.capitalize() for part in self.name.split("_"))
+
 
 @define(eq=False)
 class Api:
@@ -84,6 +97,9 @@ class Api:
         self, method: Method, request: m.Request, counted: bool = True
     ) -> "m.Result | Deferred[m.Result]":
         """Run *method*; return its result or an `messages.Error`.
+
+        A cancelled batch or broadcast starts no further command or channel, and those
+        already running complete.  Other methods cannot be cancelled.
 
         :param counted: whether to count an error in the metrics.
         """
@@ -132,7 +148,9 @@ class Api:
             error = m.Error(value.error.code, value.error.message)
             self.log_error(name, error, channel=channel, cause=value.cause)
             return error
-        if isinstance(value, BrokerUnavailable):
+        if isinstance(value, CancelledError):
+            pass  # the caller is gone
+        elif isinstance(value, BrokerUnavailable):
             self.node.runtime.outage.failed(name, str(value))
         elif isinstance(value, CentrifugoError):
             self._log.warn(
@@ -374,7 +392,9 @@ class Api:
             if slices.over():
                 await slices.next()
             reply = self._command(command)
-            replies.append(await reply if isinstance(reply, Deferred) else reply)
+            replies.append(
+                await _shielded(reply) if isinstance(reply, Deferred) else reply
+            )
         return m.BatchResult(replies)
 
     def _command(self, command: Command | None) -> "_Reply | Deferred[_Reply]":
@@ -406,6 +426,17 @@ _Reply = dict[str, m.Result]
 
 def _reply(name: str, outcome: m.Result) -> _Reply:
     return {"error" if isinstance(outcome, m.Error) else name: outcome}
+
+
+def _shielded(deferred: "Deferred[_Reply]") -> "Deferred[_Reply]":
+    """Return the result of *deferred*, which goes on when the caller is cancelled.
+
+    A command that has begun ends by itself: half a command would leave nobody knowing
+    whether it took effect.
+    """
+    result: Deferred[_Reply] = Deferred()
+    deferred.chainDeferred(result)
+    return result
 
 
 def _start(work: Callable[[str], Coroutine[Any, Any, Any]], channel: str) -> Any:

@@ -155,15 +155,29 @@ def _tls(path: str, options: TLSOptions) -> Iterator[Finding]:
         yield f"{path}.{option}", said
 
 
-def _uni_grpc(config: Config) -> Iterator[Finding]:
-    options = config.uni_grpc
-    if not options.enabled:
-        return
-    if find_spec("grpc") is None:
-        yield "uni_grpc.enabled", "needs grpcio: pip install centrifugo-tx[grpc]"
-    if not 0 < options.port < 65536:
-        yield "uni_grpc.port", f"{options.port} must be between 1 and 65535"
-    yield from _tls("uni_grpc.tls", options.tls)
+def _grpc_ports(config: Config) -> Iterator[Finding]:
+    for name in ("grpc_api", "uni_grpc"):
+        options = getattr(config, name)
+        if not options.enabled:
+            continue
+        if any(find_spec(module) is None for module in _GRPC_MODULES):
+            yield (
+                f"{name}.enabled",
+                "needs grpcio and its companions: pip install centrifugo-tx[grpc]",
+            )
+        if not 0 < options.port < 65536:
+            yield f"{name}.port", f"{options.port} must be between 1 and 65535"
+        size = options.max_receive_message_size
+        if not 0 <= size < 2**31:
+            yield (
+                f"{name}.max_receive_message_size",
+                f"{size} must be between 0 and {2**31 - 1}",
+            )
+        yield from _tls(f"{name}.tls", options.tls)
+
+
+#: What the extra ``grpc`` installs.
+_GRPC_MODULES = ("grpc", "grpc_reflection", "grpc_status")
 
 
 def _workers(config: Config) -> Iterator[Finding]:
@@ -374,7 +388,7 @@ def _key_set(path: str, token: TokenOptions) -> Iterator[Finding]:
 
 
 _RULES: tuple[Callable[[Config], Iterator[Finding]], ...] = (
-    *(_http, check_paths, check_ports, _workers, _uni_grpc, _choices),
+    *(_http, check_paths, check_ports, _workers, _grpc_ports, _choices),
     *(_tokens, _client),
     *(_channels, _proxies, _consumers),
 )

@@ -222,7 +222,7 @@ class GRPCAPIOptions(Section, frozen=True):
     """The server API over gRPC."""
 
     enabled: bool = False
-    """Serve it."""
+    """Serve it; needs the extra ``grpc``."""
     error_mode: str = ""
     """``transport``: errors are gRPC statuses; empty: part of the reply."""
     address: str = ""
@@ -234,6 +234,6 @@ class GRPCAPIOptions(Section, frozen=True):
     tls: TLSOptions = TLSOptions()
     """Encryption."""
     reflection: bool = False
-    """Describe the service to those who ask."""
+    """Describe the service to everyone who asks, key or not."""
     max_receive_message_size: int = 0
     """Largest request in bytes; 0: 4 MiB."""

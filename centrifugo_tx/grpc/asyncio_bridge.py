@@ -8,6 +8,7 @@ thread.  No other module deals with threads.  Calls passed to ``to_loop`` and
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
+from functools import partial
 from threading import Thread
 from typing import Any, TypeVar
 
@@ -81,6 +82,25 @@ class AsyncioBridge:
         """Run *call* in the reactor."""
         self._reactor.callFromThread(call, *arguments)
 
+    async def ask_reactor(
+        self, function: Callable[..., "T | Deferred[T]"], *arguments: object
+    ) -> T:
+        """Run *function* in the reactor; return its result, as Deferred or at once.
+
+        Called on the loop.  When the caller is cancelled, so is the Deferred; a call
+        that has not begun by then never begins.
+        """
+        assert self.loop is not None
+        question = _Question(self, self.loop.create_future(), function, arguments)
+        self.to_reactor(question.begin)
+        try:
+            answer: T = await question.answer
+        except asyncio.CancelledError:
+            question.cancelled = True
+            self.to_reactor(question.cancel)
+            raise
+        return answer
+
     def run(
         self, function: Callable[..., Coroutine[Any, Any, T]], *arguments: object
     ) -> "Deferred[T]":
@@ -103,3 +123,51 @@ class AsyncioBridge:
 
         self.to_loop(begin)
         return result
+
+
+@define(eq=False)
+class _Question:
+    """A call from the loop into the reactor, and the way of its answer back."""
+
+    _bridge: AsyncioBridge
+    answer: "asyncio.Future[Any]"
+    _function: Callable[..., Any]
+    _arguments: tuple[object, ...]
+    #: Set on the loop, seen in the reactor.
+    cancelled: bool = field(default=False, init=False)
+    _waited: "Deferred[Any] | None" = field(default=None, init=False)
+
+    def begin(self) -> None:
+        """Call the function, in the reactor."""
+        if self.cancelled:
+            return
+        try:
+            outcome = self._function(*self._arguments)
+        except Exception:
+            self._return(Failure())
+            return
+        if isinstance(outcome, Deferred):
+            self._waited = outcome
+            outcome.addBoth(self._return)
+        else:
+            self._return(outcome)
+
+    def cancel(self) -> None:
+        """Cancel what it waits for, in the reactor."""
+        waited, self._waited = self._waited, None
+        if waited is not None:
+            waited.cancel()
+
+    def _return(self, outcome: Any) -> None:
+        self._waited = None
+        self._bridge.to_loop(partial(self._settle, outcome))
+
+    def _settle(self, outcome: Any) -> None:
+        """Hand the outcome over, on the loop."""
+        if self.answer.done():  # cancelled
+            return
+        if isinstance(outcome, Failure):
+            assert outcome.value is not None
+            self.answer.set_exception(outcome.value)
+        else:
+            self.answer.set_result(outcome)

@@ -2,7 +2,7 @@
 
 import logging
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import grpc
@@ -23,6 +23,15 @@ _KEEPALIVE = (
 )
 
 
+#: How many calls a client may have under way on one connection, where that is bounded.
+CONNECTION_CALLS = 1024
+#: The names of reflection, the newer one first; both mean the same messages.
+_REFLECTION = (
+    "grpc.reflection.v1.ServerReflection",
+    "grpc.reflection.v1alpha.ServerReflection",
+)
+
+
 def _is_worth_logging(record: logging.LogRecord) -> bool:
     """Return whether a record is more than a peer that disconnected early."""
     return not str(record.msg).startswith("ExecuteBatchError")
@@ -37,20 +46,27 @@ class GRPCServer:
 
     ``streams`` are coroutine functions by service and method.  They run on the loop,
     receive the bytes of a message and a context, and write the bytes of messages to
-    the context.  ``certificate`` (with its chain) and ``key``, both PEM, enable TLS;
+    the context.  ``services`` are grpcio's handlers.  The services named ``reflected``
+    are described to every caller; without any there is no reflection.
+    ``certificate`` (with its chain) and ``key``, both PEM, enable TLS;
     ``authorities`` must have signed the certificates of clients.  ``limit`` is the
-    largest message accepted, in bytes; 0: gRPC's default, 4 MiB.  ``shared`` lets
+    largest message accepted, in bytes; 0: gRPC's default, 4 MiB.  While ``calls``
+    calls are running, further ones end with RESOURCE_EXHAUSTED; one connection may
+    have `CONNECTION_CALLS`, and its client holds back the rest.  ``shared`` lets
     other processes listen on the same port.
     """
 
     _bridge: AsyncioBridge
     interface: str
     port: int
-    streams: Mapping[str, Mapping[str, Any]]
+    streams: Mapping[str, Mapping[str, Any]] = field(factory=dict)
+    services: Sequence[Any] = ()
+    reflected: Sequence[str] = ()
     certificate: bytes = b""
     key: bytes = b""
     authorities: bytes = b""
     limit: int = 0
+    calls: int | None = None
     shared: bool = False
     _server: Any = field(default=None, init=False)
 
@@ -71,7 +87,9 @@ class GRPCServer:
         options = [*_KEEPALIVE, ("grpc.so_reuseport", int(self.shared))]
         if self.limit:
             options.append(("grpc.max_receive_message_length", self.limit))
-        server = grpc.aio.server(options=options)
+        if self.calls is not None:
+            options.append(("grpc.max_concurrent_streams", CONNECTION_CALLS))
+        server = grpc.aio.server(options=options, maximum_concurrent_rpcs=self.calls)
         for service, methods in self.streams.items():
             handlers = {
                 name: grpc.unary_stream_rpc_method_handler(method)
@@ -79,6 +97,9 @@ class GRPCServer:
             }
             handler = grpc.method_handlers_generic_handler(service, handlers)
             server.add_generic_rpc_handlers((handler,))
+        server.add_generic_rpc_handlers(tuple(self.services))
+        if self.reflected:
+            server.add_generic_rpc_handlers(_reflection(self.reflected))
         port = self._bind(server)
         await server.start()
         self._server = server
@@ -112,6 +133,22 @@ class GRPCServer:
         server, self._server = self._server, None
         if server is not None:
             await server.stop(grace)
+
+
+def _reflection(services: Sequence[str]) -> tuple[Any, ...]:
+    """Return handlers that describe *services*, and themselves."""
+    from grpc_reflection.v1alpha import reflection, reflection_pb2
+
+    servicer = reflection.aio.ReflectionServicer((*services, *_REFLECTION))
+    method = grpc.stream_stream_rpc_method_handler(
+        servicer.ServerReflectionInfo,
+        reflection_pb2.ServerReflectionRequest.FromString,
+        reflection_pb2.ServerReflectionResponse.SerializeToString,
+    )
+    return tuple(
+        grpc.method_handlers_generic_handler(name, {"ServerReflectionInfo": method})
+        for name in _REFLECTION
+    )
 
 
 def _check_can_listen(host: str, port: int) -> None:

@@ -133,9 +133,11 @@ def _zero(field: Any) -> Any:
 
 
 def _struct_in(hint: Any) -> type[msgspec.Struct]:
-    """Return the struct in ``X``, ``X | None``, ``list[X]`` or ``dict[str, X]``."""
-    if get_origin(hint) in (Union, UnionType, list, dict):
-        inner = [each for each in get_args(hint) if each not in (NoneType, str)]
+    """Return the struct in ``X``, ``X | None``, a list, tuple or dict of ``X``."""
+    if get_origin(hint) in (Union, UnionType, list, tuple, dict):
+        inner = [
+            each for each in get_args(hint) if each not in (NoneType, str, Ellipsis)
+        ]
         return _struct_in(inner[-1])
     found: type[msgspec.Struct] = hint
     return found

@@ -1,0 +1,168 @@
+"""The server API over gRPC (server API, "gRPC API"); needs grpcio.
+
+Messages are converted on gRPC's loop, methods run in the reactor.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from hmac import compare_digest
+from typing import Any
+
+import grpc
+from attrs import define, field
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.rpc.status_pb2 import Status
+from grpc_status import rpc_status
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from ..bounded_log import BoundedLog
+from ..grpc.asyncio_bridge import AsyncioBridge
+from ..protocol.proto import api_pb2
+from . import api_messages as m
+from .api_protobuf import Codec
+from .methods import METHODS, Api
+
+__all__ = ["SERVICE", "GRPCService"]
+
+SERVICE = "centrifugal.centrifugo.api.CentrifugoApi"
+
+_CODES = grpc.StatusCode
+#: gRPC statuses of errors in transport mode (server API, "API errors").
+_STATUSES = {
+    102: _CODES.NOT_FOUND,
+    104: _CODES.NOT_FOUND,
+    107: _CODES.INVALID_ARGUMENT,
+    108: _CODES.INVALID_ARGUMENT,
+    112: _CODES.OUT_OF_RANGE,
+    113: _CODES.ALREADY_EXISTS,
+}
+#: The methods that may be cancelled once they run.
+_CANCELLED = ("batch", "broadcast")
+
+#: Names and values of a call's metadata.
+Metadata = Sequence[tuple[str, "str | bytes"]]
+
+
+@define(eq=False, slots=False)
+class GRPCService(grpc.GenericRpcHandler):  # type: ignore[misc]  # has no types
+    """Serves the methods of *api* to those who show ``key``; to all if it is empty."""
+
+    _api: Api
+    _bridge: AsyncioBridge
+    _key: str = ""
+    _transport_errors: bool = False
+    _handlers: dict[str, Any] = field(factory=dict, init=False)
+    _refusal: Any = field(init=False)
+    _unknown: Any = field(init=False)
+    _log: BoundedLog = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._log = BoundedLog(Logger(), self._api.node.clock)
+        for method in METHODS.values():
+            handler = grpc.unary_unary_rpc_method_handler(
+                partial(self._call, Codec(method))
+            )
+            self._handlers[f"/{SERVICE}/{method.grpc_name}"] = handler
+        # As a stream, so that the request of a stranger is not even read.
+        self._refusal = grpc.stream_unary_rpc_method_handler(self._refuse)
+        self._unknown = grpc.stream_unary_rpc_method_handler(self._refuse_method)
+
+    # --- On the loop -----------------------------------------------------------
+
+    def service(self, handler_call_details: Any) -> Any:
+        """Return what serves a call; None if it is none of ours."""
+        path: str = handler_call_details.method
+        if not path.startswith(f"/{SERVICE}/"):
+            return None
+        if self._key and not self._shows_key(handler_call_details.invocation_metadata):
+            return self._refusal
+        return self._handlers.get(path, self._unknown)
+
+    def _shows_key(self, metadata: Metadata) -> bool:
+        shown = _value(metadata, "authorization").encode()
+        return compare_digest(shown, f"apikey {self._key}".encode())
+
+    async def _refuse(self, requests: object, context: Any) -> None:
+        shown = _value(context.invocation_metadata(), "authorization")
+        self._bridge.to_reactor(self._log_refusal, bool(shown), context.peer())
+        await context.abort(_CODES.UNAUTHENTICATED, "unauthenticated")
+
+    async def _refuse_method(self, requests: object, context: Any) -> None:
+        await context.abort(
+            _CODES.UNIMPLEMENTED, f"unknown method for service {SERVICE}"
+        )
+
+    async def _call(self, codec: Codec, data: bytes, context: Any) -> bytes:
+        """Answer one call; cancelled when the caller gives up."""
+        method = codec.method
+        try:
+            request = await codec.decode(data)
+        except ValueError as error:
+            self._bridge.to_reactor(
+                self._log_malformed, method.name, str(error), context.peer()
+            )
+            await context.abort(
+                _CODES.INTERNAL, f"error unmarshalling request: {error}"
+            )
+        outcome = await self._bridge.ask_reactor(self._run, codec, request)
+        if isinstance(outcome, m.Error) and self._wants_status(context):
+            status = rpc_status.to_status(_status(outcome))
+            await context.abort(status.code, status.details, status.trailing_metadata)
+        return await codec.encode(outcome)
+
+    def _wants_status(self, context: Any) -> bool:
+        """Whether errors become gRPC statuses (server API, "API errors")."""
+        mode = "x-centrifugo-error-mode"
+        metadata = context.invocation_metadata()
+        return self._transport_errors or _value(metadata, mode) == "transport"
+
+    # --- In the reactor --------------------------------------------------------
+
+    def _run(self, codec: Codec, request: m.Request) -> "m.Result | Deferred[m.Result]":
+        method = codec.method
+        outcome = self._api.call(method, request)
+        if isinstance(outcome, Deferred) and method.name not in _CANCELLED:
+            # What began ends by itself; nobody waits for it if the caller gave up.
+            result: Deferred[m.Result] = Deferred()
+            outcome.chainDeferred(result)
+            return result
+        return outcome
+
+    def _log_refusal(self, shown: bool, peer: str) -> None:
+        if shown:
+            self._log.warn("wrong API key", addr=_address(peer))
+        else:
+            self._log.warn("API key required", addr=_address(peer))
+
+    def _log_malformed(self, method: str, error: str, peer: str) -> None:
+        self._api.count_error(method, "unmarshal")
+        self._log.warn(
+            "error decoding API request body",
+            ("method",),
+            method=method,
+            error=error,
+            addr=_address(peer),
+        )
+
+
+def _value(metadata: Metadata | None, name: str) -> str:
+    """Return the first value of *name*."""
+    for key, value in metadata or ():
+        if key == name:
+            return value if isinstance(value, str) else value.decode(errors="replace")
+    return ""
+
+
+def _status(error: m.Error) -> Status:
+    """Return *error* as a status, with the message of the API in its details."""
+    code = _STATUSES.get(error.code, _CODES.INTERNAL)
+    detail = AnyMessage()
+    detail.Pack(api_pb2.Error(code=error.code, message=error.message))
+    return Status(code=code.value[0], message=error.message, details=[detail])
+
+
+def _address(peer: str) -> str:
+    """Return the host in what gRPC calls a peer, such as ``ipv4:10.0.0.1:5555``."""
+    host = peer.partition(":")[2].rpartition(":")[0]
+    return host.replace("%5B", "").replace("%5D", "").removeprefix("::ffff:")
