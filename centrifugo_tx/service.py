@@ -176,8 +176,8 @@ class Server(MultiService):
     def reload(self, config: Config) -> None:
         """Apply the options that may change at run time.
 
-        See configuration rules, "Reload".
         Whether subscription tokens have separate keys stays as it was at the start.
+        See configuration rules, "Reload".
         """
         separate = self._config.client.subscription_token.enabled
         self.node.policy = access_policy(self._reactor, config, separate, self._polling)

@@ -9,7 +9,7 @@ from centrifugo_tx.bounded_log import BoundedLog
 
 
 class BoundedLogTests(SynchronousTestCase):
-    """What is written, what is left out, and what is said about that."""
+    """Lines that are written, lines that are left out, and the summary."""
 
     def setUp(self) -> None:
         self.clock = Clock()

@@ -65,7 +65,7 @@ class LimitTests(SynchronousTestCase):
 
 
 class ForeignPIDFileTests(SynchronousTestCase):
-    """The PID file that ``twistd`` is told to write."""
+    """The PID file of ``twistd``."""
 
     def setUp(self) -> None:
         self.path = Path(self.mktemp())

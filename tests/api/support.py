@@ -81,7 +81,7 @@ class _Broken:
 
 @define(eq=False)
 class Backend:
-    """Somebody who calls the API of a node with a memory engine."""
+    """A backend that calls the API of a node with a memory engine."""
 
     options: HTTPAPIOptions = HTTPAPIOptions(insecure=True)
     world: World = field(factory=lambda: World(policy=Rules()))
@@ -107,7 +107,7 @@ class Backend:
         return handler(Request(data, names, verb, asked))
 
     def at_once(self, path: str, body: str | bytes, **headers: str) -> Answer:
-        """Return the answer to what nobody has to wait for."""
+        """Return the response to a request that is answered at once."""
         answer = self.post(path, body, b"POST", **headers)
         assert not isinstance(answer, Deferred)
         found: Answer = answer

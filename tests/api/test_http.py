@@ -27,7 +27,7 @@ def error(code: int, message: str) -> bytes:
 
 
 class DoorTests(SynchronousTestCase):
-    """Who may call (server API, "API keys")."""
+    """Access to the API (server API, "API keys")."""
 
     def setUp(self) -> None:
         self.backend = Backend(HTTPAPIOptions(key="k"))
@@ -63,7 +63,7 @@ class DoorTests(SynchronousTestCase):
         self.assertEqual(self.status("/api/rpc?API_KEY=k"), 401)
 
     def test_refusal(self) -> None:
-        """Who has no key gets an empty 401."""
+        """A caller without the key gets an empty 401."""
         self.assertEqual(self.backend.post("/api/info", "{}"), Answer(401))
         self.assertEqual(self.backend.post("/api", "{}"), Answer(401))
 
@@ -150,7 +150,7 @@ class NewStyleTests(SynchronousTestCase):
         self.assertEqual(self.backend.errors()["publish", "unmarshal"], 7)
 
     def test_hostile(self) -> None:
-        """What is no UTF-8, or nests too deep, is a bad request."""
+        """A body that is not UTF-8, or nested too deep, is a bad request."""
         for body in (
             b'{"channel":"a","data":"\xff"}',
             b'{"channel":"a","data":' + b"[" * 5000 + b"]" * 5000 + b"}",
@@ -288,7 +288,7 @@ class OldStyleTests(SynchronousTestCase):
         )
 
     def test_info_params(self) -> None:
-        """Nobody reads the params of info."""
+        """The params of info are not read."""
         answer = self.backend.at_once("/api", '{"method":"info","params":5}')
         self.assertEqual(len(json.loads(answer.body)["result"]["nodes"]), 1)
 
@@ -304,7 +304,7 @@ class OldStyleTests(SynchronousTestCase):
         )
 
     def test_order(self) -> None:
-        """What stands before a malformed command has been run."""
+        """Commands before a malformed one have been run."""
         body = (
             '{"method":"publish","params":{"channel":"hh:a","data":1}}{"method":"no"}'
         )

@@ -59,7 +59,7 @@ class MapTests(SynchronousTestCase):
             self.assertEqual(answer.status, 500)
 
     def test_suppressed(self) -> None:
-        """What changed nothing is told with its reason."""
+        """A change without effect is reported with its reason."""
         self.put("k", idempotency_key="i", version=3)
         for reason, request in (
             ("idempotency", {"idempotency_key": "i"}),
@@ -115,7 +115,7 @@ class MapTests(SynchronousTestCase):
         self.assertEqual(self.backend.code("map_read_stream", **request), 112)
 
     def test_read_what_is_gone(self) -> None:
-        """Who asks for what follows a change that is not kept is told so."""
+        """Reading from a position that is no longer kept is an error."""
         for number in range(103):
             self.put("k", number)
         request = {"channel": "mm:a", "limit": 5}
@@ -132,7 +132,7 @@ class MapTests(SynchronousTestCase):
             self.assertEqual(found, code, since)
 
     def test_stats_and_clear(self) -> None:
-        """The number of keys is told; clearing leaves none."""
+        """Stats return the number of keys; clear removes all."""
         self.put("k")
         asked = {"channel": "mm:a"}
         self.assertEqual(self.backend.result("map_stats", **asked), {"num_keys": 1})
@@ -209,7 +209,7 @@ class SharedPollTests(SynchronousTestCase):
     """``pp:`` is polled, and published into; ``qq:`` is polled alone."""
 
     def test_published(self) -> None:
-        """A newer version reaches who tracks the key."""
+        """A newer version reaches the clients that track the key."""
         backend = Backend()
         peer = backend.world.subscribed("pp:a", type=4)
         items = [{"key": "k"}]

@@ -1,4 +1,4 @@
-"""What the methods of the server API do and refuse."""
+"""Methods of the server API: results and errors."""
 
 import json
 from typing import Any
@@ -95,7 +95,7 @@ class PublishTests(SynchronousTestCase):
         )
 
     def test_bug(self) -> None:
-        """What nobody expected is logged once and is an internal error."""
+        """An unexpected error is logged once and becomes an internal error."""
         self.backend.fail(ZeroDivisionError())
         self.assertEqual(self.backend.code("publish", channel="a", data=1), 100)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
@@ -176,7 +176,7 @@ class ClientTests(SynchronousTestCase):
         self.assertEqual(push["push"]["unsubscribe"]["code"], 2000)
 
     def test_disconnect(self) -> None:
-        """The user is sent away, with 3503 if nothing else is said."""
+        """The user is disconnected, with 3503 by default."""
         self.backend.result("disconnect", user="u", disconnect={})
         self.assertEqual((self.peer.closed, self.other.closed), (3503, 0))
         wanted = {"code": 4000, "reason": "x"}
@@ -189,7 +189,7 @@ class ClientTests(SynchronousTestCase):
         self.assertEqual(self.other.closed, 4000)
 
     def test_refresh(self) -> None:
-        """The expiry moves and the client is told; an expired one is closed."""
+        """The expiry changes and the client is notified; an expired one is closed."""
         now = int(self.backend.world.clock.seconds())
         self.backend.result("refresh", user="u", expire_at=now + 60)
         (push,) = self.peer.take()

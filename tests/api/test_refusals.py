@@ -15,7 +15,7 @@ class KeyTests(LogTestCase):
         self.assertEqual(backend.post(path, "{}", b"POST", **headers).status, 401)
 
     def test_wrong(self) -> None:
-        """A wrong key is told with the path, and without any key."""
+        """A wrong key is logged with the path, and without the key."""
         self.refused(X_API_Key="SECRET", X_Real_IP="10.0.0.1")
         self.assertNotIn("SECRET", self.text())
         self.assertNotIn("RIGHT", self.text())
@@ -51,7 +51,7 @@ class RequestTests(LogTestCase):
         self.clock = self.backend.world.clock
 
     def test_malformed(self) -> None:
-        """A body that cannot be read is told with method and cause."""
+        """A malformed body is logged with method and cause."""
         self.backend.at_once("/api/publish", '{"channel": "SECRET')
         self.assertNotIn("SECRET", self.text())
         (line,) = self.lines("method", "path", "error")
@@ -85,7 +85,7 @@ class RequestTests(LogTestCase):
         self.assertEqual((method, code), ("publish", 107))
 
     def test_errors(self) -> None:
-        """An error in the answer is told with method, channel, code and cause."""
+        """An error is logged with method, channel, code and cause."""
         for method, asked, code, cause in (
             ("publish", {}, 107, "channel required for publish"),
             ("publish", {"channel": "x:a", "data": 1}, 102, ""),

@@ -124,7 +124,7 @@ class CallTests(SliceTestCase):
         self.assertIn(b'{"result":{"offset":1000,', found.body)
 
     def test_small(self) -> None:
-        """What is done in one slice is answered at once."""
+        """A batch that fits into one slice is answered at once."""
         for method, body in (
             ("publish", {"channel": "a", "data": {}}),
             ("broadcast", {"channels": ["a"] * 200, "data": {}}),
@@ -166,7 +166,7 @@ class LargeBatchTests(SynchronousTestCase):
         return getattr(found[0], "value", found[0])
 
     def test_same(self) -> None:
-        """What is read of a large batch is what is read of a small one."""
+        """A large batch decodes like a small one."""
         for text in (
             '{"commands":[]}',
             '{"commands":null}',
@@ -200,7 +200,7 @@ class LargeBatchTests(SynchronousTestCase):
         )
 
     def test_answers(self) -> None:
-        """What is written of many replies is what is written of them at once."""
+        """Replies encoded in slices equal those encoded at once."""
         commands: list[Any] = [{"info": {}}, {"publish": {}}, None] * 70
         for count in (0, 1, 64, 65, 210):
             request = {"commands": commands[:count]}

@@ -1,4 +1,4 @@
-"""The loop beside the reactor: who runs where, in which order."""
+"""The loop beside the reactor: where calls run, and in which order."""
 
 import asyncio
 import inspect
@@ -21,7 +21,7 @@ PATIENCE = 60.0
 
 @define(eq=False)
 class Threadless:
-    """A reactor that only does what threads ask of it, when it is told to."""
+    """A reactor that runs only calls from threads, on request."""
 
     _asked: "Queue[Callable[[], object]]" = field(factory=Queue)
 

@@ -1,4 +1,4 @@
-"""What tests of streamed responses need."""
+"""Support for tests of streaming responses."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""What tests of WebSockets need."""
+"""Support for tests of WebSockets."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What pages of other origins are told."""
+"""The CORS headers for pages of other origins."""
 
 from attrs import define
 from twisted.trial.unittest import SynchronousTestCase
@@ -62,7 +62,7 @@ class HeaderTests(SynchronousTestCase):
         self.assertEqual(headers({b"origin": b"https://bad", name: b"x"}), ())
 
     def test_no_header_of_its_own(self) -> None:
-        """What would end a header's line is not repeated."""
+        """A value that would end a header line is not repeated."""
         name = b"access-control-request-headers"
         self.assertEqual(headers({b"origin": b"http://x\r\nA: b"}, "*"), ())
         found = headers({b"origin": GOOD, name: b"x\nSet-Cookie: a=b"}, "*")

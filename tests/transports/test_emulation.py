@@ -55,7 +55,7 @@ class EmulationTestCase(StreamTestCase):
 
 
 class StatusTests(EmulationTestCase):
-    """What is answered."""
+    """Responses of the emulation endpoint."""
 
     def test_accepted(self) -> None:
         """Commands get 204; the replies come in the stream."""
@@ -79,7 +79,7 @@ class StatusTests(EmulationTestCase):
         self.assertEqual(self.ask("POST", "/emulation", b"null").status, 404)
 
     def test_unreadable(self) -> None:
-        """What is no request gets 400."""
+        """A malformed request gets 400."""
         for body in (b"", b"nonsense", b"[]", b'{"node":5}', b'{"node":"\xff"}'):
             found = self.ask("POST", "/emulation", body)
             self.assertEqual(found.status, 400, body)
@@ -187,7 +187,7 @@ class EncodingTests(EmulationTestCase):
         self.assertIn(b'{"pong":1}', chunk)
 
     def test_protobuf_envelope(self) -> None:
-        """What the body is in does not say what the commands are in."""
+        """The format of the body is independent of that of the commands."""
         client, down = self.opened("/sse", CONNECT)
         self.connect()
         asked = client_pb2.EmulationRequest(

@@ -39,7 +39,7 @@ class Watched(FrameWriter):
 
 
 class FrameStreamTests(SynchronousTestCase):
-    """What is written leaves when the turn ends, or waits while the peer is slow."""
+    """Frames leave at the end of the turn, or wait while the peer is slow."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -61,7 +61,7 @@ class FrameStreamTests(SynchronousTestCase):
         self.assertEqual((self.stream.value(), self.stream.writes), (b"abc", 1))
 
     def test_next_turn(self) -> None:
-        """Those of the next turn follow."""
+        """Frames of the next turn follow."""
         self.frames.write(b"a")
         self.clock.advance(0)
         self.frames.write(b"b")
@@ -98,7 +98,7 @@ class FrameStreamTests(SynchronousTestCase):
         self.assertEqual(len(self.stream.value()), 18)
 
     def test_order_within_a_turn(self) -> None:
-        """What is handed over early stays in order, and each frame leaves once."""
+        """Frames that are flushed early stay in order, and each is sent once."""
         letters = b"abcdefghijklmnopqrstuvwxyz"
         for letter in letters:
             self.frames.write(bytes([letter]))

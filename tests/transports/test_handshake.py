@@ -18,7 +18,7 @@ PLAIN = (
 
 
 class PlainUpgradeTests(SynchronousTestCase):
-    """What is read here, and what is left."""
+    """Requests that are read here, and those left to Autobahn."""
 
     def test_plain(self) -> None:
         """Headers, parameters, protocols, key and size of a whole request."""

@@ -106,7 +106,7 @@ class JSONTests(HTTPStreamTestCase):
             self.connect()
 
     def test_malformed(self) -> None:
-        """What is no command ends an open stream with 3501."""
+        """A malformed command ends an open stream with 3501."""
         for body in (b"", b"nonsense", b'{"id":1}'):
             found = self.ask("POST", "/", body)
             self.assertEqual(found.status, 200)
@@ -170,7 +170,7 @@ class ProtobufTests(HTTPStreamTestCase):
         self.assertEqual(client.transport.info.protocol, "protobuf")
 
     def test_malformed(self) -> None:
-        """What is no command ends the stream with 3501."""
+        """A malformed command ends the stream with 3501."""
         found = self.ask("POST", "/", b"\x05\x08", Content_Type=OCTETS)
         push, end = chunks(found.rest)
         reply = client_pb2.Reply.FromString(push[1:])

@@ -70,7 +70,7 @@ class Lean(Recorder, LeanWebSocketProtocol):
 
 
 class Stock(Recorder, WebSocketServerProtocol):  # type: ignore[misc]  # untyped
-    """What it is compared with."""
+    """Autobahn's own protocol, for comparison."""
 
 
 def _configured(factory: Any, protocol: type, limit: int = 65536) -> Any:
@@ -132,7 +132,7 @@ class HandshakeTests(LeanTestCase):
         self.assertEqual(got, ["open", (b"a", False), (b"b", False)])
 
     def test_refused(self) -> None:
-        """What `check_request` refuses is answered with its status, and closed."""
+        """A request that `check_request` refuses gets its status, and is closed."""
         self.factory.greeting = ConnectionDeny(403, "no")
         self.receive(HANDSHAKE)
         answer = self.stream.take()
@@ -150,7 +150,7 @@ class HandshakeTests(LeanTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_not_a_websocket(self) -> None:
-        """A request that asks for something else is told what is expected."""
+        """A request without an upgrade is told to upgrade."""
         self.receive(HANDSHAKE.replace(b"Upgrade: websocket\r\n", b""))
         self.assertIn(b" 426 Upgrade Required\r\n", self.stream.take())
 
@@ -177,7 +177,7 @@ class HandshakeTests(LeanTestCase):
         self.assertTrue(self.stream.aborted)
 
     def test_ghost(self) -> None:
-        """Who left while `check_request` waited is never said to have opened."""
+        """A peer that leaves while `check_request` waits never opens."""
         self.factory.greeting = waiting = Deferred[None]()
         self.receive(HANDSHAKE)
         self.stream.lose(self.protocol)
@@ -185,7 +185,7 @@ class HandshakeTests(LeanTestCase):
         self.assertEqual(self.events, [("close", 1006)])
 
     def test_states(self) -> None:
-        """The Deferreds of both states fire, for those who ask early and late."""
+        """The Deferreds of both states fire, whether accessed early or late."""
         early = self.protocol.is_open
         closed = self.protocol.is_closed
         self.opened()
@@ -239,7 +239,7 @@ class SettlingTests(LeanTestCase):
         self.assertEqual(self.receive(frame(euro[2:], 0x80)), [("€".encode(), False)])
 
     def test_names(self) -> None:
-        """This version of Autobahn has no attribute that nobody has thought about."""
+        """This version of Autobahn has only the attributes that are handled."""
         factory = _configured(WebSocketServerFactory(reactor=Clock()), Stock)
         protocol, stream = factory.buildProtocol(None), Stream()
         protocol.makeConnection(stream)
@@ -371,7 +371,7 @@ class HaltTests(LeanTestCase):
         self.check([frame(text) for text in texts], texts)
 
     def test_more(self) -> None:
-        """What comes while it is halted waits behind the rest."""
+        """Data that arrives while reading is paused waits in order."""
         self.protocol.dataReceived(frame(b"1") + frame(b"2") + frame(b"3"))
         self.protocol.dataReceived(frame(b"4"))
         self.assertEqual(self.messages(), [b"1", b"2"])

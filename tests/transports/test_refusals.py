@@ -1,4 +1,4 @@
-"""What the log says about requests that make no connection."""
+"""Log lines about requests that make no connection."""
 
 from twisted.internet.task import Clock
 from twisted.logger import Logger
@@ -48,7 +48,7 @@ class OriginTests(LogTestCase):
         self.assertEqual(self.lines("origin"), [("info", message, EVIL)])
 
     def test_passes(self) -> None:
-        """What may connect leaves no line."""
+        """An accepted request leaves no line."""
         rule = self.rule("https://a")
         self.assertTrue(rule.passes("https://a"))
         self.assertTrue(rule.passes(None))
@@ -86,7 +86,7 @@ class WebSocketTests(LogTestCase):
         return stream.take().partition(b"\r\n")[0]
 
     def test_origin(self) -> None:
-        """A page that may not connect is told of."""
+        """A page that may not connect is logged."""
         self.assertEqual(self.asked(Origin=EVIL), b"HTTP/1.1 403 Forbidden")
         self.assertEqual(
             self.lines("origin"), [("info", "request Origin is not authorized", EVIL)]

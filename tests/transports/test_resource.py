@@ -75,7 +75,7 @@ class WebSocketResourceTests(ResourceTestCase):
         self.assertIn("news", json.loads(push)["connect"]["subs"])
 
     def test_plain(self) -> None:
-        """A request that asks for no WebSocket is told so."""
+        """A request without an upgrade gets 426."""
         for resource in (websocket_resource, uni_websocket_resource):
             self.serve(resource(self.world.node))
             self.assertIn(b" 426 ", self.ask(request("GET", "/")))
@@ -147,7 +147,7 @@ class StreamResourceTests(ResourceTestCase):
             self.assertEqual(self.answered("POST", b"x" * 11).status, 413)
 
     def test_statuses(self) -> None:
-        """What opens no stream is answered."""
+        """A request that opens no stream gets a response."""
         self.serve(uni_http_stream_resource(self.world.node))
         for method, body, status in (
             ("POST", b"x", 400),

@@ -230,7 +230,7 @@ class SlowTests(HTTP2TestCase):
         self.assertFalse(self.client.closed)
 
     def test_end(self) -> None:
-        """A stream whose end nobody takes is reset after 15 s without progress."""
+        """An ended stream that is not read is reset after 15 s without progress."""
         self.fill()
         self.write(b"one\n")
         self.client.close(FORCE_DISCONNECT)

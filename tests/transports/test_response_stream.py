@@ -91,7 +91,7 @@ class HeadTests(StreamingTestCase):
         self.assertTrue(self.stream.disconnecting)
 
     def test_close_wanted(self) -> None:
-        """Who wants the connection closed afterwards is told that it will be."""
+        """A client that asks for ``Connection: close`` gets the same header back."""
         found = self.begin(Connection="close")
         self.assertEqual(found.headers["Connection"], "close")
         self.client.close(FORCE_DISCONNECT)
@@ -109,7 +109,7 @@ class HeadTests(StreamingTestCase):
         self.assertNotIn("Access-Control-Allow-Origin", found.headers)
 
     def test_slim(self) -> None:
-        """What only the beginning needs is not kept until the end."""
+        """Objects that only the start of a response needs are freed."""
         self.begin(Cookie="a=b")
         (asked,) = self.protocol.requests
         self.assertIsNone(asked.content)
@@ -133,7 +133,7 @@ class HeadTests(StreamingTestCase):
 
 
 class BodyTests(StreamingTestCase):
-    """What happens while it lasts."""
+    """Behavior of an open stream."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -185,7 +185,7 @@ class BodyTests(StreamingTestCase):
         self.assertEqual(self.stream.take(), b"")
 
     def test_more_requests(self) -> None:
-        """What the peer sends meanwhile waits for the end of the stream."""
+        """Requests sent during a stream wait for its end."""
         self.protocol.dataReceived(request("POST", "/"))
         first = self.client
         first.close(FORCE_DISCONNECT)
@@ -201,7 +201,7 @@ class CloseTests(StreamingTestCase):
         self.begin()
 
     def test_push(self) -> None:
-        """What waits is sent, then the reason, and then the body ends."""
+        """Waiting frames are sent, then the reason, and then the body ends."""
         self.transport.write(b"one\n")
         self.client.close(FORCE_DISCONNECT)
         push = b'{"push":{"disconnect":{"code":3503,"reason":"force disconnect"}}}\n'
@@ -224,7 +224,7 @@ class CloseTests(StreamingTestCase):
             self.begin()
 
     def test_while_slow(self) -> None:
-        """Also a client whose connection is full is told why it has to go."""
+        """A client with a full connection receives the disconnect push, too."""
         self.protocol.pauseProducing()
         self.transport.write(b"one\n")
         self.client.close(FORCE_DISCONNECT)
@@ -246,7 +246,7 @@ class CloseTests(StreamingTestCase):
         self.assertTrue(self.stream.aborted)
 
     def test_shutdown(self) -> None:
-        """A node that stops tells its clients, and those who come too late."""
+        """A stopping node disconnects its clients, and those that connect too late."""
         stopped = self.node.stop()
         self.assertIn(b'"code":3001', self.stream.take())
         self.successResultOf(stopped)
@@ -285,7 +285,7 @@ class CloseTests(StreamingTestCase):
 
 
 class BusyTests(StreamingTestCase):
-    """What other requests wait for."""
+    """The Deferred for which other requests wait."""
 
     def setUp(self) -> None:
         super().setUp()

@@ -33,7 +33,7 @@ class StatusTests(SSETestCase):
     """Which requests open a stream."""
 
     def test_head(self) -> None:
-        """The head says what the body is, and that nobody may keep it."""
+        """The head has the content type, and forbids caching."""
         found = self.ask("GET", URL, Origin=GOOD)
         self.assertEqual(found.status, 200)
         self.assertEqual(
@@ -94,7 +94,7 @@ class StatusTests(SSETestCase):
 
 
 class EventTests(SSETestCase):
-    """What comes in the stream."""
+    """Events of the stream."""
 
     def test_first_bytes(self) -> None:
         """An empty line comes first, by itself."""
@@ -127,7 +127,7 @@ class EventTests(SSETestCase):
         self.assertEqual(self.take(), [b"data: {}\n\n"])
 
     def test_malformed(self) -> None:
-        """What is no command is answered by a push in the stream, and its end."""
+        """A malformed command gets a disconnect push, which ends the stream."""
         found = self.ask("GET", "/?cf_connect=nonsense")
         self.assertEqual(found.status, 200)
         first, push, end = chunks(found.rest)

@@ -1,4 +1,4 @@
-"""What the log says about HTTP requests that open no stream and carry no commands."""
+"""Log lines about HTTP requests without stream or commands."""
 
 from centrifugo_tx.core import Node
 from centrifugo_tx.transports.uni_sse import UniSSE
@@ -14,7 +14,7 @@ class EmulationTests(LogTestCase, EmulationTestCase):
     """Requests of clients on streams."""
 
     def test_malformed(self) -> None:
-        """A body that is no emulation request is told, without what is in it."""
+        """A malformed emulation request is logged, without its content."""
         self.assertEqual(self.ask("POST", "/emulation", b'{"SECRET').status, 400)
         self.assertNotIn("SECRET", self.text())
         (line,) = self.lines("error")
@@ -22,7 +22,7 @@ class EmulationTests(LogTestCase, EmulationTestCase):
         self.assertTrue(line[2])
 
     def test_unknown_node(self) -> None:
-        """So is a node that nobody knows."""
+        """So is an unknown node."""
         self.assertEqual(self.say(node="nope").status, 404)
         self.assertEqual(
             self.lines("node"),
@@ -53,7 +53,7 @@ class UniStreamTests(LogTestCase, EmulationTestCase):
         self.events.clear()
 
     def test_malformed(self) -> None:
-        """One that cannot be read is told with its transport."""
+        """A malformed request is logged with its transport."""
         self.assertEqual(self.ask("POST", "/", b'{"token":"SECRET').status, 400)
         self.assertNotIn("SECRET", self.text())
         (line,) = self.lines("transport")

@@ -102,7 +102,7 @@ class UniGRPCCase(SynchronousTestCase):
 
 
 class StreamTests(UniGRPCCase):
-    """What a client gets."""
+    """Messages that a client receives."""
 
     def test_connect(self) -> None:
         """The request is Protobuf, and so is the connect push that answers it."""
@@ -174,7 +174,7 @@ class EndTests(UniGRPCCase):
     """How a call ends."""
 
     def test_by_the_server(self) -> None:
-        """What waits is sent, then a push that says why; the call ends well."""
+        """Waiting frames and a disconnect push are sent; the call ends with OK."""
 
         async def story() -> None:
             call = await self.open()
@@ -231,7 +231,7 @@ class EndTests(UniGRPCCase):
         self.run_in_loop(story())
 
     def test_slow(self) -> None:
-        """Who lets too much wait is given up; nothing is kept for it."""
+        """A client with too many waiting bytes is dropped; nothing is kept."""
 
         async def story() -> None:
             call = await self.open()
@@ -250,7 +250,7 @@ class EndTests(UniGRPCCase):
         self.run_in_loop(story())
 
     def test_not_slow(self) -> None:
-        """Who reads may be sent any amount."""
+        """A client that reads may receive any amount."""
 
         async def story() -> None:
             call = await self.open()
@@ -265,7 +265,7 @@ class EndTests(UniGRPCCase):
         self.run_in_loop(story())
 
     def test_lingering(self) -> None:
-        """Who does not read the end is given up after a while."""
+        """A client that does not read the last frames is dropped after a while."""
         self.patch(uni_grpc, "LINGER", 0.01)
 
         async def story() -> None:
@@ -279,7 +279,7 @@ class EndTests(UniGRPCCase):
         self.run_in_loop(story())
 
     def test_stopping(self) -> None:
-        """While the node stops, newcomers are sent away with 3001."""
+        """While the node stops, new clients are disconnected with 3001."""
 
         async def story() -> None:
             self.world.node.stop()

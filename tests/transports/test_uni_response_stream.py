@@ -115,7 +115,7 @@ class UniHTTPStreamTests(UniHTTPStreamTestCase):
         self.assertEqual(self.take(), [line % 1 + line % 2])
 
     def test_statuses(self) -> None:
-        """What is no request, or too long, or no POST has a status."""
+        """Malformed or long bodies, and methods other than POST, have a status each."""
         for method, body, status in (
             ("POST", b"", 400),
             ("POST", b"{", 400),
@@ -243,7 +243,7 @@ class UniSSETests(UniSSETestCase):
         self.assertEqual(self.take(), [event % 1 + event % 2])
 
     def test_statuses(self) -> None:
-        """What is no request, or too long, or another method has a status."""
+        """Malformed or long bodies, and other methods, have a status each."""
         for method, path, body, status in (
             ("GET", "/?cf_connect={", b"", 400),
             ("GET", "/?cf_connect=[]", b"", 400),

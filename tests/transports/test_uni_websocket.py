@@ -89,7 +89,7 @@ class UniWebSocketTestCase(SynchronousTestCase):
 
 
 class HandshakeTests(UniWebSocketTestCase):
-    """Who is let in, and how the connect request comes."""
+    """Which requests are accepted, and where the connect request stands."""
 
     limit = 2
 
@@ -130,7 +130,7 @@ class HandshakeTests(UniWebSocketTestCase):
             self.stream.lose(self.protocol)
 
     def test_silent(self) -> None:
-        """Who sends nothing is stale."""
+        """A client that sends nothing is stale."""
         self.open()
         self.clock.advance(11)
         push, close = self.messages()
@@ -140,7 +140,7 @@ class HandshakeTests(UniWebSocketTestCase):
         self.assertEqual(close, b"\x0d\xaestale")
 
     def test_later_messages(self) -> None:
-        """What comes after the request is read and ignored."""
+        """Messages after the request are read and ignored."""
         self.open("{}")
         self.pushes()
         for message in (b"{}", b"{", b'{"token":"t"}'):
@@ -178,7 +178,7 @@ class HandshakeTests(UniWebSocketTestCase):
 
 
 class PushTests(UniWebSocketTestCase):
-    """What a client that has connected gets."""
+    """Messages that a connected client receives."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -250,7 +250,7 @@ class CloseTests(UniWebSocketTestCase):
         self.assertEqual((self.drained(), self.stream.aborted), (b"", True))
 
     def test_lost(self) -> None:
-        """When the connection is gone, the node knows, and nobody is pinged."""
+        """When the connection closes, the client leaves the node, and pings stop."""
         self.open("{}")
         self.pushes()
         self.stream.lose(self.protocol)
@@ -341,7 +341,7 @@ class JoiningTests(UniWebSocketTestCase):
         self.assertEqual(close, b"\x0d\xafforce disconnect")
 
     def test_compressed(self) -> None:
-        """What is joined is compressed as one."""
+        """Joined messages are compressed as one."""
         self.open("{}", Sec_WebSocket_Extensions="permessage-deflate")
         self.messages()
         for _ in range(2):
@@ -368,7 +368,7 @@ class CompressionTests(UniWebSocketTestCase):
     options = UniWebSocketOptions(compression=True)
 
     def test_shared(self) -> None:
-        """Clients who negotiated the same share their frames."""
+        """Clients that negotiated the same compression share frames."""
         wires = []
         for offer in ("permessage-deflate", "permessage-deflate", "x"):
             self.open("{}", Sec_WebSocket_Extensions=offer)

@@ -25,7 +25,7 @@ class VersionTests(WebSocketTestCase):
         self.assertNotIn("ping", reply["result"])
 
     def test_url(self) -> None:
-        """What the URL says counts more; what it cannot mean is a bad request."""
+        """The version in the URL takes precedence; an unknown one is a bad request."""
         self.open("/?cf_protocol_version=v2")
         self.assertEqual(self.ask(CONNECT)[0]["id"], 1)
         self.open("/?cf_protocol_version=v2")
@@ -82,7 +82,7 @@ class VersionTests(WebSocketTestCase):
         self.assertTrue(json.loads(self.closing()[1])["reconnect"])
 
     def test_pings(self) -> None:
-        """Pings are frames of the WebSocket; who does not answer is dropped."""
+        """Pings are WebSocket frames; a client that does not answer is dropped."""
         self.open()
         self.ask(_OLD)
         self.clock.advance(25)

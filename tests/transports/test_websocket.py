@@ -76,7 +76,7 @@ class WebSocketTestCase(SynchronousTestCase):
 
 
 class HandshakeTests(WebSocketTestCase):
-    """Who is let in, and how."""
+    """Which requests are accepted, and how."""
 
     def test_origin(self) -> None:
         """Pages of other origins get 403; no browser sends no origin."""
@@ -160,7 +160,7 @@ class RateTests(WebSocketTestCase):
     rate = 2
 
     def test_too_many(self) -> None:
-        """Those over it get 503; a second later others are let in."""
+        """Connections over the rate get 503; a second later new ones are accepted."""
         self.assertEqual([self.status() for _ in range(3)], [101, 101, 503])
         self.clock.advance(1)
         self.assertEqual([self.status() for _ in range(3)], [101, 101, 503])
@@ -176,7 +176,7 @@ class CloseTests(WebSocketTestCase):
         self.client = self.protocol.client
 
     def test_with_a_reason(self) -> None:
-        """What waits is sent, then code and plain reason; the answer ends it."""
+        """Waiting frames are sent, then code and reason; the answer closes."""
         self.client.ping()
         self.client.close(FORCE_DISCONNECT)
         data = self.stream.take()
@@ -302,7 +302,7 @@ class CloseTests(WebSocketTestCase):
         self.assertEqual(reason.decode(), "ä" * 61)
 
     def test_shutdown(self) -> None:
-        """While the node stops, newcomers are sent away with 3001."""
+        """While the node stops, new clients are disconnected with 3001."""
         self.world.node.stop()
         self.open()
         self.protocol.onClose(True, None, None)
@@ -337,7 +337,7 @@ class FramePingTests(WebSocketTestCase):
         self.assertEqual((self.stream.take(), self.stream.aborted), (b"", True))
 
     def test_end(self) -> None:
-        """When the connection is gone, nobody is woken any more."""
+        """When the connection is closed, no timer is left."""
         self.clock.pump([0.1] * 250)
         self.stream.lose(self.protocol)
         self.stream.take()
@@ -421,13 +421,13 @@ class CompressionTests(WebSocketTestCase):
         self.assertFalse(self.stream.aborted)
 
     def test_uncompressed_size(self) -> None:
-        """What comes uncompressed has the usual limit, also on such a connection."""
+        """Uncompressed messages have the usual limit on such a connection, too."""
         self.negotiated(DEFLATE)
         self.protocol.dataReceived(frame(b" " * 65537))
         self.assertEqual(self.closing(), (1009, b""))
 
     def test_garbage(self) -> None:
-        """What cannot be decompressed ends in 1007, and the answer is still seen."""
+        """Malformed compressed data ends in 1007, and the answer is still read."""
         self.negotiated(DEFLATE)
         self.protocol.dataReceived(frame(b"\xff" * 50, 0xC1))
         self.assertEqual(self.closing()[0], 1007)

@@ -91,7 +91,7 @@ class GuardTests(SynchronousTestCase):
         self.assertEqual(ended["limit"], LIMIT)
 
     def test_next_time(self) -> None:
-        """A later shortage is told again."""
+        """A later shortage is logged again."""
         for _ in range(2):
             self.fill()
             self.leave()

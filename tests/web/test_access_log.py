@@ -57,7 +57,7 @@ class AccessLogTests(AccessLogCase):
     """A line for each request, when its response is over."""
 
     def test_statuses(self) -> None:
-        """Quick and slow handlers, and paths that nobody knows."""
+        """Quick and slow handlers, and unknown paths."""
         self.assertEqual(self.ask("POST", "/api/publish"), 200)
         self.assertEqual(self.ask("GET", "/wrong"), 401)
         self.assertEqual(self.ask("GET", "/nope"), 404)

@@ -15,7 +15,7 @@ PLAIN = b"POST /a?x=1 HTTP/1.1\r\nHost: h\r\nX-Key: k\r\nContent-Length: 2\r\n\r
 
 
 class ReadTests(SynchronousTestCase):
-    """What is read here, and what is left."""
+    """Requests that are read here, and those left to Twisted Web."""
 
     def test_plain(self) -> None:
         """Target, headers, body and size of a whole request."""
@@ -145,7 +145,7 @@ class ChannelTests(SynchronousTestCase):
         )
 
     def test_slow_handler(self) -> None:
-        """What comes behind a slow request waits for its answer."""
+        """Requests behind a slow one wait for its response."""
         echo, slow = self.post(b"/echo", b"1"), self.post(b"/slow", b"")
         self.channel.dataReceived(echo + slow + echo)
         self.channel.dataReceived(self.post(b"/echo", b"2"))
@@ -161,7 +161,7 @@ class ChannelTests(SynchronousTestCase):
         self.assertEqual(self.wire.value(), b"")
 
     def test_flood_behind_slow(self) -> None:
-        """Who sends too much behind a slow request is not read meanwhile."""
+        """A client that sends too much behind a slow request is not read."""
         self.channel.dataReceived(self.post(b"/slow", b""))
         self.channel.dataReceived(b"x" * 70000)
         self.assertEqual(self.wire.producerState, "paused")
@@ -175,7 +175,7 @@ class ChannelTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 2)
 
     def test_unknown_path(self) -> None:
-        """A path that nobody serves is 404."""
+        """An unknown path is a 404."""
         self.channel.dataReceived(self.post(b"/none", b""))
         self.assertEqual(self.bodies(), [b"404 404 page not found\n"])
 

@@ -63,7 +63,7 @@ class WindowTests(SynchronousTestCase):
         return all(call.getTime() > now for call in self.clock.getDelayedCalls())
 
     def test_rest(self) -> None:
-        """What there is no window for waits, and costs nothing meanwhile."""
+        """Data without a window waits, and costs nothing meanwhile."""
         self.assertEqual(self.ask(), BODY[:10])
         self.assertTrue(self.at_rest())
 
@@ -107,7 +107,7 @@ class WindowTests(SynchronousTestCase):
         self.assertEqual(set(self.server.streams), {3})
 
     def test_timeout(self) -> None:
-        """Who never opens the window is sent away when the time is over."""
+        """A client that never opens its window is disconnected after the timeout."""
         self.ask()
         self.clock.advance(31)
         self.assertTrue(self.network.disconnecting)
@@ -115,7 +115,7 @@ class WindowTests(SynchronousTestCase):
         self.assertTrue(self.network.aborted)
 
     def test_goodbye(self) -> None:
-        """A client that says goodbye is let go, with what it waited for."""
+        """A client that sends GOAWAY is disconnected, and its data dropped."""
         self.ask()
         self.peer.close_connection()
         self.settle()

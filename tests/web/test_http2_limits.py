@@ -1,4 +1,4 @@
-"""What one HTTP/2 connection may cost."""
+"""The cost of one HTTP/2 connection is bounded."""
 
 from random import Random
 from typing import Any
@@ -204,7 +204,7 @@ class BodyTests(HTTP2TestCase):
         self.assertEqual(self.server.body_bytes, 0)
 
     def test_unknown_path(self) -> None:
-        """Nobody waits for a body that nobody wants."""
+        """The body of a refused request is not awaited."""
         self.peer.send_headers(1, post("/none"))
         self.settle()
         self.assertEqual(self.statuses, {1: "404"})
@@ -221,7 +221,7 @@ class BodyTests(HTTP2TestCase):
         self.assertEqual(self.statuses, {})
 
     def test_odd_heads(self) -> None:
-        """Lengths that are none are refused, and no path is known to nobody."""
+        """Invalid lengths and missing paths are refused."""
         from h2.config import H2Configuration
 
         config = H2Configuration(
@@ -304,7 +304,7 @@ class FloodTests(HTTP2TestCase):
         self.assertEqual(self.goodbyes, [CALM])
 
     def test_patience(self) -> None:
-        """What comes now and then is borne for ever."""
+        """Occasional useless frames are always allowed."""
         for _ in range(200):
             self.say(frame(PING, 0, b"12345678") * 50)
             self.clock.advance(1)
@@ -322,7 +322,7 @@ class FloodTests(HTTP2TestCase):
         self.assertEqual(self.goodbyes, [])
 
     def test_dribble(self) -> None:
-        """One that makes room byte by byte is sent away."""
+        """A client that opens its window byte by byte is disconnected."""
         self.peer.send_headers(1, [GET[0], (":path", "/large"), *GET[2:]], True)
         self.settle()
         for _ in range(1100):
@@ -337,7 +337,7 @@ class FloodTests(HTTP2TestCase):
 
 
 class ShareTests(HTTP2TestCase):
-    """What one connection gets of one turn of the reactor."""
+    """The share of one connection in a turn of the reactor."""
 
     def test_slices(self) -> None:
         """Frames beyond the share of a turn wait, and reading pauses."""

@@ -79,7 +79,7 @@ class PipeliningTestCase(SynchronousTestCase):
 
 
 class ShareTests(PipeliningTestCase):
-    """What one connection gets of one turn of the reactor."""
+    """The share of one connection in a turn of the reactor."""
 
     def test_many(self) -> None:
         """Requests beyond the share of a turn wait; reading pauses; order stays."""
@@ -166,7 +166,7 @@ class ShareTests(PipeliningTestCase):
         self.assertEqual(self.calls, 24)
 
     def test_gone(self) -> None:
-        """What a client has left behind is not executed."""
+        """Requests of a client that has disconnected are not executed."""
         self.channel.dataReceived(GET * 100)
         self.wire.lose(self.channel)
         self.turns()
@@ -174,7 +174,7 @@ class ShareTests(PipeliningTestCase):
 
 
 class WaitingTests(PipeliningTestCase):
-    """What has come behind a request that waits."""
+    """Input behind a request that waits."""
 
     def test_known_answers(self) -> None:
         """Answers that are there already do not pile up on the stack."""
@@ -292,7 +292,7 @@ class RefusalTests(PipeliningTestCase):
         self.assertRefused(b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 600 + b"\r\n")
 
     def test_behind_others(self) -> None:
-        """What was asked before is answered first."""
+        """Earlier requests are answered first."""
         self.channel.dataReceived(GET * 2 + POST.replace(b": 0", b": " + b"9" * 5000))
         data = self.wire.take()
         self.assertEqual(data.count(b" 200 OK"), 2)

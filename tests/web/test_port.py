@@ -75,7 +75,7 @@ class EchoFactory(LeanWebSocketFactory):
 
 
 class Caller(Protocol):
-    """A client that says what it is told to."""
+    """A client that sends given bytes."""
 
     def __init__(self) -> None:
         self.data = b""
@@ -156,7 +156,7 @@ class PortTestCase(TestCase):
 
 
 class SharedTests:
-    """What holds on every kind of port."""
+    """Behavior of every kind of port."""
 
     call: Any
 
@@ -232,7 +232,7 @@ class TCPTests(SharedTests, PortTestCase):
             await caller.closed
 
     async def test_slow_answer(self) -> None:
-        """What comes behind a request whose answer takes time waits for it."""
+        """Input behind a request waits for its response."""
         for first in (request("POST", "/slow", b"x"), request("GET", "/slow")):
             self.slow = Deferred()
             caller = await self.call(first + request("POST", "/echo", b"y") + SOCKET)
@@ -244,7 +244,7 @@ class TCPTests(SharedTests, PortTestCase):
                 await caller.until(mark)
 
     async def test_left_while_waiting(self) -> None:
-        """An answer for somebody who has left goes nowhere."""
+        """A response for a client that has left is discarded."""
         caller = await self.call(request("POST", "/slow", b"x"))
         await deferLater(clock, 0.01)
         caller.transport.abortConnection()
@@ -253,7 +253,7 @@ class TCPTests(SharedTests, PortTestCase):
         self.slow.callback(Answer(200, b"slow"))
 
     async def test_broken_handler(self) -> None:
-        """What a handler raises is logged once and answered; the connection stays."""
+        """A handler's error is logged once, gets a 500, and keeps the connection."""
         for method in ("GET", "POST"):
             caller = await self.call(request(method, "/broken"))
             await caller.until(b"HTTP/1.1 500 ")
@@ -277,7 +277,7 @@ class TCPTests(SharedTests, PortTestCase):
             self.assertNotIn(b"100 Continue", caller.data)
 
     async def test_allowed_bodies(self) -> None:
-        """Others are read, announced or chunked, and answered."""
+        """Bodies within the limit, announced or chunked, are read."""
         chunked = request("POST", "/echo", Transfer_Encoding="chunked")
         for data in (
             request("POST", "/echo", b"z" * 1000),
@@ -286,7 +286,7 @@ class TCPTests(SharedTests, PortTestCase):
             await (await self.call(data)).until(b"zz!")
 
     async def test_slow_heads(self) -> None:
-        """Who does not send a head in time is dropped."""
+        """A client that does not send a head in time is dropped."""
         caller = await self.call(SOCKET[:10])
         late = await self.call()
         await (await self.call(request("GET", "/hello"))).until(b"hello")
@@ -299,7 +299,7 @@ class TCPTests(SharedTests, PortTestCase):
         self.assertEqual(factory.waiting, {})
 
     async def test_peer(self) -> None:
-        """The WebSocket knows who came."""
+        """The WebSocket knows the address of its peer."""
         caller = await self.call(SOCKET)
         await caller.until(b" 101 ")
         self.assertEqual(self.sockets.opened, [caller.transport.getHost()])

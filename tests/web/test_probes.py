@@ -64,7 +64,7 @@ class ThriftTests(SynchronousTestCase):
     """Writing the metrics down takes a bounded share of the time."""
 
     def test_share(self) -> None:
-        """Who asks now and then sees what is; who floods, what was a moment ago."""
+        """Rare requests get a new text; a flood of them gets the previous one."""
         now = 0.0
         written: list[float] = []
 

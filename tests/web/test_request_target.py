@@ -64,7 +64,7 @@ class PathTests(SynchronousTestCase):
         )
 
     def test_bad(self) -> None:
-        """What is no target is 400."""
+        """A malformed target is a 400."""
         for target in (b"*", b"health", b"/a%zz", b"/a%4", b"/%", b"/./%zz", b"h:p/x"):
             answer = path_of(target)[1]
             assert answer is not None

@@ -17,7 +17,7 @@ HOST = "127.0.0.1"
 
 
 class SharingTests(TestCase):
-    """Who may listen where, and who may not."""
+    """Which processes may listen on an address."""
 
     timeout = 60
 
@@ -39,7 +39,7 @@ class SharingTests(TestCase):
         return port
 
     def test_held(self) -> None:
-        """An address that is held answers nobody, and nobody else can hold it."""
+        """A reserved address accepts no connections and no second reservation."""
         self.hold()
         with self.assertRaises(ConnectionRefusedError):
             socket.create_connection((HOST, self.port))
@@ -49,7 +49,7 @@ class SharingTests(TestCase):
             reactor.listenTCP(self.port, Factory(), interface=HOST)  # type: ignore[attr-defined]
 
     def test_taken(self) -> None:
-        """Neither does holding work where somebody listens, sharing or not."""
+        """An address on which a server listens, sharing or not, cannot be reserved."""
         alone: Any = reactor.listenTCP(0, Factory(), interface=HOST)  # type: ignore[attr-defined]
         self.addCleanup(alone.stopListening)
         with self.assertRaises(CannotListenError):
@@ -76,7 +76,7 @@ class SharingTests(TestCase):
     def meet(
         self, met: list[str], name: str, done: "Deferred[None]"
     ) -> Protocol | None:
-        """Note who has accepted a connection, and refuse it."""
+        """Record which socket accepted a connection, and refuse it."""
         met.append(name)
         if len(met) == 40:
             done.callback(None)
