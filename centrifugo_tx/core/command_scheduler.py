@@ -51,12 +51,8 @@ class CommandScheduler:
     #: The allowance of a client that was idle until this turn.
     allowance: int = field(default=SLICE, init=False)
     _waiting: "dict[Runnable, Deferred[None] | None]" = field(factory=dict, init=False)
-    _called: bool = field(default=False, init=False)
-
-    @property
-    def crowded(self) -> bool:
-        """Whether any client waits."""
-        return self._called
+    #: Whether any client waits.
+    crowded: bool = field(default=False, init=False)
 
     def add(self, client: Runnable) -> None:
         """Call ``client.proceed`` when its turn comes."""
@@ -71,8 +67,8 @@ class CommandScheduler:
         return waiting
 
     def _call(self) -> None:
-        if not self._called:
-            self._called = True
+        if not self.crowded:
+            self.crowded = True
             self.allowance = FRESH
             self.turn += 1
             self._clock.callLater(0, self._run)
@@ -88,7 +84,7 @@ class CommandScheduler:
         if self._waiting:
             self._clock.callLater(0, self._run)
         else:
-            self._called = False
+            self.crowded = False
             self.allowance = SLICE
 
     def _resume(

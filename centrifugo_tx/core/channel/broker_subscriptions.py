@@ -1,15 +1,16 @@
 """The broker channels this node is subscribed to (engines, "Node subscriptions")."""
 
-from collections.abc import Callable, Sized
+from collections.abc import Sized
 from typing import Generic, Protocol, TypeVar
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ...interfaces import IBroker, IMapBroker
+from ..runtime import Runtime
 
 __all__ = ["BrokerSubscriptions", "Listened"]
 
@@ -45,11 +46,11 @@ class BrokerSubscriptions(Generic[C]):
     that reconnect come back at once; then it leaves, and the channel is forgotten.
     """
 
+    _runtime: Runtime
     _broker: IBroker | IMapBroker
     _channels: dict[str, C]
-    _clock: IReactorTime
-    #: Called with ``subscribe`` or ``unsubscribe`` when the broker is asked for it.
-    _count: Callable[[str], None]
+    #: ``broker`` or ``map_broker``, as in the metrics.
+    _family: str = "broker"
     linger: float = 1.0
     _waiting: "dict[C, list[Deferred[None]]]" = field(factory=dict, init=False)
     _leaving: set[C] = field(factory=set, init=False)
@@ -86,7 +87,7 @@ class BrokerSubscriptions(Generic[C]):
         self._vacant.clear()
 
     def _subscribe(self, channel: C) -> None:
-        self._count("subscribe")
+        self._runtime.metrics.count_action(f"{self._family}_subscribe")
         started = self._broker.subscribe(channel.name)
         started.addCallback(self._subscribed, channel)
         started.addErrback(self._refused, channel)
@@ -103,17 +104,17 @@ class BrokerSubscriptions(Generic[C]):
         self.vacate(channel)
 
     def _due(self, channel: C, delay: float) -> None:
-        self._vacant[channel] = self._clock.seconds() + delay
+        self._vacant[channel] = self._runtime.clock.seconds() + delay
         if self._sweep is None:
-            self._sweep = self._clock.callLater(delay, self._leave)
+            self._sweep = self._runtime.clock.callLater(delay, self._leave)
 
     def _leave(self) -> None:
         """Unsubscribe from channels that have stayed without subscribers."""
         self._sweep = None
-        now = self._clock.seconds()
+        now = self._runtime.clock.seconds()
         for channel, due in list(self._vacant.items()):
             if due > now:
-                self._sweep = self._clock.callLater(due - now, self._leave)
+                self._sweep = self._runtime.clock.callLater(due - now, self._leave)
                 break
             del self._vacant[channel]
             if channel.subscribers or channel in self._waiting:
@@ -123,7 +124,7 @@ class BrokerSubscriptions(Generic[C]):
                 continue
             channel.subscribed = False
             self._leaving.add(channel)
-            self._count("unsubscribe")
+            self._runtime.metrics.count_action(f"{self._family}_unsubscribe")
             left = self._broker.unsubscribe(channel.name)
             left.addCallbacks(
                 self._left, self._stuck, callbackArgs=(channel,), errbackArgs=(channel,)

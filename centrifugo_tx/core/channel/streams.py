@@ -57,16 +57,12 @@ class Streams:
     position_check: PositionCheck = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        clock = self._runtime.clock
         self.broker_subscriptions = BrokerSubscriptions(
-            *(self.broker, self._hub.channels, clock), self._count_listening
+            self._runtime, self.broker, self._hub.channels
         )
         self.position_check = PositionCheck(
             self._runtime, lambda name, query: self.broker.history(name, query)
         )
-
-    def _count_listening(self, verb: str) -> None:
-        self._runtime.metrics.count_action(f"broker_{verb}")
 
     def start(self) -> None:
         """Receive the broker's events from now on."""
@@ -155,7 +151,9 @@ class Streams:
         epoch = position.epoch if position.offset == 1 else ""
         if publication.time or publication.epoch != epoch:
             publication = replace(publication, time=0, epoch=epoch)
-        lose_positions(found.deliver(publication, position, previous))
+        lost = found.deliver(publication, position, previous)
+        if lost:
+            lose_positions(lost)
         runtime.metrics.broadcast_duration.observe(runtime.clock.seconds() - began)
 
     def _lags(self, publication: Publication, now: float) -> bool:

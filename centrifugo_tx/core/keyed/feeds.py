@@ -3,14 +3,14 @@
 See engines, "Other keys in Redis".
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, gatherResults, succeed
-from twisted.internet.interfaces import IReactorTime
 
 from ...interfaces import IBroker
 from ..channel.broker_subscriptions import BrokerSubscriptions
+from ..runtime import Runtime
 from .polled_channel import Tracker
 
 __all__ = ["Feed", "Feeds", "feed_name", "split_name"]
@@ -54,16 +54,13 @@ class Feed:
 class Feeds:
     """Listens to the keys that somebody here tracks, where they may be published."""
 
+    _runtime: Runtime
     _broker: IBroker
-    _clock: IReactorTime
-    _count: Callable[[str], None]
     by_name: dict[str, Feed] = field(factory=dict, init=False)
     _listening: BrokerSubscriptions[Feed] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._listening = BrokerSubscriptions(
-            *(self._broker, self.by_name, self._clock), self._count
-        )
+        self._listening = BrokerSubscriptions(self._runtime, self._broker, self.by_name)
 
     def join(
         self, channel: str, keys: Iterable[str], tracker: Tracker

@@ -21,7 +21,6 @@ from ..channel.encoded_publication import EncodedPublication, full
 from ..channel.recovery import Held, Recovery
 from ..channel.streams import Streams
 from ..runtime import Runtime
-from ..session.outcome import ensure_open
 from ..session.stream_kind import StreamKind
 from ..session.subscription import Subscription
 from .feeds import Feeds
@@ -201,7 +200,7 @@ class KeyTracker:
             raise ReplyError(LIMIT_EXCEEDED)
         expiries: list[int]
         expiries = await self._runtime.policy.track(IClient(client), request)
-        ensure_open(client)
+        client.ensure_open()
         if subscription.ended:
             raise ReplyError(BAD_REQUEST)
         wanted = {
@@ -225,7 +224,7 @@ class KeyTracker:
         """Receive what is published into *keys*, before their values are asked for."""
         try:
             await feeds.join(subscription.name, keys, self)
-            ensure_open(subscription.client)
+            subscription.client.ensure_open()
             if subscription.ended:
                 raise ReplyError(BAD_REQUEST)
         except BaseException as error:

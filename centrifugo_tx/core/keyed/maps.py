@@ -59,14 +59,10 @@ class Maps:
     position_check: PositionCheck = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        clock = self._runtime.clock
         self.broker_subscriptions = BrokerSubscriptions(
-            *(self.broker, self._hub.maps, clock), self._count_listening
+            self._runtime, self.broker, self._hub.maps, "map_broker"
         )
         self.position_check = PositionCheck(self._runtime, self._top)
-
-    def _count_listening(self, verb: str) -> None:
-        self._runtime.metrics.count_action(f"map_broker_{verb}")
 
     def _top(self, channel: str, query: HistoryQuery) -> "Deferred[History]":
         """Read a map's position; while somebody asks for it the map stays."""

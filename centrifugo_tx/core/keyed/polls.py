@@ -26,10 +26,7 @@ class Polls:
     feeds: Feeds = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.feeds = Feeds(self._broker, self._runtime.clock, self._count_listening)
-
-    def _count_listening(self, verb: str) -> None:
-        self._runtime.metrics.count_action(f"broker_{verb}")
+        self.feeds = Feeds(self._runtime, self._broker)
 
     def channel(self, name: str, rules: PollRules) -> PolledChannel:
         """Return the channel of this name, a new one if need be."""

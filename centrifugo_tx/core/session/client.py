@@ -158,6 +158,14 @@ class Client:
         """Whether the connection is closed."""
         return self.state is CLOSED
 
+    def ensure_open(self) -> None:
+        """Stop a handler whose client was closed while it waited.
+
+        :raises DisconnectClient: 3000, the client is closed.
+        """
+        if self.state is CLOSED:
+            raise DisconnectClient(CONNECTION_CLOSED)
+
     @property
     def refused(self) -> bool:
         """Whether its connect was answered with an error."""

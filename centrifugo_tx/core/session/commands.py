@@ -61,7 +61,7 @@ from ..run_or_defer import run_or_defer
 from ..runtime import Runtime
 from . import expiry
 from .client import Client, Handler, Sessions
-from .outcome import Outcome, ReplyThen, ensure_open
+from .outcome import Outcome, ReplyThen
 from .services import Services
 from .subscription import Subscriber, Subscription
 
@@ -144,14 +144,14 @@ class Commands:
         runtime, options = self._runtime, self._runtime.options
         client.begin_connect()
         admission: Admission = await runtime.policy.connect(client, request)
-        ensure_open(client)
+        client.ensure_open()
         client.user = admission.user
         client.info = ClientInfo(admission.user, client.id, admission.info)
         client.meta = admission.meta
         client.server_side_refresh = admission.server_side_refresh
         if admission.exclusive:
             await self._make_room(client.user, client.id, admission.exclusive)
-            ensure_open(client)
+            client.ensure_open()
         subs = {name: wanted for name, wanted in admission.subs.items() if name}
         if len(subs) > options.channel_limit:
             raise DisconnectClient(
@@ -219,7 +219,7 @@ class Commands:
         while left:
             if queue.allowance <= 0:
                 await self._runtime.scheduler.wait(queue)
-                ensure_open(client)
+                client.ensure_open()
             first, waiting = len(begun), []
             while left and queue.allowance > 0 and len(begun) - first < AT_ONCE:
                 name, options = left.popleft()
@@ -238,7 +238,7 @@ class Commands:
                 except FirstError as error:
                     failure: Failure = error.subFailure
                     failure.raiseException()
-                ensure_open(client)
+                client.ensure_open()
             for subscription in begun[first:]:
                 found += subscription.found
             client.check_size(found)
@@ -280,7 +280,7 @@ class Commands:
         try:
             granted: SubscribeOptions
             granted = await self._runtime.policy.subscribe(client, request)
-            ensure_open(client)
+            client.ensure_open()
             if 0 < granted.expire_at <= self._runtime.clock.seconds():
                 raise ReplyError(
                     EXPIRED, "subscription expiration must be greater than now"
@@ -380,7 +380,7 @@ class Commands:
                 MALFORMED, "token required to refresh, and client-side refresh"
             )
         extended = await self._runtime.policy.refresh(client, request)
-        ensure_open(client)
+        client.ensure_open()
         if extended.channels is not None and _differ(client, extended.channels):
             raise DisconnectClient(
                 INSUFFICIENT_STATE, "refresh token changes server-side subscriptions"
@@ -414,7 +414,7 @@ class Commands:
                 raise DisconnectClient(MALFORMED, "channel required for sub refresh")
             raise ReplyError(BAD_REQUEST, "subscription refresh token required")
         extended = await self._runtime.policy.sub_refresh(client, request)
-        ensure_open(client)
+        client.ensure_open()
         if not name:
             name = next(iter(extended.channels or ()), "")
         subscription = _refreshable(client, name)

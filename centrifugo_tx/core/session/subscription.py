@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from attrs import define
+from attrs import define, field
 from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
@@ -66,6 +66,12 @@ class Subscriber(Connection, Protocol):
     @property
     def speaks_v1(self) -> bool:
         """Whether it speaks version 1 of the protocol."""
+
+    def ensure_open(self) -> None:
+        """Stop a handler whose client was closed while it waited.
+
+        :raises DisconnectClient: 3000, the client is closed.
+        """
 
     def check_size(self, publications: Sequence[Publication]) -> int:
         """Return how many bytes the payloads of *publications* have.
@@ -186,6 +192,10 @@ class Subscription:
     _mirrored: bool = False
     _history: History | None = None
     _subscribe_waiters: "list[Deferred[None]] | None" = None
+    transport: ITransport = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.transport = self.client.transport
 
     @property
     def positioned(self) -> bool:
@@ -204,7 +214,8 @@ class Subscription:
         :raises ReplyError: 107, the requested filter is invalid or not permitted.
         """
         self._ensure_not_ended()
-        self.variant = variant_of(options, request)
+        if request.tf is not None or request.delta:
+            self.variant = variant_of(options, request)
         client = self.client
         services = client.services
         self.options = options
@@ -313,7 +324,8 @@ class Subscription:
     def _enter(self, recovery: Recovery | None) -> None:
         assert self.channel is not None
         placed, lost = self.channel.activate(self, recovery)
-        lose_positions(lost)
+        if lost:
+            lose_positions(lost)
         if not placed:
             # This node and storage disagree: compare the channel with storage again.
             self.kind.source.position_check.check(self.channel)
@@ -389,11 +401,6 @@ class Subscription:
         if mirror is not None and maps is not None:
             assert self.info is not None
             mirror.appear(self.name, maps, self.info)
-
-    @property
-    def transport(self) -> ITransport:
-        """The transport of its client."""
-        return self.client.transport
 
     @property
     def observes_presence(self) -> bool:
