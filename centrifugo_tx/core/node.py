@@ -61,6 +61,9 @@ from .session.stream_kind import StreamKind
 
 __all__ = ["Node"]
 
+#: Bytes of publications that wait for a lane and are written as one.
+GATHERED = 65536
+
 _PLAIN = PublishOptions()
 
 
@@ -95,11 +98,15 @@ class Node:
         metrics, engine = NodeMetrics(self.metrics), self.engine
         runtime = Runtime(self.clock, self._policy, self.options, metrics)
         limit = self.options.broadcast_slice
-        hub = Hub(
-            BroadcastContext(
-                self.clock, limit, metrics.transport_counters, metrics.dropped_by_filter
-            )
+        broadcasts = BroadcastContext(
+            self.clock,
+            limit,
+            metrics.transport_counters,
+            metrics.dropped_by_filter,
+            # A part of the queue, so that one write never fills it.
+            gathered=min(GATHERED, self.options.queue_max_size // 4),
         )
+        hub = Hub(broadcasts)
         self.runtime, self.hub, self._client_log = runtime, hub, ClientLog(self.clock)
         self.polls = Polls(runtime, engine.broker)
         self.streams = Streams(runtime, engine.broker, hub, self.polls)

@@ -48,6 +48,8 @@ class Wire:
     protocol: str
     unidirectional: bool = False
     version: int = 2
+    #: Whether frames may be written as one, as into a stream of bytes.
+    joins: bool = True
     #: A whole message into its commands.
     #: Raises `DecodeError`, which carries the commands before the malformed one.
     commands: Callable[[bytes], list[Command]]
@@ -74,12 +76,15 @@ def _bidirectional(transport: str, codec: Any, frame: Frame) -> Wire:
     )
 
 
-def _unidirectional(transport: str, codec: Any, frame: Frame) -> Wire:
+def _unidirectional(
+    transport: str, codec: Any, frame: Frame, joins: bool = True
+) -> Wire:
     """Return a wire on which the client says one thing: its connect request."""
     return Wire(
         transport=transport,
         protocol=codec.NAME,
         unidirectional=True,
+        joins=joins,
         commands=lambda data: [Command(id=1, connect=codec.decode_connect(data))],
         reply=_refuse_reply,
         push=lambda push: frame(codec.encode_bare_push(push)),
@@ -209,7 +214,7 @@ def uni_grpc() -> Wire:
 
     Its client's request is a serialized ``ConnectRequest``.
     """
-    return _unidirectional("uni_grpc", protobuf_codec, as_is)
+    return _unidirectional("uni_grpc", protobuf_codec, as_is, joins=False)
 
 
 @cache

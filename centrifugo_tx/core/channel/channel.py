@@ -2,7 +2,6 @@
 
 from collections import deque
 from collections.abc import Sequence
-from itertools import islice
 
 from attrs import define, field
 
@@ -318,7 +317,7 @@ class Channel:
             len(members), len(frame)
         )
         if len(members) > room:
-            self._queue(PendingBroadcast(frame, list(members.items()), room))
+            self._queue(lane, frame, kind != "push_publication", room)
             return 0
         room -= len(members)
         # A copy, because a write may close a client, which then leaves.
@@ -330,16 +329,34 @@ class Channel:
         for subscriber in subscribers:
             subscriber.undeliverable()
 
-    def _queue(self, cast: PendingBroadcast) -> None:
-        for _, transport in islice(cast.members, cast.done):
-            transport.write(cast.frame)
+    def _queue(self, lane: Lane, frame: bytes, announces: bool, room: int) -> None:
+        """Write to *room* members now, and to the others in later turns."""
         if self._pending is None:
             self._pending = deque()
             self._context.clock.callLater(0, self._continue)
-        self._pending.append(cast)
+        elif self._gathered(lane, frame, announces):
+            return
+        broadcast = PendingBroadcast(lane, announces, [frame])
+        if room:
+            broadcast.next(room)
+        self._pending.append(broadcast)
         if len(self._pending) > BEHIND:
             # Publishers are ahead of the fan-out: now they pay for it themselves.
             self._advance(len(self._pending[0].members))
+
+    def _gathered(self, lane: Lane, frame: bytes, announces: bool) -> bool:
+        """Whether the last broadcast to *lane* takes *frame* along.
+
+        A member visited once then gets all that waits for it.  Lanes have no member
+        in common, but an observer of presence is in one for publications and in one
+        for announcements, so neither kind overtakes the other.
+        """
+        for pending in reversed(self._pending or ()):
+            if pending.announces != announces:
+                return False
+            if pending.lane is lane:
+                return pending.gather(frame, self._context.gathered)
+        return False
 
     def _continue(self) -> None:
         """Send the next slice of the pending broadcasts."""
@@ -352,15 +369,10 @@ class Channel:
     def _advance(self, room: int) -> None:
         """Do the next *room* writes of the pending broadcasts."""
         while self._pending and room:
-            cast = self._pending[0]
-            part = cast.members[cast.done : cast.done + room]
-            cast.done += len(part)
-            room -= len(part)
-            if cast.done >= len(cast.members):
+            broadcast = self._pending[0]
+            if len(broadcast.members) - broadcast.done <= room:
                 self._pending.popleft()
-            for subscriber, transport in part:
-                if subscriber not in cast.gone:
-                    transport.write(cast.frame)
+            room -= broadcast.next(room)
 
     def _pass_over(self, subscriber: Subscriber) -> None:
         """Drop *subscriber* from the broadcasts that are still pending."""

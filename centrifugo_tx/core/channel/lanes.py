@@ -68,10 +68,15 @@ def lose_positions(lost: Iterable[Subscriber]) -> None:
 
 @define(eq=False)
 class Lane:
-    """Subscribers that get the same bytes."""
+    """Subscribers that get the same bytes.
+
+    ``entries`` counts how often subscribers have entered: a broadcast that was made
+    since is for all members.
+    """
 
     wire: Wire
     members: dict[Subscriber, ITransport] = field(factory=dict, init=False)
+    entries: int = field(default=0, init=False)
 
 
 #: Lanes that differ by their wire alone.
@@ -85,18 +90,55 @@ def enter(lanes: Lanes, subscriber: Subscriber) -> Lane:
     if lane is None:
         lane = lanes[transport.wire] = Lane(transport.wire)
     lane.members[subscriber] = transport
+    lane.entries += 1
     return lane
 
 
 @define(eq=False)
 class PendingBroadcast:
-    """One frame that a part of its subscribers have been sent."""
+    """Frames on their way to the members that a lane had when they were made.
 
-    frame: bytes
-    members: Sequence[tuple[Subscriber, ITransport]]
-    done: int
+    ``announces`` tells joins and leaves from publications.
+    """
+
+    lane: Lane
+    announces: bool
+    frames: list[bytes]
+    done: int = field(default=0, init=False)
+    members: Sequence[tuple[Subscriber, ITransport]] = field(init=False)
     #: The subscribers that have left since.
     gone: set[Subscriber] = field(factory=set, init=False)
+    _entries: int = field(init=False)
+    _size: int = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.members = list(self.lane.members.items())
+        self._entries, self._size = self.lane.entries, len(self.frames[0])
+
+    def gather(self, frame: bytes, limit: int) -> bool:
+        """Take *frame* along, unless the broadcast has begun or has other members.
+
+        :param limit: how many bytes may be gathered.
+        :return: whether it is taken.
+        """
+        size = self._size + len(frame)
+        if self.done or size > limit or self.lane.entries != self._entries:
+            return False
+        self.frames.append(frame)
+        self._size = size
+        return True
+
+    def next(self, count: int) -> int:
+        """Write to the next *count* members; return how many there were."""
+        if len(self.frames) > 1 and self.lane.wire.joins:
+            self.frames = [b"".join(self.frames)]
+        part = self.members[self.done : self.done + count]
+        self.done += len(part)
+        for frame in self.frames:
+            for subscriber, transport in part:
+                if subscriber not in self.gone:
+                    transport.write(frame)
+        return len(part)
 
 
 @define(eq=False)
@@ -104,11 +146,13 @@ class BroadcastContext:
     """What the channels of a node share for their broadcasts.
 
     One channel makes at most ``limit`` writes in one turn of the reactor, so that other
-    work is not delayed.  ``unwanted`` counts the publications that filters dropped.
+    work is not delayed.  Up to ``gathered`` bytes that wait for one lane are written
+    as one.  ``unwanted`` counts the publications that filters dropped.
     """
 
     clock: IReactorTime
     limit: int
     transport_counters: TransportCounters
     unwanted: Counter
+    gathered: int = 65536
     deltas: Deltas = field(factory=Deltas)

@@ -130,5 +130,6 @@ def _move(source: Lanes, target: Lanes) -> None:
             for subscriber in other.members:
                 subscriber.lane = lane
             lane.members.update(other.members)
+            lane.entries += 1
         target[wire] = lane
     source.clear()

@@ -11,10 +11,19 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from centrifugo_tx.core import Node
+from centrifugo_tx.core import node as node_module
 from centrifugo_tx.engines.memory import LocalController, MemoryPresenceManager
 from centrifugo_tx.interfaces import Engine, IBroker, IBrokerEventHandler
-from centrifugo_tx.options import History, HistoryQuery, NodeOptions, SubscribeOptions
+from centrifugo_tx.options import (
+    Admission,
+    History,
+    HistoryQuery,
+    NodeOptions,
+    SubscribeOptions,
+    TransportInfo,
+)
 from centrifugo_tx.protocol.messages import Publication, Raw, StreamPosition
+from centrifugo_tx.protocol.wire import uni_grpc
 
 from ...support import MemoryTransport, Peer, Permissive, World
 
@@ -62,7 +71,8 @@ class FanOutTests(SynchronousTestCase):
         self.assertEqual([data_of(p.take()) for p in peers], [[1, 2]] * 5)
 
     def test_behind(self) -> None:
-        """If too much waits behind it, whoever publishes does the oldest at once."""
+        """If too much waits behind it, the publisher's turn is used for the oldest."""
+        self.patch(node_module, "GATHERED", 0)
         world = World(options=NodeOptions(broadcast_slice=1))
         peers = [world.subscribed("a") for _ in range(3)]
         for peer in peers:
@@ -75,6 +85,82 @@ class FanOutTests(SynchronousTestCase):
         for peer, early in zip(peers, heard, strict=True):
             late = [m["push"]["pub"]["data"] for m in peer.take()]
             self.assertEqual(early + late, list(range(100)))
+
+    def test_gathered(self) -> None:
+        """What waits for a lane is one write to each member, in order."""
+        world = World(options=NodeOptions(broadcast_slice=2))
+        peers = [world.subscribed("news") for _ in range(5)]
+        for number in range(10):
+            world.publish("news", number)
+        self.assertEqual([len(p.transport.frames) for p in peers], [1, 1, 0, 0, 0])
+        world.clock.advance(0)
+        self.assertEqual([len(p.transport.frames) for p in peers], [2, 2, 2, 2, 2])
+        for peer in peers:
+            self.assertEqual(data_of(peer.take()), list(range(10)))
+
+    def test_gathered_bytes(self) -> None:
+        """Only a part of what a queue holds is gathered."""
+        world = World(options=NodeOptions(broadcast_slice=1, queue_max_size=2000))
+        _, second = world.subscribed("news"), world.subscribed("news")
+        for number in range(20):
+            world.publish("news", f"{number:0100}")
+        world.clock.advance(0)
+        sizes = [len(frame) for frame in second.transport.frames]
+        self.assertTrue(250 < max(sizes) <= 500, sizes)
+        self.assertEqual(data_of(second.take()), [f"{n:0100}" for n in range(20)])
+
+    def test_joined_while_gathered(self) -> None:
+        """A new member gets what is published after it joined, and nothing twice."""
+        world = World(options=NodeOptions(broadcast_slice=1))
+        peers = [world.subscribed("news") for _ in range(2)]
+        world.publish("news", 1)
+        world.publish("news", 2)
+        peers.append(world.subscribed("news"))
+        peers[-1].take()
+        world.publish("news", 3)
+        world.publish("news", 4)
+        world.clock.advance(0)
+        heard = [data_of(peer.take()) for peer in peers]
+        self.assertEqual(heard, [[1, 2, 3, 4], [1, 2, 3, 4], [3, 4]])
+
+    def test_announced_while_gathered(self) -> None:
+        """Publications and joins keep their order."""
+        world = World(options=NodeOptions(broadcast_slice=1))
+        options = SubscribeOptions(join_leave=True, push_join_leave=True)
+        world.policy.subscription = options
+        watchers = [world.subscribed("news") for _ in range(2)]
+        for _ in range(3):
+            world.clock.advance(0)
+        for watcher in watchers:
+            watcher.take()
+        world.publish("news", 1)
+        world.subscribed("news")
+        world.publish("news", 2)
+        for _ in range(3):
+            world.clock.advance(0)
+        for watcher in watchers:
+            kinds = [
+                next(k for k in m["push"] if k != "channel") for m in watcher.take()
+            ]
+            self.assertEqual(kinds, ["pub", "join", "pub"])
+
+    def test_messages_of_their_own(self) -> None:
+        """A stream of messages gets each frame as one of its own."""
+        world = World(options=NodeOptions(broadcast_slice=1))
+        options = Admission(subs={"news": SubscribeOptions()})
+        world.policy.admission = options
+        transports = [
+            MemoryTransport(uni_grpc(), TransportInfo(unidirectional=True))
+            for _ in range(2)
+        ]
+        for transport in transports:
+            client = world.node.connect(transport)
+            client.receive(b"")
+            transport.frames.clear()
+        for number in range(3):
+            world.publish("news", number)
+        world.clock.advance(0)
+        self.assertEqual([len(each.frames) for each in transports], [3, 3])
 
     def test_left_while_sliced(self) -> None:
         """Who leaves before its slice comes gets nothing after it left."""

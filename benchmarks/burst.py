@@ -1,0 +1,96 @@
+"""A burst of publications to a channel that is larger than one slice.
+
+``python -m benchmarks.burst`` publishes 16 times in one turn of the reactor and prints
+the CPU of each delivery, down to the transport's ``write``, as it is and without
+gathering what waits for a lane.
+"""
+
+import platform
+import statistics
+import time
+
+from attrs import define, field
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
+from zope.interface import implementer
+
+from centrifugo_tx.core import Node
+from centrifugo_tx.core import node as node_module
+from centrifugo_tx.core.policy import Policy
+from centrifugo_tx.engines.memory import memory_engine
+from centrifugo_tx.interfaces import IClient, ITransport
+from centrifugo_tx.options import Admission, SubscribeOptions, TransportInfo
+from centrifugo_tx.protocol.codes import Disconnect
+from centrifugo_tx.protocol.messages import ConnectRequest
+from centrifugo_tx.protocol.wire import Wire, websocket_json
+
+BURST, ROUNDS = 16, 5
+
+
+@implementer(ITransport)
+@define(eq=False)
+class Sink:
+    """Takes frames and forgets them."""
+
+    wire: Wire = field(factory=websocket_json)
+    info: TransportInfo = field(factory=TransportInfo)
+
+    def write(self, frame: bytes) -> None:
+        """Forget *frame*."""
+
+    def close(self, disconnect: Disconnect) -> None:
+        """Do nothing: no client of this benchmark is closed."""
+
+    def pause(self) -> None:
+        """Do nothing: no command waits."""
+
+    def resume(self) -> None:
+        """Do nothing: no command waits."""
+
+
+class Open(Policy):
+    """Subscribes every client to one channel."""
+
+    def connect(
+        self, client: IClient, request: ConnectRequest
+    ) -> "Deferred[Admission]":
+        """Admit the client."""
+        return succeed(Admission(subs={"news": SubscribeOptions()}))
+
+
+def delivery(subscribers: int) -> float:
+    """Return the microseconds of CPU of one delivery in a burst."""
+    clock = Clock()
+    clock.advance(1_000_000_000)
+    node = Node(memory_engine(clock), Open(), clock)
+    node.start()
+    for _ in range(subscribers):
+        node.connect(Sink()).receive(b'{"id":1,"connect":{}}')
+    began = time.process_time()
+    for number in range(BURST):
+        node.publish("news", b'{"n":%d}' % number)
+    for _ in range(2 * BURST * subscribers // 1000 + 2):
+        clock.advance(0)
+    return (time.process_time() - began) / BURST / subscribers * 1e6
+
+
+def main() -> None:
+    """Print the figures, the two ways taking turns."""
+    print(f"Python {platform.python_version()}, {BURST} publications in one turn")
+    gathered = node_module.GATHERED
+    for subscribers in (1000, 1001, 10000):
+        ours, apart = [], []
+        for _ in range(ROUNDS):
+            node_module.GATHERED = gathered
+            ours.append(delivery(subscribers))
+            node_module.GATHERED = 0
+            apart.append(delivery(subscribers))
+        one, other = statistics.median(ours), statistics.median(apart)
+        print(
+            f"{subscribers:6} subscribers: {one:.3f} us a delivery, {other:.3f} apart,"
+            f" apart / gathered: {other / one:.1f}"
+        )
+
+
+if __name__ == "__main__":
+    main()
