@@ -32,6 +32,7 @@ from .access import (
 from .access.jwks import KeySet, fetcher
 from .access.tokens import KeySource
 from .access.track_signatures import TrackingKeys
+from .admin_page import AdminPage
 from .api import Api, http_handlers
 from .api.http import BODY_LIMIT
 from .client_endpoints import ClientEndpoints
@@ -78,8 +79,11 @@ def build(reactor: Any, config: Config, gather: Gather | None = None) -> "Server
         journal_for(config.log.level, reactor.seconds),
     )
     health = Health(serving=gather is None)
-    served = endpoints(reactor, config, node, gather, health)
-    server = Server(reactor, config, node, served, gather is not None, polling, health)
+    admin = AdminPage(reactor, config, node)
+    served = endpoints(reactor, config, node, gather, health, admin)
+    server = Server(
+        *(reactor, config, node, served, gather is not None, polling, health, admin)
+    )
     gc_freezer = GCFreezer(reactor, lambda: node.connections.num_clients)
     MultiService.addService(server, gc_freezer)
     return server
@@ -99,6 +103,7 @@ class Server(MultiService):
     _shared: bool = False
     _polling: Mapping[str, Polling] = field(factory=dict)
     health: Health = field(factory=Health)
+    _admin: AdminPage | None = None
     #: Fires when the server is serving; fails if it cannot start.
     started: "Deferred[None]" = field(factory=Deferred, init=False)
     ports: list[IListeningPort] = field(factory=list, init=False)
@@ -155,6 +160,8 @@ class Server(MultiService):
         return stopped.addCallback(lambda _: MultiService.stopService(self))
 
     async def _disconnect_clients(self) -> None:
+        if self._admin is not None:
+            self._admin.stop()
         try:
             await self._grpc.stop_api()
             await self.node.stop()
@@ -400,6 +407,7 @@ def endpoints(
     node: Node,
     gather: Gather | None = None,
     health: Health | None = None,
+    admin: AdminPage | None = None,
 ) -> "dict[Address, tuple[Endpoints, list[str]]]":
     """Return the endpoints by address, with their names.
 
@@ -428,4 +436,7 @@ def endpoints(
     if config.health.enabled:
         path = config.health.handler_prefix.encode()
         place(inside, "health", Endpoints(handlers={path: health or Health()}))
+    page = admin.endpoints() if admin is not None else None
+    if page is not None:
+        place(outside if config.admin.external else inside, "admin", page)
     return by_address

@@ -15,10 +15,10 @@ FLOORS = (
     {"interfaces", "options", "errors", "globs", "publication_format", "tls"}
     | {"bounded_log", "durations", "http_client"},
     {"core"},
-    {"engines", "access", "proxies", "transports", "api", "consumers"},
+    {"engines", "access", "proxies", "transports", "api", "consumers"} | {"admin"},
     {"config", "web"},
     {"service", "workers", "process", "logs", "gc_freeze"}
-    | {"client_endpoints", "grpc_ports", "systemd"},
+    | {"client_endpoints", "grpc_ports", "systemd", "admin_page"},
     {"launch", "cli", "console", "__main__", "__init__"},
 )
 

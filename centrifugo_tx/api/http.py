@@ -23,7 +23,7 @@ from .api_json import decode, decode_batch, encode, encode_batch
 from .batches import BatchRequest
 from .methods import IN_BATCH, METHODS, NOT_FOUND, Api, Method
 
-__all__ = ["BODY_LIMIT", "HTTPAPIOptions", "http_handlers"]
+__all__ = ["BODY_LIMIT", "HTTPAPIOptions", "http_handlers", "keyless_legacy_handler"]
 
 Handler = Callable[[Any], "Answer | Deferred[Answer]"]
 
@@ -71,6 +71,12 @@ def http_handlers(api: Api, options: HTTPAPIOptions) -> dict[bytes, Handler]:
     old = _LegacyHandler(api, key_check, log)
     handlers[(prefix or "/").encode()] = old
     return handlers
+
+
+def keyless_legacy_handler(api: Api) -> Handler:
+    """Return the handler of the old style for callers that were let in already."""
+    log = BoundedLog(Logger(), api.node.clock)
+    return _LegacyHandler(api, _APIKeyCheck(HTTPAPIOptions(insecure=True), log), log)
 
 
 @define(eq=False)

@@ -22,6 +22,7 @@ from ..options import TLSOptions
 from ..tls import server_context
 from ..transports.uni_response_stream import CodeToResponseTransforms
 from ..transports.websocket import level_of
+from .check_admin import check_admin
 from .check_channels import check_channel_options, uses_maps
 from .check_endpoints import check_paths, check_ports
 from .model import Config
@@ -388,7 +389,7 @@ def _key_set(path: str, token: TokenOptions) -> Iterator[Finding]:
 
 
 _RULES: tuple[Callable[[Config], Iterator[Finding]], ...] = (
-    *(_http, check_paths, check_ports, _workers, _grpc_ports, _choices),
+    *(_http, check_paths, check_ports, _workers, _grpc_ports, _choices, check_admin),
     *(_tokens, _client),
     *(_channels, _proxies, _consumers),
 )

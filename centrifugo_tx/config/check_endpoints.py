@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from attrs import frozen
 
+from ..admin import ADMIN_PATHS
 from ..api import METHODS
 from .model import Config
 
@@ -41,8 +42,10 @@ class _Port:
 
 def check_paths(config: Config) -> Iterator[Finding]:
     """Yield paths that are none, and those that two endpoints of a port have."""
-    for section in (*_OUTSIDE, *_INSIDE, "http_api"):
+    for section in (*_OUTSIDE, *_INSIDE, "http_api", "admin"):
         prefix = getattr(config, section).handler_prefix
+        if section == "admin" and not prefix:
+            continue
         if not prefix.startswith("/") or not prefix.isascii() or " " in prefix:
             yield f"{section}.handler_prefix", f"{prefix!r} must begin with a slash"
     taken: dict[tuple[object, str], str] = {}
@@ -53,6 +56,8 @@ def check_paths(config: Config) -> Iterator[Finding]:
         paths = [path]
         if section == "http_api":
             paths += [f"{path.rstrip('/')}/{method}" for method in METHODS]
+        if section == "admin":
+            paths = [f"{path.rstrip('/')}{each}" for each in ADMIN_PATHS]
         for each in paths:
             other = taken.setdefault((place, each), name)
             if other != name:
@@ -77,6 +82,8 @@ def _enabled(config: Config) -> Iterator[tuple[object, str]]:
     for section in _INSIDE:
         if getattr(config, section).enabled:
             yield there, section
+    if config.admin.enabled:
+        yield here if config.admin.external else there, "admin"
     if not config.http_api.disabled:
         yield here if config.http_api.external else there, "http_api"
 

@@ -8,6 +8,7 @@ and one line in `Config`; what is accepted but not built yet is listed in
 
 from ..access.namespaces import NamespaceOptions
 from ..access.tokens import TokenOptions
+from ..admin import AdminOptions
 from ..api.http import HTTPAPIOptions
 from ..options import Duration
 from ..transports.uni_grpc import UniGRPCOptions
@@ -33,7 +34,6 @@ from .endpoints import (
 )
 from .proxies import ChannelProxies, ClientProxies, NamedProxy, ProxyOptions
 from .servers import (
-    AdminOptions,
     DebugOptions,
     GraphiteOptions,
     GRPCAPIOptions,

@@ -5,7 +5,6 @@ import msgspec
 from ..options import Duration, TLSOptions
 
 __all__ = [
-    "AdminOptions",
     "AutocertOptions",
     "DebugOptions",
     "GRPCAPIOptions",
@@ -195,27 +194,6 @@ class OpenTelemetryOptions(Section, frozen=True):
     """Trace consumers."""
     google_cloud_adc_auth: bool = False
     """Authenticate by Google's application default credentials."""
-
-
-class AdminOptions(Section, frozen=True):
-    """The admin web interface."""
-
-    enabled: bool = False
-    """Serve it."""
-    handler_prefix: str = ""
-    """Its path; empty: the root."""
-    password: str = ""
-    """Password of the login; needed together with ``secret``."""
-    secret: str = ""
-    """Key that signs the tokens of those who logged in."""
-    insecure: bool = False
-    """Let everybody in without a login."""
-    web_path: str = ""
-    """Folder with the files of the interface, instead of the own ones."""
-    web_proxy_address: str = ""
-    """Address that serves the interface, for those who develop it."""
-    external: bool = False
-    """Serve it on the external port."""
 
 
 class GRPCAPIOptions(Section, frozen=True):

@@ -1,5 +1,6 @@
 """The core: hub, channels, clients and the node, independent of the network."""
 
+from .channel.watching import Watcher
 from .cluster.emulation import UnknownNode
 from .cluster.peers import NodeInfo
 from .cluster.surveys import SurveyFailed
@@ -17,6 +18,7 @@ __all__ = [
     "Policy",
     "SurveyFailed",
     "UnknownNode",
+    "Watcher",
     "journal_for",
     "run_or_defer",
 ]

@@ -1,6 +1,6 @@
 """One node of a cluster: the object that APIs, transports and applications call."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, succeed
@@ -31,6 +31,7 @@ from .channel.hub import Hub
 from .channel.lanes import BroadcastContext
 from .channel.presence import Presence
 from .channel.streams import Streams
+from .channel.watching import Watcher
 from .cluster.client_commands import (
     ClientCommands,
     DisconnectCommand,
@@ -41,7 +42,7 @@ from .cluster.client_commands import (
 )
 from .cluster.emulation import Emulation
 from .cluster.peers import NodeInfo, Peers
-from .cluster.surveys import Surveys
+from .cluster.surveys import SurveyHandler, Surveys
 from .keyed.key_tracker import SHARED_POLL
 from .keyed.map_kind import MapKind
 from .keyed.map_presence import MapPresence
@@ -244,6 +245,22 @@ class Node:
         """
         return self._surveys.channels(pattern)
 
+    def watcher(
+        self, channel: str, transport: ITransport, undeliverable: Callable[[], None]
+    ) -> Watcher:
+        """Return what passes the pushes of *channel* to *transport* once started.
+
+        It is not counted as a subscriber.
+
+        :param undeliverable: called for what the transport's wire cannot encode.
+        :raises ReplyError: there is no such channel.
+        """
+        source: Streams | Maps = self.streams
+        if self.policy.channel(channel).map is not None and self.maps is not None:
+            source = self.maps
+        local = source.local(channel)
+        return Watcher(transport, undeliverable, local, source.broker_subscriptions)
+
     # --- Nodes -----------------------------------------------------------------
 
     @property
@@ -260,6 +277,10 @@ class Node:
     ) -> Deferred[dict[str, tuple[int, bytes]]]:
         """Send a survey to all nodes, or to one; return code and answer by node id."""
         return self._surveys.survey(op, data, node)
+
+    def answer_survey(self, op: str, handler: SurveyHandler) -> None:
+        """Answer the surveys of *op* with *handler*, which returns code and answer."""
+        self._surveys.handlers[op] = handler
 
     # --- Clients on all nodes --------------------------------------------------
 

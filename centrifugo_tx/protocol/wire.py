@@ -21,6 +21,7 @@ from .messages import Command, Push, Raw, Reply
 
 __all__ = [
     "Wire",
+    "admin_feed",
     "http_stream_json",
     "http_stream_protobuf",
     "sse_json",
@@ -204,6 +205,12 @@ def uni_http_stream() -> Wire:
     See client protocol, "Unidirectional transports".
     """
     return _unidirectional("uni_http_stream", json_codec, line)
+
+
+@cache
+def admin_feed() -> Wire:
+    """Return the wire on which the admin page follows a channel: a line per push."""
+    return _unidirectional("admin_feed", json_codec, line)
 
 
 @cache

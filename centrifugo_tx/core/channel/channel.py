@@ -41,7 +41,9 @@ class Channel:
     confirmed: float = field(default=0.0, init=False)
     #: Whether the broker delivers here; kept by `BrokerSubscriptions`.
     subscribed: bool = field(default=False, init=False)
+    #: Those who are here, watchers included.
     subscribers: dict[Subscriber, None] = field(factory=dict, init=False)
+    num_watchers: int = field(default=0, init=False)
     lanes: Lanes = field(factory=dict, init=False)
     _positioned: dict[Subscriber, None] = field(factory=dict, init=False)
     _buffers: dict[Subscriber, list[Held]] | None = field(default=None, init=False)
@@ -49,6 +51,11 @@ class Channel:
     _variants: VariantLanes | None = field(default=None, init=False)
     _observers: Lanes | None = field(default=None, init=False)
     _pending: deque[PendingBroadcast] | None = field(default=None, init=False)
+
+    @property
+    def num_subscribers(self) -> int:
+        """How many subscribers are here; watchers are none."""
+        return len(self.subscribers) - self.num_watchers
 
     # --- Coming and going ------------------------------------------------------
 

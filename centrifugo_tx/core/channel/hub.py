@@ -33,7 +33,7 @@ class Hub:
     def occupied(self) -> Iterator[Channel]:
         """Iterate over the channels that have subscribers here."""
         everything = chain(self.channels.values(), self.maps.values())
-        return (channel for channel in everything if channel.subscribers)
+        return (channel for channel in everything if channel.num_subscribers)
 
     def channel(self, name: str) -> Channel:
         """Return the stream channel *name*; create it if needed."""

@@ -15,7 +15,7 @@ from ..channel.hub import Hub
 from ..runtime import Runtime
 from .peers import Peers
 
-__all__ = ["TIMEOUT", "SurveyFailed", "Surveys"]
+__all__ = ["TIMEOUT", "SurveyFailed", "SurveyHandler", "Surveys"]
 
 #: Seconds within which all nodes must have answered.
 TIMEOUT = 10.0
@@ -160,7 +160,7 @@ class Surveys:
         except ValueError:
             return succeed((2, b""))
         found = {
-            channel.name: len(channel.subscribers)
+            channel.name: channel.num_subscribers
             for channel in self._hub.occupied()
             if matches(channel.name)
         }

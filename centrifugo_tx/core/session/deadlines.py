@@ -32,6 +32,8 @@ class Deadlines:
 
     _client: TimedClient
     tick: int = 0
+    #: When the client connected, in seconds since 1970; 0 before.
+    connected_at: float = 0.0
     _close_at: float = NEVER
     _ping_at: float = NEVER
     _pong_by: float = NEVER
@@ -51,6 +53,7 @@ class Deadlines:
         runtime = self._client.runtime
         now, options = runtime.clock.seconds(), runtime.options
         self._close_at = NEVER
+        self.connected_at = now
         if self.pings:
             interval = options.ping_interval
             # Random, so that clients that connect together are not pinged together.

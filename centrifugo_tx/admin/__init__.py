@@ -1,0 +1,7 @@
+"""The admin page: its login, its files, and what it asks the nodes."""
+
+from .endpoints import ADMIN_PATHS, AdminEndpoints
+from .inspector import Inspector
+from .login import AdminOptions
+
+__all__ = ["ADMIN_PATHS", "AdminEndpoints", "AdminOptions", "Inspector"]

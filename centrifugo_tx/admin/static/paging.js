@@ -1,0 +1,54 @@
+// Lists that the server pages through: it is told the last name of the page before.
+
+import { failed, fill, h, skeleton } from "./dom.js";
+
+/**
+ * Show pages in `box`.  `load(after)` returns a page `{more, …}`, `draw(page)` what is
+ * shown of it, `last(page)` the name after which the next page begins.
+ */
+export function pages(box, { load, draw, last, summary }) {
+  const body = h("div", {}, skeleton(6));
+  const about = h("span", { class: "about" });
+  const back = h("button", { type: "button", class: "quiet" }, "← Previous");
+  const next = h("button", { type: "button", class: "quiet" }, "Next →");
+  fill(box, body, h("div", { class: "pager" }, about, h("span", { class: "buttons" }, back, next)));
+  let cursors = [""];
+  let current = null;
+  let run = 0;
+
+  async function show() {
+    const mine = ++run;
+    back.disabled = next.disabled = true;
+    box.setAttribute("aria-busy", "true");
+    const slow = setTimeout(() => { if (mine === run) fill(body, skeleton(6)); }, 300);
+    try {
+      const page = await load(cursors.at(-1));
+      if (mine !== run) return;
+      current = page;
+      fill(body, draw(page));
+      about.textContent = summary(page, cursors.length);
+    } catch (error) {
+      if (mine !== run || error.name === "AbortError") return;
+      current = null;
+      about.textContent = "";
+      fill(body, failed(error, show));
+    } finally {
+      clearTimeout(slow);
+      if (mine === run) {
+        box.removeAttribute("aria-busy");
+        back.disabled = cursors.length === 1;
+        next.disabled = !current?.more;
+      }
+    }
+  }
+
+  back.addEventListener("click", () => { cursors.pop(); show(); });
+  next.addEventListener("click", () => { cursors.push(last(current)); show(); });
+  return { restart() { cursors = [""]; return show(); }, refresh: show };
+}
+
+/** Call `work` when nothing was typed for a moment. */
+export function afterTyping(work, delay = 250) {
+  let timer = null;
+  return () => { clearTimeout(timer); timer = setTimeout(work, delay); };
+}

@@ -1,0 +1,203 @@
+"""What nodes tell of themselves, their channels and their connections."""
+
+import json
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from centrifugo_tx.admin.measures import LagProbe
+from tests.support import Peer
+
+from .support import Page
+
+
+class InspectorCase(SynchronousTestCase):
+    """Asks one node."""
+
+    def setUp(self) -> None:
+        self.page = Page()
+        self.page.login()
+        self.addCleanup(self.page.inspector.stop)
+
+    def subscribed(self, user: str, *channels: str) -> Peer:
+        peer = self.page.world.connected(user)
+        for channel in channels:
+            peer.ask(subscribe={"channel": channel})
+        return peer
+
+
+class NodeTests(InspectorCase):
+    """The state of nodes."""
+
+    def test_nodes(self) -> None:
+        """A node tells its numbers, and what it has used and sent."""
+        self.subscribed("ada", "hh:a")
+        (node,) = self.page.result("nodes")["nodes"]
+        self.assertEqual((node["num_clients"], node["num_channels"]), (1, 1))
+        measures = node["measures"]
+        self.assertGreater(measures["memory_bytes"], 10_000_000)
+        self.assertGreater(measures["cpu_seconds"], 0)
+        sent = measures["sent"]
+        self.page.world.node.publish("hh:a", b"{}")
+        (node,) = self.page.result("nodes")["nodes"]
+        self.assertEqual(node["measures"]["sent"], sent + 1)
+        self.assertEqual(node["measures"]["published"], 1)
+
+
+class LagTests(SynchronousTestCase):
+    """How late the reactor is."""
+
+    def test_lag(self) -> None:
+        """The greatest lateness of the last five seconds is told."""
+        clock = Clock()
+        probe = LagProbe(clock)
+        self.assertEqual(probe.worst(), 0)
+        clock.advance(1.25)
+        self.assertAlmostEqual(probe.worst(), 0.25)
+        for _ in range(5):
+            clock.advance(1)
+        self.assertAlmostEqual(probe.worst(), 0)
+
+    def test_unwatched(self) -> None:
+        """Ten seconds after the last question nothing is measured any more."""
+        clock = Clock()
+        probe = LagProbe(clock)
+        probe.worst()
+        clock.pump([1] * 12)
+        self.assertFalse(probe.running)
+        self.assertEqual(clock.getDelayedCalls(), [])
+        probe.worst()
+        self.assertTrue(probe.running)
+        probe.stop()
+        self.assertEqual(clock.getDelayedCalls(), [])
+
+
+class ChannelTests(InspectorCase):
+    """Pages of channels."""
+
+    def names(self, **request: Any) -> list[str]:
+        page = self.page.result("channels", **request)
+        return [each["name"] for each in page["channels"]]
+
+    def test_pages(self) -> None:
+        """All channels come once, in order, on pages of the asked size."""
+        expected = sorted(f"hh:{number}" for number in range(120))
+        for start in range(0, 120, 40):
+            self.subscribed("u", *expected[start : start + 40])
+        found: list[str] = []
+        while True:
+            page = self.page.result(
+                "channels", limit=50, after=found[-1] if found else ""
+            )
+            found += [each["name"] for each in page["channels"]]
+            self.assertEqual(page["matched"], 120)
+            if not page["more"]:
+                break
+            self.assertEqual(len(page["channels"]), 50)
+        self.assertEqual(found, expected)
+
+    def test_filter(self) -> None:
+        """Channels are found by prefix, by pattern, or by both."""
+        self.subscribed("u", "hh:ab", "hh:ac", "jj:ab")
+        self.assertEqual(self.names(prefix="hh:"), ["hh:ab", "hh:ac"])
+        self.assertEqual(self.names(pattern="*b"), ["hh:ab", "jj:ab"])
+        self.assertEqual(self.names(prefix="hh:", pattern="*b"), ["hh:ab"])
+        self.assertEqual(self.names(prefix="x"), [])
+
+    def test_counts(self) -> None:
+        """Subscribers are counted; a channel that all have left is gone."""
+        self.subscribed("u", "hh:a")
+        other = self.subscribed("v", "hh:a", "hh:b")
+        page = self.page.result("channels")
+        counts = {each["name"]: each["num_clients"] for each in page["channels"]}
+        self.assertEqual(counts, {"hh:a": 2, "hh:b": 1})
+        other.ask(unsubscribe={"channel": "hh:b"})
+        self.assertEqual(self.names(), ["hh:a"])
+
+    def test_details(self) -> None:
+        """A channel's options and subscribers are told, also of one without any."""
+        self.subscribed("u", "hh:a")
+        found = self.page.result("channel", channel="hh:a")
+        self.assertEqual(found["num_clients"], 1)
+        self.assertEqual((found["kind"], found["history_size"]), ("stream", 5))
+        self.assertTrue(found["presence"])
+        found = self.page.result("channel", channel="mm:x")
+        self.assertEqual((found["kind"], found["num_clients"]), ("map", 0))
+
+    def test_many(self) -> None:
+        """Of 100,000 channels a page is found in slices, and others have their turn."""
+        node, clock = self.page.world.node, self.page.world.clock
+        for number in range(100_000):
+            node.hub.channel(f"hh:{number:06}").subscribers[object()] = None  # type: ignore[index]
+        body = json.dumps({"after": "hh:099989", "limit": 50}).encode()
+        answer = self.page.send("/admin/channels", body)
+        turns = 0
+        while not answer.called:
+            clock.advance(0.004)
+            turns += 1
+        # 256 channels between two looks at the clock, 256 of those in a slice.
+        self.assertGreaterEqual(turns, 100_000 // (256 * 256))
+        page = json.loads(self.successResultOf(answer).body)["result"]
+        self.assertEqual((page["matched"], page["more"]), (100_000, False))
+        self.assertEqual(len(page["channels"]), 10)
+
+
+class PresenceTests(InspectorCase):
+    """Pages of those who are in a channel."""
+
+    def test_pages(self) -> None:
+        """All come once, with users, and can be narrowed to one user."""
+        self.page.world.policy.subscription = _present()
+        for number in range(12):
+            self.subscribed(f"user-{number % 3}", "hh:a")
+        seen: list[str] = []
+        while True:
+            after = seen[-1] if seen else ""
+            page = self.page.result("presence", channel="hh:a", limit=5, after=after)
+            seen += [each["client"] for each in page["rows"]]
+            if not page["more"]:
+                break
+        self.assertEqual(seen, sorted(set(seen)))
+        self.assertEqual(len(seen), 12)
+        page = self.page.result("presence", channel="hh:a", user="user-1")
+        self.assertEqual((page["matched"], page["total"]), (4, 12))
+        self.assertEqual({each["user"] for each in page["rows"]}, {"user-1"})
+
+
+class ConnectionTests(InspectorCase):
+    """Connections."""
+
+    def test_list(self) -> None:
+        """Connections are found by user and by the beginning of their id."""
+        ada = self.subscribed("ada", "hh:a", "hh:b").client.id
+        self.subscribed("grace")
+        self.page.world.open()  # has not connected
+        page = self.page.result("connections")
+        self.assertEqual(page["matched"], 2)
+        page = self.page.result("connections", user="ada")
+        (row,) = page["connections"]
+        self.assertEqual((row["client"], row["num_subs"]), (ada, 2))
+        self.assertEqual(row["since"], self.page.world.clock.seconds())
+        page = self.page.result("connections", client=ada[:8])
+        self.assertEqual([each["client"] for each in page["connections"]], [ada])
+
+    def test_details(self) -> None:
+        """A connection tells who it is, how it came and where it is subscribed."""
+        client = self.subscribed("ada", "hh:b", "hh:a").client
+        found = self.page.result("connection", client=client.id)
+        self.assertEqual((found["user"], found["transport"]), ("ada", "websocket"))
+        self.assertEqual(found["protocol"], "json")
+        self.assertIsNone(found["info"])
+        channels = [each["channel"] for each in found["subscriptions"]]
+        self.assertEqual(channels, ["hh:a", "hh:b"])
+
+    def test_gone(self) -> None:
+        """Of a connection that nobody has nothing is told."""
+        self.assertIsNone(self.page.result("connection", client="nobody"))
+
+
+def _present() -> Any:
+    from centrifugo_tx.options import SubscribeOptions
+
+    return SubscribeOptions(presence=True)
