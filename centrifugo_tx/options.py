@@ -56,25 +56,24 @@ class Value(msgspec.Struct, frozen=True, gc=False):
 
 
 class TLSOptions(msgspec.Struct, frozen=True):
-    """Encryption of one server, or of one client connection."""
+    """TLS of a server or of a client connection."""
 
     # See configuration rules, "Ports and endpoints".
 
     enabled: bool = False
     """Use TLS, version 1.2 or newer."""
     cert_pem: Pem = ""
-    """Own certificate, with its chain."""
+    """Certificate, with its chain."""
     key_pem: Pem = ""
-    """Private key of the own certificate."""
+    """Private key of the certificate."""
     server_ca_pem: Pem = ""
-    """Authorities by which a client checks the server; empty: those of the system."""
+    """Authorities that a client trusts; empty: those of the system."""
     client_ca_pem: Pem = ""
-    """Authorities by which a server checks its clients, who then need a
-    certificate."""
+    """Authorities that a server trusts; clients must then present a certificate."""
     insecure_skip_verify: bool = False
-    """Let a client take any certificate of the server."""
+    """Accept any certificate of the server, as a client."""
     server_name: str = ""
-    """Name that a client expects in the certificate, when not the host's."""
+    """Name that a client expects in the server's certificate; empty: the host name."""
 
 
 class TransportInfo(Value, frozen=True):

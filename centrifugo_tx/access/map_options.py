@@ -1,4 +1,4 @@
-"""Options of namespaces whose channels have keys: maps, and polled ones."""
+"""Options of namespaces whose channels have keys: maps and shared polls."""
 
 import msgspec
 
@@ -12,20 +12,20 @@ NO_LIMIT = 2**31
 
 
 class MapOptions(msgspec.Struct, frozen=True):
-    """Options of channels that hold a map."""
+    """Options of map channels."""
 
     mode: str = ""
     """``ephemeral``, ``recoverable`` or ``persistent``."""
     key_ttl: Duration = 0.0
-    """How long a key stays without being published again."""
+    """How long a key lives without being published again."""
     stream_size: int = 0
-    """Changes that are kept."""
+    """Maximum number of changes that are kept."""
     stream_ttl: Duration = 0.0
     """How long changes are kept."""
     meta_ttl: Duration = 0.0
-    """How long the position is kept."""
+    """How long an unused map keeps its position."""
     remove_client_on_unsubscribe: bool = False
-    """Take a client's key out when it leaves."""
+    """Remove a client's key when the client unsubscribes."""
     client_key: str = ""
     """``client_id`` or ``user_id``: the only key that a client may publish."""
     allow_publish_for_client: bool = False
@@ -33,34 +33,34 @@ class MapOptions(msgspec.Struct, frozen=True):
     allow_publish_for_subscriber: bool = False
     """Subscribers may publish keys."""
     allow_publish_for_anonymous: bool = False
-    """The permissions to publish hold for anonymous users, too."""
+    """Extend the permissions to publish to anonymous users."""
     allow_remove_for_client: bool = False
     """Every client may remove keys."""
     allow_remove_for_subscriber: bool = False
     """Subscribers may remove keys."""
     allow_remove_for_anonymous: bool = False
-    """The permissions to remove hold for anonymous users, too."""
+    """Extend the permissions to remove to anonymous users."""
     publish_proxy_enabled: bool = False
-    """Ask the backend about each publication of a key."""
+    """Call the backend for each publication of a key."""
     publish_proxy_name: str = "default"
-    """The backend to ask."""
+    """Name of the backend to call."""
     remove_proxy_enabled: bool = False
-    """Ask the backend about each removal of a key."""
+    """Call the backend for each removal of a key."""
     remove_proxy_name: str = "default"
-    """The backend to ask."""
+    """Name of the backend to call."""
     default_page_size: int = 0
-    """Entries of a page when the client does not say."""
+    """Entries in a page unless the client requests a number."""
     min_page_size: int = 0
-    """Entries of the smallest page."""
+    """Minimum number of entries in a page."""
     max_page_size: int = 0
-    """Entries of the largest page."""
+    """Maximum number of entries in a page."""
     live_transition_max_publication_limit: int = 0
-    """Changes that may be caught up at once; negative: any number."""
+    """Maximum number of changes in the transition to live; negative: no limit."""
     subscribe_catch_up_timeout: Duration = 0.0
-    """How long catching up may take; negative: any time."""
+    """Timeout of catching up; negative: none."""
 
     def rules(self) -> MapRules:
-        """Work out how a map is kept."""
+        """Return the rules of a map, with the defaults filled in."""
         meta_ttl, most = self.meta_ttl, self.max_page_size or 1000
         stream_ttl = self.stream_ttl or 60.0
         if not meta_ttl and self.mode != "persistent":
@@ -81,27 +81,27 @@ class MapOptions(msgspec.Struct, frozen=True):
 
 
 class SharedPollOptions(msgspec.Struct, frozen=True):
-    """Options of channels whose keys are polled from the backend."""
+    """Options of shared poll channels."""
 
     proxy_name: str = ""
-    """The backend to poll."""
+    """Name of the backend to poll."""
     refresh_interval: Duration = 0.0
-    """Time between two polls."""
+    """Interval between polls."""
     refresh_batch_size: int = 0
-    """Keys of one poll."""
+    """Maximum number of keys in one poll."""
     max_keys_per_connection: int = 0
-    """Keys that one client may track."""
+    """Maximum number of keys that one client may track."""
     mode: str = ""
     """``versionless`` or ``versioned``."""
     channel_shutdown_delay: Duration = 0.0
-    """How long polling goes on without subscribers."""
+    """How long polling continues without subscribers."""
     track_expired_extra_delay: Duration = 0.0
-    """How long an expired signature is still good."""
+    """How long an expired signature is still accepted."""
     publish_enabled: bool = False
-    """Let the server API publish keys."""
+    """Allow the server API to publish keys."""
 
     def rules(self) -> PollRules:
-        """Work out how keys are polled."""
+        """Return the rules of polling, with the defaults filled in."""
         return PollRules(
             interval=self.refresh_interval or 10.0,
             batch=self.refresh_batch_size or 1000,

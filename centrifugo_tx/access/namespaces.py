@@ -31,92 +31,92 @@ MAP_TYPES = frozenset({"map", "map_clients", "map_users"})
 
 
 class NamespaceOptions(msgspec.Struct, frozen=True):
-    """What the channels of one namespace are like."""
+    """Options of the channels of one namespace."""
 
     # See configuration rules, "Channel options".
 
     presence: bool = False
-    """Keep who is subscribed."""
+    """Maintain presence: the list of current subscribers."""
     join_leave: bool = False
-    """Tell about clients that come and go."""
+    """Publish join and leave messages."""
     force_push_join_leave: bool = False
-    """Tell every subscriber, not only those who ask."""
+    """Send join and leave messages to every subscriber, requested or not."""
     history_size: int = 0
-    """Publications that are kept."""
+    """Maximum number of publications that are kept."""
     history_ttl: Duration = 0.0
     """How long publications are kept, in whole seconds."""
     history_meta_ttl: Duration = 0.0
-    """How long offset and epoch are kept; 0: as ``channel.history_meta_ttl`` says."""
+    """How long offset and epoch are kept; 0: ``channel.history_meta_ttl``."""
     force_positioning: bool = False
-    """Tell every subscriber when it missed something."""
+    """Position every subscription, so that lost publications are detected."""
     allow_positioning: bool = False
-    """The same for those who ask."""
+    """Allow subscribers to request positioning."""
     force_recovery: bool = False
-    """Bring every subscriber what it missed."""
+    """Make every subscription recoverable."""
     allow_recovery: bool = False
-    """The same for those who ask."""
+    """Allow subscribers to request recovery."""
     force_recovery_mode: str = ""
-    """``stream``: all that was missed; ``cache``: only the latest publication."""
+    """``stream``: recover all missed publications; ``cache``: only the latest one."""
     auto_cache_recover: bool = False
-    """Bring the latest publication on every subscribe."""
+    """Send the latest publication on every subscribe."""
     allowed_delta_types: tuple[str, ...] = ()
-    """Delta compressions that subscribers may ask for; ``fossil``."""
+    """Delta compressions that subscribers may request: ``fossil``."""
     delta_publish: bool = False
-    """Prepare a delta for every publication."""
+    """Compute a delta for every publication."""
     allow_tags_filter: bool = False
-    """Subscribers may filter publications by tags."""
+    """Allow subscribers to filter publications by tags."""
     allow_subscribe_for_client: bool = False
-    """Every client with a user id may subscribe."""
+    """Allow every client with a user id to subscribe."""
     allow_subscribe_for_anonymous: bool = False
-    """That permission holds for anonymous users, too."""
+    """Extend that permission to anonymous users."""
     allow_publish_for_client: bool = False
-    """Every client with a user id may publish."""
+    """Allow every client with a user id to publish."""
     allow_publish_for_subscriber: bool = False
-    """Subscribers may publish."""
+    """Allow subscribers to publish."""
     allow_publish_for_anonymous: bool = False
-    """The permissions to publish hold for anonymous users, too."""
+    """Extend the permissions to publish to anonymous users."""
     allow_presence_for_client: bool = False
-    """Every client with a user id may see who is there."""
+    """Allow every client with a user id to read presence."""
     allow_presence_for_subscriber: bool = False
-    """Subscribers may see who is there."""
+    """Allow subscribers to read presence."""
     allow_presence_for_anonymous: bool = False
-    """The permissions to see presence hold for anonymous users, too."""
+    """Extend the permissions to read presence to anonymous users."""
     allow_history_for_client: bool = False
-    """Every client with a user id may read history."""
+    """Allow every client with a user id to read history."""
     allow_history_for_subscriber: bool = False
-    """Subscribers may read history."""
+    """Allow subscribers to read history."""
     allow_history_for_anonymous: bool = False
-    """The permissions to read history hold for anonymous users, too."""
+    """Extend the permissions to read history to anonymous users."""
     allow_user_limited_channels: bool = False
-    """``#`` in a name is followed by the users who may subscribe."""
+    """Restrict a channel to the users listed after ``#`` in its name."""
     channel_regex: str = ""
-    """What names must match behind the namespace; otherwise they must be ASCII."""
+    """Pattern that channel names must match after the namespace; empty: ASCII only."""
     publication_data_format: str = ""
-    """``json``, ``json_object``, ``binary``; empty: as for all channels."""
+    """``json``, ``json_object`` or ``binary``; empty: the format for all channels."""
     subscribe_proxy_enabled: bool = False
-    """Ask the backend about each subscription."""
+    """Call the backend for each subscription."""
     subscribe_proxy_name: str = "default"
-    """The backend to ask."""
+    """Name of the backend to call."""
     publish_proxy_enabled: bool = False
-    """Ask the backend about each publication of a client."""
+    """Call the backend for each publication of a client."""
     publish_proxy_name: str = "default"
-    """The backend to ask."""
+    """Name of the backend to call."""
     sub_refresh_proxy_enabled: bool = False
-    """Ask the backend when a subscription expires."""
+    """Call the backend when a subscription expires."""
     sub_refresh_proxy_name: str = "default"
-    """The backend to ask."""
+    """Name of the backend to call."""
     subscribe_stream_proxy_enabled: bool = False
-    """Take publications of each subscription from a stream of the backend."""
+    """Stream the publications of each subscription from the backend."""
     subscribe_stream_proxy_name: str = "default"
-    """The backend that streams."""
+    """Name of the backend that streams."""
     subscribe_stream_proxy_bidirectional: bool = False
-    """Send the client's publications into the stream."""
+    """Send the client's publications to the backend through the stream."""
     subscription_type: str = ""
     """``stream``, ``map``, ``map_clients``, ``map_users`` or ``shared_poll``."""
     map_clients_presence_channel_prefix: str = ""
-    """Mirror the clients present into a map channel."""
+    """Prefix of the map channel that mirrors the present clients."""
     map_users_presence_channel_prefix: str = ""
-    """Mirror the users present into a map channel."""
+    """Prefix of the map channel that mirrors the present users."""
     map: MapOptions = MapOptions()
     """Options of map channels."""
     shared_poll: SharedPollOptions = SharedPollOptions()
@@ -124,7 +124,7 @@ class NamespaceOptions(msgspec.Struct, frozen=True):
 
 
 def presence_maps(options: NamespaceOptions) -> PresenceMaps | None:
-    """Return the maps that mirror presence, if there are any."""
+    """Return the maps that mirror presence; None without any."""
     clients = options.map_clients_presence_channel_prefix
     users = options.map_users_presence_channel_prefix
     return PresenceMaps(clients, users) if clients or users else None
@@ -155,7 +155,7 @@ class ChannelRules:
 
 @define(eq=False)
 class Namespace:
-    """One namespace: its options, and what was worked out from them beforehand."""
+    """One namespace: its options, and the values derived from them."""
 
     options: NamespaceOptions
     channel: ChannelOptions = field(init=False)
@@ -229,7 +229,7 @@ class Namespace:
 
 @define(eq=False)
 class Namespaces:
-    """Finds a channel's namespace by its name."""
+    """Finds the namespace of a channel by the channel's name."""
 
     rules: ChannelRules
     _without: Namespace

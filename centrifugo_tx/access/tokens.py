@@ -44,34 +44,34 @@ class TokenExpired(CentrifugoError):
 
 
 class TokenOptions(msgspec.Struct, frozen=True):
-    """How tokens are verified."""
+    """Verification of tokens."""
 
     # See configuration rules, "Token options".
 
     hmac_secret_key: str = ""
-    """The key of HS256, HS384 and HS512 tokens."""
+    """Key of HS256, HS384 and HS512 tokens."""
     hmac_previous_secret_key: str = ""
-    """The key before, tried after the present one."""
+    """Previous HMAC key, tried after the current one."""
     hmac_previous_secret_key_valid_until: int = 0
-    """Unix time from which the previous key is not tried; 0: no limit."""
+    """Unix time until which the previous key is tried; 0: no limit."""
     rsa_public_key: str = ""
-    """The key of RS256, RS384 and RS512 tokens, as PEM text."""
+    """Public key of RS256, RS384 and RS512 tokens, as PEM text."""
     ecdsa_public_key: str = ""
-    """The key of ES256, ES384 or ES512 tokens, as PEM text."""
+    """Public key of ES256, ES384 or ES512 tokens, as PEM text."""
     jwks_public_endpoint: str = ""
-    """URL of a key set; then the keys above are not used."""
+    """URL of a key set (JWKS), used instead of the keys above."""
     audience: str = ""
-    """What ``aud`` must contain."""
+    """Value that ``aud`` must contain."""
     audience_regex: str = ""
-    """What an entry of ``aud`` must match."""
+    """Pattern that an entry of ``aud`` must match."""
     issuer: str = ""
-    """What ``iss`` must be."""
+    """Required value of ``iss``."""
     issuer_regex: str = ""
-    """What ``iss`` must match."""
+    """Pattern that ``iss`` must match."""
     user_id_claim: str = ""
-    """The claim that holds the user id, instead of ``sub``."""
+    """Claim that holds the user id, instead of ``sub``."""
     insecure_skip_jwks_endpoint_safety_check: bool = False
-    """Only warn of a key set URL that tokens could bend."""
+    """Warn instead of refusing a key set URL that tokens could manipulate."""
 
 
 @frozen(eq=False)

@@ -1,4 +1,4 @@
-"""The sections of what crosses nodes: engines, brokers, presence, controllers."""
+"""The sections of engines, brokers, presence managers and controllers."""
 
 import msgspec
 
@@ -39,59 +39,59 @@ __all__ = [
 
 
 class EngineOptions(Section, frozen=True):
-    """Broker and presence manager in one."""
+    """The engine: broker and presence manager in one."""
 
     type: str = "memory"
-    """``memory`` (one node) or ``redis``; used for what ``broker`` and
-    ``presence_manager`` leave open."""
+    """``memory`` (one node) or ``redis``; used unless ``broker`` or
+    ``presence_manager`` is enabled."""
     redis: EngineRedisOptions = EngineRedisOptions()
-    """Settings of the Redis engine."""
+    """Options of the Redis engine."""
 
 
 class RawModeOptions(Section, frozen=True):
-    """Publications of others, taken from NATS as they are."""
+    """Publications of other NATS clients, delivered unchanged."""
 
     enabled: bool = False
-    """Use raw mode."""
+    """Enable raw mode."""
     channel_replacements: dict[str, str] = msgspec.field(default_factory=dict)
-    """Parts of channel names to replace, and by what."""
+    """Parts of channel names to replace, with their replacements."""
     prefix: str = ""
-    """First part of every subject in raw mode."""
+    """Prefix of every subject in raw mode."""
 
 
 class NatsOptions(Section, frozen=True):
-    """NATS as the broker: no history, no recovery."""
+    """NATS as the broker, without history and recovery."""
 
     prefix: str = "centrifugo"
-    """First part of every subject."""
+    """Prefix of every subject."""
     url: str = "nats://localhost:4222"
-    """Where NATS is."""
+    """URL of NATS."""
     dial_timeout: Duration = 1.0
-    """How long connecting may take."""
+    """Timeout of connecting."""
     write_timeout: Duration = 1.0
-    """How long writing may take."""
+    """Timeout of writing."""
     tls: TLSOptions = TLSOptions()
-    """Encryption."""
+    """TLS of the connections."""
     allow_wildcards: bool = False
-    """Let channel names hold wildcards."""
+    """Allow wildcards in channel names."""
     raw_mode: RawModeOptions = RawModeOptions()
-    """Publications of others."""
+    """Raw mode."""
 
 
 class RedisNatsOptions(Section, frozen=True):
     """History in Redis, PUB/SUB over NATS."""
 
     redis: BrokerRedisOptions = BrokerRedisOptions()
-    """Accepted for compatibility; ``broker.redis`` is what counts."""
+    """Accepted for compatibility; ``broker.redis`` is used instead."""
     nats: NatsOptions = NatsOptions()
-    """Accepted for compatibility; ``broker.nats`` is what counts."""
+    """Accepted for compatibility; ``broker.nats`` is used instead."""
 
 
 class OutboxOptions(Section, frozen=True):
-    """How the table of publications is read."""
+    """Reading of the table of publications."""
 
     poll_interval: Duration = 0.1
-    """Time between reads."""
+    """Interval between reads."""
     batch_size: int = 1000
     """Rows per read."""
 
@@ -100,133 +100,133 @@ class PostgresOptions(Section, frozen=True):
     """PostgreSQL as the broker."""
 
     dsn: str = ""
-    """Where the database is."""
+    """Connection string of the database."""
     tls: TLSOptions = TLSOptions()
-    """Encryption."""
+    """TLS of the connections."""
     pool_size: int = 16
-    """Connections to keep."""
+    """Size of the connection pool."""
     num_shards: int = 8
-    """Parts that the channels are divided into."""
+    """Number of shards that the channels are divided into."""
     cleanup_interval: Duration = 60.0
-    """Time between removals of what has expired."""
+    """Interval between removals of expired entries."""
     idempotent_result_ttl: Duration = 300.0
-    """How long results stay known by their idempotency keys."""
+    """How long a result is remembered by its idempotency key."""
     binary_data: bool = False
-    """Keep payloads as bytes, not as JSON."""
+    """Store payloads as bytes instead of JSON."""
     stream_retention: Duration = 86400.0
-    """How long rows are kept at most."""
+    """Maximum age of a row."""
     use_notify: bool = False
-    """Learn of publications by LISTEN and NOTIFY."""
+    """Learn of publications through LISTEN and NOTIFY."""
     notify_dsn: str = ""
-    """Own connection for that, past a pooler."""
+    """Connection string for LISTEN, when ``dsn`` leads to a pooler."""
     table_prefix: str = "cf"
-    """First part of every table name."""
+    """Prefix of every table name."""
     skip_schema_init: bool = False
     """Do not create the tables."""
     outbox: OutboxOptions = OutboxOptions()
-    """How the table of publications is read."""
+    """Reading of the table of publications."""
     partition_lookahead_days: int = 2
-    """Days for which partitions are made ahead."""
+    """Days for which partitions are created ahead."""
     partition_retention_days: int = 7
     """Days for which partitions are kept."""
 
 
 class BrokerOptions(Section, frozen=True):
-    """The broker, when it is not the engine's."""
+    """A broker other than the engine's."""
 
     enabled: bool = False
     """Use this broker."""
     type: str = "memory"
     """``memory``, ``redis``, ``nats``, ``postgres`` or ``redisnats``."""
     redis: BrokerRedisOptions = BrokerRedisOptions()
-    """Settings of Redis."""
+    """Options of the Redis broker."""
     nats: NatsOptions = NatsOptions()
-    """Settings of NATS."""
+    """Options of the NATS broker."""
     redisnats: RedisNatsOptions = RedisNatsOptions()
-    """Settings of both together."""
+    """Options of Redis and NATS together."""
     postgres: PostgresOptions = PostgresOptions()
-    """Settings of PostgreSQL."""
+    """Options of PostgreSQL."""
 
 
 class PresenceManagerOptions(Section, frozen=True):
-    """The presence manager, when it is not the engine's."""
+    """A presence manager other than the engine's."""
 
     enabled: bool = False
     """Use this presence manager."""
     type: str = "memory"
     """``memory`` or ``redis``."""
     redis: PresenceRedisOptions = PresenceRedisOptions()
-    """Settings of Redis."""
+    """Options of the Redis broker."""
 
 
 class MapBrokerPostgresOptions(PostgresOptions, frozen=True):
-    """PostgreSQL as the broker of maps."""
+    """PostgreSQL as the map broker."""
 
     ttl_check_interval: Duration = 1.0
-    """Time between looks for expired keys."""
+    """Interval between searches for expired keys."""
 
 
 class MapBrokerOptions(Section, frozen=True):
-    """The broker of channels that hold a map."""
+    """The broker of map channels."""
 
     type: str = "memory"
     """``memory``, ``redis`` or ``postgres``."""
     redis: MapBrokerRedisOptions = MapBrokerRedisOptions()
-    """Settings of Redis."""
+    """Options of the Redis broker."""
     postgres: MapBrokerPostgresOptions = MapBrokerPostgresOptions()
-    """Settings of PostgreSQL."""
+    """Options of PostgreSQL."""
 
 
 class ControllerPostgresOptions(Section, frozen=True):
-    """PostgreSQL as the bus between nodes."""
+    """PostgreSQL as the controller."""
 
     dsn: str = ""
-    """Where the database is."""
+    """Connection string of the database."""
     tls: TLSOptions = TLSOptions()
-    """Encryption."""
+    """TLS of the connections."""
     pool_size: int = 8
-    """Connections to keep."""
+    """Size of the connection pool."""
     num_shards: int = 1
-    """Parts that the messages are divided into."""
+    """Number of shards that the messages are divided into."""
     table_prefix: str = "cf"
-    """First part of every table name."""
+    """Prefix of every table name."""
     poll_interval: Duration = 0.05
-    """Time between reads."""
+    """Interval between reads."""
     batch_size: int = 1000
     """Rows per read."""
     use_notify: bool = False
-    """Learn of messages by LISTEN and NOTIFY."""
+    """Learn of messages through LISTEN and NOTIFY."""
     notify_dsn: str = ""
-    """Own connection for that, past a pooler."""
+    """Connection string for LISTEN, when ``dsn`` leads to a pooler."""
     partition_retention_days: int = 1
     """Days for which partitions are kept."""
     partition_lookahead_days: int = 2
-    """Days for which partitions are made ahead."""
+    """Days for which partitions are created ahead."""
     partition_cleanup_interval: Duration = 60.0
-    """Time between removals of old partitions."""
+    """Interval between removals of old partitions."""
     skip_schema_init: bool = False
     """Do not create the tables."""
 
 
 class ControllerOptions(Section, frozen=True):
-    """The bus between nodes, when it is not the engine's."""
+    """A controller, which carries messages between nodes, other than the engine's."""
 
     enabled: bool = False
     """Use this controller."""
     type: str = ""
     """``postgres``."""
     postgres: ControllerPostgresOptions = ControllerPostgresOptions()
-    """Settings of PostgreSQL."""
+    """Options of PostgreSQL."""
 
 
 class SharedPollOptions(Section, frozen=True):
-    """Signatures of the keys that clients may poll together."""
+    """Shared polling: signatures of keys, and calls to the backend."""
 
     hmac_secret_key: str = ""
-    """Key that signs them."""
+    """Secret key of the signatures."""
     hmac_previous_secret_key: str = ""
-    """Former key, still accepted."""
+    """Previous secret key, still accepted."""
     hmac_previous_secret_key_valid_until: int = 0
-    """Unix time until which it is; 0: always."""
+    """Unix time until which the previous key is accepted; 0: no limit."""
     concurrency_limit: int = 0
-    """Calls to the backend at a time; 0: 64."""
+    """Maximum number of concurrent calls to the backend; 0: 64."""

@@ -1,4 +1,4 @@
-"""The sections of the consumers: queues from which API commands are taken."""
+"""The sections of consumers: queues from which API commands are read."""
 
 from ..options import Duration
 from .backends import RedisConnectionOptions
@@ -21,10 +21,10 @@ __all__ = [
 
 
 class HeaderDataMode(Section, frozen=True):
-    """Messages that are publications; headers say where they go."""
+    """Messages that are publications, described by headers."""
 
     enabled: bool = False
-    """Take messages as publications."""
+    """Treat messages as publications."""
     channels_header: str = "centrifugo-channels"
     """Header with the channels, separated by commas."""
     idempotency_key_header: str = "centrifugo-idempotency-key"
@@ -36,14 +36,14 @@ class HeaderDataMode(Section, frozen=True):
     version_epoch_header: str = "centrifugo-version-epoch"
     """Header with the epoch of the version."""
     tags_header_prefix: str = "centrifugo-tag-"
-    """How headers that are tags begin."""
+    """Prefix of the headers that are tags."""
 
 
 class ValueDataMode(Section, frozen=True):
-    """Entries that are publications; fields say where they go."""
+    """Entries that are publications, described by fields."""
 
     enabled: bool = False
-    """Take entries as publications."""
+    """Treat entries as publications."""
     channels_value: str = "centrifugo-channels"
     """Field with the channels, separated by commas."""
     idempotency_key_value: str = "centrifugo-idempotency-key"
@@ -55,14 +55,14 @@ class ValueDataMode(Section, frozen=True):
     version_epoch_value: str = "centrifugo-version-epoch"
     """Field with the epoch of the version."""
     tags_value_prefix: str = "centrifugo-tag-"
-    """How fields that are tags begin."""
+    """Prefix of the fields that are tags."""
 
 
 class AttributeDataMode(Section, frozen=True):
-    """Messages that are publications; attributes say where they go."""
+    """Messages that are publications, described by attributes."""
 
     enabled: bool = False
-    """Take messages as publications."""
+    """Treat messages as publications."""
     channels_attribute: str = "centrifugo-channels"
     """Attribute with the channels, separated by commas."""
     idempotency_key_attribute: str = "centrifugo-idempotency-key"
@@ -74,14 +74,14 @@ class AttributeDataMode(Section, frozen=True):
     version_epoch_attribute: str = "centrifugo-version-epoch"
     """Attribute with the epoch of the version."""
     tags_attribute_prefix: str = "centrifugo-tag-"
-    """How attributes that are tags begin."""
+    """Prefix of the attributes that are tags."""
 
 
 class PropertyDataMode(Section, frozen=True):
-    """Messages that are publications; properties say where they go."""
+    """Messages that are publications, described by properties."""
 
     enabled: bool = False
-    """Take messages as publications."""
+    """Treat messages as publications."""
     channels_property: str = "centrifugo-channels"
     """Property with the channels, separated by commas."""
     idempotency_key_property: str = "centrifugo-idempotency-key"
@@ -93,14 +93,14 @@ class PropertyDataMode(Section, frozen=True):
     version_epoch_property: str = "centrifugo-version-epoch"
     """Property with the epoch of the version."""
     tags_property_prefix: str = "centrifugo-tag-"
-    """How properties that are tags begin."""
+    """Prefix of the properties that are tags."""
 
 
 class OutboxConsumerOptions(Section, frozen=True):
     """A table of commands in PostgreSQL."""
 
     dsn: str = ""
-    """Where the database is."""
+    """Connection string of the database."""
     outbox_table_name: str = ""
     """Name of the table."""
     num_partitions: int = 1
@@ -108,40 +108,40 @@ class OutboxConsumerOptions(Section, frozen=True):
     partition_select_limit: int = 100
     """Rows per read."""
     partition_poll_interval: Duration = 0.3
-    """Time between reads."""
+    """Interval between reads."""
     partition_notification_channel: str = ""
-    """Channel on which NOTIFY tells of new rows."""
+    """Channel on which NOTIFY announces new rows."""
     partition_notification_dsn: str = ""
-    """Own connection for that, past a pooler."""
+    """Connection string for LISTEN, when ``dsn`` leads to a pooler."""
     tls: TLSOptions = TLSOptions()
-    """Encryption."""
+    """TLS of the connections."""
     use_try_lock: bool = False
-    """Skip a partition that another node holds, rather than wait for it."""
+    """Skip a partition that another node has locked, instead of waiting for it."""
 
 
 class KafkaOptions(Section, frozen=True):
     """Topics of Kafka."""
 
     brokers: tuple[str, ...] = ()
-    """Addresses to start from."""
+    """Addresses of the initial brokers."""
     topics: tuple[str, ...] = ()
     """Topics to read."""
     consumer_group: str = ""
-    """Group that shares the partitions."""
+    """Consumer group that shares the partitions."""
     max_poll_records: int = 100
     """Records per read."""
     fetch_max_bytes: int = 0
-    """Bytes per read; 0: as the client library has it."""
+    """Bytes per read; 0: the default of the client library."""
     fetch_max_wait: Duration = 0.5
-    """How long the broker may wait for records."""
+    """How long the broker may wait for records before it answers."""
     fetch_read_uncommitted: bool = False
     """Read records of open transactions."""
     partition_queue_max_size: int = 1000
-    """Records that may wait per partition; -1: none."""
+    """Maximum number of queued records per partition; -1: no queue."""
     dial_timeout: Duration = 3.0
-    """How long connecting may take."""
+    """Timeout of connecting."""
     tls: TLSOptions = TLSOptions()
-    """Encryption."""
+    """TLS of the connections."""
     sasl_mechanism: str = ""
     """``plain``, ``scram-sha-256``, ``scram-sha-512`` or ``aws-msk-iam``."""
     sasl_user: str = ""
@@ -149,9 +149,9 @@ class KafkaOptions(Section, frozen=True):
     sasl_password: str = ""
     """Password."""
     assume_role_arn: str = ""
-    """Role to take on, with ``aws-msk-iam``."""
+    """Role to assume, with ``aws-msk-iam``."""
     instance_id: str = ""
-    """Name of a static member of the group."""
+    """Id of a static member of the group."""
     method_header: str = "centrifugo-method"
     """Header with the method."""
     publication_data_mode: HeaderDataMode = HeaderDataMode()
@@ -162,7 +162,7 @@ class JetStreamOptions(Section, frozen=True):
     """A stream of NATS JetStream."""
 
     url: str = "nats://127.0.0.1:4222"
-    """Where NATS is."""
+    """URL of NATS."""
     credentials_file: str = ""
     """File with the credentials."""
     username: str = ""
@@ -174,21 +174,21 @@ class JetStreamOptions(Section, frozen=True):
     stream_name: str = ""
     """Stream to read."""
     use_existing_consumer: bool = False
-    """Take the consumer as it is; do not create it."""
+    """Use an existing consumer; do not create it."""
     subjects: tuple[str, ...] = ()
     """Subjects to read; empty: all."""
     durable_consumer_name: str = ""
     """Name of the consumer."""
     deliver_policy: str = "new"
-    """``new`` or ``all``: where a new consumer begins."""
+    """``new`` or ``all``: the first message of a new consumer."""
     max_ack_pending: int = 100
-    """Messages that may wait for their acknowledgement."""
+    """Maximum number of unacknowledged messages."""
     method_header: str = "centrifugo-method"
     """Header with the method."""
     publication_data_mode: HeaderDataMode = HeaderDataMode()
     """Messages that are publications."""
     tls: TLSOptions = TLSOptions()
-    """Encryption."""
+    """TLS of the connections."""
 
 
 class RedisStreamOptions(RedisConnectionOptions, frozen=True):
@@ -197,11 +197,11 @@ class RedisStreamOptions(RedisConnectionOptions, frozen=True):
     streams: tuple[str, ...] = ()
     """Streams to read."""
     consumer_group: str = ""
-    """Group that shares the entries."""
+    """Consumer group that shares the entries."""
     visibility_timeout: Duration = 30.0
-    """After how long an entry that nobody acknowledged comes back."""
+    """How long until an unacknowledged entry is delivered again."""
     num_workers: int = 1
-    """Entries of a stream in work at a time."""
+    """Entries of a stream processed concurrently."""
     payload_value: str = "payload"
     """Field with the payload."""
     method_value: str = "method"
@@ -218,9 +218,9 @@ class GooglePubSubOptions(Section, frozen=True):
     subscriptions: tuple[str, ...] = ()
     """Subscriptions to read."""
     max_outstanding_messages: int = 100
-    """Messages in work at a time."""
+    """Messages processed concurrently."""
     max_outstanding_bytes: int = 1000000
-    """Bytes in work at a time."""
+    """Bytes processed concurrently."""
     auth_mechanism: str = ""
     """Empty or ``default``, or ``service_account``."""
     credentials_file: str = ""
@@ -237,25 +237,25 @@ class SQSOptions(Section, frozen=True):
     queues: tuple[str, ...] = ()
     """URLs of the queues."""
     sns_envelope: bool = False
-    """Messages come wrapped by SNS."""
+    """Messages are wrapped by SNS."""
     region: str = ""
     """Region."""
     max_number_of_messages: int = 10
     """Messages per read."""
     wait_time_time: Duration = 20.0
-    """How long a read waits for messages."""
+    """How long a read may wait for messages."""
     visibility_timeout: Duration = 30.0
-    """After how long a message that was not deleted comes back."""
+    """How long until a message that was not deleted is delivered again."""
     max_concurrency: int = 1
-    """Messages in work at a time."""
+    """Messages processed concurrently."""
     credentials_profile: str = ""
     """Profile of the credentials."""
     assume_role_arn: str = ""
-    """Role to take on."""
+    """Role to assume."""
     method_attribute: str = "centrifugo-method"
     """Attribute with the method."""
     localstack_endpoint: str = ""
-    """Endpoint to use instead, for development."""
+    """Endpoint to use instead of AWS, for development."""
     publication_data_mode: AttributeDataMode = AttributeDataMode()
     """Messages that are publications."""
 
@@ -264,23 +264,23 @@ class AzureServiceBusOptions(Section, frozen=True):
     """Queues of Azure Service Bus."""
 
     connection_string: str = ""
-    """Where it is, with the credentials."""
+    """Connection string, including credentials."""
     use_azure_identity: bool = False
-    """Use an Azure identity instead."""
+    """Use an Azure identity instead of a connection string."""
     fully_qualified_namespace: str = ""
-    """Name space of the queues, with an identity."""
+    """Namespace of the queues, with an Azure identity."""
     tenant_id: str = ""
-    """Tenant of the identity."""
+    """Tenant of the Azure identity."""
     client_id: str = ""
-    """Client of the identity."""
+    """Client id of the Azure identity."""
     client_secret: str = ""
-    """Secret of the identity."""
+    """Client secret of the Azure identity."""
     queues: tuple[str, ...] = ()
     """Queues to read."""
     use_sessions: bool = False
-    """Read by sessions."""
+    """Read from sessions."""
     max_concurrent_calls: int = 1
-    """Messages in work at a time."""
+    """Messages processed concurrently."""
     max_receive_messages: int = 1
     """Messages per read."""
     method_property: str = "centrifugo-method"
@@ -295,20 +295,20 @@ class Consumer(Section, frozen=True):
     name: str = ""
     """Name of the consumer."""
     enabled: bool = False
-    """Run it."""
+    """Run the consumer."""
     type: str = ""
-    """Which of the sections below applies."""
+    """Type of the consumer: the name of one of the sections below."""
     postgresql: OutboxConsumerOptions = OutboxConsumerOptions()
-    """Settings of ``postgresql``."""
+    """Options of the type ``postgresql``."""
     kafka: KafkaOptions = KafkaOptions()
-    """Settings of ``kafka``."""
+    """Options of the type ``kafka``."""
     nats_jetstream: JetStreamOptions = JetStreamOptions()
-    """Settings of ``nats_jetstream``."""
+    """Options of the type ``nats_jetstream``."""
     redis_stream: RedisStreamOptions = RedisStreamOptions()
-    """Settings of ``redis_stream``."""
+    """Options of the type ``redis_stream``."""
     google_pub_sub: GooglePubSubOptions = GooglePubSubOptions()
-    """Settings of ``google_pub_sub``."""
+    """Options of the type ``google_pub_sub``."""
     aws_sqs: SQSOptions = SQSOptions()
-    """Settings of ``aws_sqs``."""
+    """Options of the type ``aws_sqs``."""
     azure_service_bus: AzureServiceBusOptions = AzureServiceBusOptions()
-    """Settings of ``azure_service_bus``."""
+    """Options of the type ``azure_service_bus``."""

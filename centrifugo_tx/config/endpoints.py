@@ -1,4 +1,4 @@
-"""The sections of the client transports that have no room of their own yet."""
+"""The sections of client transports whose options are defined here."""
 
 from ..transports.uni_websocket import UniWebSocketOptions
 from .servers import Section
@@ -16,7 +16,7 @@ __all__ = [
 
 
 class DisconnectTarget(Section, frozen=True):
-    """The disconnect that a connect error becomes."""
+    """The disconnect that is sent in place of a connect error."""
 
     code: int = 0
     """Code of the disconnect."""
@@ -25,71 +25,71 @@ class DisconnectTarget(Section, frozen=True):
 
 
 class CodeToDisconnect(Section, frozen=True):
-    """One connect error that becomes a disconnect."""
+    """A connect error that is sent as a disconnect."""
 
     code: int = 0
     """Code of the connect error."""
     to: DisconnectTarget = DisconnectTarget()
-    """What it becomes."""
+    """The disconnect that is sent instead."""
 
 
 class CodeToDisconnectTransforms(Section, frozen=True):
-    """Connect errors as disconnects, for unidirectional transports."""
+    """Disconnects in place of connect errors, for unidirectional transports."""
 
     enabled: bool = False
-    """Use the list."""
+    """Apply ``transforms``."""
     transforms: tuple[CodeToDisconnect, ...] = ()
-    """What becomes what."""
+    """The connect errors to replace."""
 
 
 class SSEOptions(Section, frozen=True):
-    """Event streams; the client sends its commands by ``emulation``."""
+    """Server-sent events (SSE); clients send commands through ``emulation``."""
 
     enabled: bool = False
-    """Serve them."""
+    """Enable the endpoint."""
     handler_prefix: str = "/connection/sse"
-    """Their path."""
+    """Path of the endpoint."""
     max_request_body_size: int = 65536
-    """Largest body of a request, in bytes."""
+    """Maximum size of a request body, in bytes."""
 
 
 class HTTPStreamOptions(Section, frozen=True):
-    """Streaming responses; the client sends its commands by ``emulation``."""
+    """HTTP streaming; clients send commands through ``emulation``."""
 
     enabled: bool = False
-    """Serve them."""
+    """Enable the endpoint."""
     handler_prefix: str = "/connection/http_stream"
-    """Their path."""
+    """Path of the endpoint."""
     max_request_body_size: int = 65536
-    """Largest body of a request, in bytes."""
+    """Maximum size of a request body, in bytes."""
 
 
 class EmulationOptions(Section, frozen=True):
-    """Commands of clients on ``sse`` and ``http_stream``; served with them."""
+    """The endpoint that receives commands of ``sse`` and ``http_stream`` clients."""
 
     handler_prefix: str = "/emulation"
     """Path of the endpoint."""
     max_request_body_size: int = 65536
-    """Largest body of a request, in bytes."""
+    """Maximum size of a request body, in bytes."""
 
 
 class WebTransportOptions(Section, frozen=True):
     """WebTransport over HTTP/3."""
 
     enabled: bool = False
-    """Serve it."""
+    """Enable the endpoint."""
     handler_prefix: str = "/connection/webtransport"
-    """Its path."""
+    """Path of the endpoint."""
     message_size_limit: int = 65536
-    """Largest message from a client, in bytes."""
+    """Maximum size of a message from a client, in bytes."""
 
 
 class UniWebSocketSection(UniWebSocketOptions, frozen=True, kw_only=True):
-    """WebSocket on which only the server speaks."""
+    """Unidirectional WebSocket."""
 
     read_buffer_size: int = 0
-    """Accepted for compatibility."""
+    """Accepted for compatibility; has no effect."""
     use_write_buffer_pool: bool = False
-    """Accepted for compatibility."""
+    """Accepted for compatibility; has no effect."""
     write_buffer_size: int = 0
-    """Accepted for compatibility."""
+    """Accepted for compatibility; has no effect."""

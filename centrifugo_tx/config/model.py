@@ -66,102 +66,104 @@ __all__ = [
 
 
 class SubscriptionTokenOptions(TokenOptions, frozen=True):
-    """How subscription tokens are verified, when not as connection tokens are."""
+    """Verification of subscription tokens, when it differs from connection tokens."""
 
     enabled: bool = False
-    """Use this section; nothing is taken over from ``client.token``."""
+    """Use this section; no option of ``client.token`` applies then."""
 
 
 class PersonalChannelOptions(Section, frozen=True):
-    """A channel of its own for every user."""
+    """A personal channel for every user."""
 
     enabled: bool = False
-    """Subscribe each connection of a user to the user's channel."""
+    """Subscribe each connection to the personal channel of its user."""
     personal_channel_namespace: str = ""
-    """Namespace of these channels."""
+    """Namespace of personal channels."""
     single_connection: bool = False
-    """Let a new connection close the user's former ones; needs presence there."""
+    """Close the user's other connections on a new one; requires presence in the
+    personal channel."""
 
 
 class ClientSection(Section, frozen=True):
-    """Connections of clients."""
+    """Client connections."""
 
     proxy: ClientProxies = ClientProxies()
-    """The backends asked about connections."""
+    """Backends that decide about connections."""
     allowed_origins: tuple[str, ...] = ()
-    """Patterns of the origins that browsers may come from; ``*`` matches any run.
-    Empty: none, so only clients without an ``Origin`` header."""
+    """Patterns of allowed origins of browsers; ``*`` matches any run of characters.
+    Empty: only clients without an ``Origin`` header may connect."""
     token: TokenOptions = TokenOptions()
-    """How tokens are verified."""
+    """Verification of connection tokens."""
     subscription_token: SubscriptionTokenOptions = SubscriptionTokenOptions()
-    """How subscription tokens are verified, when not as connection tokens are."""
+    """Verification of subscription tokens, when it differs from connection tokens."""
     allow_anonymous_connect_without_token: bool = False
-    """A client without a token is the anonymous user."""
+    """Treat a client without a token as the anonymous user."""
     disallow_anonymous_connection_tokens: bool = False
-    """Refuse tokens without a user."""
+    """Refuse connection tokens without a user."""
     ping_interval: Duration = 25.0
-    """Time between pings; longer than ``pong_timeout``."""
+    """Interval between pings; must be greater than ``pong_timeout``."""
     pong_timeout: Duration = 8.0
-    """How long to wait for a pong; negative: do not."""
+    """Timeout of a pong; negative: do not wait for pongs."""
     expired_close_delay: Duration = 25.0
-    """How long an expired connection may still be refreshed."""
+    """How long an expired connection may still be refreshed before it is closed."""
     expired_sub_close_delay: Duration = 25.0
-    """How long an expired subscription may still be refreshed."""
+    """How long an expired subscription may still be refreshed before it ends."""
     stale_close_delay: Duration = 10.0
-    """How long a connection may stay without a connect command."""
+    """How long a connection may stay open without a connect command."""
     channel_limit: int = 128
-    """Channels per connection."""
+    """Maximum number of channels per connection."""
     queue_max_size: int = 1048576
-    """Bytes that may wait for a slow client before it is closed."""
+    """Bytes that may be queued for a slow client before its connection is closed."""
     presence_update_interval: Duration = 27.0
-    """Time between renewals of a presence entry."""
+    """Interval between renewals of a presence entry."""
     concurrency: int = 0
-    """Commands of one client that may wait for a backend at a time; 0 and 1: one."""
+    """Commands of one client that may wait for a backend concurrently; 0 and 1: one."""
     channel_position_check_delay: Duration = 40.0
-    """Time between checks of a channel's position against the storage."""
+    """Interval between checks of a channel's position against the broker."""
     channel_position_max_time_lag: Duration = 0.0
-    """Lag of a publication at which its subscribers lose their place; 0: none."""
+    """Maximum lag of a publication; beyond it, positioned subscribers must recover; 0:
+    no limit."""
     connection_limit: int = 0
-    """Connections of this node; 0: no limit."""
+    """Maximum number of connections of this node; 0: no limit."""
     user_connection_limit: int = 0
-    """Connections of one user on this node; 0: no limit."""
+    """Maximum number of connections of one user on this node; 0: no limit."""
     connection_rate_limit: int = 0
-    """New connections per second; 0: no limit."""
+    """Maximum number of new connections per second; 0: no limit."""
     connect_include_server_time: bool = False
-    """Tell the time in the connect reply."""
+    """Include the server's time in the connect reply."""
     history_max_publication_limit: int = 300
-    """Publications that a client gets by one history call."""
+    """Maximum number of publications in the result of a client's history call."""
     recovery_max_publication_limit: int = 300
-    """Publications that a recovery may bring."""
+    """Maximum number of publications that a recovery may return."""
     insecure_skip_token_signature_verify: bool = False
-    """Take tokens with any signature; for development only."""
+    """Accept tokens with any signature; for development only."""
     user_id_http_header: str = ""
-    """Header that says who the user is; for a trusted proxy in front."""
+    """Header that holds the user id, set by a trusted proxy in front of the server."""
     insecure: bool = False
-    """Let everybody do everything; for development only."""
+    """Allow every client everything; for development only."""
     subscribe_to_user_personal_channel: PersonalChannelOptions = (
         PersonalChannelOptions()
     )
-    """A channel of its own for every user."""
+    """A personal channel for every user."""
     connect_code_to_unidirectional_disconnect: CodeToDisconnectTransforms = (
         CodeToDisconnectTransforms()
     )
-    """Connect errors as disconnects, for unidirectional transports."""
+    """Disconnects in place of connect errors, for unidirectional transports."""
 
 
 class WebSocketSection(WebSocketOptions, frozen=True, kw_only=True):
-    """Clients on WebSocket."""
+    """The WebSocket transport."""
 
     read_buffer_size: int = 0
-    """Accepted for compatibility."""
+    """Accepted for compatibility; has no effect."""
     use_write_buffer_pool: bool = False
-    """Accepted for compatibility."""
+    """Accepted for compatibility; has no effect."""
     write_buffer_size: int = 0
-    """Accepted for compatibility."""
+    """Accepted for compatibility; has no effect."""
 
 
 class NamedNamespaceOptions(NamespaceOptions, frozen=True):
-    """The options of the channels whose names begin with a namespace."""
+    """The options of channels whose names begin with the namespace."""
 
     name: str = ""
     """Name of the namespace."""
@@ -171,94 +173,94 @@ class ChannelSection(Section, frozen=True):
     """Channels."""
 
     proxy: ChannelProxies = ChannelProxies()
-    """The backends of the name ``default``, by event."""
+    """The backends named ``default``, by event."""
     without_namespace: NamespaceOptions = NamespaceOptions()
-    """The options of the channels whose names have no namespace."""
+    """The options of channels without a namespace."""
     namespaces: tuple[NamedNamespaceOptions, ...] = ()
-    """The options of the other channels, by namespace; nothing is inherited."""
+    """The options of other channels, by namespace; namespaces inherit nothing."""
     history_meta_ttl: Duration = 2592000.0
-    """How long a channel's offset and epoch live without use; whole seconds.  Each
-    channel name that was used takes some 420 bytes of the memory engine until then."""
+    """How long an unused channel keeps its offset and epoch, in whole seconds.  Until
+    then each channel takes about 420 bytes of the memory engine."""
     publication_data_format: str = ""
-    """What clients may publish, where the namespace says nothing: empty, ``json``,
+    """Format of publications, unless the namespace sets one: empty, ``json``,
     ``json_object`` or ``binary``."""
     max_length: int = 255
-    """Bytes that the name of a channel may have."""
+    """Maximum size of a channel name, in bytes."""
     private_prefix: str = "$"
-    """How the names of channels begin that need a subscription token."""
+    """Prefix of the channels that require a subscription token."""
     namespace_boundary: str = ":"
-    """What ends the namespace in the name of a channel."""
+    """Separates the namespace from the rest of a channel name."""
     user_boundary: str = "#"
-    """What begins the list of users in the name of a channel."""
+    """Starts the list of users in a channel name."""
     user_separator: str = ","
-    """What separates the users in this list."""
+    """Separates the users in that list."""
 
 
 class RPCOptions(Section, frozen=True):
-    """Calls of clients to the backend."""
+    """RPC calls to the backend."""
 
     proxy_enabled: bool = False
-    """Ask the backend."""
+    """Forward calls to the backend."""
     proxy_name: str = "default"
-    """Which one."""
+    """Name of the backend."""
 
 
 class RPCNamespace(RPCOptions, frozen=True):
-    """The options of the methods whose names begin with a namespace."""
+    """The options of methods whose names begin with the namespace."""
 
     name: str = ""
     """Name of the namespace."""
 
 
 class RPCPingOptions(Section, frozen=True):
-    """A method that the server answers itself, with empty data."""
+    """A method that the server itself answers with empty data."""
 
     enabled: bool = False
-    """Answer it."""
+    """Enable the method."""
     method: str = "ping"
-    """Its name."""
+    """Name of the method."""
 
 
 class RPCSection(Section, frozen=True):
-    """Calls of clients."""
+    """RPC calls of clients."""
 
     proxy: ProxyOptions = ProxyOptions()
-    """The backend of the name ``default``."""
+    """The backend named ``default``."""
     without_namespace: RPCOptions = RPCOptions()
-    """The options of the methods whose names have no namespace."""
+    """The options of methods without a namespace."""
     namespaces: tuple[RPCNamespace, ...] = ()
-    """The options of the other methods, by namespace."""
+    """The options of other methods, by namespace."""
     ping: RPCPingOptions = RPCPingOptions()
-    """A method that the server answers itself."""
+    """A method that the server itself answers."""
     namespace_boundary: str = ":"
-    """What ends the namespace in the name of a method."""
+    """Separates the namespace from the rest of a method name."""
 
 
 class Config(Section, frozen=True):
     """All options of the server."""
 
     http_server: HTTPServerOptions = HTTPServerOptions()
-    """Where the server listens."""
+    """Addresses and ports of the server."""
     log: LogOptions = LogOptions()
-    """What is logged, and where to."""
+    """Level and destination of the log."""
     engine: EngineOptions = EngineOptions()
-    """Broker and presence manager in one."""
+    """The engine: broker and presence manager in one."""
     broker: BrokerOptions = BrokerOptions()
-    """The broker, when it is not the engine's."""
+    """A broker other than the engine's."""
     presence_manager: PresenceManagerOptions = PresenceManagerOptions()
-    """The presence manager, when it is not the engine's."""
+    """A presence manager other than the engine's."""
     map_broker: MapBrokerOptions = MapBrokerOptions()
-    """The broker of channels that hold a map."""
+    """The broker of map channels."""
     controller: ControllerOptions = ControllerOptions()
-    """The bus between nodes, when it is not the engine's."""
+    """A controller, which carries messages between nodes, other than the engine's."""
     shared_poll: SharedPollOptions = SharedPollOptions()
-    """Keys that clients poll together."""
+    """Shared polling."""
     client: ClientSection = ClientSection()
-    """Connections of clients."""
+    """Client connections."""
     channel: ChannelSection = ChannelSection()
     """Channels."""
     rpc: RPCSection = RPCSection()
-    """Calls of clients."""
+    """RPC calls of clients."""
     proxies: tuple[NamedProxy, ...] = ()
     """Backends that namespaces refer to by name."""
     http_api: HTTPAPIOptions = HTTPAPIOptions()
@@ -266,25 +268,25 @@ class Config(Section, frozen=True):
     grpc_api: GRPCAPIOptions = GRPCAPIOptions()
     """The server API over gRPC."""
     consumers: tuple[Consumer, ...] = ()
-    """Queues from which API commands are taken."""
+    """Consumers: queues from which API commands are read."""
     websocket: WebSocketSection = WebSocketSection()
-    """Clients on WebSocket."""
+    """The WebSocket transport."""
     sse: SSEOptions = SSEOptions()
-    """Clients on event streams."""
+    """The SSE transport."""
     http_stream: HTTPStreamOptions = HTTPStreamOptions()
-    """Clients on streaming responses."""
+    """The HTTP streaming transport."""
     webtransport: WebTransportOptions = WebTransportOptions()
-    """Clients on WebTransport."""
+    """The WebTransport transport."""
     uni_sse: UniSSEOptions = UniSSEOptions()
-    """Event streams on which only the server speaks."""
+    """The unidirectional SSE transport."""
     uni_http_stream: UniHTTPStreamOptions = UniHTTPStreamOptions()
-    """Streaming responses on which only the server speaks."""
+    """The unidirectional HTTP streaming transport."""
     uni_websocket: UniWebSocketSection = UniWebSocketSection()
-    """WebSocket on which only the server speaks."""
+    """The unidirectional WebSocket transport."""
     uni_grpc: UniGRPCOptions = UniGRPCOptions()
-    """gRPC streams on which only the server speaks."""
+    """The unidirectional gRPC transport."""
     emulation: EmulationOptions = EmulationOptions()
-    """Commands of clients on event streams and streaming responses."""
+    """The endpoint that receives commands of SSE and HTTP streaming clients."""
     admin: AdminOptions = AdminOptions()
     """The admin web interface."""
     prometheus: PrometheusOptions = PrometheusOptions()
@@ -296,7 +298,7 @@ class Config(Section, frozen=True):
     debug: DebugOptions = DebugOptions()
     """Diagnostics of the process."""
     init: InitOptions = InitOptions()
-    """An endpoint for probes from outside."""
+    """An endpoint for external probes."""
     opentelemetry: OpenTelemetryOptions = OpenTelemetryOptions()
     """Export of traces."""
     graphite: GraphiteOptions = GraphiteOptions()
@@ -304,13 +306,13 @@ class Config(Section, frozen=True):
     usage_stats: UsageStatsOptions = UsageStatsOptions()
     """Statistics sent to the makers of Centrifugo; this server never sends any."""
     node: NodeSection = NodeSection()
-    """This process among the nodes of a cluster."""
+    """This process as a node of a cluster."""
     workers: str = "1"
-    """Processes that serve together, each on a core, as nodes of one cluster;
-    ``auto``: one for each core."""
+    """Number of processes that serve together as nodes of one cluster; ``auto``: one
+    for each CPU core."""
     shutdown: ShutdownOptions = ShutdownOptions()
-    """The graceful stop."""
+    """Graceful shutdown."""
     pid_file: str = ""
-    """File that holds the process id while the server runs."""
+    """File to which the process id is written while the server runs."""
     enable_unreleased_features: bool = False
-    """Unlock features that are not finished."""
+    """Enable unfinished features."""

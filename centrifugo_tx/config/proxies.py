@@ -1,4 +1,4 @@
-"""The sections of the event proxies: how the application's backend is asked."""
+"""The sections of event proxies: calls to the application's backend."""
 
 import msgspec
 
@@ -20,18 +20,18 @@ __all__ = [
 
 
 class ErrorReply(Section, frozen=True):
-    """An error for the client."""
+    """An error that is sent to the client."""
 
     code: int = 0
     """Code of the error."""
     message: str = ""
     """Text of the error, ASCII."""
     temporary: bool = False
-    """Whether trying again makes sense."""
+    """Whether the client may try again."""
 
 
 class DisconnectReply(Section, frozen=True):
-    """A disconnect of the client."""
+    """A disconnect that is sent to the client."""
 
     code: int = 0
     """Code of the disconnect."""
@@ -40,102 +40,102 @@ class DisconnectReply(Section, frozen=True):
 
 
 class StatusTransform(Section, frozen=True):
-    """What one HTTP status of the backend means; one target must be set."""
+    """The meaning of one HTTP status of the backend; exactly one target must be set."""
 
     status_code: int = 0
-    """The status."""
+    """HTTP status of the backend's response."""
     to_error: ErrorReply = ErrorReply()
-    """The error it becomes."""
+    """Error to send to the client."""
     to_disconnect: DisconnectReply = DisconnectReply()
-    """The disconnect it becomes."""
+    """Disconnect to send to the client."""
 
 
 class HTTPProxyOptions(Section, frozen=True):
-    """How a backend is asked over HTTP."""
+    """Calls to a backend over HTTP."""
 
     tls: TLSOptions = TLSOptions()
-    """Encryption."""
+    """TLS of the connections."""
     static_headers: dict[str, str] = msgspec.field(default_factory=dict)
-    """Headers of every request."""
+    """Headers to add to every request."""
     status_to_code_transforms: tuple[StatusTransform, ...] = ()
-    """Which statuses mean an error or a disconnect."""
+    """HTTP statuses that mean an error or a disconnect."""
 
 
 class GRPCProxyOptions(Section, frozen=True):
-    """How a backend is asked over gRPC."""
+    """Calls to a backend over gRPC."""
 
     tls: TLSOptions = TLSOptions()
-    """Encryption."""
+    """TLS of the connections."""
     credentials_key: str = ""
     """Name of the metadata that carries the credentials."""
     credentials_value: str = ""
     """The credentials."""
     compression: bool = False
-    """Compress by gzip."""
+    """Compress requests with gzip."""
     static_metadata: dict[str, str] = msgspec.field(default_factory=dict)
-    """Metadata of every request."""
+    """Metadata to add to every request."""
 
 
 class ProxyOptions(Section, frozen=True):
-    """One backend to ask."""
+    """A backend of the application."""
 
     endpoint: str = ""
-    """URL: ``http://`` and ``https://`` speak HTTP, anything else gRPC."""
+    """URL of the backend: ``http://`` and ``https://`` use HTTP, anything else gRPC."""
     timeout: Duration = 1.0
-    """How long the whole call may take."""
+    """Timeout of a whole call."""
     http_headers: tuple[str, ...] = ()
-    """Headers of the client's request to pass on."""
+    """Headers of the client's request to forward."""
     grpc_metadata: tuple[str, ...] = ()
-    """Metadata of a client on gRPC to pass on."""
+    """Metadata of a gRPC client to forward."""
     emulated_headers: tuple[str, ...] = ()
-    """Headers inside the client's connect command to pass on."""
+    """Headers in the client's connect command to forward."""
     binary_encoding: bool = False
     """Send payloads as base64."""
     include_connection_meta: bool = False
     """Send the connection's ``meta``."""
     http: HTTPProxyOptions = HTTPProxyOptions()
-    """Over HTTP."""
+    """Options of calls over HTTP."""
     grpc: GRPCProxyOptions = GRPCProxyOptions()
-    """Over gRPC."""
+    """Options of calls over gRPC."""
 
 
 class EnabledProxy(ProxyOptions, frozen=True):
-    """One backend to ask, with a switch."""
+    """A backend that can be switched on."""
 
     enabled: bool = False
-    """Ask it."""
+    """Call the backend."""
 
 
 class NamedProxy(ProxyOptions, frozen=True):
-    """One backend to ask, by its name."""
+    """A backend with a name."""
 
     name: str = ""
-    """Name by which namespaces refer to it."""
+    """Name by which namespaces refer to the backend."""
 
 
 class ClientProxies(Section, frozen=True):
-    """The backends asked about connections."""
+    """Backends that decide about connections."""
 
     connect: EnabledProxy = EnabledProxy()
-    """Who is this?  Asked when a client connects without a token."""
+    """Authenticates a client that connects without a token."""
     refresh: EnabledProxy = EnabledProxy()
-    """May it stay?  Asked when a connection expires."""
+    """Decides whether an expiring connection may continue."""
 
 
 class ChannelProxies(Section, frozen=True):
-    """The backends of the name ``default``, by event."""
+    """The backends named ``default``, by event."""
 
     subscribe: ProxyOptions = ProxyOptions()
-    """May it subscribe?"""
+    """Decides whether a client may subscribe."""
     publish: ProxyOptions = ProxyOptions()
-    """May it publish?"""
+    """Decides whether a client may publish."""
     sub_refresh: ProxyOptions = ProxyOptions()
-    """May it stay subscribed?"""
+    """Decides whether an expiring subscription may continue."""
     subscribe_stream: ProxyOptions = ProxyOptions()
-    """Publications of a channel, streamed by the backend."""
+    """Streams the publications of a channel."""
     map_publish: ProxyOptions = ProxyOptions()
-    """May it set a key?"""
+    """Decides whether a client may set a key of a map."""
     map_remove: ProxyOptions = ProxyOptions()
-    """May it remove a key?"""
+    """Decides whether a client may remove a key of a map."""
     shared_poll_refresh: ProxyOptions = ProxyOptions()
-    """Which keys have changed?"""
+    """Returns the polled keys that have changed."""

@@ -1,4 +1,4 @@
-"""The sections of the servers, the process and what watches them."""
+"""The sections of the servers, the process and its monitoring."""
 
 import msgspec
 
@@ -30,20 +30,20 @@ class Section(msgspec.Struct, frozen=True):
 
 
 class AutocertOptions(Section, frozen=True):
-    """Certificates fetched by ACME."""
+    """Certificates obtained by ACME."""
 
     enabled: bool = False
-    """Fetch certificates; goes before ``http_server.tls``."""
+    """Obtain certificates; takes precedence over ``http_server.tls``."""
     host_whitelist: tuple[str, ...] = ()
-    """Host names to fetch certificates for; empty: any."""
+    """Host names to obtain certificates for; empty: any."""
     cache_dir: str = ""
-    """Folder that keeps the certificates."""
+    """Directory in which certificates are stored."""
     email: str = ""
-    """Mail address of the account."""
+    """Email address of the account."""
     server_name: str = ""
-    """Name to use when the client sends none."""
+    """Host name to assume when the client sends none."""
     http: bool = False
-    """Answer http-01 challenges too."""
+    """Also answer http-01 challenges."""
     http_addr: str = ":80"
     """Address on which these challenges are answered."""
 
@@ -52,39 +52,38 @@ class HTTP3Options(Section, frozen=True):
     """HTTP/3."""
 
     enabled: bool = False
-    """Serve HTTP/3 too; needs TLS."""
+    """Also serve HTTP/3; requires TLS."""
 
 
 class HTTPServerOptions(Section, frozen=True):
-    """Where the server listens."""
+    """Addresses and ports of the server."""
 
     address: str = ""
-    """Address to bind; empty: all."""
+    """Address to listen on; empty: all addresses."""
     port: int = 8000
-    """Port of the endpoints for clients and, unless ``internal_port`` says
-    otherwise, of all others."""
+    """Port of the client endpoints and, without ``internal_port``, of all others."""
     internal_address: str = ""
-    """Address of the internal endpoints; empty: the same as ``address``."""
+    """Address of the internal endpoints; empty: ``address``."""
     internal_port: str = ""
-    """Port of the internal endpoints; empty: the same as ``port``."""
+    """Port of the internal endpoints; empty: ``port``."""
     tls: TLSOptions = TLSOptions()
-    """Encryption of both ports."""
+    """TLS of both ports."""
     tls_external: bool = False
     """Use ``tls`` on the external port only."""
     internal_tls: TLSOptions = TLSOptions()
-    """Encryption of the internal port, when it is another one."""
+    """TLS of the internal port, when it differs from the external port."""
     tls_autocert: AutocertOptions = AutocertOptions()
-    """Certificates fetched by ACME."""
+    """Certificates obtained by ACME."""
     http3: HTTP3Options = HTTP3Options()
     """HTTP/3."""
     http2_disabled: bool = False
     """Do not offer HTTP/2 over TLS."""
     h2c_external: bool = False
-    """Serve HTTP/2 in clear text on the external port."""
+    """Serve HTTP/2 without TLS on the external port."""
 
 
 class LogOptions(Section, frozen=True):
-    """What is logged, and where to."""
+    """Level and destination of the log."""
 
     level: str = "info"
     """One of none, trace, debug, info, warn, error, fatal."""
@@ -93,74 +92,74 @@ class LogOptions(Section, frozen=True):
 
 
 class NodeSection(Section, frozen=True):
-    """This process among the nodes of a cluster."""
+    """This process as a node of a cluster."""
 
     name: str = ""
     """Name of the node; empty: ``<host name>_<port>``."""
     info_metrics_aggregate_interval: Duration = 60.0
-    """Over how long the figures of the API's ``info`` are gathered."""
+    """Interval over which the metrics in the API's ``info`` are aggregated."""
 
 
 class ShutdownOptions(Section, frozen=True):
-    """The graceful stop."""
+    """Graceful shutdown."""
 
     timeout: Duration = 30.0
-    """How long a stop may take before the process ends regardless."""
+    """Timeout after which the process exits regardless."""
 
 
 class UsageStatsOptions(Section, frozen=True):
     """Statistics sent to the makers of Centrifugo; this server never sends any."""
 
     disabled: bool = False
-    """Accepted for compatibility."""
+    """Accepted for compatibility; has no effect."""
 
 
 class HealthOptions(Section, frozen=True):
     """The health endpoint, on the internal port."""
 
     enabled: bool = False
-    """Serve it."""
+    """Enable the endpoint."""
     handler_prefix: str = "/health"
-    """Its path."""
+    """Path of the endpoint."""
 
 
 class InitOptions(Section, frozen=True):
-    """An endpoint on the external port that answers ``{}``: a probe from outside."""
+    """An endpoint on the external port that answers ``{}``, for external probes."""
 
     enabled: bool = False
-    """Serve it."""
+    """Enable the endpoint."""
     handler_prefix: str = "/connection/init"
-    """Its path."""
+    """Path of the endpoint."""
 
 
 class PrometheusOptions(Section, frozen=True):
     """The metrics endpoint, on the internal port."""
 
     enabled: bool = False
-    """Serve it."""
+    """Enable the endpoint."""
     handler_prefix: str = "/metrics"
-    """Its path."""
+    """Path of the endpoint."""
     instrument_http_handlers: bool = False
     """Count HTTP requests by path, method and status."""
     recovered_publications_histogram: bool = False
-    """Count how many publications each recovery brought."""
+    """Record how many publications each recovery delivered."""
     native_histograms: bool = False
-    """Expose native histograms, and no summaries."""
+    """Expose native histograms instead of summaries."""
 
 
 class GraphiteOptions(Section, frozen=True):
     """Metrics pushed to Graphite."""
 
     enabled: bool = False
-    """Push them."""
+    """Enable the export."""
     host: str = "localhost"
     """Host to push to."""
     port: int = 2003
     """Port to push to."""
     prefix: str = "centrifugo"
-    """First part of every path."""
+    """Prefix of every path."""
     interval: Duration = 10.0
-    """Time between pushes."""
+    """Interval between pushes."""
     tags: bool = False
     """Send labels as tags."""
 
@@ -169,49 +168,49 @@ class SwaggerOptions(Section, frozen=True):
     """The description of the HTTP API, on the internal port."""
 
     enabled: bool = False
-    """Serve it."""
+    """Enable the endpoint."""
     handler_prefix: str = "/swagger"
-    """Its path."""
+    """Path of the endpoint."""
 
 
 class DebugOptions(Section, frozen=True):
     """Diagnostics of the process, on the internal port."""
 
     enabled: bool = False
-    """Serve them."""
+    """Enable the endpoints."""
     handler_prefix: str = "/debug/pprof"
-    """Their path."""
+    """Path prefix of the endpoints."""
 
 
 class OpenTelemetryOptions(Section, frozen=True):
-    """Export of traces; the endpoint comes from the standard ``OTEL_`` variables."""
+    """Export of traces, configured by the standard ``OTEL_`` variables."""
 
     enabled: bool = False
-    """Export them."""
+    """Enable the export."""
     api: bool = False
-    """Trace API calls."""
+    """Trace calls of the server API."""
     consuming: bool = False
     """Trace consumers."""
     google_cloud_adc_auth: bool = False
-    """Authenticate by Google's application default credentials."""
+    """Authenticate with Google's application default credentials."""
 
 
 class GRPCAPIOptions(Section, frozen=True):
     """The server API over gRPC."""
 
     enabled: bool = False
-    """Serve it; needs the extra ``grpc``."""
+    """Enable the endpoint; requires the extra ``grpc``."""
     error_mode: str = ""
-    """``transport``: errors are gRPC statuses; empty: part of the reply."""
+    """``transport``: send errors as gRPC statuses; empty: as part of the reply."""
     address: str = ""
-    """Address to bind; empty: all."""
+    """Address to listen on; empty: all addresses."""
     port: int = 10000
-    """Port to bind."""
+    """Port to listen on."""
     key: str = ""
-    """API key; empty: everybody may call."""
+    """API key that callers must send; empty: none is required."""
     tls: TLSOptions = TLSOptions()
-    """Encryption."""
+    """TLS of the port."""
     reflection: bool = False
-    """Describe the service to everyone who asks, key or not."""
+    """Enable server reflection, which requires no key."""
     max_receive_message_size: int = 0
-    """Largest request in bytes; 0: 4 MiB."""
+    """Maximum size of a request, in bytes; 0: 4 MiB."""

@@ -1,4 +1,4 @@
-"""How Redis is reached and used; imports nothing heavy.
+"""The options of Redis; importing them loads no Redis client.
 
 See configuration rules, "Engine options".
 """
@@ -19,21 +19,21 @@ __all__ = [
 
 
 class ReplicaClientOptions(msgspec.Struct, frozen=True):
-    """Reading from replicas."""
+    """Reads from replicas."""
 
     enabled: bool = False
-    """Accepted for compatibility; everything is read from masters."""
+    """Accepted for compatibility; all reads go to masters."""
 
 
 class RedisConnectionOptions(msgspec.Struct, frozen=True):
-    """How Redis is reached."""
+    """Connections to Redis."""
 
     address: tuple[str, ...] = ("redis://127.0.0.1:6379",)
-    """``host:port`` or URL; several share the channels among them, in this order."""
+    """``host:port`` or URL; channels are sharded across several, in this order."""
     connect_timeout: Duration = 1.0
-    """How long connecting may take."""
+    """Timeout of connecting."""
     io_timeout: Duration = 4.0
-    """How long an answer may take."""
+    """Timeout of a reply."""
     db: int = 0
     """Number of the database."""
     user: str = ""
@@ -41,69 +41,69 @@ class RedisConnectionOptions(msgspec.Struct, frozen=True):
     password: str = ""
     """Password."""
     client_name: str = ""
-    """Name of the connections, as Redis lists them."""
+    """Client name of the connections."""
     force_resp2: bool = False
-    """Accepted for compatibility; version 2 of the protocol is always spoken."""
+    """Accepted for compatibility; the connections always use RESP2."""
     cluster_address: tuple[str, ...] = ()
     """Addresses of Redis Cluster, separated by commas; one entry per cluster."""
     tls: TLSOptions = TLSOptions()
-    """Encryption."""
+    """TLS of the connections."""
     sentinel_address: tuple[str, ...] = ()
     """Addresses of Sentinel, separated by commas; one entry per master."""
     sentinel_user: str = ""
-    """User name at Sentinel."""
+    """User name for Sentinel."""
     sentinel_password: str = ""
-    """Password at Sentinel."""
+    """Password for Sentinel."""
     sentinel_master_name: str = ""
-    """Name of the master at Sentinel."""
+    """Name under which Sentinel monitors the master."""
     sentinel_client_name: str = ""
-    """Name of the connections to Sentinel."""
+    """Client name of the connections to Sentinel."""
     sentinel_tls: TLSOptions = TLSOptions()
-    """Encryption of the connections to Sentinel."""
+    """TLS of the connections to Sentinel."""
     replica_client: ReplicaClientOptions = ReplicaClientOptions()
-    """Reading from replicas."""
+    """Reads from replicas."""
 
 
 class RedisOptions(RedisConnectionOptions, frozen=True):
-    """How Redis is reached, and under which names it is used."""
+    """Connections to Redis, and the prefix of its keys."""
 
     prefix: str = "centrifugo"
-    """First part of every key and PUB/SUB channel."""
+    """Prefix of every key and PUB/SUB channel."""
 
 
 class BrokerRedisOptions(RedisOptions, frozen=True):
     """Redis as the broker."""
 
     history_use_lists: bool = False
-    """Keep history in lists, not in streams."""
+    """Store history in lists instead of streams."""
 
 
 class PresenceRedisOptions(RedisOptions, frozen=True):
     """Redis as the presence manager."""
 
     presence_ttl: Duration = 60.0
-    """How long an entry stays without renewal, in whole seconds."""
+    """How long an entry lives without renewal, in whole seconds."""
     presence_hash_field_ttl: bool = False
-    """Let Redis expire the entries (7.4 and newer)."""
+    """Let Redis 7.4 or newer expire the entries."""
     presence_user_mapping: bool = False
-    """Count users on the side of Redis."""
+    """Keep the number of users in Redis."""
 
 
 class EngineRedisOptions(PresenceRedisOptions, frozen=True):
     """Redis as the whole engine."""
 
     history_use_lists: bool = False
-    """Keep history in lists, not in streams."""
+    """Store history in lists instead of streams."""
 
 
 class MapBrokerRedisOptions(RedisOptions, frozen=True):
-    """Redis as the broker of maps."""
+    """Redis as the map broker."""
 
     cleanup_interval: Duration = 1.0
-    """Time between removals of what has expired."""
+    """Interval between removals of expired keys."""
     cleanup_batch_size: int = 100
-    """Keys removed at a time."""
+    """Maximum number of keys removed in one step."""
     idempotent_result_ttl: Duration = 300.0
-    """How long results stay known by their idempotency keys."""
+    """How long a result is remembered by its idempotency key."""
     skip_pub_sub: bool = False
-    """Store only; tell no subscribers."""
+    """Store changes without publishing them to subscribers."""
