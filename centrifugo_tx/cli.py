@@ -1,6 +1,6 @@
-"""The console script: everything around the server (operations, "Console commands").
+"""The console script (operations, "Console commands").
 
-Without a command it runs the server, by way of ``twistd``.
+Without a command it runs the server, through ``twistd``.
 """
 
 import sys

@@ -18,7 +18,7 @@ __all__ = ["GRPCPorts"]
 
 #: Seconds for calls to end when the server stops; clients are disconnected before.
 GRACE = 1.0
-#: Calls of the server API under way at once.
+#: Calls of the server API that may run at the same time.
 API_CALLS = 16384
 
 
@@ -94,7 +94,7 @@ class GRPCPorts:
         return server
 
     async def stop_api(self) -> None:
-        """Take no more calls of the server API; wait for those under way to end."""
+        """Accept no more calls of the server API, and wait for open ones to end."""
         server, self._api_server = self._api_server, None
         if server is not None:
             await server.stop(GRACE)

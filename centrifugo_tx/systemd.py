@@ -1,4 +1,4 @@
-"""What systemd is told about the server: readiness, status, watchdog (sd_notify(3))."""
+"""Notifications to systemd: readiness, status and watchdog (sd_notify(3))."""
 
 import os
 import socket
@@ -12,16 +12,16 @@ from twisted.logger import Logger
 
 __all__ = ["SystemdNotifier", "watchdog_seconds"]
 
-#: Seconds between two looks at the status where systemd asks for no watchdog.
+#: Seconds between two checks of the status without a watchdog.
 STATUS_INTERVAL = 10.0
-#: Messages that are sent within the time after which systemd ends the process.
+#: Messages within the time after which systemd restarts the process.
 MESSAGES_PER_WATCHDOG = 4
 #: Seconds that a stop may take beyond ``shutdown.timeout``.
 STOP_RESERVE = 5.0
 
 
 def watchdog_seconds() -> float | None:
-    """Return how long this process may be silent, None for as long as it likes."""
+    """Return the watchdog's timeout for this process, in seconds, or None."""
     if os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return None
     microseconds = os.environ.get("WATCHDOG_USEC", "")
@@ -32,17 +32,17 @@ def watchdog_seconds() -> float | None:
 
 @define(eq=False)
 class SystemdNotifier:
-    """Tells systemd how the server is; does nothing where systemd does not ask.
+    """Notifies systemd of the server's state; does nothing without systemd.
 
-    From ``ready`` on, the reactor calls for a message several times within the
-    watchdog's limit.  A reactor that hangs sends none, and a server that does not
-    confirm to be alive sends one without ``WATCHDOG=1``; systemd then restarts it.
+    After ``ready``, messages are sent several times within the watchdog's timeout.  A
+    reactor that hangs sends none, and a server that does not confirm that it is alive
+    sends messages without ``WATCHDOG=1``; systemd then restarts it.
     """
 
     _clock: IReactorTime
     #: Returns the state of the server in one line, for ``systemctl status``.
     _current_status: Callable[[], str]
-    #: Returns whether every process of the server does its work.
+    #: Returns whether every process of the server is working.
     _confirm_alive: Callable[[], bool]
     _address: str = field(init=False)
     _watchdog: float | None = field(factory=watchdog_seconds, init=False)
@@ -58,15 +58,15 @@ class SystemdNotifier:
 
     @property
     def has_watchdog(self) -> bool:
-        """Whether systemd restarts the server when it is silent."""
+        """Whether systemd restarts the server when it sends no messages."""
         return bool(self._address) and self._watchdog is not None
 
     def starting(self) -> None:
-        """Tell that the server starts, and is not ready."""
+        """Report that the server is starting."""
         self._send("STATUS=Starting")
 
     def ready(self) -> None:
-        """Tell that everything serves; begin to feed the watchdog."""
+        """Report that the server is serving; start sending watchdog messages."""
         if not self._address or self._stopping:
             return
         self._status = self._current_status()
@@ -90,18 +90,18 @@ class SystemdNotifier:
             self._send(*lines)
 
     def reloading(self) -> None:
-        """Tell that the configuration is read; ``reloaded`` says when that is over."""
+        """Report that the configuration is being reloaded, until ``reloaded``."""
         if self._loop is not None:
             now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
             self._send("RELOADING=1", f"MONOTONIC_USEC={now}")
 
     def reloaded(self) -> None:
-        """Tell that the server runs by the configuration that it has now."""
+        """Report that the reload has finished."""
         if self._loop is not None:
             self.ready()
 
     def stopping(self, timeout: float) -> None:
-        """Tell that the server stops, for which it takes at most *timeout* seconds."""
+        """Report that the server is stopping, within *timeout* seconds."""
         self._stopping = True
         microseconds = int((timeout + STOP_RESERVE) * 1_000_000)
         self._send(
@@ -111,7 +111,7 @@ class SystemdNotifier:
         )
 
     def stop(self) -> None:
-        """Send nothing more."""
+        """Stop sending messages."""
         if self._loop is not None:
             self._loop.stop()
             self._loop = None

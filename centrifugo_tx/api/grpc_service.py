@@ -1,6 +1,6 @@
 """The server API over gRPC (server API, "gRPC API"); needs grpcio.
 
-Messages are converted on gRPC's loop, methods run in the reactor.
+Messages are converted on gRPC's loop; methods run in the reactor.
 """
 
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ _STATUSES = {
     112: _CODES.OUT_OF_RANGE,
     113: _CODES.ALREADY_EXISTS,
 }
-#: The methods that may be cancelled once they run.
+#: Methods that may be cancelled while they run.
 _CANCELLED = ("batch", "broadcast")
 
 #: Names and values of a call's metadata.
@@ -46,7 +46,7 @@ Metadata = Sequence[tuple[str, "str | bytes"]]
 
 @define(eq=False, slots=False)
 class GRPCService(grpc.GenericRpcHandler):  # type: ignore[misc]  # has no types
-    """Serves the methods of *api* to those who show ``key``; to all if it is empty."""
+    """Serves the methods of *api* to callers with ``key``; to all if it is empty."""
 
     _api: Api
     _bridge: AsyncioBridge
@@ -64,14 +64,14 @@ class GRPCService(grpc.GenericRpcHandler):  # type: ignore[misc]  # has no types
                 partial(self._call, Codec(method))
             )
             self._handlers[f"/{SERVICE}/{method.grpc_name}"] = handler
-        # As a stream, so that the request of a stranger is not even read.
+        # As a stream, so that the request of an unauthorized caller is not read.
         self._refusal = grpc.stream_unary_rpc_method_handler(self._refuse)
         self._unknown = grpc.stream_unary_rpc_method_handler(self._refuse_method)
 
     # --- On the loop -----------------------------------------------------------
 
     def service(self, handler_call_details: Any) -> Any:
-        """Return what serves a call; None if it is none of ours."""
+        """Return the handler of a call; None if it is for another service."""
         path: str = handler_call_details.method
         if not path.startswith(f"/{SERVICE}/"):
             return None
@@ -94,7 +94,7 @@ class GRPCService(grpc.GenericRpcHandler):  # type: ignore[misc]  # has no types
         )
 
     async def _call(self, codec: Codec, data: bytes, context: Any) -> bytes:
-        """Answer one call; cancelled when the caller gives up."""
+        """Answer one call; gRPC cancels this when the caller cancels."""
         method = codec.method
         try:
             request = await codec.decode(data)
@@ -112,7 +112,7 @@ class GRPCService(grpc.GenericRpcHandler):  # type: ignore[misc]  # has no types
         return await codec.encode(outcome)
 
     def _wants_status(self, context: Any) -> bool:
-        """Whether errors become gRPC statuses (server API, "API errors")."""
+        """Return whether errors become gRPC statuses (server API, "API errors")."""
         mode = "x-centrifugo-error-mode"
         metadata = context.invocation_metadata()
         return self._transport_errors or _value(metadata, mode) == "transport"
@@ -123,7 +123,7 @@ class GRPCService(grpc.GenericRpcHandler):  # type: ignore[misc]  # has no types
         method = codec.method
         outcome = self._api.call(method, request)
         if isinstance(outcome, Deferred) and method.name not in _CANCELLED:
-            # What began ends by itself; nobody waits for it if the caller gave up.
+            # A method that has begun finishes, even if the caller has cancelled.
             result: Deferred[m.Result] = Deferred()
             outcome.chainDeferred(result)
             return result
@@ -163,6 +163,6 @@ def _status(error: m.Error) -> Status:
 
 
 def _address(peer: str) -> str:
-    """Return the host in what gRPC calls a peer, such as ``ipv4:10.0.0.1:5555``."""
+    """Return the host of a gRPC peer name, such as ``ipv4:10.0.0.1:5555``."""
     host = peer.partition(":")[2].rpartition(":")[0]
     return host.replace("%5B", "").replace("%5D", "").removeprefix("::ffff:")

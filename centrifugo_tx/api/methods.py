@@ -429,10 +429,10 @@ def _reply(name: str, outcome: m.Result) -> _Reply:
 
 
 def _shielded(deferred: "Deferred[_Reply]") -> "Deferred[_Reply]":
-    """Return the result of *deferred*, which goes on when the caller is cancelled.
+    """Return a Deferred with the result of *deferred* that does not cancel it.
 
-    A command that has begun ends by itself: half a command would leave nobody knowing
-    whether it took effect.
+    A command that has begun finishes, because the effect of a cancelled command would
+    be unknown.
     """
     result: Deferred[_Reply] = Deferred()
     deferred.chainDeferred(result)

@@ -1,8 +1,7 @@
 """The command line: every command with its arguments and their help.
 
-Only `argparse` is imported here.  A command is named by its module and function, and
-the module is imported once the command was chosen, so that a short command starts
-fast.
+Only `argparse` is imported here.  Commands are named by module and function, and only
+the module of the chosen command is imported, so that short commands start fast.
 """
 
 import argparse
@@ -12,7 +11,7 @@ __all__ = ["parser"]
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser; what it parses has the command as ``module:function``."""
+    """Return the parser; its result has the command as ``module:function``."""
     top = argparse.ArgumentParser(
         prog="centrifugo-tx",
         description="Without a command: run the server"
@@ -26,7 +25,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add(commands: Any, name: str, function: str, help_: str) -> Any:
-    """Add a command whose description is its help as a sentence."""
+    """Add a command; its description is its help text as a sentence."""
     command = commands.add_parser(name, help=help_, description=f"{help_}.")
     command.set_defaults(command=function)
     return command

@@ -17,7 +17,7 @@ from .outcome import Refusal
 
 __all__ = ["checkconfig", "configdoc", "defaultconfig", "defaultenv", "genconfig"]
 
-#: Origins of the pages that a developer opens first.
+#: Origins of pages in development.
 PAGES = ("http://localhost:*", "http://127.0.0.1:*")
 
 

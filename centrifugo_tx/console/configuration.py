@@ -1,4 +1,4 @@
-"""Load a configuration for a command."""
+"""Loading of configurations for commands."""
 
 import os
 
@@ -12,9 +12,9 @@ __all__ = ["checked", "loaded"]
 
 
 def loaded(path: str) -> Loaded:
-    """Return the configuration; only types are checked.
+    """Return the configuration in the file *path*; only types are checked.
 
-    :raises Refusal: it cannot be read.
+    :raises Refusal: the file cannot be read.
     """
     try:
         return load(path, os.environ)
@@ -23,9 +23,9 @@ def loaded(path: str) -> Loaded:
 
 
 def checked(path: str) -> Config:
-    """Return the configuration, which the server would accept.
+    """Return the configuration in the file *path*, fully checked.
 
-    :raises Refusal: it cannot be read, or the server would not start with it.
+    :raises Refusal: the file cannot be read, or the server would refuse it.
     """
     config = loaded(path).config
     try:

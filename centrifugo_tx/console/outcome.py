@@ -1,4 +1,4 @@
-"""How commands end: exit codes, and the exceptions that carry them."""
+"""Exit codes of commands, and the exceptions that carry them."""
 
 from ..protocol.errors import CentrifugoError
 
@@ -14,7 +14,7 @@ __all__ = [
 ]
 
 OK = 0
-#: The server answered an error, or a command about files or tokens failed.
+#: The server returned an error, or a command about files or tokens failed.
 FAILED = 1
 #: The command line or the configuration is wrong; nothing was sent.
 USAGE = 2
@@ -22,16 +22,16 @@ USAGE = 2
 CANNOT_CONNECT = 3
 #: The server did not accept the key or the token.
 UNAUTHORIZED = 4
-#: The answer is none of this API's: wrong path, wrong port, another program.
+#: The response is not from this API: wrong path, wrong port, another program.
 FOREIGN_ANSWER = 5
 
 
 class Refusal(CentrifugoError):
-    """A command about files or tokens cannot be carried out; says why."""
+    """A command about files or tokens failed; the message is the reason."""
 
 
 class CommandFailed(CentrifugoError):
-    """A command that talks to a server failed: one line, and the exit code."""
+    """A command that calls a server failed; has a one-line message and exit code."""
 
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)

@@ -20,7 +20,7 @@ from .outcome import Refusal
 
 __all__ = ["checksubtoken", "checktoken", "gensubtoken", "gentoken"]
 
-#: Bytes of a key that is safe with HS256 (RFC 7518, 3.2).
+#: Shortest safe key for HS256, in bytes (RFC 7518, 3.2).
 KEY_BYTES = 32
 
 
@@ -76,13 +76,13 @@ def _print_token(
 
 
 def _signed(claims: dict[str, Any], key: str, path: str) -> str:
-    """Return a token; say on standard error if the key is easily guessed."""
+    """Return a token; warn on standard error if the key is too short."""
     size = len(key.encode())
     if size < KEY_BYTES:
         said = f"{path} has {size} bytes; use at least {KEY_BYTES}"
         print(f"warning: {said} (RFC 7518, 3.2)", file=sys.stderr)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # newer PyJWT says the same at length
+        warnings.simplefilter("ignore")  # newer versions of PyJWT warn as well
         return jwt.encode(claims, key, algorithm="HS256")
 
 
@@ -121,7 +121,7 @@ def _verifier(options: TokenOptions) -> TokenVerifier:
 
 
 def _verified(verified: "Deferred[Any]", token: str) -> Any:
-    """Wait for the verifier, which may have to fetch keys."""
+    """Return the claims; the verifier may have to fetch keys first."""
     from twisted.internet import reactor
 
     outcome: list[Any] = []
@@ -139,7 +139,7 @@ def _verified(verified: "Deferred[Any]", token: str) -> Any:
 
 
 def _parts(token: str) -> tuple[str, str]:
-    """Return the algorithm and the claims of a token, empty if it is none."""
+    """Return the algorithm and claims of a token; empty if it is malformed."""
     try:
         header, claims = (
             base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)).decode()

@@ -87,8 +87,8 @@ class AsyncioBridge:
     ) -> T:
         """Run *function* in the reactor; return its result, as Deferred or at once.
 
-        Called on the loop.  When the caller is cancelled, so is the Deferred; a call
-        that has not begun by then never begins.
+        Call this on the loop.  Cancelling the caller cancels the Deferred; a call that
+        has not begun by then never begins.
         """
         assert self.loop is not None
         question = _Question(self, self.loop.create_future(), function, arguments)
@@ -127,13 +127,13 @@ class AsyncioBridge:
 
 @define(eq=False)
 class _Question:
-    """A call from the loop into the reactor, and the way of its answer back."""
+    """A call from the loop into the reactor, whose result returns to the loop."""
 
     _bridge: AsyncioBridge
     answer: "asyncio.Future[Any]"
     _function: Callable[..., Any]
     _arguments: tuple[object, ...]
-    #: Set on the loop, seen in the reactor.
+    #: Set on the loop, read in the reactor.
     cancelled: bool = field(default=False, init=False)
     _waited: "Deferred[Any] | None" = field(default=None, init=False)
 
@@ -153,7 +153,7 @@ class _Question:
             self._return(outcome)
 
     def cancel(self) -> None:
-        """Cancel what it waits for, in the reactor."""
+        """Cancel the pending Deferred, in the reactor."""
         waited, self._waited = self._waited, None
         if waited is not None:
             waited.cancel()
@@ -163,7 +163,7 @@ class _Question:
         self._bridge.to_loop(partial(self._settle, outcome))
 
     def _settle(self, outcome: Any) -> None:
-        """Hand the outcome over, on the loop."""
+        """Store the outcome, on the loop."""
         if self.answer.done():  # cancelled
             return
         if isinstance(outcome, Failure):
