@@ -1,6 +1,6 @@
 """Protocol v2 in JSON (client protocol, "Batches" and "JSON")."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -8,14 +8,16 @@ from .errors import DecodeError, EncodeError
 from .lenient_json import MAX_DEPTH, as_strict_json, replace_lone_surrogates, too_deep
 from .messages import (
     EMPTY,
+    ClientInfo,
     Command,
     ConnectRequest,
     EmulationRequest,
+    Publication,
     Push,
     Raw,
     Reply,
+    SubscribeResult,
 )
-from .payloads import payloads_of_push, payloads_of_reply
 
 __all__ = [
     "NAME",
@@ -30,6 +32,8 @@ __all__ = [
     "encode_reply",
     "has_oversized_number",
     "is_json",
+    "payloads_of_push",
+    "payloads_of_reply",
     "quote",
     "unquote",
 ]
@@ -254,3 +258,58 @@ def _one_line(encoded: bytes) -> bytes:
     if not (encoded.isascii() or _is_utf8(encoded)):
         raise EncodeError("a payload is no UTF-8")
     return encoded.replace(b"\n", b"") if b"\n" in encoded else encoded
+
+
+def payloads_of_push(push: Push) -> Iterator[Raw]:
+    """Yield the payloads in a push."""
+    if push.pub is not None:
+        yield from _of_publication(push.pub)
+    elif push.join is not None:
+        yield from _of_info(push.join.info)
+    elif push.leave is not None:
+        yield from _of_info(push.leave.info)
+    elif push.message is not None:
+        yield push.message.data
+    elif push.subscribe is not None:
+        yield push.subscribe.data
+    elif push.connect is not None:
+        yield push.connect.data
+        for result in push.connect.subs.values():
+            yield from _of_subscribe(result)
+
+
+def payloads_of_reply(reply: Reply) -> Iterator[Raw]:
+    """Yield the payloads in a reply."""
+    if reply.push is not None:
+        yield from payloads_of_push(reply.push)
+    elif reply.connect is not None:
+        yield reply.connect.data
+        for result in reply.connect.subs.values():
+            yield from _of_subscribe(result)
+    elif reply.subscribe is not None:
+        yield from _of_subscribe(reply.subscribe)
+    elif reply.presence is not None:
+        for info in reply.presence.presence.values():
+            yield from _of_info(info)
+    elif reply.history is not None:
+        for publication in reply.history.publications:
+            yield from _of_publication(publication)
+    elif reply.rpc is not None:
+        yield reply.rpc.data
+
+
+def _of_subscribe(result: SubscribeResult) -> Iterator[Raw]:
+    yield result.data
+    for publication in (*result.publications, *result.state):
+        yield from _of_publication(publication)
+
+
+def _of_publication(publication: Publication) -> Iterator[Raw]:
+    yield publication.data
+    if publication.info is not None:
+        yield from _of_info(publication.info)
+
+
+def _of_info(info: ClientInfo) -> Iterator[Raw]:
+    yield info.conn_info
+    yield info.chan_info

@@ -3,10 +3,15 @@
 import msgspec
 
 from ..errors import DecodeError
-from ..json_codec import check_text, encode, has_oversized_number
+from ..json_codec import (
+    check_text,
+    encode,
+    has_oversized_number,
+    payloads_of_push,
+    payloads_of_reply,
+)
 from ..lenient_json import as_strict_json
 from ..messages import EMPTY, Command, Push, Raw, Reply, RequestPart, UInt32
-from ..payloads import payloads_of_push, payloads_of_reply
 from .old_messages import METHODS, Dialect, OldReply, command
 
 __all__ = ["OldCommand", "decode_commands", "encode_push", "encode_reply", "read"]
