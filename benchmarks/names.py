@@ -14,7 +14,7 @@ from twisted.internet.task import Clock
 
 from centrifugo_tx.core.timer_wheel import TimerWheel
 from centrifugo_tx.engines.memory import MemoryBroker
-from centrifugo_tx.engines.recent_results import MOST_RESULTS, RecentResults
+from centrifugo_tx.engines.recent_results import MAX_RESULTS, RecentResults
 from centrifugo_tx.options import HistoryQuery
 from centrifugo_tx.protocol.messages import StreamPosition
 
@@ -64,11 +64,11 @@ def _keys() -> int:
     results = RecentResults(TimerWheel(Clock(), 1))
 
     def fill() -> None:
-        for number in range(MOST_RESULTS):
+        for number in range(MAX_RESULTS):
             position = StreamPosition(number + 1000, "abcdefgh")
             results.put(f"room:{number:016x}", f"{number:036x}", position, 0.0, 300.0)
 
-    return _growth(fill) // MOST_RESULTS
+    return _growth(fill) // MAX_RESULTS
 
 
 def _growth(action: Callable[[], None]) -> int:
