@@ -37,6 +37,7 @@ from .api import Api, http_handlers
 from .api.http import BODY_LIMIT
 from .client_endpoints import ClientEndpoints
 from .config.model import Config
+from .consumer_services import Consumers
 from .core import Node, journal_for
 from .engines import memory_engine, memory_maps
 from .gc_freeze import GCFreezer
@@ -108,11 +109,13 @@ class Server(MultiService):
     started: "Deferred[None]" = field(factory=Deferred, init=False)
     ports: list[IListeningPort] = field(factory=list, init=False)
     _grpc: GRPCPorts = field(init=False)
+    _consumers: Consumers = field(init=False)
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
         MultiService.__init__(self)
         self._grpc = GRPCPorts(self._reactor, self._config, self.node, self._shared)
+        self._consumers = Consumers(self._reactor, self._config, self.node)
 
     def startService(self) -> None:
         """Start the node, then listen."""
@@ -123,6 +126,8 @@ class Server(MultiService):
         await self.node.start()
         if self.running:
             await self._grpc.start()
+        if self.running:
+            await self._consumers.start()
         self._listen()
 
     def _listen(self) -> None:
@@ -163,6 +168,7 @@ class Server(MultiService):
         if self._admin is not None:
             self._admin.stop()
         try:
+            await self._consumers.stop()
             await self._grpc.stop_api()
             await self.node.stop()
             # TLS batches the writes of a turn.

@@ -18,7 +18,8 @@ FLOORS = (
     {"engines", "access", "proxies", "transports", "api", "consumers"} | {"admin"},
     {"config", "web"},
     {"service", "workers", "process", "logs", "gc_freeze"}
-    | {"client_endpoints", "grpc_ports", "systemd", "admin_page"},
+    | {"client_endpoints", "consumer_services", "grpc_ports", "systemd"}
+    | {"admin_page"},
     {"launch", "cli", "console", "__main__", "__init__"},
 )
 

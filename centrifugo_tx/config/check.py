@@ -24,6 +24,7 @@ from ..transports.uni_response_stream import CodeToResponseTransforms
 from ..transports.websocket import level_of
 from .check_admin import check_admin
 from .check_channels import check_channel_options, uses_maps
+from .check_consumers import check_consumers
 from .check_endpoints import check_paths, check_ports
 from .model import Config
 from .proxies import ProxyOptions, StatusTransform
@@ -352,6 +353,7 @@ def _consumers(config: Config) -> Iterator[Finding]:
     yield from _named("consumers", names, _CONSUMER_NAME)
     for index, consumer in enumerate(config.consumers):
         yield from _one_of(f"consumers.[{index}].type", consumer.type, _CONSUMER_TYPES)
+    yield from check_consumers(config)
 
 
 def _tokens(config: Config) -> Iterator[Finding]:

@@ -26,7 +26,6 @@ IGNORED = frozenset(
     {
         *("http_server.h2c_external", "http_server.http3.enabled"),
         "webtransport.enabled",
-        "consumers.*.enabled",
         *("swagger.enabled", "debug.enabled"),
         *("opentelemetry.enabled", "graphite.enabled"),
         *("prometheus.instrument_http_handlers", "prometheus.native_histograms"),
@@ -51,6 +50,8 @@ REFUSED = frozenset(
 
 #: Types of brokers that are to come.
 _BACKENDS = frozenset({"nats", "postgres", "redisnats"})
+#: Types of consumers that can run.
+_CONSUMERS = frozenset({"postgresql", "redis_stream"})
 
 
 def ignored(config: Config) -> list[str]:
@@ -72,6 +73,11 @@ def refused(config: Config) -> list[str]:
             found.append(path)
     if config.map_broker.type in _BACKENDS:
         found.append("map_broker.type")
+    found += [
+        f"consumers.[{index}].type"
+        for index, consumer in enumerate(config.consumers)
+        if consumer.enabled and consumer.type not in _CONSUMERS
+    ]
     return [
         f"{path}: is not implemented yet, and the server would not do without it what"
         " was asked of it"

@@ -27,6 +27,8 @@ class AsyncioBridge:
     """Runs calls on the loop; only `to_reactor` may be called from the loop."""
 
     _reactor: Any
+    #: What the thread is called.
+    name: str = "grpc"
     _log = Logger()
     loop: asyncio.AbstractEventLoop | None = field(default=None, init=False)
     _thread: Thread | None = field(default=None, init=False)
@@ -41,7 +43,7 @@ class AsyncioBridge:
         self.loop = getattr(self._reactor, "_asyncioEventloop", None)
         if self.loop is None:
             self.loop = asyncio.new_event_loop()
-            self._thread = Thread(target=self._run, name="grpc", daemon=True)
+            self._thread = Thread(target=self._run, name=self.name, daemon=True)
             self._thread.start()
 
     def _run(self) -> None:

@@ -1,0 +1,92 @@
+"""Rules of consumers: each needs its source, and the library that reaches it."""
+
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from typing import Any
+
+from ..durations import format_duration
+from ..engines.redis.addresses import shard_addresses
+from ..errors import ConfigError
+from ..options import TLSOptions
+from .consumers import Consumer
+from .model import Config
+
+__all__ = ["check_consumers"]
+
+#: Where it is, and what is wrong there.
+Finding = tuple[str, str]
+
+
+def check_consumers(config: Config) -> Iterator[Finding]:
+    """Yield what is wrong with each consumer that is enabled."""
+    for index, consumer in enumerate(config.consumers):
+        rule = _RULES.get(consumer.type)
+        if consumer.enabled and rule is not None:
+            where = f"consumers.[{index}]"
+            for option, message in rule(consumer):
+                yield f"{where}.{option}", message
+
+
+def _postgresql(consumer: Consumer) -> Iterator[Finding]:
+    options, path = consumer.postgresql, "postgresql"
+    if find_spec("psycopg") is None:
+        yield "type", _missing(consumer.type, "psycopg", "postgresql")
+        return
+    from ..consumers.postgresql_address import parameters_of
+
+    yield from _required(options, path, "dsn", "outbox_table_name")
+    for name in ("dsn", "partition_notification_dsn"):
+        try:
+            parameters_of(getattr(options, name))
+        except ValueError as error:
+            yield f"{path}.{name}", str(error)
+    yield from _not_negative(options, path, "num_partitions", "partition_select_limit")
+    if options.partition_poll_interval < 0:
+        interval = format_duration(options.partition_poll_interval)
+        yield f"{path}.partition_poll_interval", f"{interval} must not be negative"
+    yield from _tls(options.tls, f"{path}.tls")
+
+
+def _redis_stream(consumer: Consumer) -> Iterator[Finding]:
+    options, path = consumer.redis_stream, "redis_stream"
+    yield from _required(options, path, "streams", "consumer_group")
+    yield from _not_negative(options, path, "num_workers")
+    if options.visibility_timeout < 0:
+        timeout = format_duration(options.visibility_timeout)
+        yield f"{path}.visibility_timeout", f"{timeout} must not be negative"
+    try:
+        shards = len(shard_addresses(options))
+    except ConfigError as error:
+        yield path, str(error)
+    else:
+        if shards != 1:
+            yield f"{path}.address", f"names {shards} shards, must name one"
+
+
+def _missing(type: str, library: str, extra: str) -> str:
+    return f'"{type}" needs {library}: pip install centrifugo-tx[{extra}]'
+
+
+def _required(options: Any, path: str, *names: str) -> Iterator[Finding]:
+    for name in names:
+        value = getattr(options, name)
+        if not value or (isinstance(value, tuple) and not all(value)):
+            yield f"{path}.{name}", "must be set"
+
+
+def _not_negative(options: Any, path: str, *names: str) -> Iterator[Finding]:
+    for name in names:
+        if (value := getattr(options, name)) < 0:
+            yield f"{path}.{name}", f"{value} must not be negative"
+
+
+def _tls(options: TLSOptions, path: str) -> Iterator[Finding]:
+    """Check the encryption of connections to a source."""
+    if options.enabled and bool(options.cert_pem) != bool(options.key_pem):
+        yield path, "needs both cert_pem and key_pem, or neither"
+
+
+_RULES: dict[str, Callable[[Consumer], Iterator[Finding]]] = {
+    "postgresql": _postgresql,
+    "redis_stream": _redis_stream,
+}

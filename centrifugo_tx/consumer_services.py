@@ -1,0 +1,166 @@
+"""The consumers that the configuration asks for, started and stopped together."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import gatherResults
+from twisted.logger import Logger
+
+from .api import Api
+from .api.dispatch import Dispatcher
+from .config.consumers import Consumer, OutboxConsumerOptions, RedisStreamOptions
+from .config.model import Config
+from .consumers.delivery import IConsumer, Record, SourceUnavailable
+from .consumers.publications import PublicationNames
+from .core import Node
+from .grpc.asyncio_bridge import AsyncioBridge
+
+__all__ = ["Consumers", "publication_names"]
+
+
+@define(eq=False)
+class Consumers:
+    """Builds each consumer when it starts; its client library is imported then."""
+
+    _reactor: Any
+    _config: Config
+    _node: Node
+    _bridge: AsyncioBridge = field(init=False)
+    _running: list[IConsumer] = field(factory=list, init=False)
+    _stopping: bool = field(default=False, init=False)
+    _log = Logger()
+
+    def __attrs_post_init__(self) -> None:
+        self._bridge = AsyncioBridge(self._reactor, "consumers")
+
+    async def start(self) -> None:
+        """Start all that are enabled, one after another.
+
+        :raises SourceUnavailable: a source cannot be reached.
+        """
+        api = Api(self._node, "consuming")
+        for options in self._enabled():
+            if self._stopping:
+                return
+            record = Record.of(options.name, self._node.metrics)
+            dispatcher = Dispatcher(api, options.name)
+            consumer = self._made(options, dispatcher, record)
+            try:
+                await consumer.start()
+            except SourceUnavailable as error:
+                raise SourceUnavailable(
+                    f"consumer {options.name!r} cannot reach its source: {error}"
+                ) from None
+            self._running.append(consumer)
+            self._log.info("running consumer", consumer=options.name, type=options.type)
+
+    def _enabled(self) -> Iterator[Consumer]:
+        for options in self._config.consumers:
+            if options.enabled:
+                yield options
+            else:
+                self._log.info(
+                    "consumer is not enabled, skip",
+                    consumer=options.name,
+                    type=options.type,
+                )
+
+    async def stop(self) -> None:
+        """Let what is under way end, and leave all sources."""
+        self._stopping = True
+        running, self._running = self._running, []
+        await gatherResults([consumer.stop() for consumer in running])
+        if self._bridge.loop is not None:
+            await self._bridge.stop()
+
+    def _made(
+        self, options: Consumer, dispatcher: Dispatcher, record: Record
+    ) -> IConsumer:
+        if options.type == "postgresql":
+            return self._outbox(options.postgresql, dispatcher, record)
+        return self._redis_streams(options.redis_stream, dispatcher, record)
+
+    def _outbox(
+        self, options: OutboxConsumerOptions, dispatcher: Dispatcher, record: Record
+    ) -> IConsumer:
+        from .consumers.outbox import OutboxConsumer
+        from .consumers.postgresql import PostgreSQLTable
+        from .consumers.postgresql_address import Database
+
+        if self._bridge.loop is None:
+            self._bridge.start()
+        limit = options.partition_select_limit or 100
+        listener = options.partition_notification_dsn
+        table = PostgreSQLTable(
+            self._bridge,
+            Database(options.dsn, options.tls),
+            options.outbox_table_name,
+            f"centrifugo_partition_lock_{record.consumer}",
+            limit,
+            options.use_try_lock,
+            Database(listener) if listener else None,
+            options.partition_notification_channel,
+        )
+        return OutboxConsumer(
+            self._reactor,
+            table,
+            dispatcher,
+            record,
+            options.num_partitions or 1,
+            limit,
+            options.partition_poll_interval or 0.3,
+            bool(options.partition_notification_channel),
+        )
+
+    def _redis_streams(
+        self, options: RedisStreamOptions, dispatcher: Dispatcher, record: Record
+    ) -> IConsumer:
+        # Imported late, since txredisapi imports the global reactor.
+        from .consumers.redis_streams import BLOCK, RedisStreamConsumer, StreamSettings
+        from .engines.redis.addresses import shard_addresses
+        from .engines.redis.layout import Layout
+        from .engines.redis.topology import Shard
+
+        [address] = shard_addresses(options)
+
+        def connect() -> Shard:
+            return Shard(self._reactor, address, Layout(""))
+
+        settings = StreamSettings(
+            options.consumer_group,
+            self._node.runtime.id,
+            options.visibility_timeout,
+            max(1, options.num_workers),
+            options.payload_value,
+            options.method_value,
+            publication_names(options.publication_data_mode, "value"),
+            # A connection that is silent for longer than that counts as lost.
+            min(BLOCK, address.io_timeout / 2),
+        )
+        return RedisStreamConsumer(
+            self._reactor,
+            connect(),
+            connect,
+            dispatcher,
+            record,
+            settings,
+            options.streams,
+        )
+
+
+def publication_names(mode: Any, kind: str) -> PublicationNames | None:
+    """Return the names of headers in a publication data mode; None without it.
+
+    :param kind: what the source calls a header, as the options say it.
+    """
+    if not mode.enabled:
+        return None
+    return PublicationNames(
+        channels=getattr(mode, f"channels_{kind}"),
+        idempotency_key=getattr(mode, f"idempotency_key_{kind}"),
+        delta=getattr(mode, f"delta_{kind}"),
+        version=getattr(mode, f"version_{kind}"),
+        version_epoch=getattr(mode, f"version_epoch_{kind}"),
+        tags_prefix=getattr(mode, f"tags_{kind}_prefix"),
+    )

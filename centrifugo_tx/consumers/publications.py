@@ -1,0 +1,94 @@
+"""Messages that are publications, with headers that say where they go.
+
+See consumers, "Consumer messages".
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import frozen
+
+__all__ = ["Malformed", "PublicationNames", "Target", "target_of"]
+
+_TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
+_FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
+#: The largest version.
+_MOST = 2**64 - 1
+
+
+class Malformed(ValueError):
+    """A header has a value that it cannot have."""
+
+
+@frozen
+class PublicationNames:
+    """The names of the headers; an empty name disables a header."""
+
+    channels: str = "centrifugo-channels"
+    idempotency_key: str = "centrifugo-idempotency-key"
+    delta: str = "centrifugo-delta"
+    version: str = "centrifugo-version"
+    version_epoch: str = "centrifugo-version-epoch"
+    tags_prefix: str = "centrifugo-tag-"
+
+
+@frozen
+class Target:
+    """Where a publication goes, and the options it goes with."""
+
+    channels: tuple[str, ...]
+    options: dict[str, Any]
+
+
+def target_of(
+    headers: Mapping[str, str], names: PublicationNames, empty_is_bad: bool = False
+) -> Target | None:
+    """Return what *headers* say; None when they name no channels.
+
+    :param empty_is_bad: whether an empty delta or version is a mistake, rather
+        than as good as none.
+    :raises Malformed: the delta is no truth value, or the version no number.
+    """
+
+    def header(name: str) -> str | None:
+        found = headers.get(name) if name else None
+        return None if found == "" and not empty_is_bad else found
+
+    delta = _truth(names.delta, header(names.delta))
+    channels = headers.get(names.channels, "") if names.channels else ""
+    if not channels:
+        return None
+    tags = {}
+    if prefix := names.tags_prefix:
+        tags = {
+            name.removeprefix(prefix): value
+            for name, value in headers.items()
+            if name.startswith(prefix)
+        }
+    options = {
+        "idempotency_key": header(names.idempotency_key) or "",
+        "delta": delta,
+        "tags": tags,
+        "version": _number(names.version, header(names.version)),
+        "version_epoch": header(names.version_epoch) or "",
+    }
+    return Target(tuple(channels.split(",")), options)
+
+
+def _truth(name: str, text: str | None) -> bool:
+    if text is None:
+        return False
+    if text not in _TRUE | _FALSE:
+        raise Malformed(f"{name}: {text!r:.100} is neither true nor false")
+    return text in _TRUE
+
+
+def _number(name: str, text: str | None) -> int:
+    if text is None:
+        return 0
+    # More digits than a 64-bit number has may be zeros only; they are not counted.
+    if text.isascii() and text.isdigit() and len(text.lstrip("0")) <= 20:
+        number = int(text.lstrip("0") or "0")
+        if number <= _MOST:
+            return number
+    raise Malformed(f"{name}: {text!r:.100} is no whole number of at most 64 bits")

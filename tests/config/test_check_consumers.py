@@ -1,0 +1,99 @@
+"""What is checked of consumers before the start."""
+
+from typing import Any
+from unittest.mock import patch
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from centrifugo_tx.config.check import problems
+from centrifugo_tx.config.pending import refused
+
+from .test_check import config_of
+
+
+def found(type: str, enabled: bool = True, **options: Any) -> list[str]:
+    """Return the problems of one consumer."""
+    consumer = {"name": "cc", "enabled": enabled, "type": type, type: options}
+    return problems(config_of({"consumers": [consumer]}))
+
+
+class ConsumerTests(SynchronousTestCase):
+    """Each option that is wrong has a line."""
+
+    def test_disabled(self) -> None:
+        """What is not enabled is not looked at."""
+        self.assertEqual(found("postgresql", enabled=False), [])
+        self.assertEqual(found("redis_stream", enabled=False), [])
+
+    def test_postgresql(self) -> None:
+        """The database and the table are named, and numbers are possible."""
+        path = "consumers.[0].postgresql"
+        self.assertEqual(
+            found("postgresql"),
+            [f"{path}.dsn: must be set", f"{path}.outbox_table_name: must be set"],
+        )
+        given = {"dsn": "postgresql://u:p@h/d", "outbox_table_name": "t"}
+        self.assertEqual(found("postgresql", **given), [])
+        for name, value, message in (
+            ("dsn", "postgresql://u:secret@[h/d", "must be a URL or key=value"),
+            ("dsn", "hots=h", "must be a URL or key=value pairs for libpq"),
+            ("partition_notification_dsn", "x", "must be a URL or key=value"),
+            ("num_partitions", -1, "-1 must not be negative"),
+            ("partition_select_limit", -5, "-5 must not be negative"),
+            ("partition_poll_interval", "-1s", "-1s must not be negative"),
+            ("tls", {"enabled": True, "cert_pem": PEM}, "needs both"),
+        ):
+            [line] = found("postgresql", **{**given, name: value})
+            self.assertTrue(line.startswith(f"{path}.{name}: {message}"), line)
+            self.assertNotIn("secret", line)
+
+    def test_foreign_parameters(self) -> None:
+        """Parameters of the reference's driver are accepted in both forms of a DSN."""
+        for dsn in (
+            "postgres://u@h/d?sslmode=disable&pool_max_conns=9&pool_min_conns=1",
+            "host=h pool_max_conns=9 default_query_exec_mode='exec' dbname=d",
+        ):
+            self.assertEqual(found("postgresql", dsn=dsn, outbox_table_name="t"), [])
+
+    def test_no_library(self) -> None:
+        """A missing extra is named."""
+        where = "centrifugo_tx.config.check_consumers.find_spec"
+        with patch(where, lambda name: None):
+            self.assertEqual(
+                found("postgresql"),
+                [
+                    'consumers.[0].type: "postgresql" needs psycopg: '
+                    "pip install centrifugo-tx[postgresql]"
+                ],
+            )
+
+    def test_redis_stream(self) -> None:
+        """Streams, group and one shard are named."""
+        path = "consumers.[0].redis_stream"
+        self.assertEqual(
+            found("redis_stream"),
+            [f"{path}.streams: must be set", f"{path}.consumer_group: must be set"],
+        )
+        given: dict[str, Any] = {"streams": ["s"], "consumer_group": "g"}
+        self.assertEqual(found("redis_stream", **given), [])
+        for name, value, message in (
+            ("streams", ["a", ""], "must be set"),
+            ("address", ["a:1", "b:2"], "names 2 shards, must name one"),
+            ("num_workers", -1, "-1 must not be negative"),
+            ("visibility_timeout", "-1s", "-1s must not be negative"),
+        ):
+            [line] = found("redis_stream", **{**given, name: value})
+            self.assertEqual(line, f"{path}.{name}: {message}")
+        [line] = found("redis_stream", **{**given, "address": ["x"]})
+        self.assertIn("'x' must be host:port or a URL", line)
+
+    def test_not_built(self) -> None:
+        """Types that cannot run are refused when they are enabled."""
+        for enabled in (False, True):
+            consumer = {"name": "cc", "enabled": enabled, "type": "google_pub_sub"}
+            lines = refused(config_of({"consumers": [consumer]}))
+            self.assertEqual(len(lines), enabled)
+            self.assertTrue(all("consumers.[0].type" in line for line in lines))
+
+
+PEM = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"

@@ -1,0 +1,61 @@
+"""The examples of the page on consumers, as they stand there."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+from .consumer_case import ConsumerCase, until
+from .postgres import shared_postgresql
+from .redis_servers import shared, valkey
+from .server import Server
+
+PAGE = Path(__file__).parents[2] / "docs" / "consumers.rst"
+
+
+def blocks(section: str, language: str) -> list[str]:
+    """Return the code blocks of a section, in one language."""
+    text = PAGE.read_text()
+    start = text.index(f"\n{section}\n---")
+    end = re.compile(r"\n[^\n]+\n----*\n").search(text, start + len(section) + 8)
+    part = text[start : end.start() if end else None]
+    pattern = rf"\.\. code-block:: {language}\n\n((?:    [^\n]*\n|\n)+)"
+    return [re.sub(r"(?m)^    ", "", each) for each in re.findall(pattern, part)]
+
+
+class PageTests(ConsumerCase):
+    """Each example publishes what it says."""
+
+    def configured(self, block: str, **source: Any) -> Server:
+        """Return a node with the consumer of an example and *source* in its options."""
+        [consumer] = json.loads(block)["consumers"]
+        consumer[consumer["type"]].update(source)
+        return self.node(consumer).start()
+
+    def assert_published(self, node: Server) -> None:
+        """Fail unless the greeting comes."""
+        until(
+            lambda: self.published(node, "news") == [{"text": "Hello"}], "it is there"
+        )
+
+    def test_postgresql(self) -> None:
+        """The outbox."""
+        database = shared_postgresql()
+        table, insert = blocks("PostgreSQL outbox", "sql")
+        [config] = blocks("PostgreSQL outbox", "json")
+        database.execute(*table.strip().rstrip(";").split(";\n"))
+        node = self.configured(config, dsn=database.dsn)
+        database.execute(insert)
+        self.assert_published(node)
+
+    def test_redis_streams(self) -> None:
+        """Streams, with commands and with publications."""
+        server = shared(valkey())
+        configs = blocks("Redis Streams", "json")
+        commands = blocks("Redis Streams", "console")
+        self.assertEqual((len(configs), len(commands)), (2, 2))
+        for config, command in zip(configs, commands, strict=True):
+            node = self.configured(config, address=[server.address])
+            server.call(*shlex.split(command.strip().removeprefix("> ")))
+            self.assert_published(node)
