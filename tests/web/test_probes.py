@@ -60,7 +60,7 @@ class InitTests(SynchronousTestCase):
         self.assertEqual(self.ask("GET").status, 503)
 
 
-class ThriftTests(SynchronousTestCase):
+class ThrottledExpositionTests(SynchronousTestCase):
     """Writing the metrics down takes a bounded share of the time."""
 
     def test_share(self) -> None:
