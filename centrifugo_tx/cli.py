@@ -3,12 +3,14 @@
 Without a command it runs the server, through ``twistd``.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 
 from .console.arguments import parser
-from .console.outcome import OK
+from .console.outcome import INTERRUPTED, OK, PIPE_CLOSED, CommandFailed
+from .console.terminal import printable
 from .protocol.errors import CentrifugoError
 
 __all__ = ["main"]
@@ -24,9 +26,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = getattr(import_module(f"{__package__}.console.{module}"), function)
     try:
         command(options)
+        sys.stdout.flush()
+    except CommandFailed as error:
+        print(f"centrifugo-tx: {printable(str(error))}", file=sys.stderr)
+        return error.code
     except CentrifugoError as error:
         print(error)
         return 1
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # What Python would write at its end has nowhere to go either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
     return OK
 
 

@@ -13,7 +13,6 @@ from typing import Any, Never
 
 from ..errors import ConfigError
 from .values import WrittenFloat
-from .yaml_file import parse_yaml
 
 __all__ = ["LARGEST_FILE", "read_file"]
 
@@ -134,9 +133,16 @@ def parse_toml(text: str) -> dict[str, Any]:
         raise ValueError(f"line {place[1]}: key {key!r} is there already") from None
 
 
+def _parse_yaml(text: str) -> Any:
+    """Import what reads YAML only for such files: it takes as long as all the rest."""
+    from .yaml_file import parse_yaml
+
+    return parse_yaml(text)
+
+
 _PARSERS: dict[str, Callable[[str], Any]] = {
     ".json": parse_json,
-    ".yaml": parse_yaml,
-    ".yml": parse_yaml,
+    ".yaml": _parse_yaml,
+    ".yml": _parse_yaml,
     ".toml": parse_toml,
 }

@@ -7,6 +7,8 @@ the module of the chosen command is imported, so that short commands start fast.
 import argparse
 from typing import Any
 
+from .api_arguments import add_api_commands, add_live_commands
+
 __all__ = ["parser"]
 
 
@@ -17,11 +19,35 @@ def parser() -> argparse.ArgumentParser:
         description="Without a command: run the server"
         " (its flags: twistd centrifugo --help).",
     )
-    commands = top.add_subparsers(metavar="COMMAND", required=True)
+    commands = top.add_subparsers(
+        metavar="COMMAND", required=True, parser_class=CommandParser
+    )
     _add_config_commands(commands)
     _add_token_commands(commands)
+    add_api_commands(commands)
+    add_live_commands(commands)
     _add_other_commands(commands)
     return top
+
+
+class CommandParser(argparse.ArgumentParser):
+    """Parses one command; flags may stand between and after its arguments."""
+
+    _is_intermixing = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse flags first, and what is left as arguments.
+
+        Plain `argparse` would take ``publish CHANNEL --text PAYLOAD`` for one without
+        a payload.
+        """
+        if self._is_intermixing:
+            return super().parse_known_args(args, namespace)
+        self._is_intermixing = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._is_intermixing = False
 
 
 def _add(commands: Any, name: str, function: str, help_: str) -> Any:
@@ -174,6 +200,15 @@ def _add_other_commands(commands: Any) -> None:
     )
     command.add_argument(
         "-a", "--address", default="", help="address to listen on (default: all)"
+    )
+    command = _add(
+        commands,
+        "completion",
+        "other_commands:completion",
+        "Print the completion script of a shell",
+    )
+    command.add_argument(
+        "shell", choices=("bash", "zsh", "fish"), help="the shell that will read it"
     )
     _add(commands, "version", "other_commands:show_version", "Print the version")
     _add(commands, "help", "other_commands:show_help", "Print this help")

@@ -1,4 +1,4 @@
-"""The version, the help, and a file server for development."""
+"""The version, the help, shell completion, and a file server for development."""
 
 import argparse
 from importlib.metadata import version
@@ -7,7 +7,7 @@ from typing import Any
 
 from .arguments import parser
 
-__all__ = ["serve", "show_help", "show_version"]
+__all__ = ["completion", "serve", "show_help", "show_version"]
 
 
 def show_version(options: argparse.Namespace) -> None:
@@ -32,3 +32,10 @@ def serve(options: argparse.Namespace) -> None:
 def show_help(options: argparse.Namespace) -> None:
     """Print the help of the script."""
     parser().print_help()
+
+
+def completion(options: argparse.Namespace) -> None:
+    """Print the completion script of a shell."""
+    import shtab
+
+    print(shtab.complete(parser(), options.shell))

@@ -6,7 +6,9 @@ __all__ = [
     "CANNOT_CONNECT",
     "FAILED",
     "FOREIGN_ANSWER",
+    "INTERRUPTED",
     "OK",
+    "PIPE_CLOSED",
     "UNAUTHORIZED",
     "USAGE",
     "CommandFailed",
@@ -24,6 +26,10 @@ CANNOT_CONNECT = 3
 UNAUTHORIZED = 4
 #: The response is not from this API: wrong path, wrong port, another program.
 FOREIGN_ANSWER = 5
+#: Ctrl-C while waiting for an answer; as a shell counts signals.
+INTERRUPTED = 130
+#: The reader of standard output has gone, as in ``| head``.
+PIPE_CLOSED = 141
 
 
 class Refusal(CentrifugoError):

@@ -6,8 +6,8 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from centrifugo_tx.config.check import check, problems, scope_warnings, warnings
-from centrifugo_tx.config.load import Reader
 from centrifugo_tx.config.model import Config
+from centrifugo_tx.config.reader import Reader
 from centrifugo_tx.errors import ConfigError
 
 

@@ -8,8 +8,9 @@ from typing import ClassVar, Literal
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
-from centrifugo_tx.config.load import Reader, load, read_dotenv
+from centrifugo_tx.config.load import load, read_dotenv
 from centrifugo_tx.config.model import Config
+from centrifugo_tx.config.reader import Reader
 from centrifugo_tx.errors import ConfigError
 
 
