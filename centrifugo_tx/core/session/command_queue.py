@@ -15,7 +15,7 @@ from ...protocol.codes import (
     Disconnect,
     Error,
 )
-from ...protocol.messages import Command, Reply, Result
+from ...protocol.messages import Command, Reply
 from ..command_scheduler import SHORT, SLICE
 from ..run_or_defer import run_or_defer
 from ..runtime import Runtime
@@ -259,11 +259,15 @@ class CommandQueue(Generic[C]):
             return
         if isinstance(outcome, Failure):
             self._answer_failure(outcome, id, name, request)
-        elif isinstance(outcome, ReplyThen):
-            client.reply(_reply(id, name, outcome.result), name)
-            outcome.then()
         elif outcome is not None:
-            client.reply(_reply(id, name, outcome), name)
+            then: Callable[[], None] | None = None
+            if isinstance(outcome, ReplyThen):
+                then = outcome.then
+                outcome = outcome.result
+            # The name of a command is the name of its result; tests check this.
+            client.reply(Reply(id=id, **{name: outcome}), name)  # type: ignore[arg-type]
+            if then is not None:
+                then()
 
     def _answer_failure(
         self, failure: Failure, id: int, name: str, request: object
@@ -297,7 +301,3 @@ class CommandQueue(Generic[C]):
         counters.received(client.transport.wire, "client_pong").add(1, size)
         if client.state is not CONNECTED or not client.deadlines.pong():
             self._reject("", "unnecessary pong")
-
-
-def _reply(id: int, name: str, result: Result) -> Reply:
-    return Reply(id=id, **{name: result})  # type: ignore[arg-type]  # checked by tests

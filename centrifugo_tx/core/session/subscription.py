@@ -192,10 +192,8 @@ class Subscription:
     _mirrored: bool = False
     _history: History | None = None
     _subscribe_waiters: "list[Deferred[None]] | None" = None
+    #: Set by `begin`.
     transport: ITransport = field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self.transport = self.client.transport
 
     @property
     def positioned(self) -> bool:
@@ -218,6 +216,7 @@ class Subscription:
             self.variant = variant_of(options, request)
         client = self.client
         services = client.services
+        self.transport = client.transport
         self.options = options
         self.expire_at = options.expire_at
         self.update_info(options.info)
