@@ -9,10 +9,16 @@ from twisted.logger import Logger
 
 from .api import Api
 from .api.dispatch import Dispatcher
-from .config.consumers import Consumer, OutboxConsumerOptions, RedisStreamOptions
+from .bounded_log import BoundedLog
+from .config.consumers import (
+    Consumer,
+    OutboxConsumerOptions,
+    RedisStreamOptions,
+    SQSOptions,
+)
 from .config.model import Config
 from .consumers.delivery import IConsumer, Record, SourceUnavailable
-from .consumers.publications import PublicationNames
+from .consumers.publications import Messages, PublicationNames
 from .core import Node
 from .grpc.asyncio_bridge import AsyncioBridge
 
@@ -79,7 +85,26 @@ class Consumers:
     ) -> IConsumer:
         if options.type == "postgresql":
             return self._outbox(options.postgresql, dispatcher, record)
+        if options.type == "aws_sqs":
+            return self._sqs(options.aws_sqs, dispatcher, record)
         return self._redis_streams(options.redis_stream, dispatcher, record)
+
+    def _loop(self) -> AsyncioBridge:
+        """Return the loop of the client libraries, which runs."""
+        if self._bridge.loop is None:
+            self._bridge.start()
+        return self._bridge
+
+    def _messages(
+        self, dispatcher: Dispatcher, method_header: str, mode: Any, kind: str
+    ) -> Messages:
+        return Messages(
+            dispatcher,
+            BoundedLog(Logger(), self._reactor),
+            dispatcher.consumer,
+            method_header,
+            publication_names(mode, kind),
+        )
 
     def _outbox(
         self, options: OutboxConsumerOptions, dispatcher: Dispatcher, record: Record
@@ -88,12 +113,10 @@ class Consumers:
         from .consumers.postgresql import PostgreSQLTable
         from .consumers.postgresql_address import Database
 
-        if self._bridge.loop is None:
-            self._bridge.start()
         limit = options.partition_select_limit or 100
         listener = options.partition_notification_dsn
         table = PostgreSQLTable(
-            self._bridge,
+            self._loop(),
             Database(options.dsn, options.tls),
             options.outbox_table_name,
             f"centrifugo_partition_lock_{record.consumer}",
@@ -146,6 +169,37 @@ class Consumers:
             record,
             settings,
             options.streams,
+        )
+
+    def _sqs(
+        self, options: SQSOptions, dispatcher: Dispatcher, record: Record
+    ) -> IConsumer:
+        from .consumers.sqs import SQSConsumer
+        from .consumers.sqs_client import SQSQueue, SQSSettings
+
+        settings = SQSSettings(
+            options.region,
+            options.credentials_profile,
+            options.assume_role_arn,
+            options.localstack_endpoint,
+            options.max_number_of_messages,
+            max(1, int(options.wait_time_time)),
+            max(1, int(options.visibility_timeout)),
+        )
+        messages = self._messages(
+            dispatcher,
+            options.method_attribute,
+            options.publication_data_mode,
+            "attribute",
+        )
+        messages.empty_is_bad = True
+        return SQSConsumer(
+            self._reactor,
+            [SQSQueue(self._loop(), settings, url) for url in options.queues],
+            messages,
+            record,
+            options.max_concurrency,
+            options.sns_envelope,
         )
 
 

@@ -63,6 +63,24 @@ def _redis_stream(consumer: Consumer) -> Iterator[Finding]:
             yield f"{path}.address", f"names {shards} shards, must name one"
 
 
+def _aws_sqs(consumer: Consumer) -> Iterator[Finding]:
+    options, path = consumer.aws_sqs, "aws_sqs"
+    if find_spec("aiobotocore") is None:
+        yield "type", _missing(consumer.type, "aiobotocore", "sqs")
+        return
+    yield from _required(options, path, "queues", "region")
+    if not 0 < options.max_number_of_messages <= 10:
+        number = options.max_number_of_messages
+        yield f"{path}.max_number_of_messages", f"{number} must be from 1 to 10"
+    if not 0 <= options.wait_time_time <= 20:
+        wait = format_duration(options.wait_time_time)
+        yield f"{path}.wait_time_time", f"{wait} must be from 0s to 20s"
+    if not 0 <= options.visibility_timeout <= 43200:
+        timeout = format_duration(options.visibility_timeout)
+        yield f"{path}.visibility_timeout", f"{timeout} must be from 0s to 12h"
+    yield from _not_negative(options, path, "max_concurrency")
+
+
 def _missing(type: str, library: str, extra: str) -> str:
     return f'"{type}" needs {library}: pip install centrifugo-tx[{extra}]'
 
@@ -87,6 +105,7 @@ def _tls(options: TLSOptions, path: str) -> Iterator[Finding]:
 
 
 _RULES: dict[str, Callable[[Consumer], Iterator[Finding]]] = {
+    "aws_sqs": _aws_sqs,
     "postgresql": _postgresql,
     "redis_stream": _redis_stream,
 }

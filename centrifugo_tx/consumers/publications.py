@@ -1,4 +1,4 @@
-"""Messages that are publications, with headers that say where they go.
+"""Messages with headers: commands, or publications whose headers say where they go.
 
 See consumers, "Consumer messages".
 """
@@ -6,9 +6,13 @@ See consumers, "Consumer messages".
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import frozen
+from attrs import define, frozen
+from twisted.internet.defer import Deferred
 
-__all__ = ["Malformed", "PublicationNames", "Target", "target_of"]
+from ..bounded_log import BoundedLog
+from .delivery import Dispatch
+
+__all__ = ["Malformed", "Messages", "PublicationNames", "Target", "target_of"]
 
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
@@ -38,6 +42,49 @@ class Target:
 
     channels: tuple[str, ...]
     options: dict[str, Any]
+
+
+@define(eq=False)
+class Messages:
+    """Dispatches messages of one consumer as their headers say.
+
+    :param names: None unless messages are publications.
+    :param empty_is_bad: see `target_of`.
+    :param retry_malformed: whether a message with a malformed header is tried again;
+        otherwise it is left behind.
+    """
+
+    _dispatch: Dispatch
+    _log: BoundedLog
+    consumer: str
+    method_header: str
+    names: PublicationNames | None = None
+    empty_is_bad: bool = False
+    retry_malformed: bool = False
+
+    def dispatch(
+        self, headers: Mapping[str, str], body: bytes
+    ) -> "str | Deferred[str]":
+        """Dispatch a message; return why it must be tried again, or ``""``."""
+        if self.names is None:
+            return self._dispatch.command(headers.get(self.method_header, ""), body)
+        try:
+            target = target_of(headers, self.names, self.empty_is_bad)
+        except Malformed as error:
+            if self.retry_malformed:
+                return str(error)
+            self._log.error(
+                "malformed header, skipping message",
+                consumer=self.consumer,
+                error=str(error),
+            )
+            return ""
+        if target is None:
+            self._log.info(
+                "no channels found, skipping message", consumer=self.consumer
+            )
+            return ""
+        return self._dispatch.publication(target.channels, body, **target.options)
 
 
 def target_of(

@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from ..bounded_log import BoundedLog
 from ..errors import BrokerUnavailable
 from .delivery import GRACE, Dispatch, Pause, Record, SourceUnavailable, within
-from .publications import Malformed, PublicationNames, target_of
+from .publications import Messages, PublicationNames
 
 __all__ = ["IRedis", "RedisStreamConsumer", "StreamSettings"]
 
@@ -163,6 +163,7 @@ class _Stream:
     _error: Pause = field(init=False)
     _tick: Pause = field(init=False)
     _cursor: bytes = field(default=b"-", init=False)
+    _messages: Messages = field(init=False)
     _log: BoundedLog = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -170,6 +171,15 @@ class _Stream:
         self._me = self._settings.consumer.encode()
         self._error, self._tick = Pause(self._clock), Pause(self._clock)
         self._log = BoundedLog(Logger(), self._clock)
+        self._messages = Messages(
+            self._dispatch,
+            self._log,
+            self._record.consumer,
+            self._settings.method_field,
+            self._settings.names,
+            empty_is_bad=True,
+            retry_malformed=True,
+        )
 
     def start(self) -> None:
         """Begin to read, and to look for what others left behind."""
@@ -306,8 +316,6 @@ class _Stream:
             outcome: Any = self._outcome(entry)
             if isinstance(outcome, Deferred):
                 outcome = await outcome
-        except Malformed as error:
-            outcome = str(error)
         except Exception:
             self._log.failure("consumer failed unexpectedly", Failure())
             outcome = "internal error"
@@ -336,21 +344,7 @@ class _Stream:
                 expected_value=self._settings.payload_field,
             )
             return ""
-        names = self._settings.names
-        if names is None:
-            method = entry.fields.get(self._settings.method_field or "", "")
-            return self._dispatch.command(method, entry.payload)
-        target = target_of(entry.fields, names, empty_is_bad=True)
-        if target is None:
-            self._log.info(
-                "no channels found, skipping message",
-                consumer=self._record.consumer,
-                stream=self.name,
-            )
-            return ""
-        return self._dispatch.publication(
-            target.channels, entry.payload, **target.options
-        )
+        return self._messages.dispatch(entry.fields, entry.payload)
 
     # --- Room ------------------------------------------------------------------
 

@@ -87,6 +87,24 @@ class ConsumerTests(SynchronousTestCase):
         [line] = found("redis_stream", **{**given, "address": ["x"]})
         self.assertIn("'x' must be host:port or a URL", line)
 
+    def test_sqs(self) -> None:
+        """Region and queues are named; times and numbers are those of SQS."""
+        path = "consumers.[0].aws_sqs"
+        self.assertEqual(
+            found("aws_sqs"),
+            [f"{path}.queues: must be set", f"{path}.region: must be set"],
+        )
+        given: dict[str, Any] = {"queues": ["https://q"], "region": "r"}
+        self.assertEqual(found("aws_sqs", **given), [])
+        for name, value, message in (
+            ("max_number_of_messages", 11, "11 must be from 1 to 10"),
+            ("wait_time_time", "21s", "21s must be from 0s to 20s"),
+            ("visibility_timeout", "13h", "13h0m0s must be from 0s to 12h"),
+            ("max_concurrency", -1, "-1 must not be negative"),
+        ):
+            [line] = found("aws_sqs", **{**given, name: value})
+            self.assertEqual(line, f"{path}.{name}: {message}")
+
     def test_not_built(self) -> None:
         """Types that cannot run are refused when they are enabled."""
         for enabled in (False, True):

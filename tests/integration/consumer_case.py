@@ -1,15 +1,18 @@
 """What the tests of consumers have in common."""
 
+import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from .server import Server
 
-__all__ = ["ConsumerCase", "lines_of", "until"]
+__all__ = ["ConsumerCase", "blocks", "lines_of", "until"]
 
+PAGE = Path(__file__).parents[2] / "docs" / "consumers.rst"
 #: Seconds that anything may take.
 PATIENCE = 60.0
 
@@ -26,6 +29,16 @@ def lines_of(node: Server, message: str) -> list[str]:
     """Return the log lines of *node* with *message*."""
     mark = f'"message": "{message}"'
     return [line for line in node.log().splitlines() if mark in line]
+
+
+def blocks(section: str, language: str) -> list[str]:
+    """Return the code blocks of a section, in one language."""
+    text = PAGE.read_text()
+    start = text.index(f"\n{section}\n---")
+    end = re.compile(r"\n[^\n]+\n----*\n").search(text, start + len(section) + 8)
+    part = text[start : end.start() if end else None]
+    pattern = rf"\.\. code-block:: {language}\n\n((?:    [^\n]*\n|\n)+)"
+    return [re.sub(r"(?m)^    ", "", each) for each in re.findall(pattern, part)]
 
 
 class ConsumerCase(SynchronousTestCase):

@@ -1,27 +1,13 @@
 """The examples of the page on consumers, as they stand there."""
 
 import json
-import re
 import shlex
-from pathlib import Path
 from typing import Any
 
-from .consumer_case import ConsumerCase, until
+from .consumer_case import ConsumerCase, blocks, until
 from .postgres import shared_postgresql
 from .redis_servers import shared, valkey
 from .server import Server
-
-PAGE = Path(__file__).parents[2] / "docs" / "consumers.rst"
-
-
-def blocks(section: str, language: str) -> list[str]:
-    """Return the code blocks of a section, in one language."""
-    text = PAGE.read_text()
-    start = text.index(f"\n{section}\n---")
-    end = re.compile(r"\n[^\n]+\n----*\n").search(text, start + len(section) + 8)
-    part = text[start : end.start() if end else None]
-    pattern = rf"\.\. code-block:: {language}\n\n((?:    [^\n]*\n|\n)+)"
-    return [re.sub(r"(?m)^    ", "", each) for each in re.findall(pattern, part)]
 
 
 class PageTests(ConsumerCase):
