@@ -24,14 +24,6 @@ from .backends import (
     SharedPollOptions,
 )
 from .consumers import Consumer
-from .endpoints import (
-    CodeToDisconnectTransforms,
-    EmulationOptions,
-    HTTPStreamOptions,
-    SSEOptions,
-    UniWebSocketSection,
-    WebTransportOptions,
-)
 from .proxies import ChannelProxies, ClientProxies, NamedProxy, ProxyOptions
 from .servers import (
     DebugOptions,
@@ -48,6 +40,14 @@ from .servers import (
     ShutdownOptions,
     SwaggerOptions,
     UsageStatsOptions,
+)
+from .transport_sections import (
+    CodeToDisconnectTransforms,
+    EmulationOptions,
+    HTTPStreamOptions,
+    SSEOptions,
+    UniWebSocketSection,
+    WebTransportOptions,
 )
 
 __all__ = [
