@@ -35,6 +35,7 @@ from .access.track_signatures import TrackingKeys
 from .admin_page import AdminPage
 from .api import Api, http_handlers
 from .api.http import BODY_LIMIT
+from .api.openapi import openapi
 from .client_endpoints import ClientEndpoints
 from .config.model import Config
 from .consumer_services import Consumers
@@ -51,6 +52,7 @@ from .tls import server_context
 from .web.exposition import exposition
 from .web.probes import Health, metrics
 from .web.site import Endpoints, ListenerSettings, listen
+from .web.swagger import swagger
 
 __all__ = ["Server", "build", "make_service", "token_verifier"]
 
@@ -445,4 +447,19 @@ def endpoints(
     page = admin.endpoints() if admin is not None else None
     if page is not None:
         place(outside if config.admin.external else inside, "admin", page)
+    if config.swagger.enabled:
+        handlers = swagger(config.swagger.handler_prefix, api_document(config))
+        place(inside, "swagger", Endpoints(handlers=handlers))
     return by_address
+
+
+def api_document(config: Config) -> dict[str, Any]:
+    """Return the OpenAPI document of the HTTP API, as configured."""
+    outside, inside = addresses(config)
+    server: dict[str, Any] = {"url": config.http_api.handler_prefix.rstrip("/") or "/"}
+    if config.http_api.external and outside != inside:
+        secure = port_tls(config, outside) is not None
+        scheme, (_, port) = "https" if secure else "http", outside
+        server["url"] = f"{scheme}://{{host}}:{port}{server['url']}"
+        server["variables"] = {"host": {"default": "localhost"}}
+    return openapi(version("centrifugo-tx"), server, config.http_api.insecure)

@@ -18,6 +18,8 @@ _OUTSIDE = (
     *("uni_websocket", "uni_sse", "uni_http_stream", "init"),
 )
 _INSIDE = ("prometheus", "health", "swagger", "debug")
+#: What ``web.swagger`` serves below its prefix.
+_SWAGGER_FILES = ("", "openapi.json", "page.css", "page.js")
 #: Addresses that stand for all of the machine.
 _ALL = ("", "0.0.0.0", "::")
 
@@ -58,6 +60,8 @@ def check_paths(config: Config) -> Iterator[Finding]:
             paths += [f"{path.rstrip('/')}/{method}" for method in METHODS]
         if section == "admin":
             paths = [f"{path.rstrip('/')}{each}" for each in ADMIN_PATHS]
+        if section == "swagger":
+            paths += [f"{path.rstrip('/')}/{file}" for file in _SWAGGER_FILES]
         for each in paths:
             other = taken.setdefault((place, each), name)
             if other != name:

@@ -26,7 +26,7 @@ IGNORED = frozenset(
     {
         *("http_server.h2c_external", "http_server.http3.enabled"),
         "webtransport.enabled",
-        *("swagger.enabled", "debug.enabled"),
+        "debug.enabled",
         *("opentelemetry.enabled", "graphite.enabled"),
         *("prometheus.instrument_http_handlers", "prometheus.native_histograms"),
         "prometheus.recovered_publications_histogram",

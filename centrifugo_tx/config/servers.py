@@ -165,7 +165,8 @@ class GraphiteOptions(Section, frozen=True):
 
 
 class SwaggerOptions(Section, frozen=True):
-    """The description of the HTTP API, on the internal port."""
+    """The page that describes the HTTP API, and its OpenAPI document, on the internal
+    port."""
 
     enabled: bool = False
     """Enable the endpoint."""
