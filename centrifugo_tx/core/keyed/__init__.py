@@ -1,1 +1,1 @@
-"""Channels of keys: maps, and shared poll."""
+"""Channels of keys: maps and shared polls."""

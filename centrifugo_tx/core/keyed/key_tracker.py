@@ -23,7 +23,7 @@ from ..channel.streams import Streams
 from ..runtime import Runtime
 from ..session.stream_kind import StreamKind
 from ..session.subscription import Subscription
-from .feeds import Feeds
+from .key_channels import KeyChannels
 from .polled_channel import PolledChannel
 
 __all__ = ["SHARED_POLL", "KeyTracker"]
@@ -36,9 +36,9 @@ TRACK, UNTRACK = 1, 2
 
 @define(eq=False)
 class _Tracked:
-    """The version of a key that the client has, and until when it may track it.
+    """The version of a key that the client has, and the expiry of its permission.
 
-    ``whole``: it was sent a value in full, so the next may be a delta to that.
+    ``whole``: the client has the full value, so the next one may be a delta to it.
     """
 
     version: int
@@ -48,10 +48,10 @@ class _Tracked:
 
 @define(eq=False)
 class KeyTracker:
-    """What is different about one subscription to a polled channel: its keys.
+    """The keys that one subscription to a polled channel tracks.
 
-    It is an ordinary subscriber of the channel beside, so that presence, joins and
-    expiry are as everywhere.
+    The subscription is also an ordinary subscriber of the channel, so presence, joins
+    and expiry work as in streams.
     """
 
     _runtime: Runtime
@@ -60,12 +60,12 @@ class KeyTracker:
     holds_state: bool = False
     tracked: dict[str, _Tracked] = field(factory=dict, init=False)
     _polled: PolledChannel | None = field(default=None, init=False)
-    _feeds: Feeds | None = field(default=None, init=False)
+    _key_channels: KeyChannels | None = field(default=None, init=False)
     _subscription: Subscription | None = field(default=None, init=False)
 
     @property
     def source(self) -> Streams:
-        """Where its channel comes from."""
+        """The source of its channels."""
         return self._plain.source
 
     async def begin(
@@ -74,21 +74,24 @@ class KeyTracker:
         options: SubscribeOptions,
         request: SubscribeRequest,
     ) -> None:
-        """Do all that has to be waited for; nothing is recovered here."""
+        """Start the subscription without position and recovery."""
         plain = msgspec.structs.replace(
             options, positioned=False, recoverable=False, tags_filter=False
         )
         await subscription.begin(plain, msgspec.structs.replace(request, tf=None))
 
     def follow(
-        self, subscription: Subscription, polled: PolledChannel, feeds: Feeds
+        self,
+        subscription: Subscription,
+        polled: PolledChannel,
+        key_channels: KeyChannels,
     ) -> None:
-        """Take part in the polling, and in what is published if keys may be."""
+        """Join the polled channel, and its key channels if publishing is enabled."""
         self._subscription, self._polled = subscription, polled
-        self._feeds = feeds if polled.rules.publish else None
+        self._key_channels = key_channels if polled.rules.publish else None
         polled.join(self)
 
-    # --- What is different about this kind -------------------------------------
+    # --- The kind of a subscription --------------------------------------------
 
     def read(
         self, subscription: Subscription, request: SubscribeRequest
@@ -112,7 +115,7 @@ class KeyTracker:
         request: SubscribeRequest,
         recovery: Recovery | None,
     ) -> SubscribeResult:
-        """Return the reply to a subscribe command."""
+        """Return the result of a subscribe command."""
         assert self._polled is not None
         result = self._plain.result(subscription, request, recovery)
         return msgspec.structs.replace(
@@ -134,7 +137,7 @@ class KeyTracker:
         return None
 
     def renew(self, subscription: Subscription) -> None:
-        """Let go of keys whose time is over."""
+        """Untrack keys whose permission has expired."""
         if self._polled is not None:
             latest = self._runtime.clock.seconds() - self._polled.rules.grace
             for key, tracked in list(self.tracked.items()):
@@ -142,18 +145,18 @@ class KeyTracker:
                     self.untrack(key)
 
     def ended(self, subscription: Subscription) -> None:
-        """Track nothing any more."""
+        """Untrack all keys."""
         if self._polled is not None:
             for key in list(self.tracked):
                 self.untrack(key)
             self._polled.leave(self)
         self._subscription = None
 
-    # --- What the polled channel calls -----------------------------------------
+    # --- Called by the polled channel ------------------------------------------
 
     @property
     def transport(self) -> ITransport:
-        """Where its frames go."""
+        """The transport of its client."""
         assert self._subscription is not None
         return self._subscription.transport
 
@@ -163,17 +166,17 @@ class KeyTracker:
         return variant is not None and variant.delta
 
     def deliver(self, encoded: EncodedPublication) -> None:
-        """Send *edition* to this subscriber alone."""
+        """Send *encoded* to this subscriber."""
         if self._subscription is not None:
             self._subscription.deliver(encoded)
 
     def lose_position(self) -> None:
-        """Have the client begin anew."""
+        """Tell the client to subscribe again."""
         if self._subscription is not None:
             self._subscription.lose_position()
 
     def undeliverable(self) -> None:
-        """End the connection: its encoding cannot say a value."""
+        """Close the connection: its encoding cannot carry a value."""
         if self._subscription is not None:
             self._subscription.undeliverable()
 
@@ -182,9 +185,9 @@ class KeyTracker:
     async def _track(
         self, subscription: Subscription, request: SubRefreshRequest
     ) -> SubRefreshResult:
-        """Track keys, and untrack others, if the policy finds the signatures good.
+        """Track and untrack keys if the policy accepts the signatures.
 
-        The same key in several batches counts as in the last one.
+        If several batches contain the same key, the last one applies.
         """
         client, polled = subscription.client, self._polled
         last = {
@@ -208,8 +211,8 @@ class KeyTracker:
             for key, (number, version) in last.items()
             if key not in request.untrack
         }
-        if self._feeds is not None:
-            await self._receive(self._feeds, subscription, wanted)
+        if self._key_channels is not None:
+            await self._receive(self._key_channels, subscription, wanted)
         items = self.track(wanted)
         for key in request.untrack:
             self.untrack(key)
@@ -219,23 +222,26 @@ class KeyTracker:
         )
 
     async def _receive(
-        self, feeds: Feeds, subscription: Subscription, keys: Collection[str]
+        self,
+        key_channels: KeyChannels,
+        subscription: Subscription,
+        keys: Collection[str],
     ) -> None:
-        """Receive what is published into *keys*, before their values are asked for."""
+        """Subscribe to publications into *keys* before their values are polled."""
         try:
-            await feeds.join(subscription.name, keys, self)
+            await key_channels.join(subscription.name, keys, self)
             subscription.client.ensure_open()
             if subscription.ended:
                 raise ReplyError(BAD_REQUEST)
         except BaseException as error:
             fresh = [key for key in keys if key not in self.tracked]
-            feeds.leave(subscription.name, fresh, self)
+            key_channels.leave(subscription.name, fresh, self)
             if isinstance(error, FirstError):
                 error.subFailure.raiseException()
             raise
 
     def track(self, versions: Mapping[str, tuple[int, int]]) -> list[Publication]:
-        """Track keys; return what is newer than the client's versions.
+        """Track keys; return the values that are newer than the client's versions.
 
         :param versions: version and expiry by key.
         """
@@ -262,26 +268,26 @@ class KeyTracker:
             raise DisconnectClient(INAPPROPRIATE_PROTOCOL) from None
 
     def untrack(self, key: str) -> None:
-        """Track a key no more; no error if it is not tracked."""
+        """Untrack a key; do nothing if it is not tracked."""
         if self.tracked.pop(key, None) is not None and self._polled is not None:
             self._polled.untrack(key, self)
-            self._leave_feed(key)
+            self._leave_key_channel(key)
 
     def forget(self, key: str) -> None:
-        """Track a key no more that is gone."""
+        """Untrack a key that was removed."""
         self.tracked.pop(key, None)
-        self._leave_feed(key)
+        self._leave_key_channel(key)
 
-    def _leave_feed(self, key: str) -> None:
-        if self._feeds is not None and self._polled is not None:
-            self._feeds.leave(self._polled.name, [key], self)
+    def _leave_key_channel(self, key: str) -> None:
+        if self._key_channels is not None and self._polled is not None:
+            self._key_channels.leave(self._polled.name, [key], self)
 
     def form(self, key: str, before: int, version: int) -> str | None:
-        """Return how the client is sent a value of a key; None: it is not.
+        """Return the form in which to send a value to the client; None: do not send it.
 
-        Called when it is sent at once, which is what is kept in mind.
+        The caller sends the value at once; the tracker records it as sent.
 
-        :param before: the version that a delta would build on.
+        :param before: the version that a delta would apply to.
         """
         tracked = self.tracked.get(key)
         if tracked is None or version <= tracked.version:

@@ -31,7 +31,7 @@ __all__ = ["MapKind"]
 
 @define(eq=False)
 class MapKind:
-    """Lets clients read a map page by page, and change it."""
+    """Handles subscriptions to maps, page by page, and changes by clients."""
 
     _runtime: Runtime
     _maps: Maps
@@ -40,9 +40,9 @@ class MapKind:
     # --- Subscribing -----------------------------------------------------------
 
     def open(self, client: Subscriber, request: SubscribeRequest) -> Subscription:
-        """Return a subscription that has not begun.
+        """Return a new subscription that has not started.
 
-        :raises ReplyError: 103, there is nothing to continue with.
+        :raises ReplyError: 103, the request continues a subscription that is unknown.
         """
         if request.cursor:
             raise ReplyError(PERMISSION_DENIED)
@@ -55,7 +55,7 @@ class MapKind:
         options: SubscribeOptions,
         request: SubscribeRequest,
     ) -> Outcome:
-        """Answer with the first page, or let a client live that needs none."""
+        """Return the first page, or make a subscription live that needs none."""
         rules = self._runtime.policy.channel(subscription.name).map
         if rules is None:
             raise ReplyError(NOT_AVAILABLE)
@@ -64,13 +64,13 @@ class MapKind:
         return await reader.proceed(subscription, request)
 
     def resumes(self, known: Subscription, request: SubscribeRequest) -> bool:
-        """Whether a command asks for the next page of *known*."""
+        """Whether *request* asks for the next page of *known*."""
         kind = known.kind
         continues = bool(request.cursor) or request.phase != STATE
         return isinstance(kind, MapReader) and kind.loading and continues
 
     async def resume(self, known: Subscription, request: SubscribeRequest) -> Outcome:
-        """Take the next step; the policy was asked at the first.
+        """Return the next page; the policy has permitted all of them at the first.
 
         :raises DisconnectClient: 3008, the client took too long.
         """
@@ -89,7 +89,7 @@ class MapKind:
     # --- Publishing ------------------------------------------------------------
 
     async def publish(self, client: Client, request: PublishRequest) -> PublishResult:
-        """Set or remove a key for the client, if the policy lets it."""
+        """Set or remove a key for the client, if the policy permits it."""
         name = request.channel
         if not name:
             raise DisconnectClient(MALFORMED)

@@ -13,15 +13,15 @@ __all__ = ["MapPresence"]
 
 @define(eq=False)
 class MapPresence:
-    """Keeps the maps of clients and users; no caller waits for the changes."""
+    """Updates the maps of clients and users; no caller waits for the changes."""
 
     _runtime: Runtime
     _maps: Maps
 
     def appear(self, channel: str, maps: PresenceMaps, info: ClientInfo) -> None:
-        """Enter a subscriber of *channel*, or let it stay.
+        """Add a subscriber of *channel*, or renew its entry.
 
-        A user id is there once, however many connections the user has.
+        A user has one entry for all connections.
         """
         if maps.clients:
             self._enter(maps.clients + channel, info.client, info)
@@ -29,7 +29,7 @@ class MapPresence:
             self._enter(maps.users + channel, info.user, None)
 
     def vanish(self, channel: str, maps: PresenceMaps, info: ClientInfo) -> None:
-        """Remove a client; its user stays until the key's time is over."""
+        """Remove a client; the entry of its user expires later."""
         if maps.clients:
             self.remove(maps.clients + channel, info.client)
 
@@ -47,7 +47,7 @@ class MapPresence:
             done.addErrback(self._runtime.log_failure, "presence", channel)
 
     def _change(self, channel: str, info: ClientInfo | None) -> MapChange | None:
-        """Return how to change the map *channel*; None if it is none."""
+        """Return a change for the map *channel*; None if *channel* is not a map."""
         try:
             rules = self._runtime.policy.channel(channel).map
         except ReplyError:

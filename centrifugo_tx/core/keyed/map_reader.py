@@ -1,4 +1,4 @@
-"""One client in one map channel."""
+"""One client's subscription to a map, which it reads in pages."""
 
 from collections.abc import Sequence
 
@@ -39,8 +39,8 @@ __all__ = ["LIVE", "MAP", "MAP_CLIENTS", "MAP_USERS", "STATE", "STREAM", "MapRea
 MAP = 1
 #: The types of subscriptions to maps that mirror the clients and users of a channel.
 MAP_CLIENTS, MAP_USERS = 2, 3
-#: How far a subscriber has come: it reads the state, then what changed since, then
-#: it is told of changes.
+#: The phases of a subscriber: it reads the state, then the changes since, and then it
+#: receives changes live.
 LIVE, STREAM, STATE = 0, 1, 2
 
 _NOWHERE = StreamPosition()
@@ -49,11 +49,11 @@ _PLAIN = MapRules()
 
 @define(eq=False)
 class MapReader:
-    """What is different about one subscription to a map: it is read in pages first.
+    """Reads a map for one subscription, page by page, before it becomes live.
 
-    The position of the first page holds for all of them: entries that changed since
-    are left out, and come with the changes.  Where a map has no stream, changes are
-    held back from the first page on.
+    The position of the first page applies to all pages: entries that changed later are
+    left out and follow with the changes.  If a map has no stream, changes are buffered
+    from the first page on.
     """
 
     _runtime: Runtime
@@ -61,17 +61,17 @@ class MapReader:
     _presence: MapPresence
     holds_state: bool = True
     rules: MapRules = _PLAIN
-    #: Whether the client may continue: it was admitted, and is not live yet.
+    #: Whether the client is admitted and not live yet.
     loading: bool = False
-    #: Whether a page is on its way.
+    #: Whether a page is being read.
     busy: bool = False
-    #: Whether the client took too long.
+    #: Whether the client has exceeded the time limit.
     late: bool = False
     tick: int = 0
-    #: What the deadline ends; None without a deadline.
+    #: The subscription that the deadline ends; None without a deadline.
     _timed: Subscription | None = None
     _frozen: StreamPosition | None = None
-    #: The top of the stream when the client began to read it.
+    #: The offset of the stream's top when the client began to read it.
     _goal: int | None = None
     _recovers: bool = False
     _wish: Variant | None = None
@@ -80,7 +80,7 @@ class MapReader:
 
     @property
     def waits_for_client(self) -> bool:
-        """Whether the client is to ask for the next page."""
+        """Whether the client must request the next page."""
         return self.loading and not self.busy
 
     def admit(
@@ -90,9 +90,9 @@ class MapReader:
         rules: MapRules,
         request: SubscribeRequest,
     ) -> None:
-        """Begin: the policy agreed, and from now on there is a time limit.
+        """Start reading and its time limit; the policy has permitted it.
 
-        :raises ReplyError: 107, the filter asked for is not allowed, or malformed.
+        :raises ReplyError: 107, the requested filter is invalid or not permitted.
         """
         streamed = rules.stream_size > 0
         self.rules = rules
@@ -111,24 +111,24 @@ class MapReader:
             self._runtime.wheel.set(self, now + rules.catch_up)
 
     def wake(self, now: float) -> None:
-        """Hold nothing back any more for a client that takes too long."""
+        """End a subscription that has exceeded the time limit."""
         self.late = True
         if self._timed is not None:
             self._timed.end()
 
     def ended(self, subscription: Subscription) -> None:
-        """Remove the client's own key, if the map's keys are its clients."""
+        """Remove the client's key if the keys of the map are client ids."""
         self._stop_timer()
         if self.rules.own_keys and subscription.active:
             self._presence.remove(subscription.name, subscription.client.id)
 
     def renew(self, subscription: Subscription) -> None:
-        """Keep nothing that has to be renewed."""
+        """Do nothing."""
 
     async def sub_refresh(
         self, subscription: Subscription, request: SubRefreshRequest
     ) -> None:
-        """Know no types of its own."""
+        """Return None: maps add no type of sub_refresh."""
 
     def _stop_timer(self) -> None:
         self._timed = None
@@ -137,9 +137,9 @@ class MapReader:
     async def _begin(
         self, subscription: Subscription, request: SubscribeRequest
     ) -> None:
-        """Begin the subscription; what the first page asked for holds.
+        """Start the subscription with the filter and deltas of the first request.
 
-        :raises ReplyError: 100, storage is away; the client keeps its connection, as
+        :raises ReplyError: 100, storage is unavailable; the client stays connected, as
             it does when a page cannot be read.
         """
         try:
@@ -155,10 +155,10 @@ class MapReader:
     async def proceed(
         self, subscription: Subscription, request: SubscribeRequest
     ) -> Outcome:
-        """Answer with a page, or let the client live.
+        """Return the requested page, or make the subscription live.
 
-        :raises ReplyError: 103 or 107, that is no step from here; 112, the position
-            is lost, so the client must begin anew.
+        :raises ReplyError: 103 or 107, the requested phase cannot follow; 112, the
+            position is lost, so the client must subscribe again.
         """
         self.busy = True
         try:
@@ -211,7 +211,7 @@ class MapReader:
         )
 
     async def _is_close(self, subscription: Subscription, reach: int) -> bool:
-        """Whether the changes up to now need no page of their own."""
+        """Whether the changes since the first page fit into the live reply."""
         if not subscription.positioned:
             return True
         query = HistoryQuery(meta_ttl=self.rules.meta_ttl)
@@ -271,7 +271,7 @@ class MapReader:
     def _wanted(
         self, subscription: Subscription, publications: Sequence[Publication]
     ) -> list[Publication]:
-        """Return what the client wants to see of a page, in the form it wants."""
+        """Return the entries that pass the client's filter, in the client's form."""
         wish, wire = subscription.variant, subscription.client.transport.wire
         found = map(shown, publications)
         if wish is None:
@@ -288,7 +288,7 @@ class MapReader:
     def read(
         self, subscription: Subscription, request: SubscribeRequest
     ) -> "Deferred[History]":
-        """Read what changed since; one more than allowed shows that it is too much."""
+        """Read the changes since, one more than the limit permits."""
         rules = self.rules
         query = HistoryQuery(rules.live_limit + 1, self._since, meta_ttl=rules.meta_ttl)
         return self.source.broker.stream(subscription.name, query)
@@ -300,9 +300,9 @@ class MapReader:
         history: History,
         held: Sequence[Held],
     ) -> Recovery:
-        """Put the changes that were read and held together.
+        """Merge the changes that were read with the buffered ones.
 
-        :raises ReplyError: 112, too much has changed, or the map has another epoch.
+        :raises ReplyError: 112, too many changes, or the map has another epoch.
         """
         since = self._since
         if (
@@ -327,7 +327,7 @@ class MapReader:
         request: SubscribeRequest,
         recovery: Recovery | None,
     ) -> SubscribeResult:
-        """Return the reply to the command that made the subscription live."""
+        """Return the result for the command that made the subscription live."""
         entries, self._entries = list(self._entries), ()
         expires = bool(
             subscription.expire_at and not subscription.options.server_side_refresh

@@ -1,4 +1,4 @@
-"""The maps of a node: the verbs, and the events of the map broker."""
+"""The maps of a node: reading, changes, and the events of the map broker."""
 
 from collections.abc import Sequence
 
@@ -40,16 +40,16 @@ __all__ = ["Maps", "shown"]
 
 
 def shown(publication: Publication) -> Publication:
-    """Return *publication* as clients see it: without its time."""
+    """Return *publication* without its time, as clients receive it."""
     return msgspec.structs.replace(publication, time=0)
 
 
 @implementer(IMapEventHandler)
 @define(eq=False)
 class Maps:
-    """What a node does with maps.
+    """Reads and changes maps, and delivers the map broker's events to channels.
 
-    Clients read them by a `MapReader`; the channels are in ``hub.maps``.
+    Clients read maps by a `MapReader`; the channels are in ``hub.maps``.
     """
 
     _runtime: Runtime
@@ -65,25 +65,25 @@ class Maps:
         self.position_check = PositionCheck(self._runtime, self._top)
 
     def _top(self, channel: str, query: HistoryQuery) -> "Deferred[History]":
-        """Read a map's position; while somebody asks for it the map stays."""
+        """Read a map's position, which also keeps its metadata alive."""
         rules = self._runtime.policy.channel(channel).map
         ttl = 0.0 if rules is None else rules.meta_ttl
         query = msgspec.structs.replace(query, meta_ttl=ttl)
         return self.broker.stream(channel, query)
 
     def start(self) -> None:
-        """Hear what the broker has to say."""
+        """Start to receive the broker's events."""
         self.broker.listen(self)
 
     def stop(self) -> None:
-        """Leave nothing behind in the reactor."""
+        """Cancel all delayed calls."""
         self.broker_subscriptions.stop()
 
     def local(self, name: str) -> Channel:
         """Return the map channel *name* on this node."""
         return self._hub.map(name)
 
-    # --- Verbs -----------------------------------------------------------------
+    # --- Reading and changes ---------------------------------------------------
 
     def publish(
         self, channel: str, key: str, data: Raw, change: MapChange
@@ -97,7 +97,7 @@ class Maps:
     def remove(
         self, channel: str, key: str, change: MapChange
     ) -> "Deferred[MapChanged]":
-        """Take a key out of *channel*."""
+        """Remove a key from *channel*."""
         self._runtime.metrics.count_sent("map_removal")
         self._runtime.metrics.count_action("map_remove")
         done = self.broker.remove(channel, key, change)
@@ -139,12 +139,12 @@ class Maps:
         return self.broker.stream(channel, query).addCallback(compare)
 
     def size(self, channel: str) -> "Deferred[int]":
-        """Return how many keys there are."""
+        """Return the number of keys."""
         self._runtime.metrics.count_action("map_stats")
         return self.broker.size(channel)
 
     def clear(self, channel: str) -> "Deferred[None]":
-        """Forget everything that is in *channel*."""
+        """Remove all keys of *channel*."""
         self._runtime.metrics.count_action("map_clear")
         return self.broker.clear(channel)
 
@@ -157,14 +157,14 @@ class Maps:
         position: StreamPosition,
         previous: Publication | None,
     ) -> None:
-        """Deliver to the subscribers here; those who missed something are told."""
+        """Deliver a change to the subscribers on this node."""
         self._runtime.metrics.count_received("publication")
         found = self._hub.maps.get(channel)
         if found is not None and found.subscribers:
             lose_positions(found.deliver(shown(publication), position, previous))
 
     def handle_clear(self, channel: str) -> None:
-        """Have all subscribers here read the map again."""
+        """Make all subscribers on this node read the map again."""
         found = self._hub.maps.get(channel)
         if found is not None:
             lost = found.forget_position()
@@ -172,7 +172,7 @@ class Maps:
             lose_positions(lost)
 
     def handle_gap(self, channels: Sequence[str]) -> None:
-        """Compare maps with storage; without a stream they have to be read again."""
+        """Compare maps with storage; subscribers read maps without a stream again."""
         for name in channels:
             found = self._hub.maps.get(name)
             if found is None:
@@ -183,17 +183,17 @@ class Maps:
                 lose_positions([each for each in found.subscribers if each.active])
 
     def handle_join(self, channel: str, info: ClientInfo) -> None:
-        """Tell the subscribers here that somebody came."""
+        """Send a join to the subscribers on this node."""
         self._runtime.metrics.count_received("join")
         self._hub.announce(Push(channel=channel, join=Join(info)))
 
     def handle_leave(self, channel: str, info: ClientInfo) -> None:
-        """Tell the subscribers here that somebody left."""
+        """Send a leave to the subscribers on this node."""
         self._runtime.metrics.count_received("leave")
         self._hub.announce(Push(channel=channel, leave=Leave(info)))
 
     def rules(self, channel: str) -> MapRules | None:
-        """Return how *channel* is kept; None if no namespace of maps has it."""
+        """Return the rules of the map *channel*; None if *channel* is not a map."""
         try:
             return self._runtime.policy.channel(channel).map
         except ReplyError:

@@ -18,14 +18,14 @@ __all__ = ["PollKind"]
 
 @define(eq=False)
 class PollKind:
-    """Lets clients subscribe to polled channels; later they say what they track."""
+    """Handles subscriptions to polled channels; clients track keys afterwards."""
 
     _runtime: Runtime
     _polls: Polls
     _plain: StreamKind
 
     def open(self, client: Subscriber, request: SubscribeRequest) -> Subscription:
-        """Return a subscription that has not begun."""
+        """Return a new subscription that has not started."""
         tracker = KeyTracker(self._runtime, self._plain)
         return Subscription(client, request.channel, tracker)
 
@@ -35,20 +35,20 @@ class PollKind:
         options: SubscribeOptions,
         request: SubscribeRequest,
     ) -> Outcome:
-        """Begin a subscription that the policy agreed to."""
+        """Start a subscription that the policy has permitted."""
         name, tracker = subscription.name, subscription.kind
         rules = self._runtime.policy.channel(name).poll
         if rules is None or not isinstance(tracker, KeyTracker):
             raise ReplyError(NOT_AVAILABLE)
         await tracker.begin(subscription, options, request)
         polled = self._polls.channel(name, rules)
-        tracker.follow(subscription, polled, self._polls.feeds)
+        tracker.follow(subscription, polled, self._polls.key_channels)
         return ReplyThen(*subscription.activate(request))
 
     def resumes(self, known: Subscription, request: SubscribeRequest) -> bool:
-        """Whether a command continues with the subscription *known*; none does."""
+        """Return False: no command continues a subscription to a polled channel."""
         return False
 
     async def resume(self, known: Subscription, request: SubscribeRequest) -> Outcome:
-        """Refuse to subscribe twice."""
+        """Refuse a second subscription."""
         raise ReplyError(ALREADY_SUBSCRIBED)

@@ -1,4 +1,4 @@
-"""One polled channel: what its keys hold, who tracks them, and when to ask."""
+"""One polled channel: the values and trackers of its keys, and the polling."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
@@ -18,56 +18,56 @@ from ..runtime import Runtime
 
 __all__ = ["PolledChannel", "Tracker"]
 
-#: Who gets the same bytes: those of one wire, and of one form of the publication.
+#: Trackers that receive the same bytes: those with the same wire and form.
 _Group = tuple[Wire, str]
 
 
 class Tracker(Protocol):
-    """A subscriber that is told of the keys it tracks."""
+    """A subscriber that receives the values of the keys it tracks."""
 
     @property
     def transport(self) -> ITransport:
-        """Where its frames go."""
+        """The transport of its client."""
 
     def form(self, key: str, before: int, version: int) -> str | None:
-        """Return the form in which the client is sent a value; None: it is not.
+        """Return the form in which to send a value to the client; None: do not send it.
 
-        Called when the value is sent at once: the form is remembered.
+        The caller sends the value at once; the tracker records it as sent.
 
-        :param before: the version that a delta would build on.
+        :param before: the version that a delta would apply to.
         """
 
     def deliver(self, encoded: EncodedPublication) -> None:
-        """Send *edition* to this subscriber alone."""
+        """Send *encoded* to this subscriber."""
 
     def forget(self, key: str) -> None:
-        """Track a key no more that is gone."""
+        """Untrack a key that was removed."""
 
     def lose_position(self) -> None:
-        """Have the client begin anew."""
+        """Tell the client to subscribe again."""
 
     def undeliverable(self) -> None:
-        """End the connection: its encoding cannot say a value."""
+        """Close the connection: its encoding cannot carry a value."""
 
 
 @define(eq=False)
 class _Key:
-    """What a key holds, and who tracks it; version 0: nothing is known of it yet."""
+    """The value and the trackers of a key; version 0: the value is unknown."""
 
     version: int = 0
     newest: Publication | None = None
-    #: Published since the last poll, so the next one need not ask.
+    #: Published since the last poll, so the next poll leaves the key out.
     fresh: bool = False
     trackers: dict[Tracker, None] = field(factory=dict)
 
 
 @define(eq=False)
 class PolledChannel:
-    """Asks the application for what is tracked, and tells what is new.
+    """Polls the application for tracked keys, and sends new values to their trackers.
 
-    Versions are the application's or, in a channel without, counted here when a
-    value changes.  They hold within an epoch: with another one, which is the
-    application's as well, everybody has to begin anew.
+    Versions are the application's; in a channel without versions the node counts the
+    changes of values.  Versions are valid within an epoch of the application: when the
+    epoch changes, all trackers subscribe again.
     """
 
     _runtime: Runtime
@@ -79,42 +79,42 @@ class PolledChannel:
     _subscribers: dict[Tracker, None] = field(factory=dict, init=False)
     _counter: int = field(default=0, init=False)
     _wanted: dict[str, None] = field(factory=dict, init=False)
-    _soon: IDelayedCall | None = field(default=None, init=False)
-    _next: IDelayedCall | None = field(default=None, init=False)
+    _poll_soon: IDelayedCall | None = field(default=None, init=False)
+    _poll_next: IDelayedCall | None = field(default=None, init=False)
     _ending: IDelayedCall | None = field(default=None, init=False)
-    _parts: list[IDelayedCall] = field(factory=list, init=False)
+    _poll_batches: list[IDelayedCall] = field(factory=list, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.epoch = "" if self.rules.versioned else uuid4().hex[:8]
 
-    # --- Coming and going ------------------------------------------------------
+    # --- Trackers --------------------------------------------------------------
 
     def join(self, tracker: Tracker) -> None:
-        """Take note of a subscriber; it tracks nothing yet."""
+        """Add a subscriber, which tracks no keys yet."""
         self._subscribers[tracker] = None
         if self._ending is not None:
             self._ending.cancel()
             self._ending = None
 
     def leave(self, tracker: Tracker) -> None:
-        """Forget a subscriber that tracks nothing any more."""
+        """Remove a subscriber that has untracked its keys."""
         self._subscribers.pop(tracker, None)
         if not self._subscribers and self._ending is None:
             delay = max(0.0, self.rules.linger)
-            self._ending = self._runtime.clock.callLater(delay, self._end)
+            self._ending = self._runtime.clock.callLater(delay, self._close)
 
     def track(self, key: str, tracker: Tracker) -> _Key:
-        """Tell *tracker* of *key* from now on; return what it holds."""
+        """Send values of *key* to *tracker* from now on; return the key."""
         found = self.keys.get(key)
         if found is None:
             found = self.keys[key] = _Key()
-            if self._next is None:
-                self._sleep()
+            if self._poll_next is None:
+                self._schedule_poll()
         found.trackers[tracker] = None
         return found
 
     def untrack(self, key: str, tracker: Tracker) -> None:
-        """Tell it no more; a key that nobody tracks is forgotten."""
+        """Stop sending values of *key*; remove a key without trackers."""
         found = self.keys.get(key)
         if found is not None:
             found.trackers.pop(tracker, None)
@@ -122,69 +122,76 @@ class PolledChannel:
                 del self.keys[key]
 
     def stop(self) -> None:
-        """Leave nothing behind in the reactor."""
-        for call in (self._soon, self._next, self._ending, *self._parts):
+        """Cancel all delayed calls."""
+        for call in (
+            self._poll_soon,
+            self._poll_next,
+            self._ending,
+            *self._poll_batches,
+        ):
             if call is not None and call.active():
                 call.cancel()
-        self._soon = self._next = self._ending = None
+        self._poll_soon = self._poll_next = self._ending = None
 
-    def _end(self) -> None:
+    def _close(self) -> None:
         self._ending = None
         self.stop()
         self._forget(self)
 
-    # --- Asking ----------------------------------------------------------------
+    # --- Polling ---------------------------------------------------------------
 
     def want(self, keys: Iterable[str]) -> None:
-        """Ask for *keys*, with all that is wanted in this turn of the reactor."""
+        """Poll *keys*, together with all keys wanted in this turn of the reactor."""
         self._wanted.update(dict.fromkeys(keys))
-        if self._wanted and self._soon is None:
-            self._soon = self._runtime.clock.callLater(0, self._ask_wanted)
+        if self._wanted and self._poll_soon is None:
+            self._poll_soon = self._runtime.clock.callLater(0, self._poll_wanted)
 
-    def _ask_wanted(self) -> None:
-        self._soon = None
+    def _poll_wanted(self) -> None:
+        self._poll_soon = None
         wanted = [key for key in self._wanted if key in self.keys]
         self._wanted.clear()
         for part in self._batches(wanted):
-            self._ask(part)
+            self._poll(part)
 
-    def _sleep(self) -> None:
-        self._next = self._runtime.clock.callLater(self.rules.interval, self._ask_all)
+    def _schedule_poll(self) -> None:
+        self._poll_next = self._runtime.clock.callLater(
+            self.rules.interval, self._poll_all
+        )
 
-    def _ask_all(self) -> None:
-        """Ask for everything, spread over the time until the next turn."""
-        self._next = None
+    def _poll_all(self) -> None:
+        """Poll all keys, spread over the interval."""
+        self._poll_next = None
         if not self.keys:
             return
-        self._sleep()
+        self._schedule_poll()
         due = sorted(key for key, found in self.keys.items() if not found.fresh)
         for found in self.keys.values():
             found.fresh = False
         batches = self._batches(due)
-        self._parts.clear()
+        self._poll_batches.clear()
         for number, part in enumerate(batches):
             delay = self.rules.interval * number / len(batches)
-            call = self._runtime.clock.callLater(delay, self._ask, part)
-            self._parts.append(call)
+            call = self._runtime.clock.callLater(delay, self._poll, part)
+            self._poll_batches.append(call)
 
     def _batches(self, keys: Sequence[str]) -> list[Sequence[str]]:
         size = self.rules.batch
         return [keys[start : start + size] for start in range(0, len(keys), size)]
 
-    def _ask(self, keys: Sequence[str]) -> None:
+    def _poll(self, keys: Sequence[str]) -> None:
         known = ((key, self.keys[key].version) for key in keys if key in self.keys)
         versioned = self.rules.versioned
         items = [KeyedItem(key, version if versioned else 0) for key, version in known]
         if items:
             asked = self._runtime.policy.poll(self.name, items)
-            asked.addCallback(self._answered).addErrback(self._failed)
+            asked.addCallback(self._handle_polled).addErrback(self._log_failure)
 
-    def _failed(self, failure: Failure) -> None:
+    def _log_failure(self, failure: Failure) -> None:
         self._runtime.log_failure(failure, "poll", self.name)
 
-    def _answered(self, polled: Polled) -> None:
+    def _handle_polled(self, polled: Polled) -> None:
         if self.rules.versioned:
-            self._begin(polled.epoch)
+            self._enter_epoch(polled.epoch)
         for item in polled.items:
             found = self.keys.get(item.key)
             if found is None:
@@ -198,17 +205,17 @@ class PolledChannel:
                 counted = Publication(data=item.data, version=self._counter)
                 self._set(item.key, found, counted)
 
-    # --- Telling ---------------------------------------------------------------
+    # --- Values ----------------------------------------------------------------
 
     def publish(self, publication: Publication, epoch: str) -> None:
-        """Take a value that nobody asked for."""
-        self._begin(epoch)
+        """Handle a value that was published."""
+        self._enter_epoch(epoch)
         found = self.keys.get(publication.key)
         if found is not None and self._set(publication.key, found, publication):
             found.fresh = True
 
-    def _begin(self, epoch: str) -> None:
-        """Send everybody back if this is another epoch than before."""
+    def _enter_epoch(self, epoch: str) -> None:
+        """Make all trackers subscribe again if the epoch has changed."""
         if epoch == self.epoch:
             return
         self.epoch = epoch
@@ -218,7 +225,7 @@ class PolledChannel:
             tracker.lose_position()
 
     def _set(self, key: str, found: _Key, item: Publication) -> bool:
-        """Let a key hold *item*, if it is newer, and tell so."""
+        """Store *item* if it is newer, and send it; return whether it is newer."""
         if item.version <= found.version:
             return False
         publication = Publication(
@@ -227,13 +234,15 @@ class PolledChannel:
         before = found.version
         encoded = EncodedPublication(self.name, publication, found.newest)
         found.version, found.newest = item.version, publication
-        self._tell(found, encoded, before)
+        self._send_value(found, encoded, before)
         return True
 
-    def _tell(self, found: _Key, encoded: EncodedPublication, before: int) -> None:
-        """Send a value to all who track it and have an older one.
+    def _send_value(
+        self, found: _Key, encoded: EncodedPublication, before: int
+    ) -> None:
+        """Send a value to all trackers that have an older version.
 
-        :param before: the version that a delta builds on.
+        :param before: the version that a delta applies to.
         """
         frames: dict[_Group, bytes] = {}
         version = encoded.publication.version
@@ -256,7 +265,7 @@ class PolledChannel:
             transport.write(frame)
 
     def _remove(self, key: str, found: _Key) -> None:
-        """Tell that a key is gone, and forget it."""
+        """Remove a key and send its removal."""
         del self.keys[key]
         encoded = EncodedPublication(self.name, Publication(key=key, removed=True))
         for tracker in list(found.trackers):

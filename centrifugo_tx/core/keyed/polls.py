@@ -7,7 +7,7 @@ from ...interfaces import IBroker
 from ...options import PollRules, Published, PublishOptions
 from ...protocol.messages import Publication, Raw
 from ..runtime import Runtime
-from .feeds import Feeds, feed_name, split_name
+from .key_channels import KeyChannels, key_channel_name, split_key_channel_name
 from .polled_channel import PolledChannel
 
 __all__ = ["Polls"]
@@ -17,19 +17,19 @@ __all__ = ["Polls"]
 class Polls:
     """Finds polled channels by name.
 
-    A channel is there from its first subscriber on, and some time after its last.
+    A channel exists from its first subscriber until some time after its last.
     """
 
     _runtime: Runtime
     _broker: IBroker
     channels: dict[str, PolledChannel] = field(factory=dict, init=False)
-    feeds: Feeds = field(init=False)
+    key_channels: KeyChannels = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.feeds = Feeds(self._runtime, self._broker)
+        self.key_channels = KeyChannels(self._runtime, self._broker)
 
     def channel(self, name: str, rules: PollRules) -> PolledChannel:
-        """Return the channel of this name, a new one if need be."""
+        """Return the channel *name*; create it if needed."""
         channel = self.channels.get(name)
         if channel is None:
             channel = PolledChannel(self._runtime, name, rules, self._forget)
@@ -39,20 +39,20 @@ class Polls:
     def publish(
         self, channel: str, key: str, data: Raw, version: int, epoch: str = ""
     ) -> "Deferred[Published]":
-        """Set a key without being asked; all who track it, on any node, are told.
+        """Publish the value of a key to its trackers on all nodes.
 
-        Of no effect where nobody does, since its value is had when somebody asks.
+        A node without trackers ignores it and polls the key when it is tracked.
         """
         options = PublishOptions(key=key, version=version, epoch=epoch)
-        name = feed_name(channel, key)
+        name = key_channel_name(channel, key)
         return self._broker.publish(name, data, options)
 
     def take(self, name: str, publication: Publication, epoch: str) -> None:
-        """Take a value that was published, if *name* is the channel of a key.
+        """Handle a published value, if *name* is the broker's channel of a key.
 
-        Nobody need track the key: the epoch is that of all keys.
+        The epoch applies to all keys of the channel, even if the key is not tracked.
         """
-        channel, key = split_name(name)
+        channel, key = split_key_channel_name(name)
         found = self.channels.get(channel)
         if found is not None:
             value = Publication(
@@ -64,22 +64,22 @@ class Polls:
             found.publish(value, epoch)
 
     def handle_gap(self, name: str) -> None:
-        """Ask for a key whose publications may not have come here."""
-        feed = self.feeds.by_name.get(name)
-        if feed is not None and feed.channel in self.channels:
-            self.channels[feed.channel].want([feed.key])
+        """Poll a key whose publications may have been missed."""
+        key_channel = self.key_channels.by_name.get(name)
+        if key_channel is not None and key_channel.channel in self.channels:
+            self.channels[key_channel.channel].want([key_channel.key])
 
     @property
     def num_keys(self) -> int:
-        """How many keys are tracked."""
+        """The number of keys that are tracked."""
         return sum(len(channel.keys) for channel in self.channels.values())
 
     def stop(self) -> None:
-        """Leave nothing behind in the reactor."""
+        """Cancel all delayed calls."""
         for channel in list(self.channels.values()):
             channel.stop()
         self.channels.clear()
-        self.feeds.stop()
+        self.key_channels.stop()
 
     def _forget(self, channel: PolledChannel) -> None:
         self.channels.pop(channel.name, None)

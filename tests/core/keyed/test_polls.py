@@ -11,7 +11,10 @@ from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 
 from centrifugo_tx.core import Policy
-from centrifugo_tx.core.keyed.feeds import feed_name, split_name
+from centrifugo_tx.core.keyed.key_channels import (
+    key_channel_name,
+    split_key_channel_name,
+)
 from centrifugo_tx.core.keyed.polled_channel import PolledChannel
 from centrifugo_tx.errors import BrokerUnavailable, ReplyError
 from centrifugo_tx.options import (
@@ -511,7 +514,7 @@ class FeedTests(PollCase):
         """Let keys be published."""
         super().setUp()
         self.policy.rules["v"] = replace(VERSIONED, publish=True)
-        self.feeds = self.world.node.polls.feeds
+        self.key_channels = self.world.node.polls.key_channels
 
     def buffer(self, key: str, data: str, version: int) -> None:
         """Let the broker deliver what another node published."""
@@ -522,15 +525,17 @@ class FeedTests(PollCase):
 
     def test_name(self) -> None:
         """The name says how many bytes of it are the channel."""
-        self.assertEqual(feed_name("v:a", "k:1"), "3:v:ak:1")
-        self.assertEqual(feed_name("чат:1", "k"), "8:чат:1k")
+        self.assertEqual(key_channel_name("v:a", "k:1"), "3:v:ak:1")
+        self.assertEqual(key_channel_name("чат:1", "k"), "8:чат:1k")
 
     def test_split(self) -> None:
         """A name is taken apart again; others are no key's."""
         for channel, key in (("v:a", "k:1"), ("чат:1", "k"), ("v:a", "")):
-            self.assertEqual(split_name(feed_name(channel, key)), (channel, key))
+            self.assertEqual(
+                split_key_channel_name(key_channel_name(channel, key)), (channel, key)
+            )
         for name in ("v:a", "9:v:a", "-1:a", "1:чат", "x", "999999:a", "٣:v:a"):
-            self.assertEqual(split_name(name), ("", ""))
+            self.assertEqual(split_key_channel_name(name), ("", ""))
 
     def test_epoch_of_other_key(self) -> None:
         """A value of a key that nobody tracks here still tells of another epoch."""
@@ -570,7 +575,7 @@ class FeedTests(PollCase):
         self.assertEqual(self.world.node.polls.num_keys, 0)
         self.assertEqual(self.track(peer, "a"), {})
         self.turn(5)
-        self.assertEqual(list(self.feeds.by_name), ["3:v:aa"])
+        self.assertEqual(list(self.key_channels.by_name), ["3:v:aa"])
 
     def test_left(self) -> None:
         """A key that nobody tracks is followed a second longer."""
@@ -579,13 +584,13 @@ class FeedTests(PollCase):
             self.track(peer, "a", "b")
         self.track(peers[0], type=2, untrack=["a"])
         self.track(peers[1], type=2, untrack=["a"])
-        self.assertEqual(list(self.feeds.by_name), ["3:v:aa", "3:v:ab"])
+        self.assertEqual(list(self.key_channels.by_name), ["3:v:aa", "3:v:ab"])
         self.turn(1)
-        self.assertEqual(list(self.feeds.by_name), ["3:v:ab"])
+        self.assertEqual(list(self.key_channels.by_name), ["3:v:ab"])
         for peer in peers:
             peer.one(unsubscribe={"channel": "v:a"})
         self.turn(1)
-        self.assertEqual(list(self.feeds.by_name), [])
+        self.assertEqual(list(self.key_channels.by_name), [])
 
     def test_gap(self) -> None:
         """When publications may have been lost the backend is asked at once."""
