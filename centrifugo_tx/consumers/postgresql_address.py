@@ -4,8 +4,8 @@ import asyncio
 import re
 import shutil
 import ssl
-import tempfile
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -119,7 +119,7 @@ class Database:
 
     def _path(self, name: str) -> str:
         if not self._folder:
-            self._folder = tempfile.mkdtemp(prefix="centrifugo-tls-")
+            self._folder = mkdtemp(prefix="centrifugo-tls-")
         return str(Path(self._folder, name))
 
     def _file(self, name: str, text: str) -> str:

@@ -18,7 +18,7 @@ from attrs import define, field
 
 from .redis_servers import free_port
 
-__all__ = ["PostgreSQL", "programs", "shared_postgresql"]
+__all__ = ["PostgreSQL", "debian_programs", "programs", "shared_postgresql"]
 
 #: Seconds that the server has to start, and to recover from a crash.
 PATIENCE = 60.0
@@ -52,12 +52,22 @@ def programs() -> Path:
     return found[-1].parent
 
 
+def debian_programs() -> Path:
+    """Return the same folder of Debian's package, which was built with TLS."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
+    if not found:
+        raise SkipTest("Debian's postgresql is not installed")
+    return found[-1].parent
+
+
 @define(eq=False)
 class PostgreSQL:
     """One server; its data is kept until it is gone for good."""
 
     settings: dict[str, str] = field(factory=dict)
     port: int = field(factory=free_port)
+    #: The superuser, which the tests are.
+    user: str = "centrifugo"
     folder: Path = field(init=False)
     _programs: Path = field(factory=programs)
     _process: "subprocess.Popen[bytes] | None" = field(default=None, init=False)
@@ -70,7 +80,7 @@ class PostgreSQL:
         done = subprocess.run(
             [
                 *(str(self._programs / "initdb"), "-D", str(self.data), "-A", "trust"),
-                *("-U", "centrifugo", "-N", "-E", "UTF8", "--no-locale"),
+                *("-U", self.user, "-N", "-E", "UTF8", "--no-locale"),
             ],
             capture_output=True,
             text=True,
@@ -92,7 +102,7 @@ class PostgreSQL:
     @property
     def dsn(self) -> str:
         """Where it is, for clients."""
-        return f"postgresql://centrifugo@127.0.0.1:{self.port}/postgres"
+        return f"postgresql://{self.user}@127.0.0.1:{self.port}/postgres"
 
     def start(self) -> "PostgreSQL":
         """Start, and wait until it answers."""
