@@ -41,7 +41,10 @@ def compile_glob(pattern: str) -> Callable[[str], bool]:
 
 
 def _sequence(pattern: str, at: int, nested: bool) -> tuple[str, int]:
-    """Translate from *at* on: to the end, or behind the brace that closes it."""
+    """Translate from *at* to the end, or to the brace that closes the group.
+
+    Returns the translation and the position after it.
+    """
     parts: list[str] = []
     while at < len(pattern):
         character = pattern[at]
@@ -70,7 +73,7 @@ def _sequence(pattern: str, at: int, nested: bool) -> tuple[str, int]:
 
 
 def _class(pattern: str, at: int) -> tuple[str, int]:
-    """Translate one range, or a list of characters; *at* is behind the bracket."""
+    """Translate a character class whose opening bracket is before *at*."""
     negated = pattern.startswith("!", at)
     at += negated
     members: list[str] = []
@@ -90,7 +93,7 @@ def _class(pattern: str, at: int) -> tuple[str, int]:
 
 
 def _escaped(pattern: str, at: int) -> tuple[str, int]:
-    """Return the character behind a backslash."""
+    """Return the character after a backslash, and the position after it."""
     if at == len(pattern):
         raise ValueError(f"pattern {pattern!r} ends with a backslash")
     return pattern[at], at + 1

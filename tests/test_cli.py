@@ -207,7 +207,7 @@ class FileTests(CommandCase):
         """What could not start is an error, what has no effect a warning."""
         tls = self.write({"controller": {"enabled": True, "type": "postgres"}})
         said = self.command("checkconfig", "-c", tls, code=1)
-        self.assertIn("controller.enabled: is not implemented yet", said)
+        self.assertIn("controller.enabled: not implemented; refusing", said)
         self.command("checkconfig", "-c", self.write({"graphite": {"enabled": True}}))
         self.assertIn("warning: option graphite.enabled is not", self.complaints)
 

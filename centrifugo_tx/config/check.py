@@ -90,15 +90,17 @@ def warnings(config: Config) -> list[str]:
         level = getattr(config, name).compression_level
         if level != level_of(level):
             found.append(
-                f"{name}.compression_level: {level} is no level from -1 to 9,"
-                f" {level_of(level)} is used"
+                f"{name}.compression_level: {level} is not a level from -1 to 9;"
+                f" using {level_of(level)}"
             )
     if config.debug.enabled:
         found.append("debug endpoints are enabled")
     if config.client.allowed_origins == ("*",):
-        found.append("client.allowed_origins lets pages of every origin connect")
+        found.append(
+            'client.allowed_origins: "*" allows pages of every origin to connect'
+        )
     if config.log.level.lower() not in _LEVELS:
-        found.append(f"log.level: {config.log.level!r} is unknown, info is used")
+        found.append(f"log.level: {config.log.level!r} is unknown; using info")
     return found + scope_warnings(config)
 
 
@@ -120,7 +122,10 @@ def _http(config: Config) -> Iterator[Finding]:
     http = config.http_server
     if http.h2c_external:
         if http.internal_port in ("", str(http.port)):
-            yield "http_server.h2c_external", "needs an internal_port other than port"
+            yield (
+                "http_server.h2c_external",
+                "requires an internal_port that differs from port",
+            )
         if http.tls.enabled:
             yield "http_server.h2c_external", "cannot be used together with tls"
     if not 0 < http.port < 65536:
@@ -377,7 +382,7 @@ def _token(path: str, token: TokenOptions) -> Iterator[Finding]:
         try:
             static_keys(TokenOptions(**only), Clock())
         except ValueError:
-            yield f"{path}.{name}", "is no public key of this kind in PEM"
+            yield f"{path}.{name}", "must be a public key of this kind in PEM"
     yield from _key_set(path, token)
 
 
@@ -387,7 +392,10 @@ def _key_set(path: str, token: TokenOptions) -> Iterator[Finding]:
         yield f"{path}.jwks_public_endpoint", "must begin with http:// or https://"
     reason = unsafe_template(url, [token.issuer_regex, token.audience_regex])
     if reason and not token.insecure_skip_jwks_endpoint_safety_check:
-        yield f"{path}.jwks_public_endpoint", f"could be bent by tokens: {reason}"
+        yield (
+            f"{path}.jwks_public_endpoint",
+            f"could be manipulated by tokens: {reason}",
+        )
 
 
 _RULES: tuple[Callable[[Config], Iterator[Finding]], ...] = (
@@ -408,7 +416,7 @@ def _named(path: str, names: list[str], form: re.Pattern[str]) -> Iterator[Findi
         if not form.fullmatch(name):
             yield f"{path}.[{index}].name", f"{name!r} must match ^{form.pattern}$"
         if name in names[:index]:
-            yield f"{path}.[{index}].name", f"{name!r} is there twice"
+            yield f"{path}.[{index}].name", f"{name!r} is used twice"
 
 
 def _whole(path: str, seconds: float) -> Iterator[Finding]:
@@ -425,4 +433,4 @@ def _regex(path: str, pattern: str) -> Iterator[Finding]:
     try:
         re2.compile(pattern)
     except re2.error as error:
-        yield path, f"{pattern!r} is no RE2 expression: {error}"
+        yield path, f"{pattern!r} is not a valid RE2 expression: {error}"

@@ -116,7 +116,7 @@ def _shared_poll(options: NamespaceOptions, config: Config) -> Iterator[Finding]
             yield f"shared_poll.{name}", "must not be negative"
     yield from _polled_backend(poll.proxy_name or "default", config)
     if poll.publish_enabled and poll.mode != "versioned":
-        yield "shared_poll.publish_enabled", "needs the mode versioned"
+        yield "shared_poll.publish_enabled", "requires the mode versioned"
 
 
 def _map(options: NamespaceOptions) -> Iterator[Finding]:
@@ -129,7 +129,10 @@ def _map(options: NamespaceOptions) -> Iterator[Finding]:
         if own.key_ttl:
             yield "map.key_ttl", "must not be set with the mode persistent"
         if options.subscription_type in ("map_clients", "map_users"):
-            yield "map.mode", f"persistent does not go with {options.subscription_type}"
+            yield (
+                "map.mode",
+                f"persistent cannot be combined with {options.subscription_type}",
+            )
     for name in ("stream_size", "stream_ttl", "meta_ttl"):
         value = getattr(own, name)
         if value < 0 or (value and own.mode == "ephemeral"):
@@ -142,7 +145,7 @@ def _map(options: NamespaceOptions) -> Iterator[Finding]:
     if own.client_key not in ("", "client_id", "user_id"):
         yield "map.client_key", f"{own.client_key!r} must be client_id or user_id"
     if own.client_key and (own.publish_proxy_enabled or own.remove_proxy_enabled):
-        yield "map.client_key", "does not go with the proxies of maps"
+        yield "map.client_key", "cannot be combined with the proxies of maps"
 
 
 def _polled_backend(name: str, config: Config) -> Iterator[Finding]:
@@ -162,7 +165,10 @@ def _polled_backend(name: str, config: Config) -> Iterator[Finding]:
 def _map_pages(options: NamespaceOptions) -> Iterator[Finding]:
     own = options.map
     if own.remove_client_on_unsubscribe and options.subscription_type not in _MAPS:
-        yield "map.remove_client_on_unsubscribe", "needs a subscription_type of maps"
+        yield (
+            "map.remove_client_on_unsubscribe",
+            "requires a subscription_type of a map",
+        )
     sizes = [own.min_page_size, own.default_page_size, own.max_page_size]
     given = [size for size in sizes if size]
     if given != sorted(given) or min(sizes) < 0:

@@ -65,7 +65,7 @@ def check_paths(config: Config) -> Iterator[Finding]:
         for each in paths:
             other = taken.setdefault((place, each), name)
             if other != name:
-                yield name, f"{prefix!r} takes {each!r}, which is {other} already"
+                yield name, f"{prefix!r} takes {each!r}, which {other} already uses"
                 break
 
 
@@ -109,10 +109,10 @@ def check_ports(config: Config) -> Iterator[Finding]:
         for other in ports[:index]:
             if not port.clashes(other):
                 continue
-            message = f"{port.port} is {other.port_name} already"
+            message = f"{port.port} is already used by {other.port_name}"
             if port.address != other.address:
                 message += (
-                    f", and {port.address_name} {port.address!r} is no other than"
+                    f", and {port.address_name} {port.address!r} overlaps"
                     f" {other.address_name} {other.address!r}"
                 )
             yield port.port_name, message

@@ -30,7 +30,7 @@ def read_file(path: str) -> dict[str, Any] | None:
     extension = Path(path).suffix.lower()
     if extension not in _PARSERS:
         raise ConfigError(
-            f"{path}: the extension {extension!r} is none of .json, .yaml, .yml, .toml"
+            f"{path}: extension {extension!r} is not one of .json, .yaml, .yml, .toml"
         )
     try:
         with open(path, "rb") as stream:
@@ -40,7 +40,7 @@ def read_file(path: str) -> dict[str, Any] | None:
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     if len(content) > LARGEST_FILE:
-        raise ConfigError(f"{path}: must have at most {LARGEST_FILE} bytes")
+        raise ConfigError(f"{path}: is larger than {LARGEST_FILE} bytes")
     try:
         tree = _PARSERS[extension](content.decode())
     except UnicodeDecodeError:
@@ -48,11 +48,11 @@ def read_file(path: str) -> dict[str, Any] | None:
     except ValueError as error:
         raise ConfigError(f"{path}: {error}") from None
     except RecursionError:
-        raise ConfigError(f"{path}: nests too deeply") from None
+        raise ConfigError(f"{path}: is nested too deeply") from None
     if tree is None:
         return {}
     if not isinstance(tree, dict):
-        raise ConfigError(f"{path}: must hold an object at the top")
+        raise ConfigError(f"{path}: must contain an object at the top level")
     return tree
 
 
@@ -98,9 +98,11 @@ def _twins(text: str) -> str:
             keys, key = inside[-1], json.loads(token)
             assert keys is not None
             if key in keys:
-                return f"line {line}: key {key!r} is there already, in line {keys[key]}"
+                return (
+                    f"line {line}: key {key!r} is already defined in line {keys[key]}"
+                )
             keys[key] = line
-    return "a key is there twice"
+    return "a key is used twice"
 
 
 def _json_float(text: str) -> WrittenFloat:
@@ -111,7 +113,7 @@ def _json_float(text: str) -> WrittenFloat:
 
 
 def _no_constant(text: str) -> Never:
-    raise ValueError(f"{text} is no JSON")
+    raise ValueError(f"{text} is not valid JSON")
 
 
 def parse_toml(text: str) -> dict[str, Any]:
@@ -130,7 +132,7 @@ def parse_toml(text: str) -> dict[str, Any]:
             raise
         line = text.split("\n")[int(place[1]) - 1]
         key = line.partition("=")[0].strip()
-        raise ValueError(f"line {place[1]}: key {key!r} is there already") from None
+        raise ValueError(f"line {place[1]}: key {key!r} is already defined") from None
 
 
 def _parse_yaml(text: str) -> Any:

@@ -242,14 +242,14 @@ class _Migration:
         self._kinds = {path: option.kind for path, option in leaves(Config)}
 
     def rename(self, name: str, value: object) -> None:
-        """Move one value, or say that it has no effect any more."""
+        """Move one value, or say that it no longer has any effect."""
         if name == "broker" and isinstance(value, str):
             self._put(name, "broker.enabled", True)
             self._put(name, "broker.type", value)
             return
         path = _RENAMED.get(name) or _flat_names().get(name)
         if path is None or name in _GONE:
-            self.lines.append(f"old option {name} has no effect any more")
+            self.lines.append(f"old option {name} no longer has any effect")
             return
         if path == "http_server.tls_autocert.host_whitelist" and isinstance(value, str):
             value = [host.strip() for host in value.split(",")]
@@ -303,7 +303,7 @@ class _Migration:
         if self._put_quietly(path, value):
             self.lines.append(f"old option {name} is read as {path}")
         else:
-            self.lines.append(f"old option {name} gives way to {path}")
+            self.lines.append(f"old option {name} is ignored in favor of {path}")
 
     def _put_quietly(self, path: str, value: object) -> bool:
         """Put a value where there is none; return whether it was put."""

@@ -71,5 +71,5 @@ def read_dotenv(path: str) -> dict[str, str]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from None
     if broken:
-        raise ConfigError(f"{path}: line {broken[0]} is no NAME=value")
+        raise ConfigError(f"{path}: line {broken[0]} is not NAME=value")
     return {name: value or "" for name, value in dotenv_values(path).items()}

@@ -1,6 +1,7 @@
-"""Options that are accepted but not built yet, so that none is silently ignored.
+"""Options that are accepted but not implemented, so that none is silently ignored.
 
-Who builds one deletes its line here.  ``*`` stands for any item of a list.
+A change that implements an option deletes its entry here.  ``*`` stands for any item
+of a list.
 """
 
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ _CHANNEL_PROXIES = (
 _SOCKETS = ("websocket", "uni_websocket")
 _BUFFERS = ("read_buffer_size", "write_buffer_size", "use_write_buffer_pool")
 
-#: The server starts without these, and says that they have no effect.
+#: The server starts with these options, and warns that they have no effect.
 IGNORED = frozenset(
     {
         *("http_server.h2c_external", "http_server.http3.enabled"),
@@ -36,8 +37,8 @@ IGNORED = frozenset(
     }
 )
 
-#: Without these the server would do something else than was asked for, or
-#: something unsafe: it does not start.
+#: The server refuses to start with these options: ignoring them would be unsafe, or
+#: would change behavior.
 REFUSED = frozenset(
     {
         "http_server.tls_autocert.enabled",
@@ -55,7 +56,7 @@ _CONSUMERS = frozenset({"aws_sqs", "postgresql", "redis_stream"})
 
 
 def ignored(config: Config) -> list[str]:
-    """Return one line per option that was set and has no effect."""
+    """Return one line for each option that is set but has no effect."""
     return [
         f"option {path} is not implemented yet and has no effect"
         for path, general in _changed(config)
@@ -64,7 +65,7 @@ def ignored(config: Config) -> list[str]:
 
 
 def refused(config: Config) -> list[str]:
-    """Return one line per option without which the server must not start."""
+    """Return one line for each option that keeps the server from starting."""
     found = [path for path, general in _changed(config) if general in REFUSED]
     for section in ("broker", "presence_manager"):
         user = section if getattr(config, section).enabled else "engine"
@@ -79,8 +80,8 @@ def refused(config: Config) -> list[str]:
         if consumer.enabled and consumer.type not in _CONSUMERS
     ]
     return [
-        f"{path}: is not implemented yet, and the server would not do without it what"
-        " was asked of it"
+        f"{path}: not implemented; refusing to start, because ignoring it would change"
+        " behavior"
         for path in found
     ]
 
@@ -88,7 +89,10 @@ def refused(config: Config) -> list[str]:
 def _changed(
     section: Struct, path: str = "", general: str = ""
 ) -> Iterator[tuple[str, str]]:
-    """Yield each option that is not as by default, with its path in general."""
+    """Yield the path of each option that differs from its default.
+
+    The second path of each pair has ``*`` in place of list indexes.
+    """
     for option in options_of(type(section)):
         value = getattr(section, option.name)
         here = f"{path}.{option.name}".lstrip(".")

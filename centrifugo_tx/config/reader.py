@@ -87,7 +87,7 @@ class Reader:
                 parts = [name]
             if name in writings or not _put(found, parts, value):
                 other = writings.get(name, name)
-                message = f"is there already, as {other!r}"
+                message = f"is already defined as {other!r}"
                 self._complain(_join(path, name), str(key), message)
             writings[name] = str(key)
         return found
@@ -198,7 +198,7 @@ class Reader:
                 continue
             hint = ""
             if isinstance(taken, str):
-                changed, hint = taken != written, "; quotes would keep it"
+                changed, hint = taken != written, "; quote the value to keep it"
             else:
                 changed = option.kind == "int" and taken != given
             if changed and is_secret(option.name):

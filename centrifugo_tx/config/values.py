@@ -237,7 +237,7 @@ def read_pem(value: object) -> str:
             f"must be PEM, the base64 of PEM, or the path of a PEM file ({reason})"
         ) from None
     if not _is_pem(content):
-        raise ValueError("is the path of a file that holds no PEM")
+        raise ValueError("is the path of a file that contains no PEM")
     return content
 
 

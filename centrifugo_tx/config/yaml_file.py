@@ -136,7 +136,7 @@ class _Loader(yaml.SafeLoader):
         try:
             return b64decode(node.value, validate=False).decode()
         except ValueError:
-            problem = f"{node.value!r} is no base64 of text"
+            problem = f"{node.value!r} is not base64-encoded text"
             raise ConstructorError(None, None, problem, node.start_mark) from None
 
     def construct_plain(self, node: ScalarNode) -> object:
@@ -170,7 +170,9 @@ def _examine(root: Node) -> None:
         if node in open_nodes:
             sizes[node] = 1 + sum(sizes[child] for child in children)
             if sizes[node] > MOST_NODES:
-                problem = f"aliases make more than {MOST_NODES} values of the document"
+                problem = (
+                    f"aliases expand the document to more than {MOST_NODES} values"
+                )
                 raise ConstructorError(None, None, problem, node.start_mark)
             open_nodes.discard(node)
             waiting.pop()
@@ -197,7 +199,7 @@ def _refuse_twins(node: MappingNode) -> None:
         if not isinstance(key, ScalarNode):
             continue
         if key.value in lines:
-            problem = f"key {key.value!r} is there already, in line {lines[key.value]}"
+            problem = f"key {key.value!r} is already defined in line {lines[key.value]}"
             raise ConstructorError(None, None, problem, key.start_mark)
         lines[key.value] = key.start_mark.line + 1
 

@@ -125,7 +125,7 @@ class ProcessMonitor:
             delay = self._delay()
             self._restart = self._clock.callLater(delay, self._start)
             self._log.error(
-                "{name} has ended: {why}; it starts again in {delay} s",
+                "{name} ended: {why}; restarting it in {delay} s",
                 name=self.name,
                 why=why,
                 delay=round(delay, 1),

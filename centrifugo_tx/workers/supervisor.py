@@ -176,7 +176,7 @@ class Supervisor(Service):
         self._started = True
         for worker in self._running().values():
             worker.order(AllReady())
-        self._log.info("{count} workers serve", count=len(self.workers))
+        self._log.info("{count} workers are ready", count=len(self.workers))
 
     def _give_up(self, failure: Failure) -> None:
         self._stop_workers()
@@ -261,7 +261,9 @@ class Supervisor(Service):
         exit_with(1)
         for monitor in self.workers:
             if monitor.process is not None:
-                self._log.error("{name} does not end, killed", name=monitor.name)
+                self._log.error(
+                    "{name} does not stop in time; killing it", name=monitor.name
+                )
             monitor.kill()
 
     def _stop_rest(self) -> "Deferred[None]":
@@ -331,7 +333,7 @@ class Worker(MonitoredProcess):
             elif line.strip():
                 self.last_output = line.decode(errors="replace")
                 self._log.warn(
-                    "worker {worker} says: {line}",
+                    "output of worker {worker}: {line}",
                     worker=self._number,
                     line=self.last_output,
                 )

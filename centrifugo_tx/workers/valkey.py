@@ -151,7 +151,9 @@ class PrivateValkey:
 
     def __attrs_post_init__(self) -> None:
         for path in remove_orphans():
-            _log.info("removed what a killed server left: {path}", path=str(path))
+            _log.info(
+                "removed the folder of a server that was killed: {path}", path=str(path)
+            )
         self._folder = SocketFolder.make()
         self._monitor = ProcessMonitor("the private Valkey", self._reactor, self._spawn)
 

@@ -92,9 +92,9 @@ class ServerTests(CheckCase):
     def test_h2c(self) -> None:
         """HTTP/2 in clear text needs an internal port of its own, and no TLS."""
         http: dict[str, Any] = {"h2c_external": True}
-        self.assertProblem({"http_server": http}, "http_server.h2c_external: needs")
+        self.assertProblem({"http_server": http}, "http_server.h2c_external: requires")
         http["internal_port"] = "8000"
-        self.assertProblem({"http_server": http}, "http_server.h2c_external: needs")
+        self.assertProblem({"http_server": http}, "http_server.h2c_external: requires")
         http["internal_port"] = "9000"
         self.assertFine({"http_server": http})
 
@@ -139,18 +139,18 @@ class ServerTests(CheckCase):
         health = {"enabled": True, "handler_prefix": "/api/"}
         self.assertProblem(
             {"health": health},
-            "http_api.handler_prefix: '/api' takes '/api', which is"
-            " health.handler_prefix already",
+            "http_api.handler_prefix: '/api' takes '/api', which"
+            " health.handler_prefix already uses",
         )
         self.assertProblem(
             nested("websocket.handler_prefix", "/api/info"),
-            "http_api.handler_prefix: '/api' takes '/api/info', which is"
-            " websocket.handler_prefix already",
+            "http_api.handler_prefix: '/api' takes '/api/info', which"
+            " websocket.handler_prefix already uses",
         )
         self.assertProblem(
             {"sse": {"enabled": True, "handler_prefix": "/emulation"}},
-            "emulation.handler_prefix: '/emulation' takes '/emulation', which is"
-            " sse.handler_prefix already",
+            "emulation.handler_prefix: '/emulation' takes '/emulation', which"
+            " sse.handler_prefix already uses",
         )
         self.assertFine({"health": {**health, "enabled": False}})
         self.assertFine({"health": health, "http_api": {"disabled": True}})
@@ -174,16 +174,17 @@ class ServerTests(CheckCase):
         """Two listeners have two ports, or two addresses."""
         grpc = {"enabled": True, "port": 8000}
         self.assertProblem(
-            {"uni_grpc": grpc}, "uni_grpc.port: 8000 is http_server.port already"
+            {"uni_grpc": grpc},
+            "uni_grpc.port: 8000 is already used by http_server.port",
         )
         self.assertProblem(
             {"uni_grpc": {**grpc, "address": "127.0.0.1"}},
-            "uni_grpc.port: 8000 is http_server.port already, and uni_grpc.address"
-            " '127.0.0.1' is no other than http_server.address ''",
+            "uni_grpc.port: 8000 is already used by http_server.port, and"
+            " uni_grpc.address '127.0.0.1' overlaps http_server.address ''",
         )
         self.assertProblem(
             {"uni_grpc": {**grpc, "port": 10000}, "grpc_api": {"enabled": True}},
-            "uni_grpc.port: 10000 is grpc_api.port already",
+            "uni_grpc.port: 10000 is already used by grpc_api.port",
         )
         self.assertFine({"uni_grpc": {**grpc, "enabled": False}})
         self.assertFine(
@@ -199,15 +200,15 @@ class ServerTests(CheckCase):
         http = {"internal_address": "127.0.0.1"}
         self.assertProblem(
             {"http_server": http},
-            "http_server.port: 8000 is http_server.port already, and"
-            " http_server.internal_address '127.0.0.1' is no other than",
+            "http_server.port: 8000 is already used by http_server.port, and"
+            " http_server.internal_address '127.0.0.1' overlaps",
         )
         self.assertFine({"http_server": http, "http_api": {"disabled": True}})
         self.assertFine({"http_server": {**http, "internal_port": 9000}})
         grpc = {"uni_grpc": {"enabled": True, "port": 9000}}
         self.assertProblem(
             {"http_server": {"internal_port": 9000}, **grpc},
-            "uni_grpc.port: 9000 is http_server.internal_port already",
+            "uni_grpc.port: 9000 is already used by http_server.internal_port",
         )
 
     def test_error_mode(self) -> None:
@@ -227,8 +228,8 @@ class ServerTests(CheckCase):
                 self.assertEqual(
                     warnings(config_of(tree)),
                     [
-                        f"{name}.compression_level: {level} is no level from -1 to 9,"
-                        " 1 is used"
+                        f"{name}.compression_level: {level} is not a level from -1"
+                        " to 9; using 1"
                     ],
                 )
 
@@ -331,7 +332,7 @@ class ChannelTests(CheckCase):
                 nested(path, names),
                 f"{path}.[1].name: 'a' must match",
                 f"{path}.[2].name: 'a:b' must match",
-                f"{path}.[3].name: 'ab' is there twice",
+                f"{path}.[3].name: 'ab' is used twice",
             )
 
     def test_whole_seconds(self) -> None:
@@ -508,7 +509,7 @@ class ProxyTests(CheckCase):
                     {"name": "default", **named},
                 ]
             },
-            "proxies.[1].name: 'aa' is there twice",
+            "proxies.[1].name: 'aa' is used twice",
             'proxies.[2].name: "default" is reserved',
         )
 

@@ -64,4 +64,4 @@ class GRPCAPITests(UniGRPCTests):
         """No other section may have the same port."""
         both = {"enabled": True, "port": 12345}
         (line,) = problems(config_of({"grpc_api": both, "uni_grpc": both}))
-        self.assertIn("12345 is grpc_api.port already", line)
+        self.assertIn("12345 is already used by grpc_api.port", line)

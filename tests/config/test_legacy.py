@@ -30,7 +30,7 @@ class NameTests(SynchronousTestCase):
             lines,
             [
                 "old option api_key is read as http_api.key",
-                "old option sockjs has no effect any more",
+                "old option sockjs no longer has any effect",
             ],
         )
 
@@ -115,7 +115,9 @@ class NameTests(SynchronousTestCase):
         tree = {"api_key": "old", "http_api": {"key": "new"}}
         found, lines = modernize(tree)
         self.assertEqual(config_of(found).http_api.key, "new")
-        self.assertEqual(lines, ["old option api_key gives way to http_api.key"])
+        self.assertEqual(
+            lines, ["old option api_key is ignored in favor of http_api.key"]
+        )
 
     def test_broker(self) -> None:
         """A broker by its name is switched on."""

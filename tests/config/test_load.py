@@ -70,7 +70,7 @@ class FormatTests(ConfigCase):
 
     def test_extension(self) -> None:
         """Another extension is an error."""
-        with self.assertRaisesRegex(ConfigError, "'.ini' is none of"):
+        with self.assertRaisesRegex(ConfigError, "'.ini' is not one of"):
             load(self.write("", ".ini"), {})
 
     def test_syntax(self) -> None:
@@ -82,7 +82,7 @@ class FormatTests(ConfigCase):
 
     def test_not_an_object(self) -> None:
         """A file holds an object; an empty YAML file is one without options."""
-        with self.assertRaisesRegex(ConfigError, "must hold an object"):
+        with self.assertRaisesRegex(ConfigError, "must contain an object"):
             load(self.write("[]"), {})
         self.assertEqual(load(self.write("", ".yaml"), {}).config, Config())
 

@@ -120,7 +120,7 @@ class StartTests(GRPCPortCase):
         self.assertIn("in use", line)
 
     def test_wrong_key(self) -> None:
-        """So is a certificate that does not go with the key."""
+        """So is a certificate that cannot be combined with the key."""
         authority = Authority()
         certificate, _ = authority.issue("127.0.0.1")
         _, key = authority.issue("127.0.0.1")

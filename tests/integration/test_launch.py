@@ -103,7 +103,7 @@ class RefusedStartTests(LaunchCase):
         self.configure(controller={"enabled": True, "type": "postgres"})
         code, output = self.run_to_end()
         self.assertEqual(code, 1)
-        self.assertIn("controller.enabled: is not implemented yet", output)
+        self.assertIn("controller.enabled: not implemented; refusing", output)
 
     def test_port_taken(self) -> None:
         """A port that is taken is a fatal line."""
@@ -201,7 +201,7 @@ class RunTests(LaunchCase):
             f"serving websocket, api, health endpoints on 127.0.0.1:{self.port}",
             "INSECURE client mode enabled, this must not be used in production",
             "option graphite.enabled is not implemented yet and has no effect",
-            "old option port gives way to http_server.port",
+            "old option port is ignored in favor of http_server.port",
             "configuration reloaded",
             "shutting down",
         ):

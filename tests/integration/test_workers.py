@@ -225,7 +225,7 @@ class PrivateValkeyTests(WorkersCase):
         self.assertEqual(server.stop(), 1)
         self.assertTrue(all(is_gone(pid) for pid in processes))
         self.assertFalse(folder.exists())
-        self.assertIn("worker 1 does not end, killed", server.log())
+        self.assertIn("worker 1 does not stop in time; killing it", server.log())
 
     def test_terminal(self) -> None:
         """Ctrl-C, which all processes of a terminal get, is an orderly stop, too."""
