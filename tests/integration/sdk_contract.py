@@ -1,6 +1,7 @@
 """What an official client must be able to do with the server."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from .cable import Cable
@@ -93,6 +94,13 @@ class SDKCase:
     def equal(self, first: object, second: object) -> None:
         """Compare."""
         self.assertEqual(first, second)  # type: ignore[attr-defined]
+
+    def until(self, condition: Callable[[], bool], seconds: float = 60.0) -> None:
+        """Wait until *condition* holds."""
+        end = time.monotonic() + seconds
+        while not condition():
+            self.assertLess(time.monotonic(), end)  # type: ignore[attr-defined]
+            time.sleep(0.05)
 
     def cable(self) -> Cable:
         """Return a connection to the server that can be cut."""
@@ -258,7 +266,7 @@ class SDKContract(SDKCase):
         self.sdk.order("unsubscribe", client="b", channel=channel)
         self.sdk.expect("unsubscribed", client="b")
         self.sdk.ask("rpc", client="b", method="", data={})  # so it was done
-        self.equal(list(self.sdk.ask("presence", **asked)), [ids["a"]])
+        self.until(lambda: list(self.sdk.ask("presence", **asked)) == [ids["a"]])
 
     def test_join_and_leave(self) -> None:
         """Who asked is told who comes and who goes; its own leave is not told."""

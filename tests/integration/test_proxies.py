@@ -311,7 +311,10 @@ class BorderTests:
             *("/connection/..%2fmetrics", "/connection/./../metrics"),
             f"http://127.0.0.1:{self.server.port}/metrics",
         ):
-            self.assertEqual(request(self.proxy.port, "GET", path)[0], 404, path)
+            status, body, location = request(self.proxy.port, "GET", path)
+            # Dots are redirected, to where the proxy lets nobody in either.
+            refused = status == 404 or (status, location) == (307, "/metrics")
+            self.assertTrue(refused and b"centrifugo_" not in body, (path, status))
         status, body = self.call_api(self.proxy, size=1)
         self.assertEqual((status, b"result" in body), (404, False))
 
