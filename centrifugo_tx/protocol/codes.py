@@ -1,9 +1,9 @@
-"""What a client may be told: errors, disconnects and unsubscribes.
+"""The codes that clients receive: errors, disconnects and unsubscribes.
 
 See client protocol, "Errors", "Disconnects" and "Unsubscribes".
 
-The tables are values.  Rules about a code, such as whether the client will come
-back, are properties of the value, so nobody else compares numbers.
+Rules about a code, such as whether the client will reconnect, are properties of the
+value, so no other module compares numbers.
 """
 
 import msgspec
@@ -60,10 +60,10 @@ __all__ = [
 
 
 class Error(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """Why one command failed; the connection goes on.
+    """The error of one command; the connection stays open.
 
-    0-99 are the SDKs' own, 100-399 ours, 400-1999 the application's.
-    ``temporary`` invites the client to try again.
+    Codes 0-99 belong to the SDKs, 100-399 to the server, 400-1999 to the application.
+    ``temporary`` means that the client may retry.
     """
 
     code: int = 0
@@ -83,18 +83,18 @@ class Disconnect(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
     @property
     def reconnect(self) -> bool:
-        """Whether an official SDK comes back after this.
+        """Whether an official SDK reconnects after this.
 
         See client protocol, "Disconnects".
         """
         return not (3500 <= self.code <= 3999 or 4500 <= self.code <= 4999)
 
     def in_v1(self, limit: int) -> str:
-        """Return the reason as protocol v1 wants it: JSON.
+        """Return the reason in the JSON form of protocol v1.
 
         See client protocol v1, "Close reasons".
 
-        :param limit: bytes that it may have; a longer reason is cut.
+        :param limit: maximum size in bytes; a longer reason is truncated.
         """
         said = msgspec.json.encode
         reason = self.reason
@@ -106,7 +106,7 @@ class Disconnect(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class Unsubscribe(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """Why the server ends a subscription; also the push that says so."""
+    """Why the server ends a subscription; also the push that announces it."""
 
     code: int = 0
     reason: str = ""
@@ -225,7 +225,7 @@ _AS_DISCONNECT = {
 
 
 def as_disconnect(error: Error) -> Disconnect:
-    """Say a connect error to a client that gets no replies.
+    """Return the disconnect that a unidirectional client receives for a connect error.
 
     See client protocol, "Unidirectional transports".
     """

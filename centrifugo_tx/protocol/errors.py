@@ -1,4 +1,4 @@
-"""What can be wrong with bytes."""
+"""Exceptions of encoding and decoding, and their base class."""
 
 from collections.abc import Sequence
 
@@ -8,13 +8,13 @@ __all__ = ["CentrifugoError", "DecodeError", "EncodeError"]
 
 
 class CentrifugoError(Exception):
-    """The root of all exceptions that this package raises on purpose."""
+    """Base class of all exceptions that this package raises on purpose."""
 
 
 class DecodeError(CentrifugoError):
-    """The peer's bytes are not what they should be; says what and where.
+    """The peer's bytes are malformed; the message says how and where.
 
-    ``commands`` are those that stood whole before the malformed one.
+    ``commands`` are the complete commands before the malformed one.
     """
 
     def __init__(self, message: str, commands: Sequence[Command] = ()) -> None:
@@ -23,4 +23,4 @@ class DecodeError(CentrifugoError):
 
 
 class EncodeError(CentrifugoError):
-    """A payload cannot travel in this encoding (binary data to a JSON client)."""
+    """A payload cannot be sent in this encoding, such as binary data in JSON."""

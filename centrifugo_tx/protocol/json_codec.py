@@ -46,12 +46,12 @@ _validate = msgspec.json.Decoder(Raw).decode
 _encode = msgspec.json.Encoder().encode
 
 NAME = "json"
-#: An empty reply, which is the server's ping.
+#: The server's ping: an empty reply.
 PING = b"{}"
 
 _PONG = Command()
 
-#: The largest offset that the protocol can say.
+#: The largest offset that the protocol can express.
 _MAX_UINT64 = 2**64 - 1
 
 
@@ -88,9 +88,9 @@ def _command(line: bytes, before: Sequence[Command]) -> Command:
 
 
 def check_text(text: bytes) -> None:
-    """Look for what the decoder does not see in payloads.
+    """Check payloads for invalid UTF-8 and for nesting that the decoder accepts.
 
-    :raises ValueError: that is there.
+    :raises ValueError: the text has either.
     """
     if not text.isascii():
         text.decode()
@@ -99,7 +99,7 @@ def check_text(text: bytes) -> None:
 
 
 def has_oversized_number(command: Command) -> bool:
-    """Whether a number in *command* does not fit an uint64."""
+    """Whether a number in *command* exceeds 64 bits."""
     if command.subscribe is not None:
         return command.subscribe.offset > _MAX_UINT64
     if command.connect is not None and command.connect.subs:
@@ -122,7 +122,7 @@ def decode_connect(data: bytes) -> ConnectRequest:
 
     See client protocol, "Unidirectional transports".
 
-    :raises DecodeError: it is none; ``null`` is an empty one.
+    :raises DecodeError: it is malformed; ``null`` is an empty request.
     """
     if data.strip() == b"null":
         return ConnectRequest()
@@ -142,7 +142,7 @@ def decode_connect(data: bytes) -> ConnectRequest:
 def decode_emulation(data: bytes) -> EmulationRequest:
     """Decode the body of an emulated command (client protocol, "Emulation").
 
-    :raises DecodeError: it is none; ``null`` is an empty one.
+    :raises DecodeError: it is malformed; ``null`` is an empty request.
     """
     if data.strip() == b"null":
         return EmulationRequest()
@@ -157,7 +157,7 @@ def decode_emulation(data: bytes) -> EmulationRequest:
 
 
 def is_json(payload: bytes) -> bool:
-    """Whether *payload* is JSON that any client can be sent."""
+    """Whether *payload* is JSON that can be sent to any client."""
     try:
         _check_payload(payload)
     except EncodeError:
@@ -166,11 +166,11 @@ def is_json(payload: bytes) -> bool:
 
 
 def quote(payload: bytes) -> Raw:
-    """Return *payload* as a JSON string, which is how it travels beside deltas.
+    """Return *payload* as a JSON string, the form that deltas require.
 
     See client protocol, "Deltas".
 
-    :raises EncodeError: it is no text.
+    :raises EncodeError: it is not UTF-8.
     """
     try:
         return Raw(_encode(payload.decode()))
@@ -179,11 +179,11 @@ def quote(payload: bytes) -> Raw:
 
 
 def unquote(text: bytes) -> bytes:
-    """Return what a JSON string says, which is how commands are emulated.
+    """Return the contents of a JSON string, the form of emulated commands.
 
     See client protocol, "Emulation".
 
-    :raises DecodeError: it is none; ``null`` says nothing.
+    :raises DecodeError: it is not a JSON string; ``null`` is empty.
     """
     try:
         try:
@@ -204,27 +204,27 @@ def _is_utf8(text: bytes) -> bool:
 
 
 def encode_reply(reply: Reply) -> bytes:
-    """Encode a reply; the payloads in it pass as they are.
+    """Encode a reply; its payloads are copied unchanged.
 
-    :raises EncodeError: a payload is no JSON.
+    :raises EncodeError: a payload is not JSON.
     """
     return encode(reply, payloads_of_reply(reply))
 
 
 def encode_push(push: Push) -> bytes:
-    """Encode a push as a reply, as bidirectional clients want it.
+    """Encode a push inside a reply, for bidirectional clients.
 
-    :raises EncodeError: a payload is no JSON.
+    :raises EncodeError: a payload is not JSON.
     """
     return encode(Reply(push=push), payloads_of_push(push))
 
 
 def encode_bare_push(push: Push) -> bytes:
-    """Encode a push alone, as unidirectional clients want it.
+    """Encode a push without a reply, for unidirectional clients.
 
     See client protocol, "Unidirectional transports".
 
-    :raises EncodeError: a payload is no JSON.
+    :raises EncodeError: a payload is not JSON.
     """
     return encode(push, payloads_of_push(push))
 
@@ -232,8 +232,8 @@ def encode_bare_push(push: Push) -> bytes:
 def encode(message: msgspec.Struct, payloads: Iterable[Raw]) -> bytes:
     """Encode *message* as one line.
 
-    :param payloads: those in it.
-    :raises EncodeError: one of them is no JSON.
+    :param payloads: the payloads in *message*.
+    :raises EncodeError: one of them is not JSON.
     """
     for payload in payloads:
         _check_payload(payload)
@@ -241,7 +241,7 @@ def encode(message: msgspec.Struct, payloads: Iterable[Raw]) -> bytes:
 
 
 def _check_payload(payload: bytes | Raw) -> None:
-    """Make sure that a payload cannot break out of its field."""
+    """Check that a payload is JSON, so that it cannot break out of its field."""
     if payload is EMPTY:
         return
     try:
@@ -254,7 +254,7 @@ def _check_payload(payload: bytes | Raw) -> None:
 
 
 def _one_line(encoded: bytes) -> bytes:
-    """Take newlines out, which can only be white space in a payload."""
+    """Remove newlines, which can only be white space inside a payload."""
     if not (encoded.isascii() or _is_utf8(encoded)):
         raise EncodeError("a payload is no UTF-8")
     return encoded.replace(b"\n", b"") if b"\n" in encoded else encoded

@@ -1,8 +1,8 @@
-"""What only the reference reads as JSON commands (client protocol, "Batches").
+"""JSON that only a lenient decoder accepts (client protocol, "Batches").
 
-It ignores text after a value, unknown names and the case of names, and takes a
-null for an absent field.  No SDK needs that, so the decoder comes here only after
-it has failed.
+The reference ignores text after a value, unknown names and the case of names, and
+treats null as an absent field.  No SDK needs that, so this module is used only after
+the strict decoder has failed.
 """
 
 import re
@@ -19,8 +19,8 @@ from .messages import Command, Raw
 
 __all__ = ["MAX_DEPTH", "as_strict_json", "replace_lone_surrogates", "too_deep"]
 
-#: How deep a payload may nest.  Whoever takes it out of a message again has at
-#: least this much room, so what came in can also go out.
+#: The maximum nesting of a payload.  Decoders of outgoing messages allow at least
+#: this much, so every accepted payload can be delivered.
 MAX_DEPTH = 256
 
 _members = msgspec.json.Decoder(dict[str, Raw]).decode
@@ -28,21 +28,21 @@ _items = msgspec.json.Decoder(list[Raw]).decode
 _encode = msgspec.json.Encoder().encode
 _any = msgspec.json.Decoder(Raw).decode
 
-#: A string from behind its first quote on, and all of a string or of what is no
-#: string.  Possessive, since what the engine keeps to try again grows with the text.
+#: The rest of a string after its first quote; and a whole string, or text outside of
+#: strings.  Possessive, because backtracking state would grow with the text.
 _STRING_REST = re.compile(rb'(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _STRING_OR_NOT = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|([^"]++)', re.DOTALL)
 
-#: Bytes that are looked at together.
+#: Bytes that are examined at a time.
 _WINDOW = 64 * 1024
-#: Bytes that decide nothing; a zero byte stands for an escape.
+#: Bytes that do not matter for nesting; a zero byte stands for an escape.
 _PLAIN = bytes(set(range(256)) - set(b'[]{}"\\\0'))
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _STEPS = bytes.maketrans(b"[{]}", b"\1\1\0\0")
 
 
 def _depth_tables() -> tuple[dict[int, int], dict[int, int]]:
-    """Return how deep any eight brackets go at most, and where they end."""
+    """Return the maximum and the final depth of every sequence of eight brackets."""
     deepest, ends = {}, {}
     for steps in product((0, 1), repeat=8):
         depths = list(accumulate(1 if step else -1 for step in steps))
@@ -53,9 +53,9 @@ def _depth_tables() -> tuple[dict[int, int], dict[int, int]]:
 
 _DEEPEST, _ENDS = _depth_tables()
 
-#: An escaped half of a pair of surrogates.
+#: An escaped surrogate.
 _LONE_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
-#: All up to the next half that has no other, or that half.
+#: The text up to the next lone surrogate, or that surrogate.
 _SURROGATE_PART = re.compile(
     rb"(?:[^\\]++|\\u[dD][89abAB][\da-fA-F]{2}\\u[dD][c-fC-F][\da-fA-F]{2}"
     rb"|\\(?!u[dD][89a-fA-F][\da-fA-F]{2}).|\\\Z)++"
@@ -68,7 +68,7 @@ _TRAILING = re.compile(r"JSON is malformed: trailing characters \(byte ([0-9]+)\
 def too_deep(text: bytes) -> bool:
     """Whether the JSON in *text* nests deeper than `MAX_DEPTH`.
 
-    Takes time in proportion to *text*, and a bounded amount of memory.
+    Takes time proportional to the size of *text*, and bounded memory.
     """
     if not _has_many_brackets(text):
         return False
@@ -96,18 +96,18 @@ def _has_many_brackets(text: bytes) -> bool:
 
 
 def _outside_strings(text: bytes) -> Iterator[bytes]:
-    """Yield the brackets of *text* that are in no string, some at a time."""
+    """Yield the brackets of *text* outside of strings, in chunks."""
     at = 0
     while at < len(text):
         window = text[at : at + _WINDOW]
         if b"\\" in window:
-            # No quote is left but those at the ends of strings.
+            # The only quotes left are those that delimit strings.
             window = window.replace(b"\\\\", b"\0\0").replace(b'\\"', b"\0\0")
-        # Two quotes with nothing between them change nothing for what is around.
+        # Empty strings do not affect the text around them.
         parts = window.translate(None, _PLAIN).replace(b'""', b"").split(b'"')
         outside = b"".join(parts[::2])
         if b"\0" in outside or b"\\" in outside:
-            # A backslash outside of strings: no JSON, and no escape there either.
+            # A backslash outside of strings is neither JSON nor an escape.
             others = (match[1] or b"" for match in _STRING_OR_NOT.finditer(text, at))
             while some := list(islice(others, 4096)):
                 yield b"".join(some)
@@ -123,9 +123,9 @@ def _outside_strings(text: bytes) -> Iterator[bytes]:
 
 
 def replace_lone_surrogates(text: bytes) -> bytes:
-    """Replace escaped halves of surrogate pairs, as JavaScript makes of a cut emoji.
+    """Replace lone escaped surrogates, which JavaScript produces when it cuts an emoji.
 
-    U+FFFD stands for each, as it does in the reference's strings.
+    Each becomes U+FFFD, as in the strings of the reference.
     """
     if _LONE_SURROGATE.search(text) is None:
         return text
@@ -143,8 +143,8 @@ def as_strict_json(
 ) -> bytes:
     """Rewrite the first value in *line* as strict JSON of a *struct*.
 
-    :param alone: whether anything behind that value is an error.
-    :raises ValueError: there is no value, or not even the reference could read it.
+    :param alone: whether text after that value is an error.
+    :raises ValueError: there is no value, or the reference could not read it either.
     """
     if not line.isascii():
         line.decode()
@@ -155,13 +155,13 @@ def as_strict_json(
         behind = _TRAILING.fullmatch(str(error))
         if behind is None or alone:
             raise
-        # The place of the first byte behind the value, counted from 1.
+        # The position of the first byte after the value, counted from 1.
         value = text[: int(behind[1]) - 1].strip(b" \t\r\n")
     return _known_names_only(value, _described(struct))
 
 
 def _known_names_only(value: bytes, kind: inspect.Type) -> bytes:
-    """Give the members of *value* the names that *kind* knows; drop the others."""
+    """Rename the members of *value* to the names of *kind*; drop unknown members."""
     if isinstance(kind, inspect.UnionType):
         kind = kind.types[0]
     if isinstance(kind, inspect.StructType) and value.startswith(b"{"):
@@ -179,7 +179,7 @@ def _known_names_only(value: bytes, kind: inspect.Type) -> bytes:
 
 
 def _element(value: bytes, kind: inspect.Type) -> bytes:
-    """Return an element; a null in place of a string is an empty one."""
+    """Return an element; null in place of a string becomes an empty string."""
     if value == b"null" and isinstance(kind, inspect.StrType):
         return b'""'
     return _known_names_only(value, kind)

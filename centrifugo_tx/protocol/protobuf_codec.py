@@ -28,23 +28,23 @@ _replies = bridge(Reply, client_pb2.Reply)
 _pushes = bridge(Push, client_pb2.Push)
 
 NAME = "protobuf"
-#: An empty reply, which is the server's ping.
+#: The server's ping: an empty reply.
 PING = b""
 
 _PONG = Command()
 
 
 def split_messages(data: bytes) -> Iterator[bytes]:
-    """Yield the messages in *data*, each of which has its length before it.
+    """Yield the messages in *data*, each preceded by its length.
 
-    :raises ValueError: the last one is not whole.
+    :raises ValueError: the last message is incomplete.
     """
     at, size = 0, len(data)
     while at < size:
         length = shift = 0
         while True:
             if at >= size or shift > 63:
-                raise ValueError("a length is not whole")
+                raise ValueError("incomplete length")
             byte = data[at]
             at += 1
             length |= (byte & 0x7F) << shift
@@ -52,13 +52,13 @@ def split_messages(data: bytes) -> Iterator[bytes]:
                 break
             shift += 7
         if at + length > size:
-            raise ValueError("a message is not whole")
+            raise ValueError("incomplete message")
         yield data[at : at + length]
         at += length
 
 
 def decode_commands(data: bytes) -> list[Command]:
-    """Decode a message: commands with their lengths, one after the other.
+    """Decode a message: commands, each preceded by its length.
 
     :raises DecodeError: with the commands before the malformed one.
     """
@@ -78,23 +78,23 @@ def decode_connect(data: bytes) -> ConnectRequest:
 
     See client protocol, "Unidirectional transports".
 
-    :raises DecodeError: it is none.
+    :raises DecodeError: it is malformed.
     """
     return _connects.decode(data)
 
 
 def decode_emulation(data: bytes) -> EmulationRequest:
-    """Decode the body of an emulated command; it has no length before it.
+    """Decode the body of an emulated command, which has no length prefix.
 
     See client protocol, "Emulation".
 
-    :raises DecodeError: it is none.
+    :raises DecodeError: it is malformed.
     """
     return _emulations.decode(data)
 
 
 def encode_emulation(request: EmulationRequest) -> bytes:
-    """Encode an emulated command, as nodes send it to each other.
+    """Encode an emulated command for another node.
 
     See engines, "Control messages".
     """
@@ -102,7 +102,7 @@ def encode_emulation(request: EmulationRequest) -> bytes:
 
 
 def encode_reply(reply: Reply) -> bytes:
-    """Encode a reply, without its length.
+    """Encode a reply, without a length prefix.
 
     :raises EncodeError: a number does not fit its field.
     """
@@ -110,7 +110,7 @@ def encode_reply(reply: Reply) -> bytes:
 
 
 def encode_push(push: Push) -> bytes:
-    """Encode a push as a reply, as bidirectional clients want it.
+    """Encode a push inside a reply, for bidirectional clients.
 
     :raises EncodeError: a number does not fit its field.
     """
@@ -118,7 +118,7 @@ def encode_push(push: Push) -> bytes:
 
 
 def encode_bare_push(push: Push) -> bytes:
-    """Encode a push alone, as unidirectional clients want it.
+    """Encode a push without a reply, for unidirectional clients.
 
     See client protocol, "Unidirectional transports".
 
@@ -128,7 +128,7 @@ def encode_bare_push(push: Push) -> bytes:
 
 
 def quote(payload: bytes) -> Raw:
-    """Return *payload* as it travels beside deltas: as it is."""
+    """Return *payload* unchanged: Protobuf needs no other form beside deltas."""
     return Raw(payload)
 
 
@@ -136,4 +136,4 @@ def _encode(form: "Bridge[Reply] | Bridge[Push]", message: Reply | Push) -> byte
     try:
         return form.encode(message)  # type: ignore[arg-type]  # they belong together
     except ValueError as error:
-        raise EncodeError(f"not to be said in Protobuf: {error}") from None
+        raise EncodeError(f"cannot be encoded in Protobuf: {error}") from None

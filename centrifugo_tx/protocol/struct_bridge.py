@@ -1,8 +1,8 @@
-"""Between our structs and Google's messages, by field name.
+"""Conversion between structs and Protobuf messages, by field name.
 
 See client protocol, "Protobuf encoding".
 
-A `Bridge` is a plan made once per pair of types, from the message's descriptor.
+A `Bridge` is built once per pair of types, from the descriptor of the message.
 """
 
 from collections.abc import Callable
@@ -30,10 +30,10 @@ Reader = Callable[[Any], Any]
 
 
 class Bridge(Generic[T]):
-    """Turns structs of one type into messages of one type, and back.
+    """Converts structs of one type to messages of one type, and back.
 
-    Fields that the struct lacks are skipped; those that the message lacks must be
-    absent in the struct.
+    Fields that the struct lacks are skipped.  The struct must have no value in a
+    field that the message lacks.
     """
 
     def __init__(self, struct: type[T], message: Any) -> None:
@@ -41,7 +41,7 @@ class Bridge(Generic[T]):
         hints = get_type_hints(struct)
         self._writers: list[tuple[str, Any, Writer]] = []
         self._readers: dict[str, Reader] = {}
-        #: What is there even if the message does not say it.
+        #: Values of required fields that a message leaves unset.
         self._zeros: dict[str, Any] = {}
         fields, defaults = struct.__struct_fields__, struct.__struct_defaults__
         given = dict(zip(fields[len(fields) - len(defaults) :], defaults, strict=True))
@@ -83,7 +83,7 @@ class Bridge(Generic[T]):
     def decode(self, data: bytes) -> T:
         """Return the struct of *data*.
 
-        :raises DecodeError: it is no such message.
+        :raises DecodeError: it is not such a message.
         """
         message = self.message()
         try:
@@ -97,7 +97,7 @@ _bridges: dict[tuple[Any, Any], Any] = {}
 
 
 def bridge(struct: type[T], message: Any) -> Bridge[T]:
-    """Return the bridge between two types, always the same."""
+    """Return the bridge between two types; it is created once."""
     made: Bridge[T] | None = _bridges.get((struct, message))
     if made is None:
         made = _bridges[struct, message] = Bridge(struct, message)
@@ -125,7 +125,7 @@ def _unchanged(value: Any) -> Any:
 
 
 def _zero(field: Any) -> Any:
-    """Return what a field that is not set stands for."""
+    """Return the value of an unset field."""
     if not field.is_repeated:
         return field.default_value
     entry = field.message_type is not None and field.message_type.GetOptions().map_entry
@@ -197,5 +197,5 @@ def _plan_map(name: str, value: Any, hint: Any) -> tuple[Writer, Reader]:
 def _lazy_bridge(
     struct: type[msgspec.Struct], message: Any
 ) -> "Callable[[], Bridge[Any]]":
-    """Return what finds a bridge when it is needed: a type may contain itself."""
+    """Return a function that finds a bridge on first use: a type may contain itself."""
     return cache(lambda: bridge(struct, message))

@@ -1,4 +1,4 @@
-"""The exact bytes that a message becomes for one kind of connection."""
+"""The byte encoding of messages for each kind of connection."""
 
 from collections.abc import Callable
 from functools import cache
@@ -39,10 +39,10 @@ __all__ = [
 
 @define(eq=False, kw_only=True)
 class Wire:
-    """How one kind of connection speaks; interned, so compared by identity.
+    """The encoding of one kind of connection; interned, so compared by identity.
 
-    ``transport`` is the field's name of the transport, ``protocol`` the encoding,
-    ``version`` that of the client protocol.
+    ``transport`` is the name of the transport, ``protocol`` the encoding, and
+    ``version`` the version of the client protocol.
     """
 
     transport: str
@@ -51,17 +51,17 @@ class Wire:
     version: int = 2
     #: Whether frames may be written as one, as into a stream of bytes.
     joins: bool = True
-    #: A whole message into its commands.
-    #: Raises `DecodeError`, which carries the commands before the malformed one.
+    #: Decodes a complete message into its commands.
+    #: Raises `DecodeError` with the commands before the malformed one.
     commands: Callable[[bytes], list[Command]]
-    #: A reply into a frame, ready to write.  Raises `EncodeError`.
+    #: Encodes a reply as a frame that is ready to write.  Raises `EncodeError`.
     reply: Callable[[Reply], bytes]
-    #: A push into a frame, ready to write.  Raises `EncodeError`.
+    #: Encodes a push as a frame that is ready to write.  Raises `EncodeError`.
     push: Callable[[Push], bytes]
     #: The frame of a server ping.
     ping: bytes
-    #: A payload, or a delta, as it travels where deltas were agreed on (client
-    #: protocol, "Deltas"). Raises `EncodeError`.
+    #: Encodes a payload or a delta for a subscription with deltas (client protocol,
+    #: "Deltas").  Raises `EncodeError`.
     quote: Callable[[bytes], Raw]
 
 
@@ -80,7 +80,7 @@ def _bidirectional(transport: str, codec: Any, frame: Frame) -> Wire:
 def _unidirectional(
     transport: str, codec: Any, frame: Frame, joins: bool = True
 ) -> Wire:
-    """Return a wire on which the client says one thing: its connect request."""
+    """Return a wire on which the client sends only its connect request."""
     return Wire(
         transport=transport,
         protocol=codec.NAME,
@@ -95,7 +95,7 @@ def _unidirectional(
 
 
 def _refuse_reply(reply: Reply) -> bytes:
-    raise AssertionError("a unidirectional client gets no replies")
+    raise AssertionError("a unidirectional client receives no replies")
 
 
 def _version_1(
@@ -115,12 +115,12 @@ def _version_1(
 
 
 def _length_prefixed(frame: Frame) -> Frame:
-    """Return what puts the length before a message, and it into a frame."""
+    """Return a framer that puts a length prefix before each message."""
     return lambda message: frame(delimited(message))
 
 
 def _frame(plain: Frame, deflate: tuple[int, int, int]) -> Frame:
-    """Return *plain*, or what compresses as *deflate* says (level 0: nothing)."""
+    """Return *plain*, or a framer that compresses; level 0 compresses nothing."""
     if not deflate[0]:
         return plain
     packed = Deflate(*deflate)
@@ -149,7 +149,7 @@ def websocket_protobuf(
 
 @cache
 def http_stream_json() -> Wire:
-    """Return the wire of HTTP streaming in JSON: a line per reply.
+    """Return the wire of HTTP streaming in JSON: one line per reply.
 
     See client protocol, "HTTP streaming".
     """
@@ -158,13 +158,13 @@ def http_stream_json() -> Wire:
 
 @cache
 def http_stream_protobuf() -> Wire:
-    """Return the wire of HTTP streaming in Protobuf, each reply with its length."""
+    """Return the wire of HTTP streaming in Protobuf: each reply has a length prefix."""
     return _bidirectional("http_stream", protobuf_codec, delimited)
 
 
 @cache
 def sse_json() -> Wire:
-    """Return the wire of server-sent events: an event per reply.
+    """Return the wire of server-sent events: one event per reply.
 
     See client protocol, "Server-sent events".
     """
@@ -185,7 +185,7 @@ def uni_websocket(
 
 @cache
 def uni_websocket_lines() -> Wire:
-    """Return the same as lines, to be put into WebSocket frames later."""
+    """Return a unidirectional WebSocket's wire of lines, which are framed later."""
     return _unidirectional("uni_websocket", json_codec, line)
 
 
@@ -219,7 +219,7 @@ def uni_grpc() -> Wire:
 
     See client protocol, "Unidirectional transports".
 
-    Its client's request is a serialized ``ConnectRequest``.
+    The client's request is a serialized ``ConnectRequest``.
     """
     return _unidirectional("uni_grpc", protobuf_codec, as_is, joins=False)
 
@@ -235,8 +235,8 @@ def websocket_json_v1(
     """Return the wire of a JSON WebSocket in protocol v1.
 
     :param seqgen: positions are ``seq`` and ``gen`` (client protocol v1, "Positions").
-    :param whole_history: what is asked without limit is all there is (client protocol
-        v1, "Differences").
+    :param whole_history: a history request without a limit returns all publications
+        (client protocol v1, "Differences").
     """
     deflate = deflate_level, deflate_min_size, window_bits
     frame = _frame(text_frame, deflate)
@@ -254,8 +254,8 @@ def websocket_protobuf_v1(
     """Return the wire of a Protobuf WebSocket in protocol v1.
 
     :param seqgen: positions are ``seq`` and ``gen`` (client protocol v1, "Positions").
-    :param whole_history: what is asked without limit is all there is (client protocol
-        v1, "Differences").
+    :param whole_history: a history request without a limit returns all publications
+        (client protocol v1, "Differences").
     """
     deflate = deflate_level, deflate_min_size, window_bits
     frame = _length_prefixed(_frame(binary_frame, deflate))

@@ -1,4 +1,4 @@
-"""All cores of one machine: a parent, and workers that are nodes of one cluster."""
+"""Worker processes: a supervisor, and workers that form one cluster of nodes."""
 
 from .supervisor import Supervisor, check_workers, worker_count
 

@@ -1,6 +1,6 @@
 """The process entry of a worker: ``python -m centrifugo_tx.workers NUMBER REACTOR``.
 
-The parent starts it, nobody else does; ``REACTOR`` is the module of its reactor.
+Only the supervisor starts it; ``REACTOR`` is the module of the reactor to install.
 """
 
 import os
@@ -47,7 +47,7 @@ __all__ = ["WorkerLink", "main"]
 @implementer(IHalfCloseableProtocol)
 @define(eq=False, slots=False)
 class WorkerLink(Protocol):
-    """What holds a worker to its parent: when it breaks, the worker ends."""
+    """Connects a worker to its supervisor; when the link closes, the worker stops."""
 
     transport: Any = field(init=False)
 
@@ -65,7 +65,7 @@ class WorkerLink(Protocol):
     _log = Logger()
 
     def dataReceived(self, data: bytes) -> None:
-        """Do what the parent wants."""
+        """Handle the orders of the supervisor."""
         for line in self._lines.feed(data):
             self._handle_order(decode_order(line))
 
@@ -129,16 +129,16 @@ class WorkerLink(Protocol):
             self.transport.write(encode(report))
 
     def readConnectionLost(self) -> None:
-        """End, since the parent wants that, or is gone."""
+        """Stop: the supervisor closed the pipe, or is gone."""
         self.end()
 
     def writeConnectionLost(self) -> None:
-        """End, since the parent is gone."""
+        """Stop, because the supervisor is gone."""
         self._lost = True
         self.end()
 
     def connectionLost(self, reason: object = None) -> None:
-        """End the process if all is done and said."""
+        """Stop the reactor once the server has stopped."""
         self._lost = True
         if self._ended:
             self._reactor.stop()
@@ -146,7 +146,7 @@ class WorkerLink(Protocol):
             self.end()
 
     def end(self) -> None:
-        """Send the clients away, within ``shutdown.timeout``, and then end."""
+        """Disconnect the clients within ``shutdown.timeout``, and then stop."""
         if self._ending:
             return
         self._ending = True
@@ -169,11 +169,11 @@ class WorkerLink(Protocol):
 
 
 def main() -> int:
-    """Be a worker; return the exit code."""
+    """Run a worker; return the exit code."""
     import_module(sys.argv[2]).install()
     from twisted.internet import reactor, stdio
 
-    # A terminal tells all its processes; what is to be done the parent says.
+    # A terminal sends these to all its processes; the supervisor passes them on.
     for ignored in (signal.SIGINT, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
     installed: Any = reactor

@@ -1,7 +1,7 @@
-"""Becomes another program, one that ends when the process that asked for it does.
+"""Replaces itself by a program that the kernel kills when the parent ends.
 
 A script: ``python -I -S die_with_parent.py PARENT PROGRAM ARGUMENT…``.  The program
-is away from the terminal, so that Ctrl-C does not meet it; where the system is not
+runs in a session of its own, so that Ctrl-C does not reach it.  On systems other than
 Linux it outlives a parent that is killed.
 """
 
@@ -12,12 +12,12 @@ import sys
 
 __all__ = ["main"]
 
-#: From ``linux/prctl.h``: the signal that comes when the parent is gone.
+#: From ``linux/prctl.h``: sets the signal to receive when the parent ends.
 PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    """Become the program, unless the parent is gone already."""
+    """Execute the program, unless the parent has already ended."""
     parent, *command = sys.argv[1:]
     os.setsid()
     if sys.platform == "linux":

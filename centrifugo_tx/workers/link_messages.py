@@ -1,6 +1,6 @@
-"""What parent and worker say to each other: JSON, a line for each message.
+"""The messages between a supervisor and its workers: one line of JSON each.
 
-Orders go down the worker's standard input, reports come up by descriptor 3.
+Orders arrive on the worker's standard input; reports leave by descriptor 3.
 """
 
 from typing import Any
@@ -32,24 +32,24 @@ __all__ = [
     "encode",
 ]
 
-#: The descriptor by which a worker reports.
+#: The file descriptor to which a worker writes its reports.
 REPORTS = 3
 
 
 class Start(msgspec.Struct, tag="start", frozen=True):
-    """The first order: serve."""
+    """Start serving with this configuration; the first order."""
 
     config: Config
 
 
 class Reload(msgspec.Struct, tag="reload", frozen=True):
-    """Take over what can change while a server runs."""
+    """Apply the options that can change while the server runs."""
 
     config: Config
 
 
 class AllReady(msgspec.Struct, tag="all_ready", frozen=True):
-    """All workers serve; the health endpoint may say so."""
+    """All workers are ready; the health endpoint may report it."""
 
 
 class Ping(msgspec.Struct, tag="ping", frozen=True):
@@ -57,17 +57,17 @@ class Ping(msgspec.Struct, tag="ping", frozen=True):
 
 
 class CollectMetrics(msgspec.Struct, tag="collect_metrics", frozen=True):
-    """Say what you have counted."""
+    """Report the metrics of this worker."""
 
 
 class GatheredMetrics(msgspec.Struct, tag="gathered_metrics", frozen=True):
-    """What all workers have counted, for those who wanted to know."""
+    """The metrics of all workers, in answer to `GatherMetrics`."""
 
     text: str
 
 
 class Ready(msgspec.Struct, tag="ready", frozen=True):
-    """The worker serves."""
+    """The worker is ready to serve."""
 
 
 class Pong(msgspec.Struct, tag="pong", frozen=True):
@@ -75,25 +75,25 @@ class Pong(msgspec.Struct, tag="pong", frozen=True):
 
 
 class Failed(msgspec.Struct, tag="failed", frozen=True):
-    """The worker cannot serve."""
+    """The worker cannot start."""
 
     reason: str
 
 
 class LogRecord(msgspec.Struct, tag="log_record", frozen=True):
-    """What the worker logs (`logs.to_record`)."""
+    """A log event of the worker (`logs.to_record`)."""
 
     record: dict[str, Any]
 
 
 class CollectedMetrics(msgspec.Struct, tag="collected_metrics", frozen=True):
-    """What the worker has counted, as Prometheus reads it."""
+    """The metrics of the worker, in the format of Prometheus."""
 
     text: str
 
 
 class GatherMetrics(msgspec.Struct, tag="gather_metrics", frozen=True):
-    """Somebody wants to know what all workers have counted."""
+    """Request the metrics of all workers."""
 
 
 Order = Start | Reload | AllReady | Ping | CollectMetrics | GatheredMetrics
@@ -105,27 +105,27 @@ _reports: msgspec.json.Decoder[Report] = msgspec.json.Decoder(Report)
 
 
 def encode(message: Order | Report) -> bytes:
-    """Return a message as a line."""
+    """Return *message* as a line of JSON."""
     return _encoder.encode(message) + b"\n"
 
 
 def decode_order(line: bytes) -> Order:
-    """Return what the parent wants."""
+    """Decode a line from the supervisor."""
     return _orders.decode(line)
 
 
 def decode_report(line: bytes) -> Report:
-    """Return what a worker has to say."""
+    """Decode a line from a worker."""
     return _reports.decode(line)
 
 
 @define(eq=False)
 class LineSplitter:
-    """Cuts a stream into lines."""
+    """Splits a byte stream into lines."""
 
     _rest: bytes = b""
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Return the lines that are whole now."""
+        """Return the lines that *data* completes."""
         *whole, self._rest = (self._rest + data).split(b"\n")
         return whole

@@ -1,4 +1,4 @@
-"""One answer for Prometheus: whichever worker is asked, all of them are in it."""
+"""The metrics of all workers in one answer, whichever worker is scraped."""
 
 from collections.abc import Callable, Mapping
 from typing import Protocol
@@ -10,22 +10,22 @@ from .link_messages import CollectMetrics, GatheredMetrics, Order
 
 __all__ = ["MetricsGatherer", "merge_expositions"]
 
-#: Seconds that workers have to say what they have counted.
+#: Seconds that workers have to report their metrics.
 COLLECT_TIMEOUT = 2.0
 
 
 class OrderTarget(Protocol):
-    """Somebody who can be told things."""
+    """A worker that receives orders."""
 
     def order(self, order: Order) -> None:
-        """Tell what to do."""
+        """Send an order."""
 
 
 @define(eq=False)
 class MetricsGatherer:
-    """Asks all workers when one of them was asked.
+    """Collects the metrics of all workers when one of them is scraped.
 
-    ``_targets`` returns those that serve, by their numbers.
+    ``_targets`` returns the workers that are ready, by their numbers.
     """
 
     _clock: IReactorTime
@@ -36,7 +36,7 @@ class MetricsGatherer:
     _deadline: IDelayedCall | None = field(default=None, init=False)
 
     def gather(self, requester: OrderTarget) -> None:
-        """Begin to ask, if that is not under way; *requester* will be told."""
+        """Collect the metrics for *requester*; join a collection already under way."""
         self._requesters.append(requester)
         if self._deadline is not None:
             return
@@ -47,7 +47,7 @@ class MetricsGatherer:
             member.order(CollectMetrics())
 
     def add(self, number: int, text: str) -> None:
-        """Take what a worker has counted; who is late is left out."""
+        """Store the metrics of a worker; ignore one that is late."""
         if number not in self._missing:
             return
         self._missing.remove(number)
@@ -65,16 +65,16 @@ class MetricsGatherer:
             requester.order(GatheredMetrics(whole))
 
     def stop(self) -> None:
-        """Tell those who still wait what there is."""
+        """Answer the waiting requests with the metrics that have arrived."""
         if self._deadline is not None:
             self._deadline.cancel()
             self._finish()
 
 
 def merge_expositions(texts: Mapping[int, str]) -> str:
-    """Return the expositions of workers as one, each sample with its ``worker``.
+    """Merge the expositions of workers; each sample gets a ``worker`` label.
 
-    What belongs to one name stands together, as the format demands.
+    All samples of one name are adjacent, as the format requires.
     """
     comments: dict[str, dict[str, None]] = {}
     samples: dict[str, list[str]] = {}
@@ -82,7 +82,7 @@ def merge_expositions(texts: Mapping[int, str]) -> str:
         name = ""
         for line in text.splitlines():
             if line.startswith("#"):
-                # "# TYPE name kind" and "# HELP name …" lead what belongs to them.
+                # "# TYPE name kind" and "# HELP name …" precede the name's samples.
                 name = line.split(" ", 3)[2]
                 comments.setdefault(name, {})[line] = None
             else:
@@ -95,7 +95,7 @@ def merge_expositions(texts: Mapping[int, str]) -> str:
 
 
 def _labelled(sample: str, number: int) -> str:
-    """Return a sample with one more label."""
+    """Return *sample* with a ``worker`` label."""
     name, space, value = sample.partition(" ")
     label = f'worker="{number}"'
     if "{" in name:

@@ -1,4 +1,4 @@
-"""Keeps a process alive: starts it again when it ends, more and more patiently."""
+"""Restarts a process when it ends, with growing delays."""
 
 import random
 import signal
@@ -18,9 +18,9 @@ from ..errors import CentrifugoError
 
 __all__ = ["CannotStart", "MonitoredProcess", "ProcessMonitor"]
 
-#: Seconds until the second start, about; each further one waits twice as long.
+#: Seconds until the first restart, roughly; the delay doubles up to the longest.
 FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0
-#: Seconds of service after which former ends are forgotten.
+#: Seconds after which a ready process resets the delay.
 STABLE_AFTER = 60.0
 
 
@@ -29,30 +29,30 @@ class CannotStart(CentrifugoError):
 
 
 class MonitoredProcess(ProcessProtocol):
-    """One run of a process, which its monitor is told of."""
+    """One run of a process, reported to its monitor."""
 
     transport: Any
 
     def __init__(self, monitor: "ProcessMonitor") -> None:
         self._monitor = monitor
-        #: What it said last, as far as that may explain its end.
+        #: Its last output, which may explain why it ended.
         self.last_output = ""
 
     def ready(self) -> None:
-        """Tell that it does what it is there for."""
+        """Report that the process is ready."""
         self._monitor.mark_ready()
 
     def end(self) -> None:
-        """Ask it to end."""
+        """Ask the process to stop."""
         self.transport.closeStdin()
 
     def kill(self) -> None:
-        """End it as ``kill -9`` does."""
+        """Kill the process with SIGKILL."""
         with suppress(ProcessExitedAlready):
             self.transport.signalProcess("KILL")
 
     def processEnded(self, reason: Failure) -> None:
-        """Tell that it is gone, and all that it said was heard."""
+        """Report that the process has ended and its output is complete."""
         why = _manner(reason)
         self._monitor.mark_ended(
             f"{why}: {self.last_output}" if self.last_output else why
@@ -70,11 +70,11 @@ def _manner(reason: Failure) -> str:
 
 @define(eq=False)
 class ProcessMonitor:
-    """The monitor of one process.
+    """Starts one process, and restarts it when it ends.
 
-    ``spawn`` starts it, and returns its protocol.  ``started`` fires when it is
-    ready for the first time, and fails when it ends before that; then it is not
-    started again.
+    ``spawn`` starts the process and returns its protocol.  ``started`` fires when
+    the process is ready for the first time; it fails, and there is no restart, when
+    the process ends before that.
     """
 
     name: str
@@ -91,7 +91,7 @@ class ProcessMonitor:
 
     @property
     def is_ready(self) -> bool:
-        """Whether the process runs, and is ready."""
+        """Whether the process is running and ready."""
         return self.process is not None and self._ready_since is not None
 
     def start(self) -> "Deferred[None]":
@@ -107,7 +107,7 @@ class ProcessMonitor:
             self.mark_ended(str(error))
 
     def mark_ready(self) -> None:
-        """Note that the process serves."""
+        """Record that the process is ready."""
         self._ready_since = self._clock.seconds()
         if not self.started.called:
             self.started.callback(None)
@@ -115,7 +115,7 @@ class ProcessMonitor:
             self._log.info("{name} is ready again", name=self.name)
 
     def mark_ended(self, why: str) -> None:
-        """Note that the process is gone, and start it again if it should not be."""
+        """Record the end of the process; schedule a restart unless it was stopped."""
         self.process = None
         if self._stopped is not None:
             self._stopped.callback(None)
@@ -140,7 +140,7 @@ class ProcessMonitor:
         return longest * (0.5 + self._random() / 2)
 
     def stop(self) -> "Deferred[None]":
-        """End the process for good; fires when it is gone."""
+        """Stop the process for good; fires when it has ended."""
         if self._restart is not None:
             self._restart.cancel()
             self._restart = None
@@ -155,6 +155,6 @@ class ProcessMonitor:
         return stopped
 
     def kill(self) -> None:
-        """Let nothing of the process be left, if there is something."""
+        """Kill the process if it is running."""
         if self.process is not None:
             self.process.kill()

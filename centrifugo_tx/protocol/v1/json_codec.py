@@ -26,7 +26,7 @@ class OldCommand(RequestPart, frozen=True):
 
     @property
     def number(self) -> int:
-        """Return the number of the method, -1 if there is none of that name."""
+        """The number of the method; -1 if no method has that name."""
         if isinstance(self.method, int):
             return self.method
         return _NUMBERS.get(self.method.lower(), -1)
@@ -40,7 +40,8 @@ _requests = [msgspec.json.Decoder(form).decode for _, form in METHODS]
 def decode_commands(data: bytes, whole_history: bool = False) -> list[Command]:
     """Decode a message: one command a line, at most one newline after the last.
 
-    :param whole_history: what is asked without limit and position is all there is.
+    :param whole_history: a history request without a limit and a position returns all
+        publications.
     :raises DecodeError: with the commands before the malformed one.
     """
     commands: list[Command] = []
@@ -74,10 +75,10 @@ def _command(line: bytes, whole_history: bool) -> Command:
 
 
 def read(line: bytes) -> OldCommand:
-    """Return what a line is, as far as its params are not looked at.
+    """Decode the command of a line, without its params.
 
-    :raises ValueError: it is no command.
-    :raises RecursionError: it nests too deep.
+    :raises ValueError: it is not a command.
+    :raises RecursionError: it is nested too deeply.
     """
     check_text(line)
     try:
@@ -87,9 +88,9 @@ def read(line: bytes) -> OldCommand:
 
 
 def encode_reply(reply: Reply, dialect: Dialect) -> bytes:
-    """Encode a reply; the payloads in it pass as they are.
+    """Encode a reply; its payloads are copied unchanged.
 
-    :raises EncodeError: a payload is no JSON.
+    :raises EncodeError: a payload is not JSON.
     """
     return encode(dialect.reply(reply), payloads_of_reply(reply))
 
@@ -97,6 +98,6 @@ def encode_reply(reply: Reply, dialect: Dialect) -> bytes:
 def encode_push(push: Push, dialect: Dialect) -> bytes:
     """Encode a push: a reply without an id.
 
-    :raises EncodeError: a payload is no JSON.
+    :raises EncodeError: a payload is not JSON.
     """
     return encode(OldReply(result=dialect.push(push)), payloads_of_push(push))

@@ -1,4 +1,4 @@
-"""Which version of the protocol a client speaks.
+"""Detection of the protocol version that a client uses.
 
 See client protocol v1, "Choosing the version".
 """
@@ -17,9 +17,9 @@ from .json_codec import OldCommand
 __all__ = ["detect_version"]
 
 
-#: The names of requests, which only version 2 has.
+#: The names of requests, which exist only in version 2.
 _REQUESTS = frozenset(Command.__struct_fields__) - {"id"}
-#: What a command has in version 1 alone, by names in JSON and numbers in Protobuf.
+#: Fields of a command that exist only in version 1: JSON names, Protobuf numbers.
 _ONLY_OLD = frozenset({"method", "params"})
 _ONLY_OLD_NUMBERS = frozenset({2, 3})
 _members = msgspec.json.Decoder(dict[str, Raw]).decode
@@ -27,9 +27,9 @@ _old = msgspec.json.Decoder(OldCommand).decode
 
 
 def detect_version(message: bytes, protocol: str) -> int:
-    """Return 1 or 2, by the first command in the first message of a client.
+    """Return 1 or 2, judged by the first command in a client's first message.
 
-    What is neither is 2, which refuses it.
+    A message of neither version counts as 2, whose decoder refuses it.
 
     :param protocol: ``json`` or ``protobuf``.
     """
