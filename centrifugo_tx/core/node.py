@@ -248,12 +248,12 @@ class Node:
     def watcher(
         self, channel: str, transport: ITransport, undeliverable: Callable[[], None]
     ) -> Watcher:
-        """Return what passes the pushes of *channel* to *transport* once started.
+        """Return a watcher that passes the pushes of *channel* to *transport*.
 
-        It is not counted as a subscriber.
+        The caller starts it.  It is not counted as a subscriber.
 
-        :param undeliverable: called for what the transport's wire cannot encode.
-        :raises ReplyError: there is no such channel.
+        :param undeliverable: called for pushes that the transport's wire cannot encode.
+        :raises ReplyError: the channel does not exist.
         """
         source: Streams | Maps = self.streams
         if self.policy.channel(channel).map is not None and self.maps is not None:

@@ -1,1 +1,1 @@
-"""One channel on this node: who is subscribed, and how publications reach them."""
+"""Channels on this node: their subscribers, positions and broadcasts."""

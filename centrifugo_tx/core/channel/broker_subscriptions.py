@@ -14,18 +14,18 @@ from ..runtime import Runtime
 
 __all__ = ["BrokerSubscriptions", "Listened"]
 
-#: Seconds to wait before an unsubscribe that failed is tried again.
+#: Seconds before a failed unsubscribe is repeated.
 RETRY = 0.5
 
 
 class Listened(Protocol):
-    """Something the broker delivers: a channel and its subscribers here."""
+    """A channel that the broker delivers, with its subscribers on this node."""
 
     subscribed: bool
 
     @property
     def name(self) -> str:
-        """The broker's name for it."""
+        """The broker's name of the channel."""
 
     @property
     def subscribers(self) -> Sized:
@@ -40,10 +40,10 @@ C = TypeVar("C", bound=Listened)
 
 @define(eq=False)
 class BrokerSubscriptions(Generic[C]):
-    """Subscribes the node when a channel's first subscriber comes.
+    """Subscribes the node to a channel for the channel's first subscriber.
 
-    When the last one has left, the node stays for ``linger`` seconds, since clients
-    that reconnect come back at once; then it leaves, and the channel is forgotten.
+    After the last subscriber has left, the node stays subscribed for ``linger``
+    seconds, for clients that reconnect; then it unsubscribes and removes the channel.
     """
 
     _runtime: Runtime
@@ -77,10 +77,10 @@ class BrokerSubscriptions(Generic[C]):
     def vacate(self, channel: C) -> None:
         """Schedule the unsubscribe if the last subscriber has left *channel*."""
         if not channel.subscribers:
-            self._due(channel, self.linger)
+            self._schedule_unsubscribe(channel, self.linger)
 
     def stop(self) -> None:
-        """Leave nothing behind in the reactor."""
+        """Cancel all delayed calls."""
         if self._sweep is not None:
             self._sweep.cancel()
             self._sweep = None
@@ -90,7 +90,7 @@ class BrokerSubscriptions(Generic[C]):
         self._runtime.metrics.count_action(f"{self._family}_subscribe")
         started = self._broker.subscribe(channel.name)
         started.addCallback(self._subscribed, channel)
-        started.addErrback(self._refused, channel)
+        started.addErrback(self._subscribe_failed, channel)
 
     def _subscribed(self, _: None, channel: C) -> None:
         channel.subscribed = True
@@ -98,23 +98,25 @@ class BrokerSubscriptions(Generic[C]):
             done.callback(None)
         self.vacate(channel)
 
-    def _refused(self, failure: Failure, channel: C) -> None:
+    def _subscribe_failed(self, failure: Failure, channel: C) -> None:
         for done in self._waiting.pop(channel):
             done.errback(Failure(failure.value))
         self.vacate(channel)
 
-    def _due(self, channel: C, delay: float) -> None:
+    def _schedule_unsubscribe(self, channel: C, delay: float) -> None:
         self._vacant[channel] = self._runtime.clock.seconds() + delay
         if self._sweep is None:
-            self._sweep = self._runtime.clock.callLater(delay, self._leave)
+            self._sweep = self._runtime.clock.callLater(delay, self._unsubscribe_vacant)
 
-    def _leave(self) -> None:
+    def _unsubscribe_vacant(self) -> None:
         """Unsubscribe from channels that have stayed without subscribers."""
         self._sweep = None
         now = self._runtime.clock.seconds()
         for channel, due in list(self._vacant.items()):
             if due > now:
-                self._sweep = self._runtime.clock.callLater(due - now, self._leave)
+                self._sweep = self._runtime.clock.callLater(
+                    due - now, self._unsubscribe_vacant
+                )
                 break
             del self._vacant[channel]
             if channel.subscribers or channel in self._waiting:
@@ -127,10 +129,13 @@ class BrokerSubscriptions(Generic[C]):
             self._runtime.metrics.count_action(f"{self._family}_unsubscribe")
             left = self._broker.unsubscribe(channel.name)
             left.addCallbacks(
-                self._left, self._stuck, callbackArgs=(channel,), errbackArgs=(channel,)
+                self._unsubscribed,
+                self._unsubscribe_failed,
+                callbackArgs=(channel,),
+                errbackArgs=(channel,),
             )
 
-    def _left(self, _: None, channel: C) -> None:
+    def _unsubscribed(self, _: None, channel: C) -> None:
         self._leaving.discard(channel)
         channel.forget_position()
         if channel in self._waiting:
@@ -138,13 +143,13 @@ class BrokerSubscriptions(Generic[C]):
         else:
             self._forget(channel)
 
-    def _stuck(self, failure: Failure, channel: C) -> None:
+    def _unsubscribe_failed(self, failure: Failure, channel: C) -> None:
         self._leaving.discard(channel)
         if channel in self._waiting:
             self._subscribe(channel)
         else:
             channel.subscribed = True
-            self._due(channel, RETRY)
+            self._schedule_unsubscribe(channel, RETRY)
 
     def _forget(self, channel: C) -> None:
         if not channel.subscribers:

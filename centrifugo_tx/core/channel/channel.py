@@ -41,7 +41,7 @@ class Channel:
     confirmed: float = field(default=0.0, init=False)
     #: Whether the broker delivers here; kept by `BrokerSubscriptions`.
     subscribed: bool = field(default=False, init=False)
-    #: Those who are here, watchers included.
+    #: All subscribers on this node, watchers included.
     subscribers: dict[Subscriber, None] = field(factory=dict, init=False)
     num_watchers: int = field(default=0, init=False)
     lanes: Lanes = field(factory=dict, init=False)

@@ -36,10 +36,10 @@ def _shorter(base: bytes, target: bytes) -> bytes | None:
 class Deltas:
     """The deltas of a node.
 
-    Those who come back together have missed the same publications, so deltas are
-    kept for a while: at most ``limit`` bytes of them, the oldest go first.
+    Clients that reconnect together have missed the same publications, so up to
+    ``limit`` bytes of deltas are cached; the oldest are dropped first.
 
-    ``work`` is how many bytes of payloads are compared for one who comes back; that
+    At most ``work`` bytes of payloads are compared for one recovering subscriber, which
     takes about 5 ms.
     """
 

@@ -18,9 +18,9 @@ __all__ = ["EncodedPublication", "delta_chain", "full"]
 class EncodedPublication:
     """One publication into one channel, in every form in which it is sent.
 
-    Each form is made when somebody needs it, and once; the delta is one for all
-    wires.  ``previous`` is the predecessor in the stream, if there may be deltas,
-    ``between`` makes them.
+    Each form is made once, when it is first needed; all wires share one delta.
+    ``previous`` is the predecessor in the stream, if deltas are possible, and
+    ``between`` makes the delta.
     """
 
     channel: str

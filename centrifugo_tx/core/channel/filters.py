@@ -1,7 +1,4 @@
-"""Which publications a subscriber wants, by their tags.
-
-See client protocol, "Tag filters".
-"""
+"""Filters of publications by their tags (client protocol, "Tag filters")."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -17,10 +14,10 @@ __all__ = ["Filter", "compile_filter"]
 
 Tags = Mapping[str, str]
 
-#: Whether a publication with these tags is wanted.
+#: Returns whether a publication with these tags passes.
 Filter = Callable[[Tags], bool]
 
-#: What can be compared as a number; the bounds are the reference's.
+#: Matches numbers that can be compared, within the bounds of the reference server.
 _NUMBER = re.compile(r"[+-]?[0-9]{1,200}(?:\.[0-9]{1,19})?")
 _LONGEST_NUMBER = 200
 
@@ -30,9 +27,9 @@ _ORDERS: dict[str, Callable[[Any, Any], bool]] = {
 
 
 def compile_filter(node: FilterNode) -> Filter:
-    """Return what *node* means.
+    """Compile *node* to a function of tags.
 
-    :raises ReplyError: 107, it means nothing.
+    :raises ReplyError: 107, the filter is invalid.
     """
     if node.op == "":
         return _leaf(node)
@@ -95,7 +92,7 @@ def _numeric(key: str, holds: Callable[[Any, Any], bool], val: str) -> Filter:
 
 
 def _number(text: str) -> Decimal | None:
-    """Return the number that *text* is, if it is one; exact, and always finite."""
+    """Return the exact, finite number in *text*; None if *text* is not a number."""
     if len(text) > _LONGEST_NUMBER or not _NUMBER.fullmatch(text):
         return None
     return Decimal(text)

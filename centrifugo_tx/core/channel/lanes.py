@@ -26,9 +26,9 @@ __all__ = [
 
 
 class Subscriber(Protocol):
-    """One subscription, as its channel knows it.
+    """One subscription, as its channel uses it.
 
-    ``lane`` is the channel's to set: where the subscriber stands, None outside.
+    The channel sets ``lane``; None: the subscriber is in no lane.
     """
 
     lane: "Lane | None"
@@ -36,32 +36,32 @@ class Subscriber(Protocol):
 
     @property
     def transport(self) -> ITransport:
-        """Where its frames go."""
+        """The transport of its client."""
 
     @property
     def positioned(self) -> bool:
-        """Whether it relies on its position in the stream."""
+        """Whether it tracks its position in the stream."""
 
     @property
     def active(self) -> bool:
-        """Whether it has its place in the channel."""
+        """Whether it has been activated."""
 
     @property
     def observes_presence(self) -> bool:
-        """Whether it is sent the joins and leaves of others."""
+        """Whether it receives the joins and leaves of other subscribers."""
 
     def deliver(self, encoded: EncodedPublication) -> None:
-        """Send *encoded* to this subscriber alone."""
+        """Send *encoded* to this subscriber."""
 
     def lose_position(self) -> None:
-        """Tell the client that it missed something; the subscriber has left."""
+        """Tell the client that it may have missed publications."""
 
     def undeliverable(self) -> None:
-        """End the connection: a publication cannot be encoded for it."""
+        """Close the connection: its encoding cannot carry a publication."""
 
 
 def lose_positions(lost: Iterable[Subscriber]) -> None:
-    """Tell those that lost their position in the stream."""
+    """Tell subscribers that they have lost their position in the stream."""
     for subscriber in lost:
         subscriber.lose_position()
 

@@ -13,7 +13,7 @@ __all__ = ["Presence"]
 
 @define(eq=False)
 class Presence:
-    """Counts what is asked of the presence manager, and logs what fails unseen."""
+    """Counts calls of the presence manager, and logs failures that no caller sees."""
 
     _runtime: Runtime
     _manager: IPresenceManager
@@ -29,7 +29,7 @@ class Presence:
         return self._manager.stats(channel)
 
     def add(self, channel: str, info: ClientInfo) -> Deferred[None]:
-        """Enter a client into *channel*."""
+        """Add a client to *channel*."""
         self._runtime.metrics.count_action("add_presence")
         return self._manager.add(channel, info.client, info)
 

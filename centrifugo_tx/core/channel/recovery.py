@@ -1,9 +1,6 @@
-"""What a subscriber gets of the past: pure functions.
+"""Recovery: pure functions that merge history with buffered publications.
 
 See client protocol, "Positioning", "Recovery" and "Cache recovery".
-
-While history is read, live publications are held back for the subscriber.  Here
-the two are put together.
 """
 
 from collections.abc import Sequence
@@ -16,16 +13,16 @@ from .filters import Filter
 
 __all__ = ["Held", "Recovery", "fresh", "recover_latest", "recover_stream"]
 
-#: A publication that arrived while history was read, and where it stands.
+#: A publication that arrived while history was read, with its position.
 Held = tuple[Publication, StreamPosition]
 
 
 class Recovery(msgspec.Struct, frozen=True, gc=False):
-    """The outcome.
+    """The outcome of a recovery.
 
-    ``offset`` is what the client is told, ``upto`` the last offset it now has or
-    has been told of.  ``broken``: what was held does not fit what was read, so
-    the subscriber cannot be given a place at all.
+    ``offset`` is the offset in the reply, ``upto`` the last offset that the reply
+    covers.  ``broken``: history and the buffered publications do not fit together, so
+    the subscriber cannot be activated.
     """
 
     offset: int
@@ -37,7 +34,7 @@ class Recovery(msgspec.Struct, frozen=True, gc=False):
 
 
 def fresh(history: History, held: Sequence[Held]) -> Recovery:
-    """Start at the top of the stream; what was held counts as seen.
+    """Start at the top of the stream, which covers the buffered publications.
 
     See client protocol, "Positioning".
     """
@@ -55,11 +52,11 @@ def recover_stream(
     held: Sequence[Held],
     passes: Filter | None = None,
 ) -> Recovery:
-    """Fill the gap from *since* to now, or say that it cannot be filled.
+    """Recover the publications after *since*, or start without recovery.
 
     See client protocol, "Recovery".
 
-    :param history: what the stream holds after *since*, up to the limit.
+    :param history: the publications after *since*, up to the limit.
     """
     top, found = history.position, history.publications
     if since.epoch and since.epoch != top.epoch:
@@ -86,12 +83,12 @@ def recover_latest(
     passes: Filter | None = None,
     chain: bool = False,
 ) -> Recovery:
-    """Bring the newest publication, unless the client has it.
+    """Recover the newest publication, unless the client has it.
 
     See client protocol, "Cache recovery".
 
     :param history: the newest publications, newest first.
-    :param chain: give all that was held, not only the last (for deltas).
+    :param chain: return all buffered publications, not only the last (for deltas).
     """
     top = history.position
     found = [p for p in history.publications if passes is None or passes(p.tags)]
@@ -125,7 +122,7 @@ def recover_latest(
 def _merge(
     found: Sequence[Publication], held: Sequence[Held], top: StreamPosition
 ) -> list[Publication] | None:
-    """Put both in order, each offset once; None if they leave a hole."""
+    """Merge both in order, each offset once; return None if there is a gap."""
     merged = list(found)
     last = top.offset
     for publication, position in held:

@@ -1,4 +1,4 @@
-"""The node's stream channels: publish, history, and what the broker delivers."""
+"""The node's stream channels: publish, history, and the broker's events."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -35,19 +35,19 @@ _PLAIN = PublishOptions()
 
 
 class KeyReceiver(Protocol):
-    """Takes what the broker delivers for polled keys."""
+    """Handles the broker's events for polled keys."""
 
     def take(self, name: str, publication: Publication, epoch: str) -> None:
-        """Take a value, if *name* is the channel of a key."""
+        """Handle a published value, if *name* is the broker's channel of a key."""
 
     def handle_gap(self, name: str) -> None:
-        """Take note that values may be missing, if *name* is the channel of a key."""
+        """Handle missed values, if *name* is the broker's channel of a key."""
 
 
 @implementer(IBrokerEventHandler)
 @define(eq=False)
 class Streams:
-    """Stands between the broker and the channels of this node."""
+    """Publishes to the broker, and delivers the broker's events to channels."""
 
     _runtime: Runtime
     broker: IBroker
@@ -65,18 +65,18 @@ class Streams:
         )
 
     def start(self) -> None:
-        """Receive the broker's events from now on."""
+        """Start to receive the broker's events."""
         self.broker.listen(self)
 
     def stop(self) -> None:
-        """Leave nothing behind in the reactor."""
+        """Cancel all delayed calls."""
         self.broker_subscriptions.stop()
 
     def local(self, name: str) -> Channel:
         """Return the channel *name* on this node."""
         return self._hub.channel(name)
 
-    # --- Verbs -----------------------------------------------------------------
+    # --- Publish and history ---------------------------------------------------
 
     def publish(
         self, channel: str, data: Raw | bytes, options: PublishOptions = _PLAIN
@@ -108,11 +108,11 @@ class Streams:
         return found.addCallback(compare)
 
     def read(self, channel: str, query: HistoryQuery) -> Deferred[History]:
-        """Read what a subscriber missed; epochs are compared by its recovery."""
+        """Read history for a subscriber; its recovery compares the epochs."""
         return self.broker.history(channel, query)
 
     def remove_history(self, channel: str) -> Deferred[None]:
-        """Forget a channel's publications; its position goes on."""
+        """Delete a channel's publications; its stream position continues."""
         self._runtime.metrics.count_action("history_remove")
         return self.broker.remove_history(channel)
 
@@ -137,7 +137,7 @@ class Streams:
         position: StreamPosition,
         previous: Publication | None,
     ) -> None:
-        """Deliver to the subscribers here; those that missed something are told."""
+        """Deliver a publication to the subscribers on this node."""
         runtime = self._runtime
         runtime.metrics.count_received("publication")
         found = self._hub.channels.get(channel)
@@ -166,17 +166,17 @@ class Streams:
         return 0 < self._runtime.options.position_max_time_lag < lag
 
     def handle_join(self, channel: str, info: ClientInfo) -> None:
-        """Tell the subscribers here that a client subscribed."""
+        """Send a join to the subscribers on this node."""
         self._runtime.metrics.count_received("join")
         self._hub.announce(Push(channel=channel, join=Join(info)))
 
     def handle_leave(self, channel: str, info: ClientInfo) -> None:
-        """Tell the subscribers here that a client left."""
+        """Send a leave to the subscribers on this node."""
         self._runtime.metrics.count_received("leave")
         self._hub.announce(Push(channel=channel, leave=Leave(info)))
 
     def handle_gap(self, channels: Sequence[str]) -> None:
-        """Compare channels with storage; those that missed something are told."""
+        """Compare channels with storage; subscribers behind it lose their position."""
         for name in channels:
             found = self._hub.channels.get(name)
             if found is not None:

@@ -70,9 +70,9 @@ class VariantLanes:
     def forms(
         self, encoded: EncodedPublication, ordinary: Lanes, unwanted: Counter
     ) -> list[tuple[Lane, Form]]:
-        """Say in which form *encoded* goes to whom, ordinary lanes included.
+        """Return each lane with the form that it receives, ordinary lanes included.
 
-        Each form of each wire comes once.  What filters keep back is counted.
+        Each form of each wire occurs once.  Publications that filters drop are counted.
         """
         groups: list[tuple[Lanes, Form]] = [(ordinary, encoded.raw)]
         for each in self.filtered.values():
@@ -99,7 +99,7 @@ class VariantLanes:
 def _joined(
     groups: Iterable[tuple[Lanes, Form]], encoded: EncodedPublication
 ) -> list[tuple[Lane, Form]]:
-    """Join the lanes that get the same bytes."""
+    """Merge the lanes that receive the same bytes."""
     alike: dict[tuple[Wire, Form], list[Lane]] = {}
     for lanes, form in groups:
         for wire, lane in lanes.items():

@@ -1,4 +1,4 @@
-"""What sets one subscription apart from the others: a tag filter, or deltas."""
+"""Subscriptions that differ from others by a tag filter or deltas."""
 
 import msgspec
 from attrs import define
@@ -29,7 +29,7 @@ class Variant:
     holds_previous: bool = False
 
     def push(self, encoded: EncodedPublication, wire: Wire) -> Push | None:
-        """Return the push for this subscriber; None: the filter keeps it back.
+        """Return the push for this subscriber; None: the filter drops it.
 
         :raises EncodeError: *wire* cannot encode it.
         """
@@ -42,11 +42,11 @@ class Variant:
 
 
 def variant_of(options: SubscribeOptions, request: SubscribeRequest) -> Variant | None:
-    """Return how a subscription differs from the others; None: it does not.
+    """Return the variant that a request asks for, if any.
 
-    Deltas and a filter exclude each other: a delta needs the publication before.
+    A filter excludes deltas, since a delta needs the previous publication.
 
-    :raises ReplyError: 107, there may be no filter, or it means nothing.
+    :raises ReplyError: 107, the requested filter is invalid or not permitted.
     """
     if request.tf is not None:
         if not options.tags_filter:

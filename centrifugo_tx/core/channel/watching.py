@@ -1,4 +1,4 @@
-"""A watcher: it sees what a channel delivers, and is no subscriber of it."""
+"""A watcher: it receives a channel's deliveries without being a subscriber."""
 
 from collections.abc import Callable
 
@@ -41,13 +41,13 @@ class Watcher:
 
     @property
     def observes_presence(self) -> bool:
-        """Whether it is sent joins and leaves: always."""
+        """Whether it receives joins and leaves: always."""
         return True
 
     async def start(self) -> None:
-        """Begin to watch; what comes before the broker has agreed is passed on, too.
+        """Start to watch, with the publications from this call on.
 
-        :raises BrokerUnavailable: the engine failed; nothing is watched then.
+        :raises BrokerUnavailable: the engine failed, and nothing is watched.
         """
         channel = self._channel
         channel.buffer(self)
@@ -67,7 +67,7 @@ class Watcher:
             self.deliver(EncodedPublication(channel.name, publication))
 
     def stop(self) -> None:
-        """Watch no more; no error if it was stopped before."""
+        """Stop watching; do nothing if it was stopped before."""
         if self.stopped:
             return
         self.stopped = True

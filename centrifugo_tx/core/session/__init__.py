@@ -1,1 +1,1 @@
-"""One connection: its commands, its subscriptions, and what the server does to it."""
+"""Connections: their commands, subscriptions, deadlines and refreshes."""
