@@ -12,6 +12,7 @@ from .api.dispatch import Dispatcher
 from .bounded_log import BoundedLog
 from .config.consumers import (
     Consumer,
+    JetStreamOptions,
     OutboxConsumerOptions,
     RedisStreamOptions,
     SQSOptions,
@@ -87,6 +88,8 @@ class Consumers:
             return self._outbox(options.postgresql, dispatcher, record)
         if options.type == "aws_sqs":
             return self._sqs(options.aws_sqs, dispatcher, record)
+        if options.type == "nats_jetstream":
+            return self._jetstream(options.nats_jetstream, dispatcher, record)
         return self._redis_streams(options.redis_stream, dispatcher, record)
 
     def _loop(self) -> AsyncioBridge:
@@ -201,6 +204,32 @@ class Consumers:
             options.max_concurrency,
             options.sns_envelope,
         )
+
+    def _jetstream(
+        self, options: JetStreamOptions, dispatcher: Dispatcher, record: Record
+    ) -> IConsumer:
+        from .consumers.jetstream import JetStreamConsumer
+        from .consumers.jetstream_client import JetStream, JetStreamSettings
+
+        settings = JetStreamSettings(
+            options.url,
+            options.stream_name,
+            options.durable_consumer_name,
+            options.subjects,
+            options.use_existing_consumer,
+            options.deliver_policy == "all",
+            options.max_ack_pending,
+            options.credentials_file,
+            options.username,
+            options.password,
+            options.token,
+            options.tls if options.tls.enabled else None,
+        )
+        messages = self._messages(
+            dispatcher, options.method_header, options.publication_data_mode, "header"
+        )
+        stream = JetStream(self._loop(), settings)
+        return JetStreamConsumer(self._reactor, stream, messages, record)
 
 
 def publication_names(mode: Any, kind: str) -> PublicationNames | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from ..durations import format_duration
@@ -81,6 +82,21 @@ def _aws_sqs(consumer: Consumer) -> Iterator[Finding]:
     yield from _not_negative(options, path, "max_concurrency")
 
 
+def _nats_jetstream(consumer: Consumer) -> Iterator[Finding]:
+    options, path = consumer.nats_jetstream, "nats_jetstream"
+    if find_spec("nats") is None:
+        yield "type", _missing(consumer.type, "nats-py", "nats")
+        return
+    yield from _required(options, path, "stream_name", "durable_consumer_name")
+    policy = options.deliver_policy
+    if not options.use_existing_consumer and policy not in ("new", "all"):
+        yield f"{path}.deliver_policy", f'"{policy}" must be one of "new", "all"'
+    yield from _not_negative(options, path, "max_ack_pending")
+    if (file := options.credentials_file) and not Path(file).is_file():
+        yield f"{path}.credentials_file", f"{file!r} is no file"
+    yield from _tls(options.tls, f"{path}.tls")
+
+
 def _missing(type: str, library: str, extra: str) -> str:
     return f'"{type}" needs {library}: pip install centrifugo-tx[{extra}]'
 
@@ -106,6 +122,7 @@ def _tls(options: TLSOptions, path: str) -> Iterator[Finding]:
 
 _RULES: dict[str, Callable[[Consumer], Iterator[Finding]]] = {
     "aws_sqs": _aws_sqs,
+    "nats_jetstream": _nats_jetstream,
     "postgresql": _postgresql,
     "redis_stream": _redis_stream,
 }

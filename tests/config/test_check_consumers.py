@@ -105,6 +105,28 @@ class ConsumerTests(SynchronousTestCase):
             [line] = found("aws_sqs", **{**given, name: value})
             self.assertEqual(line, f"{path}.{name}: {message}")
 
+    def test_jetstream(self) -> None:
+        """Stream and consumer are named; a new one begins somewhere."""
+        path = "consumers.[0].nats_jetstream"
+        self.assertEqual(
+            found("nats_jetstream"),
+            [
+                f"{path}.stream_name: must be set",
+                f"{path}.durable_consumer_name: must be set",
+            ],
+        )
+        given: dict[str, Any] = {"stream_name": "s", "durable_consumer_name": "d"}
+        self.assertEqual(found("nats_jetstream", **given), [])
+        for name, value, message in (
+            ("deliver_policy", "last", '"last" must be one of "new", "all"'),
+            ("max_ack_pending", -1, "-1 must not be negative"),
+            ("credentials_file", "/no/file", "'/no/file' is no file"),
+        ):
+            [line] = found("nats_jetstream", **{**given, name: value})
+            self.assertEqual(line, f"{path}.{name}: {message}")
+        existing = {**given, "deliver_policy": "last", "use_existing_consumer": True}
+        self.assertEqual(found("nats_jetstream", **existing), [])
+
     def test_not_built(self) -> None:
         """Types that cannot run are refused when they are enabled."""
         for enabled in (False, True):
