@@ -1,4 +1,4 @@
-"""Events one after another, also when one leads to the next."""
+"""Delivers events in order, even when one event triggers another."""
 
 from collections import deque
 from collections.abc import Callable
@@ -11,10 +11,10 @@ __all__ = ["EventQueue"]
 
 @define(eq=False)
 class EventQueue:
-    """Runs events at once, unless one is running: then they wait for their turn.
+    """Runs each event immediately, or after the event that is running.
 
-    So whoever publishes while being told of a publication is told of his own after
-    it.
+    So a subscriber that publishes while it handles a publication receives its own
+    publication after that one.
     """
 
     _running: bool = field(default=False, init=False)
@@ -22,7 +22,7 @@ class EventQueue:
     _log = Logger()
 
     def run(self, event: Callable[[], None]) -> None:
-        """Run *event* after those that run already."""
+        """Run *event* after the events that were added before it."""
         self._waiting.append(event)
         if self._running:
             return

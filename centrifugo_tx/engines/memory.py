@@ -1,10 +1,9 @@
-"""The engine of a server that stands alone: everything in this process.
+"""The engine of a single node: all data is in this process.
 
 See engines, "Memory engine".
 
-Each part answers at once, so nobody ever waits.  What expires does so up to a
-second late (the position of a stream up to a minute), and costs the reactor one call
-for all of it.
+Every call completes immediately.  Expiry may be up to a second late (up to a minute
+for the position of a stream), and takes one reactor call for all entries.
 """
 
 from collections.abc import Callable
@@ -46,28 +45,28 @@ __all__ = [
     "memory_maps",
 ]
 
-#: Looks per second at what has expired.
+#: Expiry checks per second.
 WHEEL_RESOLUTION = 1
 
 
 @define(eq=False, weakref_slot=False)
 class _StoredStream(MemoryStream):
-    """A channel's stream, and how long it stays.
+    """A channel's stream, and its expiry times.
 
-    The wheel knows the first deadline only: to renew is to assign.
+    The wheel holds the first deadline only, so renewing is an assignment.
     """
 
     channel: str = ""
-    #: When the publications go; 0: there are none.
+    #: When the publications expire; 0: there are none.
     history_ends: float = 0.0
-    #: When the stream itself goes; 0: never.
+    #: When the stream itself expires; 0: never.
     ends: float = 0.0
     tick: int = 0
     scheduled: float = 0.0
     broker: "MemoryBroker | None" = None
 
     def wake(self, now: float) -> None:
-        """Let go of what is over."""
+        """Remove what has expired."""
         assert self.broker is not None
         self.scheduled = 0.0
         self.broker.expire(self, now)
@@ -96,11 +95,11 @@ class MemoryBroker:
         self._results = RecentResults(self._wheel)
 
     def listen(self, receiver: IBrokerEventHandler) -> None:
-        """Name the one who gets the events."""
+        """Set the receiver of events."""
         self._receiver = receiver
 
     def subscribe(self, channel: str) -> "Deferred[None]":
-        """Do nothing: the only node gets everything."""
+        """Do nothing: the only node receives everything."""
         return succeed(None)
 
     def unsubscribe(self, channel: str) -> "Deferred[None]":
@@ -148,12 +147,12 @@ class MemoryBroker:
         return succeed(Published(position if position.offset else NOWHERE))
 
     def publish_join(self, channel: str, info: ClientInfo) -> "Deferred[None]":
-        """Deliver that somebody came."""
+        """Deliver a join."""
         self._events.run(lambda: self._receiver.handle_join(channel, info))
         return succeed(None)
 
     def publish_leave(self, channel: str, info: ClientInfo) -> "Deferred[None]":
-        """Deliver that somebody left."""
+        """Deliver a leave."""
         self._events.run(lambda: self._receiver.handle_leave(channel, info))
         return succeed(None)
 
@@ -163,20 +162,20 @@ class MemoryBroker:
         return succeed(History(stream.read(query), stream.position))
 
     def remove_history(self, channel: str) -> "Deferred[None]":
-        """Forget the publications; offset and epoch go on."""
+        """Remove the publications; offset and epoch continue."""
         stream = self._streams.get(channel)
         if stream is not None:
             stream.clear()
         return succeed(None)
 
     def stop(self) -> None:
-        """Leave nothing behind in the reactor."""
+        """Cancel all timers."""
         self._wheel.stop()
 
     def _renew_stream(
         self, channel: str, history_ttl: float, meta_ttl: float
     ) -> _StoredStream:
-        """Return the stream of *channel*, which now stays longer."""
+        """Return the stream of *channel*, and prolong its life."""
         stream = self._streams.get(channel)
         if stream is None:
             stream = self._streams[channel] = _StoredStream(
@@ -192,7 +191,7 @@ class MemoryBroker:
         return stream
 
     def expire(self, stream: _StoredStream, now: float) -> None:
-        """Let go of what is over of a stream."""
+        """Remove what has expired of a stream, or the stream itself."""
         if stream.ends and stream.ends <= now:
             del self._streams[stream.channel]
             return
@@ -211,9 +210,9 @@ class MemoryBroker:
 
 
 def _round_deadline(due: float, ttl: float) -> float:
-    """Return a time, at most a thousandth of *ttl* late, that many others share.
+    """Round a deadline up by at most a thousandth of *ttl*, so that streams share it.
 
-    Each time that somebody waits for costs 250 bytes in the wheel.
+    Each distinct deadline takes 250 bytes of the wheel.
     """
     step = min(60.0, ttl // 1000)
     return ceil(due / step) * step if step else due
@@ -221,7 +220,7 @@ def _round_deadline(due: float, ttl: float) -> float:
 
 @define(eq=False)
 class _PresenceEntry:
-    """One client in one channel; fades when it is not renewed."""
+    """One client in one channel; expires unless it is renewed."""
 
     info: ClientInfo
     due: float
@@ -232,7 +231,7 @@ class _PresenceEntry:
     tick: int = 0
 
     def wake(self, now: float) -> None:
-        """Go, unless renewed."""
+        """Expire, unless the entry was renewed."""
         if self.due > now:
             self.wheel.set(self, self.due)
         else:
@@ -242,7 +241,7 @@ class _PresenceEntry:
 @implementer(IPresenceManager)
 @define(eq=False)
 class MemoryPresenceManager:
-    """Who is in a channel, for one process."""
+    """Presence of channels within one process."""
 
     _clock: IReactorTime
     _ttl: float = 60.0
@@ -253,7 +252,7 @@ class MemoryPresenceManager:
         self._wheel = TimerWheel(self._clock, WHEEL_RESOLUTION)
 
     def add(self, channel: str, client: str, info: ClientInfo) -> "Deferred[None]":
-        """Enter or renew a client."""
+        """Add or renew a client."""
         clients = self._channels.get(channel)
         if clients is None:
             clients = self._channels[channel] = {}
@@ -271,7 +270,7 @@ class MemoryPresenceManager:
         return succeed(None)
 
     def remove(self, channel: str, client: str, user: str) -> "Deferred[None]":
-        """Take a client out."""
+        """Remove a client."""
         entry = self._channels.get(channel, {}).get(client)
         if entry is not None:
             self._remove_entry(channel, client)
@@ -281,18 +280,18 @@ class MemoryPresenceManager:
         return succeed(None)
 
     def presence(self, channel: str) -> "Deferred[dict[str, ClientInfo]]":
-        """Return who is there, by client id."""
+        """Return the present clients by client id."""
         clients = self._channels.get(channel, {})
         return succeed({client: entry.info for client, entry in clients.items()})
 
     def stats(self, channel: str) -> "Deferred[PresenceStats]":
-        """Return how many are there."""
+        """Return the numbers of present clients and users."""
         clients = self._channels.get(channel, {})
         users = {entry.info.user for entry in clients.values()}
         return succeed(PresenceStats(len(clients), len(users)))
 
     def stop(self) -> None:
-        """Leave nothing behind in the reactor."""
+        """Cancel all timers."""
         self._wheel.stop()
 
     def _remove_entry(self, channel: str, client: str) -> None:
@@ -305,18 +304,18 @@ class MemoryPresenceManager:
 @implementer(IController)
 @define(eq=False)
 class LocalController:
-    """Node to node, where there is one node."""
+    """The controller of a single node."""
 
     _receiver: IControlEventHandler = field(init=False)
     _node: str = field(default="", init=False)
 
     def listen(self, receiver: IControlEventHandler, node: str) -> None:
-        """Name the one who gets the messages."""
+        """Set the receiver of messages."""
         self._receiver = receiver
         self._node = node
 
     def publish(self, message: bytes, node: str = "") -> "Deferred[None]":
-        """Give *message* back, unless it is for somebody else."""
+        """Deliver *message*, unless it is addressed to another node."""
         if not node or node == self._node:
             self._receiver.handle_control(message)
         return succeed(None)
@@ -330,7 +329,7 @@ def memory_engine(
     """Return an engine that keeps everything in this process.
 
     :param history_meta_ttl: seconds an unused stream keeps its position; 0: for good.
-    :param presence_ttl: seconds until a client that is not renewed fades.
+    :param presence_ttl: seconds until a client that is not renewed expires.
     """
     broker = MemoryBroker(clock, history_meta_ttl)
     presence = MemoryPresenceManager(clock, presence_ttl)

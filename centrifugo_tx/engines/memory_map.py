@@ -1,4 +1,4 @@
-"""One map, in memory: its entries, and the stream of their changes."""
+"""A map in memory: its entries and the stream of their changes."""
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable
@@ -16,7 +16,7 @@ __all__ = ["Entry", "MemoryMap"]
 
 @define(eq=False)
 class Entry:
-    """What one key holds, and until when; 0: for good."""
+    """The value of one key and its expiry time; 0: never."""
 
     publication: Publication
     version: int
@@ -27,14 +27,14 @@ class Entry:
     scheduled: float = 0.0
 
     def wake(self, now: float) -> None:
-        """Take note that the time of the key may be over."""
+        """Report that the key may have expired."""
         self.scheduled = 0.0
         self.expire(self.publication.key)
 
 
 @define(eq=False)
 class MemoryMap:
-    """One channel's entries, the stream of their changes, and how long all stays."""
+    """The entries of one channel, the stream of their changes, and the expiry times."""
 
     channel: str
     wheel: TimerWheel
@@ -42,26 +42,26 @@ class MemoryMap:
     expired: Callable[["MemoryMap", Publication], None]
     stream: MemoryStream = field(factory=MemoryStream, init=False)
     entries: dict[str, Entry] = field(factory=dict, init=False)
-    #: How the last change wanted the map to be kept.
+    #: The rules of the latest change.
     rules: MapRules = field(factory=MapRules, init=False)
-    #: When the stream is emptied; 0: it is empty.
+    #: When the stream expires; 0: it is empty.
     stream_ends: float = field(default=0.0, init=False)
-    #: When the map goes; 0: never.
+    #: When the map expires; 0: never.
     ends: float = field(default=0.0, init=False)
     tick: int = field(default=0, init=False)
     _scheduled: float = field(default=0.0, init=False)
-    #: The keys, in order.
+    #: The keys in sorted order.
     _sorted_keys: list[str] = field(factory=list, init=False)
 
     @property
     def position(self) -> StreamPosition:
-        """Where the newest change stands."""
+        """The position of the newest change."""
         return self.stream.position
 
     # --- Time ------------------------------------------------------------------
 
     def renew(self, now: float, stream_ttl: float, meta_ttl: float) -> None:
-        """Stay this much longer; 0 changes nothing."""
+        """Prolong the stream and the map by these seconds; 0 changes nothing."""
         if stream_ttl > 0:
             self.stream_ends = now + stream_ttl
         if meta_ttl > 0:
@@ -69,7 +69,7 @@ class MemoryMap:
         self._schedule()
 
     def wake(self, now: float) -> None:
-        """Let go of what is over."""
+        """Remove what has expired."""
         self._scheduled = 0.0
         if self.ends and self.ends <= now:
             self.forget(self.channel)
@@ -86,13 +86,13 @@ class MemoryMap:
             self.wheel.set(self, due)
 
     def cancel_timers(self) -> None:
-        """Leave nothing in the wheel."""
+        """Cancel the timers of the map and its entries."""
         self.wheel.forget(self)
         for entry in self.entries.values():
             self.wheel.forget(entry)
 
     def set_expiry(self, entry: Entry, due: float) -> None:
-        """Let *entry* stay until *due*; the wheel knows the first time only."""
+        """Set when *entry* expires; the wheel holds the first deadline only."""
         entry.due = due
         if due and not entry.scheduled:
             entry.scheduled = due
@@ -101,7 +101,7 @@ class MemoryMap:
     # --- Changes ---------------------------------------------------------------
 
     def suppression(self, key: str, change: MapChange) -> Suppression:
-        """Say why a key is not to be published; nothing if it is."""
+        """Return why a publication of the key is suppressed; empty if it is not."""
         entry = self.entries.get(key)
         if (
             entry is not None
@@ -116,7 +116,7 @@ class MemoryMap:
         return self.position_mismatch(entry, change)
 
     def position_mismatch(self, entry: Entry | None, change: MapChange) -> Suppression:
-        """Say whether a key stands elsewhere than expected."""
+        """Return ``position_mismatch`` unless the entry is at the expected position."""
         expected = change.expected
         if expected is None or (
             entry is not None
@@ -127,7 +127,7 @@ class MemoryMap:
         return "position_mismatch"
 
     def set(self, publication: Publication, change: MapChange, now: float) -> None:
-        """Let a key hold *publication*."""
+        """Set the value of a key."""
         key, rules = publication.key, change.rules
         entry = self.entries.get(key)
         if entry is None:
@@ -140,14 +140,14 @@ class MemoryMap:
         self.set_expiry(entry, now + rules.key_ttl if rules.key_ttl else 0.0)
 
     def remove_key(self, key: str) -> None:
-        """Take a key out."""
+        """Remove a key."""
         self.wheel.forget(self.entries.pop(key))
         del self._sorted_keys[bisect_left(self._sorted_keys, key)]
 
     def record(
         self, publication: Publication, rules: MapRules, now: float
     ) -> Publication:
-        """Append a change to the stream, if there is one; return it as it stands."""
+        """Append a change to the stream, if there is one; return it with its offset."""
         self.rules = rules
         self.renew(now, rules.stream_ttl if rules.stream_size else 0.0, rules.meta_ttl)
         if not rules.stream_size:
@@ -165,7 +165,7 @@ class MemoryMap:
     # --- Reading ---------------------------------------------------------------
 
     def page(self, query: MapQuery) -> MapPage:
-        """Return the entries that *query* asks for."""
+        """Return the page of entries that *query* selects."""
         if query.key:
             entry = self.entries.get(query.key)
             found = [] if entry is None else [entry.publication]

@@ -24,7 +24,7 @@ from .recent_results import RecentResults
 
 __all__ = ["MemoryMapBroker"]
 
-#: Looks per second at what has expired.
+#: Expiry checks per second.
 WHEEL_RESOLUTION = 1
 #: Seconds for which a change with an idempotency key is remembered by default.
 RESULT_TTL = 300.0
@@ -35,7 +35,7 @@ RESULT_TTL = 300.0
 class MemoryMapBroker:
     """Maps within one process.
 
-    Keys go up to a second later than their TTL says, which is a change like any.
+    A key is removed up to a second after its TTL; the removal is an ordinary change.
     """
 
     _clock: IReactorTime
@@ -50,11 +50,11 @@ class MemoryMapBroker:
         self._results = RecentResults(self._wheel)
 
     def listen(self, receiver: IMapEventHandler) -> None:
-        """Name the one who gets the events."""
+        """Set the receiver of events."""
         self._receiver = receiver
 
     def subscribe(self, channel: str) -> "Deferred[None]":
-        """Do nothing: the only node gets everything."""
+        """Do nothing: the only node receives everything."""
         return succeed(None)
 
     def unsubscribe(self, channel: str) -> "Deferred[None]":
@@ -64,7 +64,7 @@ class MemoryMapBroker:
     def publish(
         self, channel: str, key: str, data: Raw, change: MapChange
     ) -> "Deferred[MapChanged]":
-        """Set a key, append that to the stream, and deliver it."""
+        """Set a key, append the change to the stream, and deliver it."""
         known = self._remembered_result(channel, change)
         if known is not None:
             return succeed(known)
@@ -91,7 +91,7 @@ class MemoryMapBroker:
     def remove(
         self, channel: str, key: str, change: MapChange
     ) -> "Deferred[MapChanged]":
-        """Take a key out, append that to the stream, and deliver it."""
+        """Remove a key, append the change to the stream, and deliver it."""
         known = self._remembered_result(channel, change)
         if known is not None:
             return succeed(known)
@@ -123,12 +123,12 @@ class MemoryMapBroker:
         return succeed(History(found.stream.read(query), found.position))
 
     def size(self, channel: str) -> "Deferred[int]":
-        """Return how many keys there are."""
+        """Return the number of keys."""
         found = self._maps.get(channel)
         return succeed(0 if found is None else len(found.entries))
 
     def clear(self, channel: str) -> "Deferred[None]":
-        """Forget everything, and tell so."""
+        """Remove all data, and announce it."""
         self._results.forget(channel)
         if channel in self._maps:
             self._forget_map(channel)
@@ -136,7 +136,7 @@ class MemoryMapBroker:
         return succeed(None)
 
     def stop(self) -> None:
-        """Leave nothing behind in the reactor."""
+        """Cancel all timers."""
         self._wheel.stop()
 
     # --- Details ---------------------------------------------------------------
@@ -149,20 +149,20 @@ class MemoryMapBroker:
         return found
 
     def _forget_map(self, channel: str) -> None:
-        """Let the next map of this name have another epoch."""
+        """Remove the map; the next one of this name has another epoch."""
         self._maps.pop(channel).cancel_timers()
 
     def _remove_key(
         self, found: MemoryMap, rules: MapRules, key: str, tags: dict[str, str]
     ) -> Publication:
-        """Take a key out of a map, and write that down."""
+        """Remove a key of a map, and record the change."""
         now = self._clock.seconds()
         found.remove_key(key)
         removal = Publication(tags=tags, time=int(now * 1000), key=key, removed=True)
         return found.record(removal, rules, now)
 
     def _expire_key(self, found: MemoryMap, publication: Publication) -> None:
-        """Take a key out whose time is over, unless it was renewed meanwhile."""
+        """Remove a key that has expired, unless it was renewed meanwhile."""
         entry = found.entries[publication.key]
         if entry.due > self._clock.seconds() or not entry.due:
             found.set_expiry(entry, entry.due)
@@ -189,7 +189,7 @@ class MemoryMapBroker:
         return MapChanged(found.position, reason, current)
 
     def _remembered_result(self, channel: str, change: MapChange) -> MapChanged | None:
-        """Return what an earlier change with this idempotency key came to."""
+        """Return the result of an earlier change with this idempotency key."""
         now = self._clock.seconds()
         position = self._results.get(channel, change.idempotency_key, now)
         return None if position is None else MapChanged(position, "idempotency")
@@ -201,7 +201,7 @@ class MemoryMapBroker:
         change: MapChange,
         previous: Publication | None,
     ) -> MapChanged:
-        """Remember what was done, and tell it."""
+        """Remember the result of a change, and deliver the change."""
         position = found.position
         if change.idempotency_key:
             key, now = change.idempotency_key, self._clock.seconds()

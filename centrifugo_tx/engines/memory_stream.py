@@ -19,7 +19,7 @@ _PAIRS = ["".join(pair) for pair in product(ascii_letters, repeat=2)]
 
 
 def new_epoch() -> str:
-    """Return a name for a new stream's epoch: eight random letters."""
+    """Return an epoch for a new stream: eight random letters."""
     return "".join(choices(_PAIRS, k=4))
 
 
@@ -27,9 +27,9 @@ def new_epoch() -> str:
 class MemoryStream:
     """Publications of one channel, numbered from 1 within one epoch.
 
-    Publications are shared with those who read them, and never change.  Offsets
-    have no holes, so arithmetic finds a publication's place.  Most streams of a node
-    have lost their publications, so there is a queue only while it is needed.
+    Publications are shared with readers and never change.  Offsets have no gaps, so
+    the index of a publication is computed.  Most streams of a node have no
+    publications any longer, so the queue exists only while it is needed.
     """
 
     epoch: str = field(factory=new_epoch)
@@ -40,7 +40,7 @@ class MemoryStream:
 
     @property
     def position(self) -> StreamPosition:
-        """Where the newest publication stands, also when it is no longer kept."""
+        """The position of the newest publication, even if it is no longer kept."""
         return StreamPosition(self.top, self.epoch)
 
     @property
@@ -49,7 +49,7 @@ class MemoryStream:
         return self._kept[-1] if self._kept else None
 
     def supersedes(self, version: int, version_epoch: str) -> bool:
-        """Whether this version, or a newer one, is in the stream already.
+        """Whether the stream already has this version or a newer one.
 
         See engines, "Publish options".
         """
@@ -60,9 +60,9 @@ class MemoryStream:
         return version <= self._version
 
     def append(self, data: Raw, options: PublishOptions) -> Publication:
-        """Make *data* the newest publication, and forget what is now too much.
+        """Append *data*, and drop the oldest publications beyond the history size.
 
-        A publication without a version forgets the stream's version as well.
+        A publication without a version clears the version of the stream.
         """
         self._version = options.version
         self._version_epoch = options.version_epoch
@@ -79,7 +79,7 @@ class MemoryStream:
         return publication
 
     def push(self, publication: Publication, size: int) -> None:
-        """Make *publication*, which has the next offset, the newest of *size*."""
+        """Append *publication*, which has the next offset, and keep *size* of them."""
         self.top = publication.offset
         kept = self._kept
         if kept is None:
@@ -107,5 +107,5 @@ class MemoryStream:
         return list(islice(reversed(kept) if query.reverse else kept, skip, stop))
 
     def clear(self) -> None:
-        """Forget the publications, but not the position."""
+        """Drop the publications, but keep the position."""
         self._kept = None

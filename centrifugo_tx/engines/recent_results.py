@@ -1,4 +1,4 @@
-"""What calls with an idempotency key came to, in memory."""
+"""The results of recent calls with an idempotency key, in memory."""
 
 from collections import deque
 
@@ -9,9 +9,9 @@ from ..protocol.messages import StreamPosition
 
 __all__ = ["MAX_RESULTS", "RecentResults"]
 
-#: Results that are kept at a time; the oldest ones go first.
+#: Maximum number of results; the oldest are removed first.
 MAX_RESULTS = 100_000
-#: Results that are let go of in one turn of the reactor.
+#: Results that are removed in one turn of the reactor.
 SLICE = 10_000
 
 Key = tuple[str, str]
@@ -21,9 +21,9 @@ Key = tuple[str, str]
 class RecentResults:
     """Positions by channel and idempotency key, each for a time.
 
-    All of them have one deadline in the wheel.  Results leave in the order in which
-    they came, so one that is kept for long holds up those behind it, but not longer
-    than `MAX_RESULTS` others need to come.
+    They share one deadline in the wheel.  Results are removed in the order in which
+    they were stored, so a long-lived result delays the removal of later ones, until
+    `MAX_RESULTS` more have arrived.
     """
 
     _wheel: TimerWheel
@@ -35,7 +35,7 @@ class RecentResults:
         return len(self._order)
 
     def get(self, channel: str, key: str, now: float) -> StreamPosition | None:
-        """Return what the call came to; None if there was none lately."""
+        """Return the result of an earlier call; None if there is none any longer."""
         found = self._found.get((channel, key))
         return found[1] if found is not None and found[0] > now else None
 
@@ -53,13 +53,13 @@ class RecentResults:
             self._wheel.set(self, now + ttl)
 
     def forget(self, channel: str) -> None:
-        """Forget all results of a channel."""
+        """Remove all results of a channel."""
         for pair in [pair for pair in self._found if pair[0] == channel]:
             del self._found[pair]
         self._order = deque(self._found)
 
     def wake(self, now: float) -> None:
-        """Let go of results that are over, a slice at a time."""
+        """Remove expired results, a slice at a time."""
         order, found = self._order, self._found
         for _ in range(min(SLICE, len(order))):
             due = found[order[0]][0]

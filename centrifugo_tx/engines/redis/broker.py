@@ -40,8 +40,8 @@ RESULT_TTL = 300.0
 class RedisBroker:
     """Streams (or lists) and PUB/SUB, for all nodes that use the same Redis.
 
-    Subscriptions outlive a lost connection: they are made again in batches, and
-    what may have been missed is told as a gap.
+    Subscriptions survive a lost connection: they are restored in batches, and channels
+    that may have missed publications are reported as gaps.
     """
 
     _reactor: IRedisReactor
@@ -53,21 +53,21 @@ class RedisBroker:
     _shard_listeners: list[ShardListener] = field(factory=list, init=False)
 
     def listen(self, receiver: IBrokerEventHandler) -> None:
-        """Name the one who gets the events."""
+        """Set the receiver of events."""
         self._receiver = receiver
 
     # --- Life ------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Try what is needed of the servers, and begin to listen.
+        """Check that the servers have the features needed, and start listening.
 
-        :raises BrokerUnavailable: a server cannot do what is needed.
+        :raises BrokerUnavailable: a server lacks a feature.
         """
         for shard in self._shards.all:
             await self._check_server(shard)
             if self._receiver is not None:
                 self._subscribers[shard] = self._listen(shard, self._receiver)
-        # Those that cannot be reached yet are tried again.
+        # Unreachable servers are tried again in the background.
         started = [each.start() for each in self._subscribers.values()]
         await DeferredList(started, consumeErrors=True)
 
@@ -97,7 +97,7 @@ class RedisBroker:
         return subscriber
 
     def stop(self) -> "Deferred[Any]":
-        """Close; fires when nothing is left in the reactor."""
+        """Close; fires when all connections and timers are gone."""
         for listener in self._shard_listeners:
             listener.stop()
         return gatherResults([each.stop() for each in self._subscribers.values()])
@@ -169,8 +169,8 @@ class RedisBroker:
             _append_result,
             layout.history(name),
             meta,
-            # Not a key that is never there: while a Cluster moves a slot, commands
-            # with missing keys have to wait.
+            # An existing key: while a Cluster migrates a slot, commands with missing
+            # keys have to wait.
             layout.result(name, key) if key else meta,
             *PublishStream(
                 payload=payload,
@@ -192,11 +192,11 @@ class RedisBroker:
         return _whole_seconds(ttl) if ttl else b"0"
 
     def publish_join(self, channel: str, info: ClientInfo) -> "Deferred[None]":
-        """Tell all nodes that somebody subscribed."""
+        """Announce on all nodes that a client subscribed."""
         return self._announce(channel, JOIN, info)
 
     def publish_leave(self, channel: str, info: ClientInfo) -> "Deferred[None]":
-        """Tell all nodes that somebody left."""
+        """Announce on all nodes that a client left."""
         return self._announce(channel, LEAVE, info)
 
     def _announce(
@@ -240,7 +240,7 @@ class RedisBroker:
         )
 
     def remove_history(self, channel: str) -> "Deferred[None]":
-        """Forget the publications; offset and epoch go on."""
+        """Remove the publications; offset and epoch continue."""
         shard = self._shards.of(channel)
         key = shard.layout.history(channel.encode())
         return shard.send(key, b"DEL", key).addCallback(ignore_result)
@@ -262,7 +262,7 @@ def _deliver(receiver: IBrokerEventHandler, channel: str, payload: bytes) -> Non
 
 
 def _whole_seconds(ttl: float) -> bytes:
-    """Return whole seconds, at least one."""
+    """Return a TTL in whole seconds, at least one."""
     return b"%d" % max(1, int(ttl))
 
 

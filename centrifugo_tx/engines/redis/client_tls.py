@@ -1,4 +1,4 @@
-"""Encrypted connections to servers that ours is a client of."""
+"""TLS of connections in which this server is the client."""
 
 from OpenSSL.crypto import Error as SSLError
 from OpenSSL.SSL import Connection, Context
@@ -25,7 +25,7 @@ __all__ = ["client_tls_creator"]
 def client_tls_creator(
     options: TLSOptions, host: str
 ) -> IOpenSSLClientConnectionCreator:
-    """Return what makes connections to *host* as *options* say.
+    """Return a creator of TLS connections to *host*.
 
     The server's certificate must be for ``server_name`` or, without it, *host*.
 
@@ -54,7 +54,7 @@ def client_tls_creator(
 
 
 def _own(options: TLSOptions) -> tuple[PrivateCertificate | None, list[Certificate]]:
-    """Return the certificate that shows who we are, and those that vouch for it."""
+    """Return the client certificate and its chain."""
     if not options.cert_pem:
         return None, []
     pem = f"{options.cert_pem}\n{options.key_pem}".encode()
@@ -63,7 +63,7 @@ def _own(options: TLSOptions) -> tuple[PrivateCertificate | None, list[Certifica
 
 @implementer(IOpenSSLClientConnectionCreator)
 class _Unverified:
-    """Encrypts, and believes whoever answers."""
+    """Encrypts without verifying the server's certificate."""
 
     def __init__(self, own: PrivateCertificate | None, name: str) -> None:
         options = own.options() if own else CertificateOptions(verify=False)
@@ -71,7 +71,7 @@ class _Unverified:
         self._name = b"" if isIPAddress(name) or isIPv6Address(name) else name.encode()
 
     def clientConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> Connection:
-        """Return a connection that tells the name it wants."""
+        """Return a connection that sends the server name."""
         connection = Connection(self._context, None)
         connection.set_app_data(tlsProtocol)
         if self._name:

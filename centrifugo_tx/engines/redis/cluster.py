@@ -20,12 +20,12 @@ from .scripts import load_scripts
 __all__ = ["Cluster", "key_slot"]
 
 SLOTS = 16384
-#: Seconds between two looks at the nodes, and looks between two questions when
-#: all is well.
+#: Seconds between two checks of the nodes, and checks between two reloads of the slot
+#: table while all nodes are connected.
 CHECK_INTERVAL, CHECKS_PER_REFRESH = 1.0, 30
-#: How often one command follows the nodes' directions.
+#: Maximum number of redirections of one command.
 MAX_REDIRECTS = 6
-#: Seconds to wait, at first, when a slot is just being moved.
+#: Seconds of the first delay while a slot is migrated.
 RETRY_DELAY = 0.02
 
 _Node = ReconnectingConnection[CommandProtocol]
@@ -52,7 +52,7 @@ class Cluster:
     _address: ShardAddress
     _slots: list[_Node | None] = field(init=False)
     _masters: dict[TCPAddress, _Node] = field(factory=dict, init=False)
-    #: All nodes, also replicas: whom to ask.
+    #: All nodes that can be asked for the slot table, including replicas.
     _nodes: list[TCPAddress] = field(init=False)
     _refreshing: "Deferred[None] | None" = field(default=None, init=False)
     _check_timer: IDelayedCall | None = field(default=None, init=False)
@@ -70,7 +70,7 @@ class Cluster:
     # --- Life ------------------------------------------------------------------
 
     def start(self) -> "Deferred[None]":
-        """Learn who serves what, and connect to all masters."""
+        """Load the slot table, and connect to all masters."""
         return Deferred.fromCoroutine(self._start())
 
     async def _start(self) -> None:
@@ -85,7 +85,7 @@ class Cluster:
         self._check_timer = self._reactor.callLater(CHECK_INTERVAL, self._check_nodes)
 
     def stop(self) -> "Deferred[None]":
-        """Close; fires when nothing is left in the reactor."""
+        """Close; fires when all connections and timers are gone."""
         if self._check_timer is not None:
             self._check_timer.cancel()
             self._check_timer = None
@@ -100,7 +100,7 @@ class Cluster:
         return DeferredList(ending).addCallback(ignore_result)
 
     def listeners(self) -> IStreamClientEndpoint:
-        """Return an endpoint that leads to any node: they pass on all messages."""
+        """Return an endpoint of any node: every node receives all messages."""
 
         def choose() -> IStreamClientEndpoint:
             usable = [
@@ -120,7 +120,7 @@ class Cluster:
         connection = self._slots[slot]
         if connection is None:
             self.refresh()
-            return fail(BrokerUnavailable(f"nobody serves slot {slot}"))
+            return fail(BrokerUnavailable(f"no node serves slot {slot}"))
         return connection.send(*command).addErrback(
             self._follow_redirect, connection, slot, command, 0
         )
@@ -138,9 +138,9 @@ class Cluster:
         command: tuple[bytes, ...],
         redirects: int,
     ) -> "Failure | Deferred[Reply]":
-        """Follow the direction that a node gave instead of an answer.
+        """Follow a redirection.
 
-        Nodes may disagree for a moment, so later directions are followed slowly.
+        Nodes may disagree for a moment, so later redirections are delayed.
         """
         error = failure.value
         if not isinstance(error, Refused) or self._check_timer is None:
@@ -182,7 +182,7 @@ class Cluster:
         return await there.send(*command)
 
     def _redirect_target(self, text: str, connection: _Node) -> TCPAddress:
-        """Return the address in ``MOVED 3999 127.0.0.1:6381``; the host may lack."""
+        """Parse the address in ``MOVED 3999 127.0.0.1:6381``; the host is optional."""
         host, _, port = text.split(" ")[2].rpartition(":")
         if not host:
             own = [
@@ -191,10 +191,10 @@ class Cluster:
             host = own[0] if own else self._nodes[0].host
         return TCPAddress(host, int(port))
 
-    # --- Who serves what -------------------------------------------------------
+    # --- The slot table -------------------------------------------------------
 
     def refresh(self) -> None:
-        """Learn again who serves what; once, however often it is asked for."""
+        """Reload the slot table, unless that is already under way."""
         if self._refreshing is None and self._check_timer is not None:
             self._refreshing = Deferred.fromCoroutine(self._load_slots())
             self._refreshing.addBoth(self._refreshed)
@@ -213,9 +213,9 @@ class Cluster:
             self.refresh()
 
     async def _load_slots(self) -> None:
-        """Ask one node after the other until one knows.
+        """Load the slot table from the first node that answers.
 
-        :raises BrokerUnavailable: none does.
+        :raises BrokerUnavailable: no node answers.
         """
         for node, connection in list(self._masters.items()):
             if connection.protocol is not None:
@@ -240,7 +240,7 @@ class Cluster:
         raise BrokerUnavailable(reason)
 
     def _apply_slots(self, table: Reply, asked: TCPAddress) -> None:
-        """Take over what a node said."""
+        """Apply a slot table."""
         slots: list[_Node | None] = [None] * SLOTS
         nodes: dict[TCPAddress, None] = {}
         masters = set()
@@ -257,7 +257,7 @@ class Cluster:
             self._disconnect(address)
 
     def _connection_to(self, address: TCPAddress) -> _Node:
-        """Return the connection to a node, a new one if need be."""
+        """Return the connection to a node; open one if there is none."""
         connection = self._masters.get(address)
         if connection is None:
             connection = self._masters[address] = self._make_connection(address)
@@ -294,6 +294,6 @@ class Cluster:
 
 
 def _node_address(entry: Reply, asked: TCPAddress) -> TCPAddress:
-    """Return the address in one node's entry; it may leave out its own host."""
+    """Return the address of a node's entry, whose host may be missing."""
     host = (entry[0] or b"").decode()
     return TCPAddress(asked.host if host in ("", "?") else host, entry[1])

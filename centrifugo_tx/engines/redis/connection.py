@@ -1,8 +1,8 @@
-"""The one door to Redis: the protocol of a connection.
+"""The protocol of a connection to Redis.
 
-Built on txredisapi's protocol class, whose commands stay usable.  What is replaced
-is what the hot path and an outage need (engines, "The Redis client"): commands go out
-as bytes, replies are matched by a queue, and no failure is final.
+It extends txredisapi's protocol class, whose commands stay usable, for the hot path
+and for outages (engines, "The Redis client"): commands are sent as bytes, a queue
+matches replies with them, and no failure is final.
 """
 
 from collections import deque
@@ -26,9 +26,9 @@ __all__ = [
     "ignore_result",
 ]
 
-#: Seconds between two looks at whether a connection is alive.
+#: Maximum seconds between two heartbeats.
 HEARTBEAT = 1.0
-#: How many calls may wait for their replies.
+#: Maximum number of calls that wait for their replies.
 MAX_PENDING = 262144
 
 #: A command's bytes.  The stub knows tuples of one element only.
@@ -39,7 +39,7 @@ Reply = Any
 
 
 class Refused(BrokerUnavailable):
-    """Redis answered with an error."""
+    """Redis replied with an error."""
 
     @property
     def code(self) -> str:
@@ -48,7 +48,7 @@ class Refused(BrokerUnavailable):
 
 
 def ignore_result(result: object) -> None:
-    """Take the outcome of what nobody waits for."""
+    """Ignore a result."""
 
 
 class CommandProtocol(txredisapi.HiredisProtocol):  # type: ignore[misc]
@@ -81,28 +81,28 @@ class CommandProtocol(txredisapi.HiredisProtocol):  # type: ignore[misc]
     # --- Commands --------------------------------------------------------------
 
     def send(self, *command: bytes) -> "Deferred[Reply]":
-        """Send a command; what is sent in one turn leaves in one write.
+        """Send a command; commands of one reactor turn leave in one write.
 
         Fails with `Refused` when Redis answers with an error, with
         `BrokerUnavailable` when the connection is lost before it answers, and at
-        once when too many calls wait already.
+        once when too many calls are pending already.
         """
         if len(self._waiting) >= MAX_PENDING:
-            return fail(BrokerUnavailable(f"too many calls wait for {self.name}"))
+            return fail(BrokerUnavailable(f"too many pending calls to {self.name}"))
         reply: Deferred[Reply] = Deferred()
         self._waiting.append(reply)
         self.transport.write(_pack(command))
         return reply
 
     def execute_command(self, *args: object, **kwargs: Any) -> "Deferred[Reply]":
-        """Send a command of txredisapi's."""
+        """Send a command of txredisapi."""
         reply = self.send(*map(self._encode_value, args))
         if kwargs.get("post_proc"):
             reply.addCallback(kwargs["post_proc"])
         return reply
 
     async def authenticate(self, login: Login) -> None:
-        """Say who we are; the answers prove that the server is there and ready."""
+        """Log in and select the database; the replies show that the server is up."""
         answers = []
         if login.password:
             answers.append(self.auth(login.password, login.user or None))
@@ -122,7 +122,7 @@ class CommandProtocol(txredisapi.HiredisProtocol):  # type: ignore[misc]
     # --- The connection's life -------------------------------------------------
 
     def connectionMade(self) -> None:
-        """Begin to watch; greeting is up to the owner."""
+        """Start the heartbeat; the owner of the connection logs in."""
         self.connected = 1
         tcp = getattr(self.transport, "setTcpNoDelay", None)
         if tcp is not None:
@@ -135,7 +135,7 @@ class CommandProtocol(txredisapi.HiredisProtocol):  # type: ignore[misc]
         return min(HEARTBEAT, self._io_timeout / 2)
 
     def _check_alive(self) -> None:
-        """Ask an idle server for a sign of life; leave one that gives none."""
+        """Ping an idle server; close the connection when no reply comes in time."""
         self._heartbeat = self._clock.callLater(self._interval, self._check_alive)
         if self._heard:
             self._heard = False
@@ -159,7 +159,7 @@ class CommandProtocol(txredisapi.HiredisProtocol):  # type: ignore[misc]
             self.abort(f"malformed reply: {error}")
 
     def handle_reply(self, reply: Reply) -> None:
-        """Give a reply to the command it belongs to."""
+        """Pass a reply to the command that waits for it."""
         if not self._waiting:
             self.abort(f"unexpected reply: {reply!r:.100}")
             return
@@ -167,17 +167,17 @@ class CommandProtocol(txredisapi.HiredisProtocol):  # type: ignore[misc]
         if type(reply) is Refused:
             waiting.errback(reply)
             if reply.code == "READONLY":
-                self.abort("the server is no master any more")
+                self.abort("the server is no longer a master")
         else:
             waiting.callback(reply)
 
     def abort(self, why: str) -> None:
-        """Close at once; the commands that wait fail, telling *why*."""
+        """Close the connection immediately; waiting commands fail with *why*."""
         self._close_reason = self._close_reason or why
         self.transport.abortConnection()
 
     def connectionLost(self, why: Failure) -> None:
-        """Fail what waits, and tell the owner."""
+        """Fail the waiting commands, and notify the owner."""
         if self._heartbeat is not None:
             self._heartbeat.cancel()
             self._heartbeat = None
@@ -192,7 +192,7 @@ class CommandProtocol(txredisapi.HiredisProtocol):  # type: ignore[misc]
 
 
 def _unless_forbidden(failure: Failure) -> None:
-    """Take a refusal for lack of permission as a sign of life."""
+    """Treat a refusal for lack of permission as a successful ping."""
     error = failure.trap(Refused) and failure.value
     if not isinstance(error, Refused) or error.code != "NOPERM":
         failure.raiseException()
@@ -207,7 +207,7 @@ class _Acknowledged(Deferred[None]):
 
 
 class PubSubProtocol(CommandProtocol):
-    """A connection that receives what is published.
+    """A connection that receives published messages.
 
     :param receive: called with the channels and payloads that came in one read.
     """
@@ -241,14 +241,14 @@ class PubSubProtocol(CommandProtocol):
         return acknowledged
 
     def dataReceived(self, data: bytes, unpause: bool = False) -> None:
-        """Hand on the messages of one read together."""
+        """Deliver the messages of one read together."""
         super().dataReceived(data)
         if self._messages:
             messages, self._messages = self._messages, []
             self._receive(messages)
 
     def handle_reply(self, reply: Reply) -> None:
-        """Tell messages, acknowledgements and replies apart."""
+        """Handle a message, an acknowledgement or a reply."""
         kind = reply[0] if type(reply) is list and reply else None
         if kind == b"message":
             self._messages.append((reply[1], reply[2]))

@@ -1,4 +1,4 @@
-"""Node to node over Redis PUB/SUB (engines, "Control messages")."""
+"""Messages between nodes over Redis PUB/SUB (engines, "Control messages")."""
 
 from collections.abc import Sequence
 from itertools import cycle
@@ -21,28 +21,28 @@ __all__ = ["RedisController"]
 
 @define(eq=False)
 class _ControlListener:
-    """Hands on what one shard publishes for nodes."""
+    """Delivers the node messages that one shard publishes."""
 
     _shard: Shard
     _receiver: IControlEventHandler
     _probed: bytes
 
     def probe(self) -> "Deferred[Reply]":
-        """Publish something for this connection alone."""
+        """Publish a probe that only this connection receives."""
         return self._shard.send(self._probed, b"PUBLISH", self._probed, b"probe")
 
     def deliver(self, name: bytes, payload: bytes) -> None:
-        """Tell the receiver of a message."""
+        """Pass a message to the receiver."""
         self._receiver.handle_control(payload)
 
     def missed(self, names: Sequence[bytes]) -> None:
-        """Do nothing: what nodes say is said again, or lost."""
+        """Do nothing: nodes repeat their messages, or can do without them."""
 
 
 @implementer(IController)
 @define(eq=False)
 class RedisController:
-    """Publishes to one shard after the other, and listens to all of them."""
+    """Publishes to the shards in turn, and listens to all of them."""
 
     _reactor: IRedisReactor
     _shards: Shards
@@ -56,16 +56,16 @@ class RedisController:
         self._turns = cycle(self._shards.all)
 
     def listen(self, receiver: IControlEventHandler, node: str) -> None:
-        """Name the one who gets the messages, and the id of this node."""
+        """Set the receiver of messages and the id of this node."""
         self._receiver, self._node = receiver, node
 
     async def start(self) -> None:
-        """Begin to listen."""
+        """Start listening."""
         if self._receiver is None:
             return
         for shard in self._shards.all:
             self._subscribers.append(self._listen(shard, self._receiver))
-        # Those that cannot be reached yet are tried again.
+        # Unreachable servers are tried again in the background.
         started = [each.start() for each in self._subscribers]
         await DeferredList(started, consumeErrors=True)
 
@@ -93,7 +93,7 @@ class RedisController:
         )
 
     def stop(self) -> "Deferred[Any]":
-        """Close; fires when nothing is left in the reactor."""
+        """Close; fires when all connections and timers are gone."""
         return gatherResults([each.stop() for each in self._subscribers])
 
     def publish(self, message: bytes, node: str = "") -> "Deferred[None]":

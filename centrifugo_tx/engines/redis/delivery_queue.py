@@ -1,4 +1,4 @@
-"""Messages that wait to be delivered."""
+"""A queue of messages to deliver."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -11,9 +11,9 @@ from ...metrics import Counter
 
 __all__ = ["DeliveryQueue"]
 
-#: Seconds to deliver in one turn of the reactor.
+#: Seconds of delivery in one turn of the reactor.
 TIME_SLICE = 0.005
-#: Messages that may wait.
+#: Maximum number of queued messages.
 MAX_WAITING = 16384
 
 #: A PUB/SUB channel and a payload.
@@ -22,14 +22,14 @@ Message = tuple[bytes, bytes]
 
 @define(eq=False)
 class DeliveryQueue:
-    """Delivers messages in their order, in slices of time.
+    """Delivers messages in order, in slices of time.
 
-    Usually nothing waits: messages are delivered when they arrive.  When deliveries
-    take longer than messages take to come the connection is still read, because
-    Redis cuts off who does not; what is then too much is dropped.
+    Usually the queue is empty and messages are delivered when they arrive.  When they
+    arrive faster than they can be delivered, the connection is still read, because
+    Redis disconnects slow readers; messages beyond the limit are dropped.
 
     :param deliver: takes a message.
-    :param missed: takes the PUB/SUB channels that lost messages, once the inbox is
+    :param missed: takes the PUB/SUB channels that lost messages, once the queue is
         empty again.
     """
 
@@ -44,7 +44,7 @@ class DeliveryQueue:
     _log = Logger()
 
     def add(self, messages: list[Message]) -> None:
-        """Deliver *messages*, in this turn if its time is not used up."""
+        """Queue *messages*, and deliver them now if the current slice has time left."""
         room = self.limit - len(self._waiting)
         if len(messages) > room:
             self._lossy_channels.update(

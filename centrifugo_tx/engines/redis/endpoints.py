@@ -1,4 +1,4 @@
-"""How a connection is opened: TCP, TLS or a Unix socket; directly or by Sentinel."""
+"""Endpoints of Redis connections: TCP, TLS or Unix socket, directly or by Sentinel."""
 
 from collections.abc import Callable
 from random import choice, sample
@@ -39,7 +39,7 @@ __all__ = [
 class IRedisReactor(
     IReactorTime, IReactorTCP, IReactorUNIX, IReactorPluggableNameResolver
 ):
-    """What of a reactor is used here."""
+    """The parts of a reactor that Redis connections need."""
 
 
 def endpoint(
@@ -62,7 +62,7 @@ def endpoint(
 @implementer(IStreamClientEndpoint)
 @define(eq=False)
 class ChoosingEndpoint:
-    """Connects to one of several servers, to another one each time.
+    """Connects to one of several servers, chosen anew each time.
 
     :param choose: returns the server to try next.
     """
@@ -75,18 +75,18 @@ class ChoosingEndpoint:
 
 
 async def require_master(protocol: CommandProtocol) -> None:
-    """Refuse a server that is not a master."""
+    """Raise `BrokerUnavailable` if the server is not a master."""
     role = await protocol.send(b"ROLE")
     if role[0] != b"master":
-        raise BrokerUnavailable(f"{protocol.name} is no master")
+        raise BrokerUnavailable(f"{protocol.name} is not a master")
 
 
 @implementer(IStreamClientEndpoint)
 @define(eq=False)
 class SentinelEndpoint:
-    """Asks the Sentinels where the master is, and connects to it.
+    """Asks the Sentinels for the address of the master, and connects to it.
 
-    :param moved: called when the master is another one than before.
+    :param moved: called when the master has changed.
     """
 
     _reactor: IRedisReactor
@@ -104,7 +104,7 @@ class SentinelEndpoint:
         return await found.connect(factory)
 
     async def find_master(self) -> TCPAddress:
-        """Find out where the master is, and tell if it has moved.
+        """Return the address of the master; call ``moved`` if it has changed.
 
         :raises BrokerUnavailable: no Sentinel knows.
         """
@@ -134,7 +134,7 @@ class SentinelEndpoint:
         finally:
             await connection.stop()
         if found is None:
-            raise Refused(f"the Sentinel at {node} knows no master {name!r}")
+            raise Refused(f"the Sentinel at {node} does not know the master {name!r}")
         return TCPAddress(found[0].decode(), int(found[1]))
 
     def _make_connection(
@@ -153,12 +153,12 @@ class SentinelEndpoint:
     def events(
         self, receive: Callable[[list[tuple[bytes, bytes]]], None]
     ) -> ReconnectingConnection[PubSubProtocol]:
-        """Return a connection on which a Sentinel tells that a master has moved."""
+        """Return a connection on which a Sentinel announces new masters."""
         reactor, address = self._reactor, self._address
         name = f"a Sentinel of {address}"
 
         async def subscribe(protocol: PubSubProtocol) -> None:
-            """Listen for new masters."""
+            """Subscribe to announcements of new masters."""
             await protocol.subscribe([b"+switch-master"])
 
         return ReconnectingConnection(

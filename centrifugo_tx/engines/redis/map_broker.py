@@ -44,7 +44,7 @@ from .topology import Shard
 
 __all__ = ["RedisMapBroker"]
 
-#: Entries to read at a time when all are wanted.
+#: Entries per page when all entries are read.
 PAGE = 1000
 
 
@@ -53,13 +53,13 @@ PAGE = 1000
 class RedisMapBroker:
     """Maps, their changes and PUB/SUB, for all nodes that use the same Redis.
 
-    Keys expire by a look at what is due, which every node takes; which of them removes
-    a key, and announces it, is decided in Redis, so it happens once.
+    Every node searches for expired keys; Redis decides which node removes a key and
+    announces it, so that happens once.
 
-    :param expiry_interval: seconds between two looks; not positive: none is taken.
-    :param expiry_batch: keys that one script removes at most.
+    :param expiry_interval: seconds between two searches; not positive: no searches.
+    :param expiry_batch: maximum number of keys that one script removes.
     :param result_ttl: seconds for which changes are remembered by idempotency keys.
-    :param silent: store only; tell no subscribers.
+    :param silent: store changes without publishing them.
     """
 
     _reactor: IRedisReactor
@@ -77,15 +77,15 @@ class RedisMapBroker:
     _log = Logger()
 
     def listen(self, receiver: IMapEventHandler) -> None:
-        """Name the one who gets the events."""
+        """Set the receiver of events."""
         self._receiver = receiver
 
     # --- Life ------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Try what is needed of the servers, and begin to listen.
+        """Check that the servers have the features needed, and start listening.
 
-        :raises BrokerUnavailable: a server cannot do what is needed.
+        :raises BrokerUnavailable: a server lacks a feature.
         """
         receiver = self._receiver
         assert receiver is not None
@@ -95,7 +95,7 @@ class RedisMapBroker:
             await self._check_server(shard)
             if not self.silent:
                 self._subscribers[shard] = self._listen(shard, layout, receiver)
-        # Those that cannot be reached yet are tried again.
+        # Unreachable servers are tried again in the background.
         started = [each.start() for each in self._subscribers.values()]
         await DeferredList(started, consumeErrors=True)
         self.expiry = MapExpiry(
@@ -141,7 +141,7 @@ class RedisMapBroker:
         return subscriber
 
     def stop(self) -> "Deferred[Any]":
-        """Close; fires when nothing is left in the reactor."""
+        """Close; fires when all connections and timers are gone."""
         if self.expiry is not None:
             self.expiry.stop()
         for listener in self._shard_listeners:
@@ -149,7 +149,7 @@ class RedisMapBroker:
         return gatherResults([each.stop() for each in self._subscribers.values()])
 
     def _locate(self, channel: str) -> tuple[Shard, MapKeys]:
-        """Return the shard of *channel*, and its names.
+        """Return the shard of *channel*, and the keys of the map.
 
         :raises BrokerUnavailable: the broker is not started.
         """
@@ -186,7 +186,7 @@ class RedisMapBroker:
     def publish(
         self, channel: str, key: str, data: Raw, change: MapChange
     ) -> "Deferred[MapChanged]":
-        """Set a key, append that to the stream, and deliver it."""
+        """Set a key, append the change to the stream, and deliver it."""
         now, ttl = int(self._reactor.seconds() * 1000), change.rules.key_ttl
         payload = encode_value(key, data, change, now)
         return self._change(
@@ -210,7 +210,7 @@ class RedisMapBroker:
     def remove(
         self, channel: str, key: str, change: MapChange
     ) -> "Deferred[MapChanged]":
-        """Take a key out, append that to the stream, and deliver it."""
+        """Remove a key, append the change to the stream, and deliver it."""
         now = int(self._reactor.seconds() * 1000)
         payload = encode_removal(key, change.tags, now)
         own = b"0" if change.tags else b"1"
@@ -236,8 +236,8 @@ class RedisMapBroker:
             script,
             _change_result,
             *_common_keys(keys),
-            # Not a key that is never there: while a Cluster moves a slot, commands
-            # with missing keys have to wait.
+            # An existing key: while a Cluster migrates a slot, commands with missing
+            # keys have to wait.
             self._layouts[shard].result(channel, once) if once else keys.meta,
             *ChangeMap(
                 key=key.encode(),
@@ -256,7 +256,7 @@ class RedisMapBroker:
         )
 
     def clear(self, channel: str) -> "Deferred[None]":
-        """Forget everything, and tell our nodes; others notice the new epoch."""
+        """Remove all data and announce it to our nodes; others notice the new epoch."""
         try:
             shard, keys = self._locate(channel)
         except BrokerUnavailable as error:
@@ -351,7 +351,7 @@ class RedisMapBroker:
         )
 
     def size(self, channel: str) -> "Deferred[int]":
-        """Return how many keys there are."""
+        """Return the number of keys."""
         try:
             shard, keys = self._locate(channel)
         except BrokerUnavailable as error:

@@ -30,11 +30,11 @@ _FLAG = {False: b"0", True: b"1"}
 @implementer(IPresenceManager)
 @define(eq=False)
 class RedisPresenceManager:
-    """Who is in a channel, over all nodes that use the same Redis.
+    """Presence of channels on all nodes that use the same Redis.
 
-    Entries carry the time at which they fade, so the nodes' clocks must agree.
+    Entries hold the time at which they expire, so the nodes' clocks must agree.
 
-    :param count_users: let Redis count the users of a channel.
+    :param count_users: keep the number of users of each channel in Redis.
     :param field_ttl: let Redis expire the entries (7.4 and newer).
     """
 
@@ -50,9 +50,9 @@ class RedisPresenceManager:
         self._flags = _FLAG[self._count_users], _FLAG[self._field_ttl]
 
     async def start(self) -> None:
-        """Try what is needed of the servers.
+        """Check that the servers have the features needed.
 
-        :raises BrokerUnavailable: a server cannot do what is needed.
+        :raises BrokerUnavailable: a server lacks a feature.
         """
         for shard in self._shards.all if self._field_ttl else ():
             await self._check_server(shard)
@@ -67,7 +67,7 @@ class RedisPresenceManager:
             ) from None
 
     def add(self, channel: str, client: str, info: ClientInfo) -> "Deferred[None]":
-        """Enter, or renew, a client."""
+        """Add or renew a client."""
         shard = self._shards.of(channel)
         ttl = max(1, int(self._ttl))
         return shard.run(
@@ -86,7 +86,7 @@ class RedisPresenceManager:
         )
 
     def remove(self, channel: str, client: str, user: str) -> "Deferred[None]":
-        """Take a client out."""
+        """Remove a client."""
         shard = self._shards.of(channel)
         return shard.run(
             scripts.REMOVE_PRESENCE,
@@ -98,11 +98,11 @@ class RedisPresenceManager:
         )
 
     def presence(self, channel: str) -> "Deferred[dict[str, ClientInfo]]":
-        """Return who is there, by client id."""
+        """Return the present clients by client id."""
         return self._read(channel, scripts.PRESENCE, self._entries)
 
     def stats(self, channel: str) -> "Deferred[PresenceStats]":
-        """Return how many are there."""
+        """Return the numbers of present clients and users."""
         if self._count_users:
             return self._read(
                 channel, scripts.PRESENCE_STATS, lambda reply: PresenceStats(*reply)
@@ -127,7 +127,9 @@ class RedisPresenceManager:
             try:
                 present[client.decode()] = decode_client_info(info)
             except (DecodeError, UnicodeDecodeError) as error:
-                self._log.warn("left out a presence entry: {reason}", reason=error)
+                self._log.warn(
+                    "skipped a malformed presence entry: {reason}", reason=error
+                )
         return present
 
 

@@ -1,4 +1,4 @@
-"""What this node hears: one PUB/SUB connection, and what it is subscribed to."""
+"""A PUB/SUB connection and its subscriptions."""
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
@@ -19,18 +19,18 @@ __all__ = ["Subscriber"]
 
 #: Channels in one command, and commands under way while subscriptions are restored.
 CHANNELS_PER_COMMAND, COMMANDS_AT_ONCE = 512, 16
-#: Seconds of silence after which it is tried whether messages still come.
+#: Seconds of silence after which the connection is probed.
 SILENCE = 30.0
-#: Intervals of silence to let pass, at most, between two reconnects for silence.
+#: Maximum intervals of silence between two reconnects for silence.
 MAX_SKIPPED_INTERVALS = 10
 
 
 @define(eq=False)
 class Subscriber:
-    """Subscribes, and subscribes again when the connection was lost.
+    """Subscribes to channels, and restores subscriptions after a lost connection.
 
-    :param service: a PUB/SUB channel of our own; its messages only prove that
-        messages come.
+    :param service: a PUB/SUB channel of this node, whose messages only prove that
+        messages arrive.
     :param dropped: counts messages that came too fast to be delivered.
     :param always: PUB/SUB channels that are subscribed to whenever there is a
         connection.
@@ -49,7 +49,7 @@ class Subscriber:
     silence: float = SILENCE
     connection: ReconnectingConnection[PubSubProtocol] = field(init=False)
     _queue: DeliveryQueue = field(init=False)
-    #: What is subscribed to, and what was when the connection was lost.
+    #: The current subscriptions; after a lost connection, those to restore.
     _subscribed_names: dict[bytes, None] = field(factory=dict, init=False)
     _pending: "dict[bytes, Deferred[None]]" = field(factory=dict, init=False)
     _flush: IDelayedCall | None = field(default=None, init=False)
@@ -66,12 +66,12 @@ class Subscriber:
         )
 
     def use(self, connection: ReconnectingConnection[PubSubProtocol]) -> None:
-        """Use the connection that *connection* keeps up."""
+        """Use *connection* for the subscriptions."""
         self.connection = connection
         before = connection.prepare
 
         async def prepare(protocol: PubSubProtocol) -> None:
-            """Log in, and subscribe to what is always listened to."""
+            """Prepare the connection, and subscribe to the permanent channels."""
             await before(protocol)
             await protocol.subscribe([self._service, *self._always])
 
@@ -84,7 +84,7 @@ class Subscriber:
         return self.connection.start()
 
     def stop(self) -> "Deferred[None]":
-        """Close; fires when nothing is left in the reactor."""
+        """Close; fires when the connection and all timers are gone."""
         for call in (self._silence_timer, self._flush):
             if call is not None:
                 call.cancel()
@@ -94,14 +94,14 @@ class Subscriber:
         return self.connection.stop()
 
     def receive(self, messages: list[Message]) -> None:
-        """Take what the connection has read."""
+        """Handle messages from the connection."""
         self._received = True
         self._queue.add([each for each in messages if each[0] != self._service])
 
     # --- Subscribing -----------------------------------------------------------
 
     def subscribe(self, name: bytes) -> "Deferred[None]":
-        """Subscribe to a PUB/SUB channel, together with what else comes this turn.
+        """Subscribe to a PUB/SUB channel, in one command with others of this turn.
 
         :return: fires when Redis has acknowledged it.
         """
@@ -115,7 +115,7 @@ class Subscriber:
         return done
 
     def unsubscribe(self, name: bytes) -> "Deferred[None]":
-        """Undo `subscribe`; while there is no connection, forgetting is enough."""
+        """Undo `subscribe`; without a connection, removing the name is enough."""
         if self._pending:
             self._send_subscribes()
         self._subscribed_names.pop(name, None)
@@ -131,11 +131,11 @@ class Subscriber:
         )
 
     def _forget_name(self, _: None, name: bytes) -> None:
-        # Once more, since a subscribe may have been under way.
+        # Again, since a subscribe may have completed meanwhile.
         self._subscribed_names.pop(name, None)
 
     def _unsubscribe_failed(self, failure: Failure, name: bytes) -> Failure | None:
-        """Go on with what Redis refused to end; a lost connection ends it, too."""
+        """Keep a subscription that Redis refused to end; a lost connection ends it."""
         if failure.check(Refused):
             self._subscribed_names[name] = None
             return failure
@@ -191,7 +191,7 @@ class Subscriber:
             restored.addErrback(self._restore_failed, protocol)
 
     async def _restore(self, protocol: PubSubProtocol) -> None:
-        """Subscribe again to everything; a connection lost meanwhile begins anew."""
+        """Restore all subscriptions; after another loss, the restore starts over."""
         chunks = _chunks(list(self._subscribed_names))
         while window := list(islice(chunks, COMMANDS_AT_ONCE)):
             sent = [self._resubscribe(protocol, chunk) for chunk in window]
@@ -211,7 +211,7 @@ class Subscriber:
         protocol.abort(f"cannot restore subscriptions: {failure.getErrorMessage()}")
 
     def _fail_pending(self, error: BrokerUnavailable) -> None:
-        """Fail what was not yet sent."""
+        """Fail the subscribes that were not sent yet."""
         if self._flush is not None:
             self._flush.cancel()
             self._flush = None
@@ -222,7 +222,7 @@ class Subscriber:
     # --- Signs of life ---------------------------------------------------------
 
     def _check_silence(self) -> None:
-        """Try whether messages come; leave a connection on which none does.
+        """Probe a silent connection; reconnect when the probe does not arrive.
 
         A probe that could not be published proves nothing.
         """
@@ -241,7 +241,7 @@ class Subscriber:
                 MAX_SKIPPED_INTERVALS, 2**self._silent_reconnects
             )
             self._silent_reconnects += 1
-            self.connection.reconnect("no messages come")
+            self.connection.reconnect("no messages arrive")
 
     def _probe_published(self, _: Reply) -> None:
         self._probed = True

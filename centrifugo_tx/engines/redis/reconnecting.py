@@ -30,19 +30,19 @@ from .connection import CommandProtocol, Refused, Reply, ignore_result
 
 __all__ = ["ReconnectingConnection"]
 
-#: Seconds to wait before the first, and before any later attempt to reconnect.
+#: Seconds before the first attempt to reconnect, and the longest delay.
 FIRST_DELAY, LONGEST_DELAY = 0.25, 2.0
-#: Seconds after which a connection counts as good.
+#: Seconds after which a connection resets the delay.
 STABLE_AFTER = 5.0
 
 P = TypeVar("P", bound=CommandProtocol)
 
-#: Makes a protocol, given whom to tell that the connection is lost.
+#: Makes a protocol, given a callback for the loss of its connection.
 Build = Callable[[Callable[[CommandProtocol, str], None]], P]
 
 
 class _Factory(Factory):
-    """Makes the one protocol of an attempt to connect."""
+    """Returns the protocol of one attempt to connect."""
 
     noisy = False
 
@@ -59,13 +59,13 @@ async def _nothing_more(protocol: object) -> None:
 
 @define(eq=False)
 class ReconnectingConnection(Generic[P]):
-    """One connection that is made again whenever it is lost.
+    """A connection that reconnects whenever it is lost.
 
-    ``protocol`` is there while it is usable.  Nobody waits for it otherwise:
-    `send` fails with `BrokerUnavailable`, saying why there is none.
+    ``protocol`` is set while the connection is usable.  Otherwise `send` fails at once
+    with `BrokerUnavailable` and the reason.
 
-    :param prepare: does what must be done before a new connection is usable.
-    :param changed: called when the connection has become usable, or is no longer.
+    :param prepare: prepares a new connection before it becomes usable.
+    :param changed: called when the connection becomes usable or is lost.
     """
 
     name: str
@@ -88,14 +88,14 @@ class ReconnectingConnection(Generic[P]):
     _log = Logger()
 
     def send(self, *command: bytes) -> "Deferred[Reply]":
-        """Send a command, or fail at once."""
+        """Send a command; fail at once without a connection."""
         protocol = self.protocol
         if protocol is None:
             return fail(BrokerUnavailable(self.reason))
         return protocol.send(*command)
 
     def start(self) -> "Deferred[None]":
-        """Connect, and go on trying.
+        """Connect, and keep trying.
 
         :return: fires when usable, fails when the first attempt failed.
         """
@@ -113,18 +113,18 @@ class ReconnectingConnection(Generic[P]):
         return outcome
 
     def retry_now(self) -> None:
-        """Try now, if an attempt is due later."""
+        """Connect now if an attempt is scheduled for later."""
         if self._retry is not None:
             self._retry.cancel()
             self._connect()
 
     def reconnect(self, why: str) -> None:
-        """Give up the connection, and make a new one."""
+        """Close the connection, and open a new one."""
         if self.protocol is not None:
             self.protocol.abort(why)
 
     def stop(self) -> "Deferred[None]":
-        """Close, and stay closed; fires when nothing is left in the reactor."""
+        """Close for good; fires when all connections and timers are gone."""
         self._running = False
         self.reason = "stopped"
         if self._retry is not None:
@@ -140,7 +140,7 @@ class ReconnectingConnection(Generic[P]):
         return stopped
 
     def _check_stopped(self) -> None:
-        """Tell who waits for the end, if this is it."""
+        """Fire the Deferred of `stop` once everything has ended."""
         if (
             self._stopped is not None
             and self._attempt is None
@@ -172,7 +172,9 @@ class ReconnectingConnection(Generic[P]):
     def _connection_usable(self, _: None, protocol: P) -> None:
         self._attempt = None
         if protocol not in self._open_protocols:  # lost while the coroutine was ending
-            self._attempt_failed(Failure(BrokerUnavailable(f"{self.name} went away")))
+            self._attempt_failed(
+                Failure(BrokerUnavailable(f"lost the connection to {self.name}"))
+            )
             return
         if self._failures:
             self._log.info("connected to {name} again", name=self.name)
@@ -188,7 +190,7 @@ class ReconnectingConnection(Generic[P]):
             return
         reason = failure.getErrorMessage()
         if failure.check(Refused):
-            reason = f"{self.name} refused us: {reason}"
+            reason = f"{self.name} refused the connection: {reason}"
         elif not failure.check(BrokerUnavailable):
             reason = f"cannot connect to {self.name}: {reason}"
         self._schedule_retry(reason)

@@ -1,4 +1,4 @@
-"""From PUB/SUB messages of one shard to events, and what to do about lost ones."""
+"""Converts PUB/SUB messages of one shard to events, and reports lost ones."""
 
 from collections.abc import Callable, Sequence
 
@@ -15,13 +15,13 @@ from .topology import Shard
 
 __all__ = ["ShardListener", "listen_to_shard"]
 
-#: Seconds between two looks at whether storage can be reached again.
+#: Seconds between two checks whether storage can be reached again.
 GAP_RETRY_INTERVAL = 0.5
 
 
 @define(eq=False)
 class ShardListener:
-    """Turns what one shard publishes into events.
+    """Converts the messages of one shard to events.
 
     :param channel_of: returns the channel of a PUB/SUB channel, None if it is none.
     :param take: takes a channel and a payload; may raise `DecodeError`.
@@ -34,18 +34,18 @@ class ShardListener:
     _take: Callable[[str, bytes], None]
     _gap: Callable[[Sequence[str]], None]
     _malformed: Counter
-    #: What may have lost messages, and cannot be compared with storage yet.
+    #: Channels that may have lost messages and cannot be compared with storage yet.
     _gaps: dict[bytes, None] = field(factory=dict, init=False)
     _retry: IDelayedCall | None = field(default=None, init=False)
     _log = Logger()
 
     def probe(self) -> "Deferred[Reply]":
-        """Publish something for this connection alone."""
+        """Publish a probe that only this connection receives."""
         service = self._shard.layout.service
         return self._shard.send(service, b"PUBLISH", service, b"probe")
 
     def deliver(self, name: bytes, payload: bytes) -> None:
-        """Tell the receiver of a message; drop one that is malformed."""
+        """Pass a message to the receiver; drop a malformed one."""
         channel = self._channel_of(name)
         if channel is None:
             self._malformed.value += 1
@@ -54,13 +54,13 @@ class ShardListener:
             self._take(channel, payload)
         except DecodeError as error:
             self._malformed.value += 1
-            self._log.warn("dropped a message: {reason}", reason=error)
+            self._log.warn("dropped a malformed message: {reason}", reason=error)
 
     def missed(self, names: Sequence[bytes]) -> None:
-        """Tell the receiver which channels may have lost messages.
+        """Report the channels that may have lost messages.
 
-        Only those whose storage can be reached, since the receiver will look there;
-        the others a little later.
+        Channels whose storage is unreachable are reported later, since the receiver
+        compares them with storage.
         """
         self._gaps.update(dict.fromkeys(names))
         if self._retry is None:
@@ -77,7 +77,7 @@ class ShardListener:
         self._gap([each for each in channels if each is not None])
 
     def stop(self) -> None:
-        """Leave nothing behind in the reactor."""
+        """Cancel the timer."""
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
@@ -93,7 +93,7 @@ def listen_to_shard(
     family: str,
     always: tuple[bytes, ...] = (),
 ) -> tuple[ShardListener, Subscriber]:
-    """Return an `ShardListener` and its `Subscriber`, which listens when it is started.
+    """Return a `ShardListener` and its `Subscriber`, which listens once started.
 
     :param family: first part of the names of the metrics.
     :param always: PUB/SUB channels that are subscribed to all the time.

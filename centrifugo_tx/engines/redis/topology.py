@@ -1,4 +1,4 @@
-"""One shard: which connection serves which key, and where to listen."""
+"""One shard: its connections for commands and for PUB/SUB."""
 
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
@@ -24,24 +24,24 @@ __all__ = ["Shard"]
 
 T = TypeVar("T")
 
-#: Seconds between two questions to the Sentinels.
+#: Seconds between two polls of the Sentinels.
 SENTINEL_POLL_INTERVAL = 5.0
 
 
 class Route(Protocol):
-    """The ways into one shard."""
+    """The connections for the commands of one shard."""
 
     def send(self, key: bytes, *command: bytes) -> "Deferred[Reply]":
-        """Send a command to whoever has *key*."""
+        """Send a command to the server of *key*."""
 
     def can_reach(self, key: bytes) -> bool:
-        """Whether whoever has *key* can be reached now."""
+        """Whether the server of *key* is connected."""
 
     def start(self) -> "Deferred[None]":
         """Connect; fires when commands can be sent."""
 
     def stop(self) -> "Deferred[None]":
-        """Close; fires when nothing is left in the reactor."""
+        """Close; fires when all connections and timers are gone."""
 
     def listeners(self) -> IStreamClientEndpoint:
         """Return an endpoint for PUB/SUB connections."""
@@ -73,7 +73,7 @@ class SingleServer:
         return self.connection.send(*command)
 
     def can_reach(self, key: bytes) -> bool:
-        """Whether the server can be reached now."""
+        """Whether the server is connected."""
         return self.connection.protocol is not None
 
     def start(self) -> "Deferred[None]":
@@ -91,10 +91,10 @@ class SingleServer:
 
 @define(eq=False)
 class SentinelMaster(SingleServer):
-    """The master of a set of servers that Sentinels watch.
+    """The master of servers that Sentinels monitor.
 
-    That it has moved is learned from lost connections, from what the Sentinels
-    tell, and by asking them regularly, since their word can get lost.
+    A new master is noticed by lost connections, by announcements of the Sentinels,
+    and by polling them, since announcements can get lost.
     """
 
     _endpoint: SentinelEndpoint
@@ -148,13 +148,13 @@ class SentinelMaster(SingleServer):
             self._lookup.addBoth(self._lookup_done)
 
     def _lookup_done(self, result: object) -> None:
-        # That no Sentinel answers is told when one is needed to connect.
+        # A failure is reported when a Sentinel is needed to connect.
         self._lookup = None
 
 
 @define(eq=False)
 class Shard:
-    """One of those that share the channels: its names, commands and messages."""
+    """One shard of the channels: its key names, commands and subscriptions."""
 
     _reactor: IRedisReactor
     _address: ShardAddress
@@ -168,7 +168,7 @@ class Shard:
     # --- Life ------------------------------------------------------------------
 
     def start(self) -> "Deferred[None]":
-        """Connect, and find out whether this is a Cluster.
+        """Connect, and detect whether the server is part of a Cluster.
 
         :return: fires when commands can be sent, fails when the shard is away.
         """
@@ -195,11 +195,11 @@ class Shard:
         await self._route.start()
 
     def stop(self) -> "Deferred[None]":
-        """Close; fires when nothing is left in the reactor."""
+        """Close; fires when all connections and timers are gone."""
         return succeed(None) if self._route is None else self._route.stop()
 
     def _master_moved(self) -> None:
-        """Leave the former master, on all connections."""
+        """Close all connections to the previous master."""
         if isinstance(self._route, SentinelMaster):
             for connection in (self._route.connection, *self._listeners):
                 connection.reconnect("the master has moved")
@@ -208,19 +208,19 @@ class Shard:
     # --- Use -------------------------------------------------------------------
 
     def send(self, key: bytes, *command: bytes) -> "Deferred[Reply]":
-        """Send a command to whoever has *key*."""
+        """Send a command to the server of *key*."""
         if self._route is None:
             return fail(BrokerUnavailable("not started"))
         return self._route.send(key, *command)
 
     def can_reach(self, key: bytes) -> bool:
-        """Whether whoever has *key* can be reached now."""
+        """Whether the server of *key* is connected."""
         return self._route is not None and self._route.can_reach(key)
 
     def run(
         self, script: Script, then: Callable[[Reply], T], *command: bytes
     ) -> "Deferred[T]":
-        """Run *script* and return what *then* makes of its reply.
+        """Run *script*; return the result of *then* for its reply.
 
         :param command: the keys of the script, and then its arguments.
         """
@@ -236,7 +236,7 @@ class Shard:
         then: Callable[[Reply], T],
         command: tuple[bytes, ...],
     ) -> "Failure | Deferred[T]":
-        """Send the script itself to a server that does not know it."""
+        """Send the script's source to a server that does not know its hash."""
         error = failure.value
         if isinstance(error, Refused) and error.code == "NOSCRIPT":
             reply = self.send(command[0], b"EVAL", script.source, script.keys, *command)
@@ -263,7 +263,7 @@ class Shard:
         self._listeners.append(connection)
 
     async def _wait_for_commands(self, protocol: PubSubProtocol) -> None:
-        """Let nothing be heard before it can be compared with storage."""
+        """Subscribe only once commands work, so that gaps can be checked."""
         assert isinstance(self._route, SingleServer)
         self._route.connection.retry_now()
         await self._route.connection.attempt_outcome()

@@ -89,7 +89,7 @@ class Commands(LinkCase):
         refused = self.failureResultOf(
             self.connection.send(b"GET", b"a"), BrokerUnavailable
         )
-        self.assertIn("too many calls", refused.getErrorMessage())
+        self.assertIn("too many pending calls", refused.getErrorMessage())
         self.peer.last.reply(b"$1\r\nA\r\n")
         self.assertEqual(self.successResultOf(first), b"A")
         third = self.connection.send(b"GET", b"b")

@@ -86,7 +86,7 @@ class PresenceTests(ShardCase):
         globalLogPublisher.addObserver(logged.append)
         self.addCleanup(globalLogPublisher.removeObserver, logged.append)
         self.assertEqual(self.result(manager.presence("room:7")), {"9c1d": BOB})
-        left_out = [e for e in logged if "left out" in str(e.get("log_format"))]
+        left_out = [e for e in logged if "skipped" in str(e.get("log_format"))]
         self.assertEqual(len(left_out), 2)
 
     def test_stats(self) -> None:
