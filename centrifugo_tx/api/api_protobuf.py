@@ -1,4 +1,4 @@
-"""Requests and answers of the server API as Protobuf (server API, "gRPC API").
+"""Requests and responses of the server API as Protobuf (server API, "gRPC API").
 
 Long batches are converted in slices: `decode` and `encode` yield to their loop.
 """
@@ -33,7 +33,7 @@ class Codec:
     _request: Any = field(init=False)
     _response: Any = field(init=False)
     _request_bridge: "Bridge[Any]" = field(init=False)
-    #: None: the answers are those of a batch.
+    #: None for a batch, whose replies are those of its commands.
     _result_bridge: "Bridge[Any] | None" = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -101,7 +101,7 @@ def _fill_reply(message: Any, reply: dict[str, m.Result]) -> None:
 
 @define(eq=False)
 class _Pause:
-    """Says when a long task on the loop should let others run."""
+    """Decides when a long task on the loop lets other tasks run."""
 
     _end: float = field(factory=lambda: perf_counter() + SLICE_SECONDS, init=False)
 
@@ -110,6 +110,6 @@ class _Pause:
         return perf_counter() >= self._end
 
     async def take(self) -> None:
-        """Let others run; then a new slice begins."""
+        """Let other tasks run, then start a new slice."""
         await asyncio.sleep(0)
         self._end = perf_counter() + SLICE_SECONDS

@@ -12,14 +12,14 @@ from .request import Handler
 
 __all__ = ["FILES", "swagger"]
 
-#: What is below the prefix, besides the page itself: content type by name.
+#: Content types by name of the files below the prefix, besides the page.
 FILES = {
     "page.js": "text/javascript; charset=utf-8",
     "page.css": "text/css; charset=utf-8",
 }
 _DOCUMENT = "openapi.json"
 
-#: Nothing comes from another host, and no other page shows this one.
+#: The page loads nothing from other hosts, and no other page may embed it.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';"
     " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
