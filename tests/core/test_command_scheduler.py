@@ -32,7 +32,7 @@ def many(count: int, first: int = 1) -> list[Any]:
 
 
 class SchedulerTests(SynchronousTestCase):
-    """In one turn a client gets a slice, and all who want more share another one."""
+    """In one turn a client gets a slice; clients that want more share another."""
 
     def setUp(self) -> None:
         self.clock = Turns()
@@ -120,7 +120,7 @@ class SchedulerTests(SynchronousTestCase):
         self.assertEqual(len(heard), 100)
 
     def test_gone(self) -> None:
-        """Nothing more is executed for a client that has gone."""
+        """No more commands are executed for a closed client."""
         peer = self.greedy()
         calls = len(self.world.policy.calls)
         peer.client.transport_lost()
@@ -142,7 +142,7 @@ class SchedulerTests(SynchronousTestCase):
         self.assertEqual(found, list(range(1, 2 * SLICE + 2)))
 
     def test_malformed(self) -> None:
-        """What cannot be decoded ends the connection when its turn comes."""
+        """A message that cannot be decoded closes the connection in its turn."""
         peer = self.world.connected()
         peer.send(*many(2 * SLICE), "{nonsense")
         self.assertEqual(peer.closed, 0)

@@ -135,7 +135,7 @@ class ServerSideTests(SynchronousTestCase):
         self.peer = self.world.connected("u")
 
     def test_refresh(self) -> None:
-        """The client is told of a later end; without one there is none."""
+        """The push has the new expiry; without one there is none."""
         self.node.refresh("u", expire_at=NOW + 100, info=Raw(b'"new"'))
         (message,) = self.peer.take()
         self.assertEqual(message, {"push": {"refresh": {"expires": True, "ttl": 100}}})
@@ -154,7 +154,7 @@ class ServerSideTests(SynchronousTestCase):
             self.assertEqual(peer.closed, 3005)
 
     def test_recovered(self) -> None:
-        """What was missed since a position comes after the push."""
+        """Publications since a position follow the push."""
         top = self.world.publish("a", 1, **KEPT)
         self.world.publish("a", 2, **KEPT)
         self.node.subscribe("a", POSITIONED, "u", since=top)

@@ -1,4 +1,4 @@
-"""What is logged while storage is away."""
+"""Log lines while storage is unavailable."""
 
 from typing import cast
 
@@ -62,20 +62,20 @@ class OutageTests(LogCase):
         )
 
     def test_one_call(self) -> None:
-        """If each failure was told of, the end says nothing new."""
+        """If each failure was logged, the end is not."""
         self.failed()
         self.clock.advance(10)
         self.assertEqual(self.warnings(), ["publish failed: lost"])
 
     def test_next(self) -> None:
-        """The next outage is told of again."""
+        """The next outage is logged again."""
         self.failed()
         self.clock.advance(10)
         self.failed()
         self.assertEqual(self.warnings(), ["publish failed: lost"] * 2)
 
     def test_reasons(self) -> None:
-        """Each new reason is told of, as long as there are few."""
+        """Each new reason is logged, up to a limit."""
         for number in range(REASONS * 2):
             self.failed(reason=f"reason {number}")
         self.assertEqual(len(self.warnings()), REASONS)

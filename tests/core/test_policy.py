@@ -1,4 +1,4 @@
-"""The policy to begin with: everybody may come in, and nobody may do anything."""
+"""The default policy: every client may connect, and nothing else."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from centrifugo_tx.options import Admission, Polled
 
 
 class PolicyTests(SynchronousTestCase):
-    """What it says when an application overrides nothing."""
+    """Its answers when an application overrides nothing."""
 
     def setUp(self) -> None:
         self.policy = Policy()
@@ -26,7 +26,7 @@ class PolicyTests(SynchronousTestCase):
         return code
 
     def test_allowed(self) -> None:
-        """Everybody comes in as an anonymous user; channels keep nothing."""
+        """Every client connects as an anonymous user; channels keep no history."""
         client: Any = None
         request: Any = None
         admission = self.successResultOf(self.policy.connect(client, request))

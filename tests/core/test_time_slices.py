@@ -7,7 +7,7 @@ from centrifugo_tx.core.time_slices import SLICE_SECONDS, RoundRobin, Slices
 
 
 class RoundRobinTests(SynchronousTestCase):
-    """Who comes when."""
+    """The order of waiting work."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -24,7 +24,7 @@ class RoundRobinTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_long(self) -> None:
-        """What does not fit into a turn keeps its place for the next one."""
+        """Work that does not fit into a turn keeps its place for the next one."""
 
         def work(name: str) -> None:
             self.done.append(name)

@@ -47,7 +47,7 @@ class TimerWheelTests(SynchronousTestCase):
         self.assertEqual(len(self.bell.woken), 1)
 
     def test_forgotten(self) -> None:
-        """Who is forgotten sleeps, and the reactor has nothing to do."""
+        """A forgotten sleeper sleeps, and the reactor has nothing to do."""
         self.wheel.set(self.bell, self.clock.seconds() + 5)
         self.wheel.forget(self.bell)
         self.advance(10)
@@ -85,7 +85,7 @@ class TimerWheelTests(SynchronousTestCase):
         self.assertEqual(len(self.clock.getDelayedCalls()), 1)
 
     def test_forgotten_by_another(self) -> None:
-        """Who is forgotten in the turn in which it was due is not woken."""
+        """A sleeper forgotten in the turn in which it is due is not woken."""
         other = Bell()
         at = self.clock.seconds() + 1
         self.bell.then = lambda: self.wheel.forget(other)
@@ -104,7 +104,7 @@ class TimerWheelTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_ended(self) -> None:
-        """After the end nobody is woken, and nothing is left in the reactor."""
+        """After the end no sleeper is woken, and no call is left in the reactor."""
         at = self.clock.seconds() + 1
         self.wheel.set(self.bell, at)
         self.wheel.end()

@@ -47,7 +47,7 @@ class ListeningTests(SynchronousTestCase):
         self.assertEqual(self.world.node.hub.channels, {})
 
     def test_comes_back(self) -> None:
-        """Who comes back in time keeps the node in."""
+        """A subscriber that returns in time keeps the node subscribed."""
         self.world.subscribed("a").client.transport_lost()
         self.world.clock.advance(0.5)
         self.world.subscribed("a")
@@ -65,7 +65,7 @@ class ListeningTests(SynchronousTestCase):
         self.assertEqual([len(peer.take()), len(other.take())], [1, 1])
 
     def test_refused(self) -> None:
-        """If it refuses, all who wait are told, and the next one tries again."""
+        """If it refuses, all waiting callers fail, and the next one tries again."""
         refused = self.world.broker.answers["subscribe"] = Deferred()
         peers = [self.world.connected() for _ in range(2)]
         for peer in peers:
@@ -78,7 +78,7 @@ class ListeningTests(SynchronousTestCase):
         self.assertEqual(self.calls, ["subscribe", "subscribe"])
 
     def test_comes_while_leaving(self) -> None:
-        """Who comes while the node leaves waits, and the node comes back."""
+        """A subscriber that comes while the node leaves waits for its return."""
         left = self.world.broker.answers["unsubscribe"] = Deferred()
         self.world.subscribed("a").client.transport_lost()
         self.world.clock.advance(1.1)

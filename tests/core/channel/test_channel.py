@@ -38,7 +38,7 @@ def data_of(messages: list[Any]) -> list[Any]:
 
 
 class FanOutTests(SynchronousTestCase):
-    """A publication reaches all who are there."""
+    """A publication reaches all subscribers."""
 
     def test_all_subscribers(self) -> None:
         """Every subscriber gets one push; others get none."""
@@ -53,7 +53,7 @@ class FanOutTests(SynchronousTestCase):
         self.assertEqual(other.take(), [])
 
     def test_same_bytes(self) -> None:
-        """Those who speak alike share one frame object."""
+        """Subscribers with the same wire share one frame object."""
         world = World()
         peers = [world.subscribed("news") for _ in range(2)]
         world.publish("news", 1)
@@ -87,7 +87,7 @@ class FanOutTests(SynchronousTestCase):
             self.assertEqual(early + late, list(range(100)))
 
     def test_gathered(self) -> None:
-        """What waits for a lane is one write to each member, in order."""
+        """Frames that wait for a lane are one write to each member, in order."""
         world = World(options=NodeOptions(broadcast_slice=2))
         peers = [world.subscribed("news") for _ in range(5)]
         for number in range(10):
@@ -110,7 +110,7 @@ class FanOutTests(SynchronousTestCase):
         self.assertEqual(data_of(second.take()), [f"{n:0100}" for n in range(20)])
 
     def test_joined_while_gathered(self) -> None:
-        """A new member gets what is published after it joined, and nothing twice."""
+        """A new member gets the publications after it joined, each once."""
         world = World(options=NodeOptions(broadcast_slice=1))
         peers = [world.subscribed("news") for _ in range(2)]
         world.publish("news", 1)
@@ -163,7 +163,7 @@ class FanOutTests(SynchronousTestCase):
         self.assertEqual([len(each.frames) for each in transports], [3, 3])
 
     def test_left_while_sliced(self) -> None:
-        """Who leaves before its slice comes gets nothing after it left."""
+        """A subscriber that leaves before its slice gets nothing after it left."""
         world = World(options=NodeOptions(broadcast_slice=1))
         first, second = world.subscribed("news"), world.subscribed("news")
         world.publish("news", 1)
@@ -174,7 +174,7 @@ class FanOutTests(SynchronousTestCase):
         self.assertEqual(data_of(first.take()), [1])
 
     def test_rejoined_while_sliced(self) -> None:
-        """Who comes back gets only what was published after that."""
+        """A subscriber that returns gets only later publications."""
         world = World(options=NodeOptions(broadcast_slice=1))
         world.subscribed("news")
         second = world.subscribed("news")
@@ -188,7 +188,7 @@ class FanOutTests(SynchronousTestCase):
         self.assertEqual(data_of(second.take()), [2])
 
     def test_binary(self) -> None:
-        """A payload that is no JSON ends JSON clients with 3506, and nobody else."""
+        """A payload that is not JSON closes JSON clients with 3506, and no others."""
         world = World()
         peer, other = world.subscribed("news"), world.subscribed("weather")
         world.node.publish("news", b"\xff\x00")
@@ -233,7 +233,7 @@ class PositionTests(SynchronousTestCase):
         self.assertEqual(message["push"]["unsubscribe"]["code"], 2500)
 
     def test_twice(self) -> None:
-        """What comes twice is given once."""
+        """A publication delivered twice is sent once."""
         self.deliver(1)
         self.assertEqual(self.peer.take(), [])
 
@@ -244,7 +244,7 @@ class PositionTests(SynchronousTestCase):
         self.assertEqual(data_of(self.peer.take()), ["now", 2])
 
     def test_not_positioned(self) -> None:
-        """Who does not care about the position gets what comes."""
+        """A subscriber without a position gets every delivery."""
         self.world.policy.subscription = SubscribeOptions()
         careless = self.world.subscribed("news")
         careless.take()
@@ -260,7 +260,7 @@ class PositionTests(SynchronousTestCase):
         self.assertEqual(messages[0]["push"]["unsubscribe"]["code"], 2500)
 
     def test_stale_history(self) -> None:
-        """Who reads history that is older than what was delivered gets no place."""
+        """A subscriber whose history is older than a delivery is refused."""
         world = self.world
         world.broker.answers["history"] = succeed(
             History([], StreamPosition(0, world.node.hub.channels["news"].epoch))
@@ -349,7 +349,7 @@ class SlowBroker:
 
 
 class Watcher:
-    """A subscriber that checks what it is told."""
+    """A subscriber that checks what it receives."""
 
     def __init__(self, node: Node) -> None:
         transport = MemoryTransport()
@@ -400,7 +400,7 @@ STEPS = st.lists(
 
 
 class InterleavingTests(SynchronousTestCase):
-    """Whatever the order of events, nobody misses anything without being told."""
+    """In any order of events, no subscriber misses a publication unnoticed."""
 
     def run_steps(self, steps: list[str], watchers: int) -> None:
         broker, clock = SlowBroker(), Clock()
@@ -447,5 +447,5 @@ class InterleavingTests(SynchronousTestCase):
     @settings(max_examples=400, deadline=None)
     @given(STEPS, st.integers(1, 3))
     def test_any_order(self, steps: list[str], watchers: int) -> None:
-        """Each subscriber sees each offset once and in order, or is told."""
+        """Each subscriber sees each offset once and in order, or loses its position."""
         self.run_steps(steps, watchers)

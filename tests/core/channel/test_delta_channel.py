@@ -31,7 +31,7 @@ DELTA = {"delta": "fossil"}
 
 
 class Deltas:
-    """A world in which everybody may have deltas."""
+    """A world in which every client may have deltas."""
 
     def __init__(self, subscription: SubscribeOptions = RECOVERABLE) -> None:
         self.world = World(options=NodeOptions(ping_interval=-1))
@@ -63,12 +63,12 @@ class NegotiationTests(SynchronousTestCase):
     """Deltas are agreed on when subscribing."""
 
     def test_agreed(self) -> None:
-        """Who may and wants to is told so."""
+        """The reply confirms deltas that are permitted."""
         deltas = Deltas()
         self.assertTrue(subscribe(deltas.client())["delta"])
 
     def test_not_asked(self) -> None:
-        """Who does not ask gets payloads as they are."""
+        """A client that does not ask for deltas gets payloads unchanged."""
         deltas = Deltas()
         client = deltas.client()
         (reply,) = client.ask(subscribe={"channel": "c"})
@@ -79,7 +79,7 @@ class NegotiationTests(SynchronousTestCase):
         self.assertEqual([p["data"] for p in publications_in(client.take())], found)
 
     def test_not_allowed(self) -> None:
-        """Who may not is told nothing, and gets payloads as they are."""
+        """Without permission the reply does not mention deltas."""
         deltas = Deltas(SubscribeOptions(positioned=True))
         client = deltas.client()
         (reply,) = client.ask(subscribe={"channel": "c", **DELTA})
@@ -95,7 +95,7 @@ class NegotiationTests(SynchronousTestCase):
         self.assertEqual(client.closed, 3501)
 
     def test_filter(self) -> None:
-        """A filter excludes deltas, since it leaves out what they build on."""
+        """A filter excludes deltas, since it drops the payloads they apply to."""
         deltas = Deltas(POSITIONED)
         client = deltas.client()
         tf = {"key": "k", "cmp": "ex"}
@@ -124,7 +124,7 @@ class NegotiationTests(SynchronousTestCase):
         self.assertEqual(client.accept_all(client.take()), [(3, payload(3), True)])
 
     def test_unidirectional(self) -> None:
-        """Who only listens may ask for deltas as well."""
+        """Unidirectional clients may ask for deltas as well."""
         deltas = Deltas()
         deltas.publish(1)
         deltas.world.policy.admission = Admission(subs={"c": RECOVERABLE})
@@ -137,7 +137,7 @@ class NegotiationTests(SynchronousTestCase):
 
 
 class LiveTests(SynchronousTestCase):
-    """What is sent as it is published."""
+    """Live publications."""
 
     def setUp(self) -> None:
         self.deltas = Deltas()
@@ -179,7 +179,7 @@ class LiveTests(SynchronousTestCase):
                 self.check(client, False, True, True)
 
     def test_each_for_itself(self) -> None:
-        """Who comes later begins with a whole one while others get deltas."""
+        """A later subscriber starts with a full payload while others get deltas."""
         for wire in ("json", "protobuf"):
             self.deltas = Deltas()
             early = self.deltas.client(wire)
@@ -221,7 +221,7 @@ class LiveTests(SynchronousTestCase):
         self.check(client, False, True)
 
     def test_without_place(self) -> None:
-        """What has no place in the stream comes between: then nothing builds on it."""
+        """No delta applies to a publication without a position."""
         for wire in ("json", "protobuf"):
             self.deltas = Deltas()
             client = self.deltas.client(wire)
@@ -233,7 +233,7 @@ class LiveTests(SynchronousTestCase):
             self.check(client, False, True)
 
     def test_predecessor_without_place(self) -> None:
-        """What a broker says came before counts only within a stream."""
+        """The broker's previous publication is used only within a stream."""
         client = self.deltas.client()
         subscribe(client)
         self.check(client, False, True)
@@ -287,7 +287,7 @@ class LiveTests(SynchronousTestCase):
             self.assertTrue(second[2])
 
     def test_no_json(self) -> None:
-        """What is no JSON ends JSON clients with 3506, not the others."""
+        """A payload that is not JSON closes JSON clients with 3506, and no others."""
         for data in (b"\xff\xfe", b"\xff" + payload(3), b"no json", b"{"):
             for first in (0, 1):
                 deltas = self.deltas = Deltas()
@@ -307,7 +307,7 @@ class LiveTests(SynchronousTestCase):
                 self.assertEqual([each[1] for each in found], [payload(9)])
 
     def test_left(self) -> None:
-        """Who left gets nothing, however its lane came about."""
+        """A subscriber that has left gets nothing, in lanes of any kind."""
         for moved in (False, True):
             self.deltas = Deltas()
             clients = [self.deltas.client() for _ in range(3)]
@@ -331,7 +331,7 @@ class LiveTests(SynchronousTestCase):
             self.assertEqual(found, [data, False])
 
     def test_slices(self) -> None:
-        """In slices, too, everybody gets whole ones first and keeps the order."""
+        """In slices, too, each client gets full payloads first, in order."""
         self.deltas.world = World(options=NodeOptions(broadcast_slice=2))
         self.deltas.world.policy.subscription = RECOVERABLE
         self.deltas.node = self.deltas.world.node
@@ -351,7 +351,7 @@ class LiveTests(SynchronousTestCase):
 
 
 class RecoveryTests(SynchronousTestCase):
-    """What comes with the reply, and after it."""
+    """Publications in the reply, and after it."""
 
     def setUp(self) -> None:
         self.deltas = Deltas()
@@ -402,7 +402,7 @@ class RecoveryTests(SynchronousTestCase):
             self.assertEqual(client.accept_all(client.take()), [(n, data, delta)])
 
     def test_not_recovered(self) -> None:
-        """Who lost something begins anew."""
+        """A client that lost publications starts with a full payload."""
         for n in range(20):
             self.deltas.publish(n)
         client = self.deltas.client()
@@ -466,7 +466,7 @@ class RecoveryTests(SynchronousTestCase):
 
 
 class CostTests(SynchronousTestCase):
-    """What a publication costs does not depend on how many subscribers there are."""
+    """The cost of a publication's deltas does not grow with the subscribers."""
 
     def test_once(self) -> None:
         """One delta, and each form of each wire once."""
@@ -517,7 +517,7 @@ class CostTests(SynchronousTestCase):
         self.patch(wire, "push", counted)
 
     def test_not_for_nothing(self) -> None:
-        """Nobody with deltas, no delta is made."""
+        """Without subscribers that use deltas, no delta is made."""
         deltas = Deltas()
         self.patch(core_deltas, "make", None)
         client = deltas.client()

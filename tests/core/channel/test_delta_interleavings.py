@@ -246,7 +246,7 @@ class InterleavingTests(SynchronousTestCase):
     def test_any_order(
         self, steps: list[tuple[str, int]], crowd: list[tuple[str, str]]
     ) -> None:
-        """Each payload is the one published; nobody misses any without being told."""
+        """Each payload is the one published, and no client misses one unnoticed."""
         self.run_steps(steps, crowd)
 
     def test_deltas_flow(self) -> None:
@@ -260,7 +260,7 @@ class InterleavingTests(SynchronousTestCase):
             self.assertEqual(forms, [False, True, False, True, True, True])
 
     def test_between(self) -> None:
-        """What has no place is sent after the list, or before the next: no deltas."""
+        """A publication without a position follows the list in full."""
         next_one = [("publish", 0), ("deliver", 0), ("turn", 0)]
         loose = [("loose", 0), ("deliver", 0)]
         for wire in ("json", "protobuf"):
@@ -276,7 +276,7 @@ class InterleavingTests(SynchronousTestCase):
                     self.assertEqual(forms, [False, True, False, False, True])
 
     def test_cache_while_reading(self) -> None:
-        """In cache mode, what comes while history is read follows the latest."""
+        """In cache mode, publications during the read follow the latest one."""
         steps = [("publish", 0), ("deliver", 0), ("recover", 0)]
         steps += [("publish", 0), ("deliver", 0), ("answer", 0)]
         (subscriber,) = self.run_steps(steps, [("cache", "json")])

@@ -1,4 +1,4 @@
-"""Deltas that are kept for those who come back."""
+"""Deltas that are cached for clients that reconnect."""
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -16,7 +16,7 @@ def publication(offset: int, data: bytes | None = None) -> Publication:
 
 
 class KeepingTests(SynchronousTestCase):
-    """What was compared once need not be compared again."""
+    """Payloads that were compared are not compared again."""
 
     def setUp(self) -> None:
         self.compared = 0
@@ -40,7 +40,7 @@ class KeepingTests(SynchronousTestCase):
         return forms
 
     def test_live(self) -> None:
-        """What was made as it was published is there for those who missed it."""
+        """A delta made for a live publication serves recovering clients."""
         for offset in range(2, 6):
             self.deltas.between(publication(offset - 1), publication(offset))
         self.assertEqual(self.compared, 4)
@@ -49,7 +49,7 @@ class KeepingTests(SynchronousTestCase):
         self.assertEqual(self.compared, 5)
 
     def test_together(self) -> None:
-        """Many who missed the same cost what one does."""
+        """Many clients that missed the same publications cost as much as one."""
         for _ in range(50):
             self.recover(1, 6)
         self.assertEqual(self.compared, 5)
@@ -83,7 +83,7 @@ class KeepingTests(SynchronousTestCase):
         self.assertEqual(len(self.deltas._made), 4)
 
     def test_work(self) -> None:
-        """Who missed very much gets the rest whole; the next one gets further."""
+        """After very much loss the rest comes in full; the next client gets further."""
         self.deltas = Deltas(work=3 * len(payload(1)))
         self.assertEqual(self.recover(1, 8), [True] * 3 + [False] * 4)
         self.assertEqual(self.recover(1, 8), [True] * 6 + [False])

@@ -31,7 +31,7 @@ def data_of(messages: list[Any]) -> list[Any]:
 
 
 class FilterCase(SynchronousTestCase):
-    """A world in which everybody may filter."""
+    """A world in which every client may filter."""
 
     options = ALLOWED
 
@@ -40,7 +40,7 @@ class FilterCase(SynchronousTestCase):
         self.world.policy.subscription = self.options
 
     def subscribed(self, value: str, **request: Any) -> Peer:
-        """Return a client that wants what is tagged with *value*."""
+        """Return a client that filters publications by the tag *value*."""
         return self.world.subscribed("c", **equal(value), **request)
 
     def publish(self, n: int, value: str, **options: Any) -> None:
@@ -54,10 +54,10 @@ class FilterCase(SynchronousTestCase):
 
 
 class LiveTests(FilterCase):
-    """What is sent as it is published."""
+    """Live publications."""
 
     def test_wanted(self) -> None:
-        """Each gets what it wants, the others everything."""
+        """Clients with a filter get matching publications, the others all."""
         red, blue = self.subscribed("red"), self.subscribed("blue")
         also_red, all_of_them = self.subscribed("red"), self.world.subscribed("c")
         peers = [red, blue, also_red, all_of_them]
@@ -88,7 +88,7 @@ class LiveTests(FilterCase):
         self.assertEqual(found, [[0, 2], [0, 2], [b"0", b"2"], [b"0", b"2"]])
 
     def test_left(self) -> None:
-        """Who left gets nothing; the others with its filter go on."""
+        """A client that left gets nothing; others with the same filter still do."""
         one, other = self.subscribed("red"), self.subscribed("red")
         for peer, rest in ((one, [other]), (other, [])):
             peer.ask(unsubscribe={"channel": "c"})
@@ -136,7 +136,7 @@ class PositionTests(FilterCase):
     options = RECOVERABLE
 
     def test_hidden(self) -> None:
-        """What is hidden moves the position on."""
+        """A publication that the filter drops advances the position."""
         peer = self.subscribed("red")
         peer.take()
         for n in range(1, 7):
@@ -146,7 +146,7 @@ class PositionTests(FilterCase):
         self.assertEqual([m for m in peer.take() if m], [])
 
     def test_recovered(self) -> None:
-        """Of what was missed it gets what it wants."""
+        """Recovery returns the missed publications that pass the filter."""
         for n in range(1, 7):
             self.publish(n, "red" if n in (3, 5) else "blue", **HISTORY)
         peer = self.world.connected()
@@ -171,7 +171,7 @@ class PositionTests(FilterCase):
         self.assertEqual(data_of(peer.take()), [5])
 
     def test_gap(self) -> None:
-        """A gap is one also if what is missing would have been hidden."""
+        """A gap is found even if the filter would drop the missing publication."""
         for n in range(1, 5):
             self.publish(n, "blue", history_size=2, history_ttl=60.0)
         peer = self.world.connected()
@@ -209,7 +209,7 @@ class CacheTests(FilterCase):
         self.assertEqual(self.recovered(3), (True, [], 3))
 
     def test_while_reading(self) -> None:
-        """What comes while history is read is filtered, too."""
+        """Publications that arrive while history is read are filtered, too."""
         self.publish(1, "red", **HISTORY)
         query = HistoryQuery(300, reverse=True)
         read = self.successResultOf(self.world.node.history("c", query))

@@ -68,7 +68,7 @@ class ComparisonTests(SynchronousTestCase):
         self.check("gte", ("0" * 199 + "1",), {"1": True, "0": False})
 
     def test_no_numbers(self) -> None:
-        """What is no number on either side fits no comparison."""
+        """A text that is not a number on either side passes no comparison."""
         for cmp in ("gt", "gte", "lt", "lte"):
             for text in ("", "x", "1e3", "NaN", "Infinity", "-inf", "1_0", ".5", "5."):
                 self.check(cmp, ("1",), {text: False, None: False})
@@ -91,10 +91,10 @@ class ComparisonTests(SynchronousTestCase):
 
 
 class CombinationTests(SynchronousTestCase):
-    """Nodes combine what is below them."""
+    """Nodes combine the filters below them."""
 
     def test_tables(self) -> None:
-        """And, or and not mean what they say."""
+        """And, or and not combine filters as their names say."""
         one, two = leaf("a", "eq", "1"), leaf("b", "eq", "1")
         for a in "01":
             for b in "01":

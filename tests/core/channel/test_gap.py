@@ -25,12 +25,12 @@ class Gap(SynchronousTestCase):
         self.peer: Peer = self.world.subscribed("news")
 
     def test_nothing_missed(self) -> None:
-        """Who stands where the stream does is not disturbed."""
+        """A subscriber at the stream's position is not disturbed."""
         self.world.node.streams.handle_gap(["news"])
         self.assertEqual(self.peer.take(), [])
 
     def test_missed(self) -> None:
-        """Who does not is told at once, so that it recovers."""
+        """A subscriber behind it loses its position at once, and recovers."""
         ahead = StreamPosition(self.top.offset + 1, self.top.epoch)
 
         def history(*arguments: object) -> object:
@@ -69,7 +69,7 @@ class Gap(SynchronousTestCase):
         self.assertEqual((reads, self.peer.take()), ([], []))
 
     def test_late_delivery(self) -> None:
-        """What came before the gap, and is delivered only now, confirms nothing."""
+        """A late delivery from before the gap confirms nothing."""
         reads = self.reads()
         self.world.node.streams.handle_gap(["news"])
         self.world.clock.advance(0.1)
@@ -125,6 +125,6 @@ class Gap(SynchronousTestCase):
         return asked
 
     def test_unknown_channel(self) -> None:
-        """A channel that nobody is in any more is passed over."""
+        """A channel without subscribers is skipped."""
         self.world.node.streams.handle_gap(["nobody", "news"])
         self.assertEqual(self.peer.take(), [])

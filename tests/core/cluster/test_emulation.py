@@ -100,7 +100,7 @@ class EmulationTests(SynchronousTestCase):
             self.failureResultOf(done, UnknownNode)
 
     def test_no_string(self) -> None:
-        """What is no JSON string is dropped, and the client lives on."""
+        """Data that is not a JSON string is dropped, and the client stays connected."""
         for data in (raw(b"{}"), raw(b"17"), raw(b"{"), raw(b"")):
             self.successResultOf(self.send(self.second, data))
         self.assertEqual((self.peer.take(), self.peer.closed), ([], 0))
@@ -112,7 +112,7 @@ class EmulationTests(SynchronousTestCase):
         self.assertEqual([reply["id"] for reply in self.peer.take()], [9])
 
     def test_malformed(self) -> None:
-        """What is no command ends the client with 3501."""
+        """Data that is not a command closes the client with 3501."""
         self.successResultOf(self.send(self.second, self.quoted(b"nonsense")))
         self.assertEqual(self.peer.closed, 3501)
 

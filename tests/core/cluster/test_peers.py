@@ -76,14 +76,14 @@ class ClusterTests(SynchronousTestCase):
             self.assertEqual(self.names(node), ["first", "second"])
 
     def test_silent(self) -> None:
-        """Who says nothing for 7 s is dropped."""
+        """A node that is silent for 7 s is removed."""
         del self.bus.nodes[self.second.id]
         self.second.peers.stop()
         self.clock.pump([1] * 20)
         self.assertEqual(self.names(self.first), ["first"])
 
     def test_shutdown(self) -> None:
-        """Who says goodbye is dropped at once."""
+        """A node that announces its shutdown is removed at once."""
         self.second.stop()
         self.assertEqual(self.names(self.first), ["first"])
 

@@ -1,4 +1,4 @@
-"""Whatever happens in whatever order, clients come to hold what the map holds."""
+"""In any order of events, clients converge to the state of the map."""
 
 from typing import Any
 
@@ -74,7 +74,7 @@ class Story:
             self.readers[which] = Reader(reader.peer, self.channel)
 
     def end(self) -> None:
-        """Let everybody come to have the map."""
+        """Let every client become live."""
         for which, reader in enumerate(self.readers):
             while not reader.live:
                 self._step(which)

@@ -1,4 +1,4 @@
-"""What happens to those who have a map (client protocol, "Maps")."""
+"""Live subscribers of a map (client protocol, "Maps")."""
 
 from typing import Any
 
@@ -36,10 +36,10 @@ class LiveCase(SynchronousTestCase):
 
 
 class ChangeTests(LiveCase):
-    """Changes come to those who have the map."""
+    """Changes reach live subscribers."""
 
     def test_changes(self) -> None:
-        """Keys that are set, set again and removed are told as they are."""
+        """Keys that are set, set again and removed are sent as such."""
         reader = self.live()
         self.world.put("m:a", "k", 1, tags={"t": "x"})
         self.world.put("m:a", "k", 2)
@@ -62,7 +62,7 @@ class ChangeTests(LiveCase):
         )
 
     def test_key_over(self) -> None:
-        """A key whose time is over is told like one that was removed."""
+        """An expired key is sent like a removed one."""
         self.world.policy.rules["m"] = replace(SMALL, key_ttl=5.0)
         reader = self.live()
         self.world.put("m:a", "k", 1)
@@ -81,7 +81,7 @@ class ChangeTests(LiveCase):
         self.assertEqual(other.peer.take(), [])
 
     def test_left(self) -> None:
-        """Who left is told nothing more, and the channel is forgotten."""
+        """A client that left gets nothing, and the channel is removed."""
         reader = self.live()
         reader.peer.ask(unsubscribe={"channel": "m:a"})
         self.world.put("m:a", "k", 1)
@@ -98,7 +98,7 @@ class ChangeTests(LiveCase):
         self.assertEqual(found, {"m:a": 1})
 
     def test_join_and_leave(self) -> None:
-        """Those who ask are told who comes to have the map, and who leaves."""
+        """Observers get the joins and leaves of live subscribers."""
         self.world.policy.subscription = SubscribeOptions(
             join_leave=True, push_join_leave=True
         )
@@ -110,7 +110,7 @@ class ChangeTests(LiveCase):
         self.assertEqual(kinds, [{"channel", "leave"}])
 
     def test_cleared(self) -> None:
-        """A map that begins anew sends everybody back to its first page."""
+        """A cleared map sends all clients back to its first page."""
         for channel in ("m:a", "e:a"):
             reader = self.live(channel)
             maps = self.world.node.maps
@@ -120,7 +120,7 @@ class ChangeTests(LiveCase):
             self.assertEqual(message["push"]["unsubscribe"]["code"], 2500)
 
     def test_lost_change(self) -> None:
-        """Who misses a change is told, and recovers it."""
+        """A client that misses a change loses its position, and recovers."""
         reader = self.live()
         deaf = self.patch(Maps, "handle_change", lambda *change: None)
         self.world.put("m:a", "k", 1)
@@ -146,7 +146,7 @@ class ChangeTests(LiveCase):
         self.assertEqual(codes, [[2500], [2500], []])
 
     def test_storage_away(self) -> None:
-        """Who cannot be a receiver of the map is answered 100, and may try again."""
+        """If the broker refuses, the client gets error 100 and may try again."""
         peer = self.world.connected()
         for channel in ("m:a", "e:a"):
             request = {"channel": channel, "type": 1, "phase": 2}
@@ -205,7 +205,7 @@ class ChangeTests(LiveCase):
 
 
 class TransitionTests(LiveCase):
-    """What is published while a client becomes live."""
+    """Changes while a client becomes live."""
 
     def slow_stream(self) -> "tuple[Deferred[History], list[History]]":
         """Let reads of the stream wait; return for what, and what they found."""
@@ -267,7 +267,7 @@ class RecoveryTests(LiveCase):
         return reply.get("subscribe") or reply["error"]["code"]
 
     def test_recovered(self) -> None:
-        """Who missed something gets it, and is told that nothing else is missing."""
+        """A client gets the changes it missed, and the reply says it recovered."""
         reader = self.live()
         self.world.fill("m:a", 2)
         result = self.back(epoch=reader.epoch)
@@ -277,7 +277,7 @@ class RecoveryTests(LiveCase):
         self.assertNotIn("state", result)
 
     def test_in_pages(self) -> None:
-        """Who missed much reads the stream in pages."""
+        """A client that missed many changes reads the stream in pages."""
         reader = self.live()
         self.world.fill("m:a", 7)
         reader.reconnect(self.world.connected())
@@ -287,7 +287,7 @@ class RecoveryTests(LiveCase):
         self.assertEqual(reader.held, self.world.state("m:a"))
 
     def test_lost(self) -> None:
-        """Who cannot be given all that is missing begins anew."""
+        """A client that cannot recover all changes reads the map again."""
         reader = self.live()
         self.world.fill("m:a", 12)
         for request in (
@@ -348,7 +348,7 @@ class StreamlessTests(LiveCase):
         self.assertEqual(reader.held, self.world.state("e:a"))
 
     def test_late_holds_nothing(self) -> None:
-        """For one who takes too long nothing is held back any more."""
+        """Changes are not buffered for a client that exceeds the time limit."""
         self.world.fill("e:a", 3)
         reader = Reader(self.world.connected(), "e:a")
         reader.step()
@@ -371,7 +371,7 @@ class SpecialTests(LiveCase):
     """Filters, and deltas by key."""
 
     def test_filter(self) -> None:
-        """A filter holds for the state, for what was missed, and for what comes."""
+        """A filter applies to the state, to missed changes and to live changes."""
         self.world.policy.subscription = SubscribeOptions(tags_filter=True)
         for key, tag in (("a", "x"), ("b", "y"), ("c", "x")):
             self.world.put("m:a", key, 1, tags={"t": tag})
@@ -427,7 +427,7 @@ class SpecialTests(LiveCase):
         self.assertEqual(removed, {"key": "l", "removed": True, "offset": 4})
 
     def test_delta_recovered(self) -> None:
-        """What was missed begins with a full value for each key."""
+        """Recovered changes start with a full value for each key."""
         self.world.policy.subscription = SubscribeOptions(delta_types=("fossil",))
         long = "x" * 60
         epoch = self.live().epoch
@@ -441,7 +441,7 @@ class SpecialTests(LiveCase):
         self.assertEqual(apply_delta(base, change), f'"{long}2"'.encode())
 
     def test_no_json(self) -> None:
-        """A value that a client cannot be told ends the client, not the map."""
+        """A value that a client's encoding cannot carry closes the client only."""
         reader = self.live("e:a")
         maps = self.world.node.maps
         assert maps is not None

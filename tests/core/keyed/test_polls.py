@@ -166,7 +166,7 @@ class TrackTests(PollCase):
     """Tracking keys."""
 
     def test_unknown_key(self) -> None:
-        """What nothing is known of is asked for at once, and told when it is known."""
+        """An unknown key is polled at once, and its value sent when it arrives."""
         peer = self.subscribed()
         self.answer(value("a", "1", 3), value("b", "2", 1))
         self.assertEqual(self.track(peer, "a", "b", "c"), {})
@@ -187,7 +187,7 @@ class TrackTests(PollCase):
         self.assertEqual(self.told(peer), expected)
 
     def test_known_key(self) -> None:
-        """What is known, and newer than the client's, comes with the reply."""
+        """A known value newer than the client's comes with the reply."""
         first, second = self.subscribed(), self.subscribed()
         self.answer(value("a", "1", 3))
         self.track(first, "a")
@@ -206,7 +206,7 @@ class TrackTests(PollCase):
             self.assertEqual([each["version"] for each in self.told(peer)], [4])
 
     def test_one_question(self) -> None:
-        """Many who come at once are one question."""
+        """Clients that come at the same time cause one poll."""
         self.policy.rules["v"] = replace(VERSIONED, batch=100)
         for peer in [self.subscribed() for _ in range(5)]:
             self.track(peer, "a", "b")
@@ -243,7 +243,7 @@ class TrackTests(PollCase):
         self.assertEqual(self.track(peer, track=batches), {"expires": True, "ttl": 9})
 
     def test_limit(self) -> None:
-        """A client may track only so many keys; those that go at once count not."""
+        """A client may track a limited number of keys, less those it untracks."""
         peer = self.subscribed()
         self.assertEqual(self.track(peer, "a", "b", "c", "d"), 106)
         self.assertEqual(self.track(peer, "a", "b", "c"), {})
@@ -273,7 +273,7 @@ class TrackTests(PollCase):
         self.assertEqual(self.track(plain, "a", channel="s:a"), 107)
 
     def test_left_meanwhile(self) -> None:
-        """Who leaves while the signatures are verified tracks nothing."""
+        """A client that leaves while its signatures are verified tracks nothing."""
         self.world.node.runtime.options = NodeOptions(concurrency=2)
         peer = self.subscribed()
         waiting: Deferred[Any] = Deferred()
@@ -288,7 +288,7 @@ class TrackTests(PollCase):
         self.assertEqual(self.world.node.polls.num_keys, 0)
 
     def test_untrack(self) -> None:
-        """What is tracked no more is told no more, and not asked for."""
+        """An untracked key is neither sent nor polled."""
         peer = self.subscribed()
         self.track(peer, "a", "b")
         self.turn()
@@ -312,10 +312,10 @@ class TrackTests(PollCase):
 
 
 class PollTests(PollCase):
-    """Asking the backend, and telling what is new."""
+    """Polling the backend, and sending new values."""
 
     def test_versions(self) -> None:
-        """What is newer is told, once; the backend is told what is known."""
+        """A newer value is sent once; the backend gets the known versions."""
         peer = self.subscribed()
         self.answer(value("a", "1", 3))
         self.track(peer, "a")
@@ -364,7 +364,7 @@ class PollTests(PollCase):
         self.assertEqual(self.policy.asked(), [("v:a", [KeyedItem("c")])])
 
     def test_removed(self) -> None:
-        """A key that is gone is told to its trackers, and tracked no more."""
+        """A removed key is announced to its trackers, and untracked."""
         peer, other = self.subscribed(), self.subscribed()
         self.answer(value("a", "1", 1))
         self.track(peer, "a")
@@ -380,7 +380,7 @@ class PollTests(PollCase):
         self.assertEqual(self.told(peer), [])
 
     def test_epoch(self) -> None:
-        """Another epoch sends all subscribers back; those who return begin anew."""
+        """A new epoch makes all subscribers subscribe again from the start."""
         peer = self.subscribed()
         self.answer(value("a", "1", 7), epoch="e1")
         self.track(peer, "a")
@@ -409,7 +409,7 @@ class PollTests(PollCase):
         self.assertEqual([each["version"] for each in self.told(peer)], [1])
 
     def test_delta(self) -> None:
-        """Who agreed on deltas has the first value in full, and then what differs."""
+        """A client with deltas gets the first value in full, and then deltas."""
         self.policy.subscription = SubscribeOptions(delta_types=("fossil",))
         long = "x" * 60
         self.answer(value("a", f'"{long}1"', 1))
@@ -431,7 +431,7 @@ class PollTests(PollCase):
         )
 
     def test_delta_without_base(self) -> None:
-        """Who says it has the version before was not sent it: the next is in full."""
+        """A version that the client only claims to have is no base for a delta."""
         self.policy.subscription = SubscribeOptions(delta_types=("fossil",))
         long = "x" * 60
         self.answer(value("a", f'"{long}1"', 1))
@@ -445,7 +445,7 @@ class PollTests(PollCase):
         self.assertNotIn("delta", pub)
 
     def test_no_json(self) -> None:
-        """A client that cannot be told a value is closed; the others are told it."""
+        """A client whose encoding cannot carry a value is closed; the others get it."""
         bad = self.subscribed()
         self.track(bad, "a")
         self.answer(value("a", "no json", 1))
@@ -463,7 +463,7 @@ class PollTests(PollCase):
 
 
 class PublishTests(PollCase):
-    """Values that nobody asked for."""
+    """Values that are published."""
 
     def setUp(self) -> None:
         """Let keys be published."""
@@ -476,7 +476,7 @@ class PublishTests(PollCase):
         polls.publish("v:a", key, Raw(data.encode()), version, epoch)
 
     def test_told(self) -> None:
-        """What is newer is told at once, and not asked for at the next turn."""
+        """A newer value is sent at once, and left out of the next poll."""
         peer = self.subscribed()
         self.track(peer, "a", "b")
         self.turn()
@@ -492,7 +492,7 @@ class PublishTests(PollCase):
         self.assertEqual(asked, [("v:a", [KeyedItem("a", 5), KeyedItem("b")])])
 
     def test_nobody_there(self) -> None:
-        """Where nobody tracks anything nothing happens."""
+        """Without trackers nothing happens."""
         self.publish("a", "1", 5)
         self.assertEqual(self.world.node.polls.channels, {})
 
@@ -538,14 +538,14 @@ class FeedTests(PollCase):
             self.assertEqual(split_key_channel_name(name), ("", ""))
 
     def test_epoch_of_other_key(self) -> None:
-        """A value of a key that nobody tracks here still tells of another epoch."""
+        """The value of a key without trackers still changes the epoch."""
         peer = self.subscribed()
         self.world.node.polls.publish("v:a", "other", Raw(b"1"), 1, "e1")
         [message] = peer.take()
         self.assertEqual(message["push"]["unsubscribe"]["code"], 2500)
 
     def test_from_another_node(self) -> None:
-        """What another node publishes is told to those who track it here."""
+        """A value published on another node reaches the trackers here."""
         peer = self.subscribed()
         self.track(peer, "a")
         self.buffer("a", "1", 5)
@@ -553,7 +553,7 @@ class FeedTests(PollCase):
         self.assertEqual(self.told(peer), [{"data": 1, "key": "a", "version": 5}])
 
     def test_first_the_broker(self) -> None:
-        """The backend is asked when what is published meanwhile comes here, too."""
+        """A key is polled once its publications are delivered here."""
         peer = self.subscribed()
         ready = self.world.broker.answers["subscribe"] = Deferred()
         items = [{"key": "a", "version": 0}]
@@ -578,7 +578,7 @@ class FeedTests(PollCase):
         self.assertEqual(list(self.key_channels.by_name), ["3:v:aa"])
 
     def test_left(self) -> None:
-        """A key that nobody tracks is followed a second longer."""
+        """A key without trackers stays subscribed for a second."""
         peers = [self.subscribed(), self.subscribed()]
         for peer in peers:
             self.track(peer, "a", "b")

@@ -69,7 +69,7 @@ class PresenceTests(SynchronousTestCase):
         self.assertEqual(self.world.state("pu:s:a"), {})
 
     def test_renewed(self) -> None:
-        """Who stays is renewed, which is no change."""
+        """A present client's entry is renewed without a change."""
         self.world.node.runtime.options = replace(
             self.world.node.options, pong_timeout=-1.0
         )
@@ -125,7 +125,7 @@ class OwnKeyTests(SynchronousTestCase):
         self.assertEqual(world.state("e:a"), {"other": 2})
 
     def test_not_live(self) -> None:
-        """Who never came to have the map takes nothing with it."""
+        """A client that never became live removes no key."""
         world = MapWorld()
         world.policy.rules["e"] = replace(STREAMLESS, own_keys=True)
         world.fill("e:a", 3)

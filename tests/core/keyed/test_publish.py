@@ -31,7 +31,7 @@ class PublishTests(SynchronousTestCase):
         return self.peer.one(publish={**defaults, **request})
 
     def test_publish(self) -> None:
-        """The key is the policy's, the publisher is told, the reply is empty."""
+        """The policy sets the key, a change has its publisher, the reply is empty."""
         self.grant("k")
         self.assertEqual(self.publish(data={"n": 1})["publish"], {})
         [push] = self.reader.peer.take()
@@ -52,7 +52,7 @@ class PublishTests(SynchronousTestCase):
             self.assertEqual(found.value, 1)
 
     def test_other_publisher(self) -> None:
-        """The policy may say who the publisher is."""
+        """The policy may set the publisher."""
         self.grant("k", MapChange(SMALL, info=ClientInfo("eve", "x")))
         self.publish(data=1)
         [push] = self.reader.peer.take()

@@ -79,7 +79,7 @@ class StateTests(MapCase):
             self.assertEqual(len(result["state"]), expected, limit)
 
     def test_far_behind(self) -> None:
-        """Who is more than a page behind at the last page reads the stream first."""
+        """A client more than a page behind at the last page reads the stream first."""
         self.world.fill("m:a", 3)
         reader = self.reader()
         reader.step()
@@ -96,7 +96,7 @@ class StateTests(MapCase):
         self.assertEqual(reader.offsets, [4, 5, 6, 7, 8])
 
     def test_already(self) -> None:
-        """Who reads a map, or has it, cannot begin to read it."""
+        """A client that reads a map, or is live, cannot start to read it."""
         self.world.fill("m:a", 3)
         peer = self.world.connected()
         self.ask(peer, phase=2)
@@ -108,7 +108,7 @@ class StateTests(MapCase):
             self.assertEqual(self.ask(other, phase=phase), 105)
 
     def test_not_a_step(self) -> None:
-        """What follows nothing is refused, and so is what is no phase."""
+        """A phase that cannot follow is refused, and so is an unknown phase."""
         peer = self.world.connected()
         for code, request in (
             (103, {"phase": 2, "cursor": "k1"}),
@@ -144,7 +144,7 @@ class StateTests(MapCase):
             self.assertEqual(peer.client.subscriptions, {})
 
     def test_too_late(self) -> None:
-        """Who takes more than five seconds is closed when it goes on."""
+        """A client that takes more than five seconds is closed when it continues."""
         self.world.fill("m:a", 3)
         peer = self.world.connected()
         first = self.ask(peer, phase=2)
@@ -154,7 +154,7 @@ class StateTests(MapCase):
         self.assertEqual(peer.closed, 3008)
 
     def test_given_up(self) -> None:
-        """What a client gave up counts no more when it reads something else."""
+        """An abandoned read does not count when the client reads another map."""
         self.world.node.runtime.options = NodeOptions(channel_limit=1)
         self.world.fill("m:a", 3)
         peer = self.world.connected()

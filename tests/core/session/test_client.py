@@ -69,7 +69,7 @@ class ConnectTests(SynchronousTestCase):
         self.assertEqual(peer.one(connect={})["error"]["code"], 110)
 
     def test_server_side_refresh(self) -> None:
-        """Where the server refreshes the client is told nothing of it."""
+        """With server-side refresh the reply contains no expiry."""
         world = World()
         world.policy.admission = Admission(expire_at=NOW + 60, server_side_refresh=True)
         self.assertNotIn("expires", world.open().one(connect={})["connect"])
@@ -178,7 +178,7 @@ class ConnectTests(SynchronousTestCase):
         self.assertEqual(world.node.connections.open, {})
 
     def test_stale(self) -> None:
-        """Who does not connect within 10 s is closed with 3502."""
+        """A client that does not connect within 10 s is closed with 3502."""
         world = World()
         peer = world.open()
         world.clock.advance(9.9)
@@ -208,7 +208,7 @@ class ConnectTests(SynchronousTestCase):
         self.assertEqual((first.closed, second.closed), (3504, 0))
 
     def test_server_time(self) -> None:
-        """The time is told in milliseconds when wanted."""
+        """The reply contains the time in milliseconds if configured."""
         world = World(options=NodeOptions(include_server_time=True))
         self.assertEqual(world.open().one(connect={})["connect"]["time"], NOW * 1000)
 
@@ -377,7 +377,7 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual(self.peer.closed, 0)
 
     def test_presence(self) -> None:
-        """Those present are told by client id, and counted."""
+        """The reply lists the present clients by id, and counts them."""
         self.world.policy.subscription = SubscribeOptions(presence=True)
         self.peer.ask(subscribe={"channel": "a"})
         self.world.subscribed("a", "v")
@@ -409,7 +409,7 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual(reply["error"]["code"], 107)
 
     def test_rpc(self) -> None:
-        """The answer is passed on; an empty one is `{}`; errors are told."""
+        """The answer is passed on; an empty one is `{}`; errors are error replies."""
         self.assertEqual(
             self.peer.one(rpc={"method": "m"}), {"id": 2, "rpc": {"data": {"pong": 1}}}
         )
@@ -419,7 +419,7 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual(self.peer.one(rpc={})["error"]["code"], 108)
 
     def test_send(self) -> None:
-        """A message that nobody takes is 3508."""
+        """A message without a receiver is 3508."""
         self.peer.send({"send": {"data": 1}})
         self.assertEqual(self.peer.closed, 3508)
 
@@ -482,7 +482,7 @@ class OrderTests(SynchronousTestCase):
         self.assertEqual(peer.client.subscriptions, {})
 
     def test_unsubscribe_holds(self) -> None:
-        """What comes behind an unsubscribe that waits begins after it."""
+        """Commands behind a waiting unsubscribe start after it."""
         world = World(options=NodeOptions(concurrency=8))
         peer = world.connected()
         decision: Deferred[SubscribeOptions] = Deferred()
@@ -556,7 +556,7 @@ class PingTests(SynchronousTestCase):
         self.assertEqual(self.peer.take(), [{}])
 
     def test_answered(self) -> None:
-        """Who answers lives, and is pinged again."""
+        """A client that answers stays connected, and is pinged again."""
         for _ in range(3):
             self.wait_for_ping()
             self.peer.take()
@@ -564,7 +564,7 @@ class PingTests(SynchronousTestCase):
         self.assertEqual(self.peer.closed, 0)
 
     def test_not_answered(self) -> None:
-        """Who does not answer within 8 s is closed with 3012, whatever else it says."""
+        """A client without a pong within 8 s is closed with 3012."""
         self.wait_for_ping()
         self.peer.take()
         self.world.clock.advance(4)
@@ -573,7 +573,7 @@ class PingTests(SynchronousTestCase):
         self.assertEqual(self.peer.closed, 3012)
 
     def test_unasked(self) -> None:
-        """A pong that nobody asked for is 3501."""
+        """A pong without a ping is 3501."""
         self.peer.send({})
         self.assertEqual(self.peer.closed, 3501)
 
@@ -768,7 +768,7 @@ class ExpiryTests(SynchronousTestCase):
             self.assertEqual(found, expected)
 
     def test_server_side_sub_refresh(self) -> None:
-        """Who has not subscribed by itself cannot refresh it: 3501."""
+        """A client cannot refresh a server-side subscription: 3501."""
         for request in ({"token": "t"}, {}):
             peer = self.expiring(subs={"a": SubscribeOptions()})
             peer.ask(sub_refresh={"channel": "a", **request})
@@ -790,7 +790,7 @@ class ExpiryTests(SynchronousTestCase):
 
 
 class JoinLeaveTests(SynchronousTestCase):
-    """Who sees whom come and go (client protocol, "Join and leave")."""
+    """Joins and leaves of others (client protocol, "Join and leave")."""
 
     def setUp(self) -> None:
         self.world = World()
@@ -802,7 +802,7 @@ class JoinLeaveTests(SynchronousTestCase):
         return [next(iter(m["push"].keys() - {"channel"})) for m in peer.take()]
 
     def test_join(self) -> None:
-        """The others see it, and so does the one who joins, after its reply."""
+        """The others see it, and so does the client that joins, after its reply."""
         first = self.world.subscribed("a", "u")
         second = self.world.connected("v")
         reply, join = second.ask(subscribe={"channel": "a"})
@@ -822,7 +822,7 @@ class JoinLeaveTests(SynchronousTestCase):
         self.assertEqual(self.pushes(first), ["leave", "leave"])
 
     def test_not_wanted(self) -> None:
-        """Who did not ask for it sees nothing."""
+        """A client that did not ask for joins sees none."""
         quiet = SubscribeOptions(join_leave=True)
         loud, self.world.policy.subscription = self.world.policy.subscription, quiet
         peer = self.world.subscribed("a")
@@ -833,7 +833,7 @@ class JoinLeaveTests(SynchronousTestCase):
 
 
 class RecoveryTests(SynchronousTestCase):
-    """What was missed comes with the subscribe reply (client protocol, "Streams")."""
+    """The subscribe reply contains missed publications (client protocol, "Streams")."""
 
     def setUp(self) -> None:
         self.world = World()
@@ -865,7 +865,7 @@ class RecoveryTests(SynchronousTestCase):
         )
 
     def test_recovered(self) -> None:
-        """What was missed is there, and the offset is the one asked from."""
+        """The reply has the missed publications, and the offset of the request."""
         result = self.recover(3)
         self.assertEqual([p["data"] for p in result["publications"]], [4, 5])
         self.assertEqual(
@@ -880,7 +880,7 @@ class RecoveryTests(SynchronousTestCase):
         self.assertTrue(result["recovered"])
 
     def test_too_late(self) -> None:
-        """When history does not reach back, nothing is given and the top is told."""
+        """If history is too short, the reply has the top and no publications."""
         result = self.recover(1)
         self.assertNotIn("publications", result)
         self.assertNotIn("recovered", result)
@@ -892,7 +892,7 @@ class RecoveryTests(SynchronousTestCase):
         self.assertTrue(self.recover(4, epoch="")["recovered"])
 
     def test_rejected(self) -> None:
-        """With the flag, what cannot be recovered is error 112."""
+        """With the flag, a failed recovery is error 112."""
         self.assertEqual(self.recover(1, flag=2)["code"], 112)
         self.assertTrue(self.recover(4, flag=3)["recovered"])
 
@@ -949,7 +949,7 @@ class EndTests(SynchronousTestCase):
         self.assertEqual(hub.channels, {})
 
     def test_stop(self) -> None:
-        """A node that stops sends everybody away with 3001, newcomers too."""
+        """A stopping node closes all clients, new ones too, with 3001."""
         world = World()
         peer = world.connected()
         stopped = world.node.stop()
@@ -971,7 +971,7 @@ class EndTests(SynchronousTestCase):
         self.successResultOf(stopped)
 
     def test_json_only_strings(self) -> None:
-        """What is sent is JSON of one line."""
+        """Frames are JSON of one line."""
         world = World()
         peer = world.subscribed("a")
         world.node.publish("a", b'{"x":\n1}')

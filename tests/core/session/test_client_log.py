@@ -1,4 +1,4 @@
-"""What the log says about errors of clients and connections that are ended."""
+"""Log lines about errors of clients and closed connections."""
 
 from centrifugo_tx.errors import BrokerUnavailable, DisconnectClient, ReplyError
 from centrifugo_tx.options import Admission, NodeOptions
@@ -22,7 +22,7 @@ class CommandTests(LogTestCase):
         self.peer = self.world.connected("ada")
 
     def test_error(self) -> None:
-        """An error reply is told with client, user, method, channel, code and cause."""
+        """An error reply is logged with its client, method, channel, code and cause."""
         self.peer.ask(subscribe={"channel": "a"})
         self.peer.ask(subscribe={"channel": "a"})
         (event,) = self.events
@@ -64,7 +64,7 @@ class CommandTests(LogTestCase):
         )
 
     def test_disconnect(self) -> None:
-        """A command that ends the connection is told once."""
+        """A command that closes the connection is logged once."""
         self.world.policy.subscription = DisconnectClient(
             INVALID_TOKEN, "invalid token"
         )
@@ -80,7 +80,7 @@ class CommandTests(LogTestCase):
         )
 
     def test_malformed(self) -> None:
-        """A message that cannot be read is told with the error, not with its text."""
+        """A malformed message is logged with the error, without its text."""
         self.peer.client.receive(b'{"id":1,"connect":{"token":"secret"')
         self.assertNotIn("secret", self.text())
         self.assertEqual(self.lines("user"), [("info", "error reading command", "ada")])
@@ -99,7 +99,7 @@ class CommandTests(LogTestCase):
         self.flushLoggedErrors(ValueError)
 
     def test_storage(self) -> None:
-        """While storage is away, the command that failed is told as well."""
+        """While storage is unavailable, the failed command is logged as well."""
         self.world.policy.subscription = BrokerUnavailable("gone")
         self.peer.ask(subscribe={"channel": "a"})
         self.assertIn(
@@ -153,14 +153,14 @@ class ClosingTests(LogTestCase):
         self.assertEqual(self.lines(), [])
 
     def test_forced(self) -> None:
-        """A disconnect by the server API is told."""
+        """A disconnect by the server API is logged."""
         World().connected().client.close(FORCE_DISCONNECT)
         self.assertEqual(
             self.lines("code"), [("info", "closing client connection", 3503)]
         )
 
     def test_refused(self) -> None:
-        """A unidirectional client whose connect fails is told of once."""
+        """A unidirectional client whose connect fails is logged once."""
         world = World()
         world.policy.admission = Admission(expire_at=1)
         world.open(unidirectional=True).client.receive(b'{"id":1,"connect":{}}')
@@ -175,7 +175,7 @@ class ClosingTests(LogTestCase):
         )
 
     def test_stop(self) -> None:
-        """When the node stops, the counts that are open are told."""
+        """When the node stops, pending counts are logged."""
         world = World()
         peer = world.subscribed("a")
         for _ in range(6):

@@ -55,7 +55,7 @@ class MixedTests(SynchronousTestCase):
         self.assertEqual(dict(reply.push.pub.tags), {"k": "v"})
 
     def test_binary_payload(self) -> None:
-        """What is no JSON ends JSON clients with 3506; Protobuf clients have it."""
+        """A payload that is not JSON closes JSON clients with 3506, and no others."""
         self.world.node.publish("c", b"\xff\x00")
         self.assertEqual(self.json.closed, 3506)
         (reply,) = self.replies(self.binary)

@@ -16,7 +16,7 @@ NOW = 1_000_000_000
 
 
 class ConnectionTests(SynchronousTestCase):
-    """What the policy says at the end of a connection."""
+    """The policy's answers about expired connections."""
 
     def setUp(self) -> None:
         self.world = World(options=NodeOptions(ping_interval=-1))
@@ -81,7 +81,7 @@ class ConnectionTests(SynchronousTestCase):
 
 
 class SubscriptionTests(SynchronousTestCase):
-    """What the policy says at the end of a subscription."""
+    """The policy's answers about expired subscriptions."""
 
     def setUp(self) -> None:
         self.world = World(options=NodeOptions(ping_interval=-1))
@@ -139,7 +139,7 @@ class SubscriptionTests(SynchronousTestCase):
         self.assertEqual(self.peer.take(), [])
 
     def test_client_asks(self) -> None:
-        """A client that refreshes what the server refreshes is cut off."""
+        """A client that refreshes a server-refreshed subscription is disconnected."""
         self.peer.ask(sub_refresh={"channel": "a", "token": "t"})
         self.assertEqual(self.peer.closed, 3501)
 

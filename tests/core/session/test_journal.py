@@ -1,4 +1,4 @@
-"""The life of connections in the log, and what they say."""
+"""Log lines about connections and their messages."""
 
 import json
 from typing import Any
@@ -155,7 +155,7 @@ class TraceTests(JournalTestCase):
         self.assertIn("unsubscribe", json.loads(reply))
 
     def test_who(self) -> None:
-        """Each subscriber's copy is told with its client."""
+        """Each subscriber's copy is logged with its client."""
         peers = [self.world.subscribed("a", user) for user in ("ada", "bob")]
         self.events.clear()
         self.world.publish("a", 1)
@@ -217,7 +217,7 @@ class TraceTests(JournalTestCase):
             self.assertNotIn("SECRET", shown)
 
     def test_malformed_shown(self) -> None:
-        """What is no secret helps to find the mistake."""
+        """The log shows the parts that are no secrets."""
         peer = self.open()
         peer.client.receive(b'{"id":1,"connect":{},}')
         ((_, shown),) = self.frames()

@@ -1,4 +1,4 @@
-"""What the server does to a client that is busy."""
+"""Commands of the server to a busy client."""
 
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
@@ -44,7 +44,7 @@ class ServerTests(SynchronousTestCase):
         self.assertEqual(self.world.node.hub.num_subscriptions, 0)
 
     def test_while_subscribing(self) -> None:
-        """It replaces the client's own as soon as that was told of."""
+        """It replaces the client's own subscription once that is answered."""
         peer = self.world.connected("u")
         decision: Deferred[SubscribeOptions] = Deferred()
         self.world.policy.subscription = decision

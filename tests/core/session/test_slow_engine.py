@@ -1,4 +1,4 @@
-"""A client on an engine that really waits: in the end everybody agrees."""
+"""A client on a slow engine: client and server agree in the end."""
 
 from collections.abc import Callable
 from typing import Any

@@ -78,7 +78,7 @@ class ConnectTests(UnidirectionalTestCase):
         )
 
     def test_expiry(self) -> None:
-        """Nobody can refresh it but the server: the connection ends 25 s late."""
+        """Only the server can refresh it: the connection ends 25 s late."""
         self.world.policy.admission = Admission(user="u", expire_at=NOW + 60)
         peer = self.connect()
         self.world.clock.advance(84)
@@ -111,7 +111,7 @@ class ConnectTests(UnidirectionalTestCase):
         self.assertTrue(news["recovered"])
 
     def test_pings(self) -> None:
-        """Pings are empty pushes; nobody waits for a pong."""
+        """Pings are empty pushes, and no pong is expected."""
         peer = self.connect()
         self.pushes(peer)
         self.world.clock.advance(26)
@@ -157,6 +157,6 @@ class RefusalTests(UnidirectionalTestCase):
         self.assertEqual(self.refused(DisconnectClient(INVALID_TOKEN)), INVALID_TOKEN)
 
     def test_failure(self) -> None:
-        """What nobody expected is logged, and said as 3004."""
+        """An unexpected error is logged, and closes the client with 3004."""
         self.assertEqual(self.refused(ValueError()).code, 3004)
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)

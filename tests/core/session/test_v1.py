@@ -73,7 +73,7 @@ class OldClientTests(SynchronousTestCase):
         self.assertEqual(self.peer.closed, 0)
 
     def test_message(self) -> None:
-        """A message to nobody is passed over; in v2 it ends the connection."""
+        """A message without a receiver is ignored; in v2 it closes the connection."""
         self.connect()
         self.assertEqual(self.ask(8, data={}), [])
         self.assertEqual(self.peer.closed, 0)
@@ -82,7 +82,7 @@ class OldClientTests(SynchronousTestCase):
         self.assertEqual(new.closed, 3508)
 
     def test_lost_place(self) -> None:
-        """Who has missed something is sent away with 3010, to come back."""
+        """A client that missed publications is disconnected with 3010."""
         self.world.policy.subscription = SubscribeOptions(positioned=True)
         self.connect()
         self.ask(1, channel="c")
