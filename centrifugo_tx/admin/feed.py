@@ -83,12 +83,11 @@ class _Feed:
             self._end()
             over.callback(None)
 
-        self._body.start(_HEADERS, self._node.clock.seconds(), b"{}\n")
+        self._body.start(_HEADERS, self._node.clock.seconds())
         self._body.registerProducer(self, True)
         self._body.closed().addBoth(gone)
-        self._beat()
         started = Deferred.fromCoroutine(watcher.start())
-        started.addErrback(self._refused)
+        started.addCallbacks(self._beat, self._refused)
         return over
 
     def _refused(self, failure: Any) -> None:
@@ -99,7 +98,10 @@ class _Feed:
         self._send(b'{"error":{"code":100,"message":"internal server error"}}\n')
         self.close(None)
 
-    def _beat(self) -> None:
+    def _beat(self, _: None = None) -> None:
+        """Say that the channel is followed, now and regularly."""
+        if self._ended:
+            return
         self._pulse = self._node.clock.callLater(PULSE, self._beat)
         self._send(b"{}\n")
 

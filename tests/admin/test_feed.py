@@ -3,14 +3,30 @@
 import json
 from typing import Any
 
+from attrs import define
+from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from centrifugo_tx.admin.feed import LINE_LIMIT, MOST, RATE
+from centrifugo_tx.errors import BrokerUnavailable
 from centrifugo_tx.options import SubscribeOptions
 from centrifugo_tx.protocol.messages import Raw
 from tests.support import Peer
 
 from .support import Body, Page
+
+
+@define(eq=False)
+class _Broker:
+    """Agrees when it is let."""
+
+    _agreed: "Deferred[None]"
+
+    def subscribe(self, channel: str) -> "Deferred[None]":
+        return self._agreed
+
+    def unsubscribe(self, channel: str) -> "Deferred[None]":
+        return succeed(None)
 
 
 class FeedTests(SynchronousTestCase):
@@ -129,6 +145,26 @@ class FeedTests(SynchronousTestCase):
         body = self.follow("bb:a")
         self.node.publish("bb:a", Raw(b"\x00\xff"))
         self.assertEqual(self.seen(body), [{"binary": True}])
+
+    def test_broker_away(self) -> None:
+        """Nothing is said to be live before the broker has agreed."""
+        agreed: Deferred[None] = Deferred()
+        self.node.streams.broker_subscriptions._broker = _Broker(agreed)  # type: ignore[assignment]
+        body = self.follow()
+        self.assertEqual(body.lines, [])
+        agreed.callback(None)
+        self.assertEqual(body.lines, [{}])
+
+    def test_broker_refuses(self) -> None:
+        """When the broker cannot, the viewer is told, and the response ends."""
+        refused: Deferred[None] = Deferred()
+        self.node.streams.broker_subscriptions._broker = _Broker(refused)  # type: ignore[assignment]
+        body = self.follow()
+        refused.errback(BrokerUnavailable("away"))
+        (line,) = self.seen(body)
+        self.assertEqual(line["error"]["code"], 100)
+        self.assertTrue(body.finished)
+        self.assertEqual(self.node.hub.channels["hh:a"].subscribers, {})
 
     def test_pulse(self) -> None:
         """Silence is broken every ten seconds, so that no proxy hangs up."""

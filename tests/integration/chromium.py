@@ -37,15 +37,19 @@ class Tab:
 
     def send(self, method: str, **parameters: Any) -> Any:
         """Send a command of the protocol; return its result."""
-        self._last += 1
-        order = {"id": self._last, "method": method, "params": parameters}
-        self._socket.send(json.dumps(order))
+        id = self._order(method, parameters)
         while True:
             answer = json.loads(self._socket.recv(PATIENCE))
-            if answer.get("id") == self._last:
+            if answer.get("id") == id:
                 assert "error" not in answer, answer
                 return answer["result"]
             self._note(answer)
+
+    def _order(self, method: str, parameters: dict[str, Any]) -> int:
+        self._last += 1
+        order = {"id": self._last, "method": method, "params": parameters}
+        self._socket.send(json.dumps(order))
+        return self._last
 
     def _note(self, event: dict[str, Any]) -> None:
         parameters = event.get("params", {})
@@ -56,9 +60,7 @@ class Tab:
             if entry["level"] == "error":
                 self.errors.append(f"{entry['text']} {entry.get('url', '')}")
         elif event.get("method") == "Page.javascriptDialogOpening":
-            self._last += 1
-            accept = {"method": "Page.handleJavaScriptDialog", "id": self._last}
-            self._socket.send(json.dumps({**accept, "params": {"accept": True}}))
+            self._order("Page.handleJavaScriptDialog", {"accept": True})
 
     def run(self, script: str) -> Any:
         """Return the value of a JavaScript expression, awaited if need be."""

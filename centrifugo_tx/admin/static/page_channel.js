@@ -211,8 +211,8 @@ function presence(body, name) {
     last: (page) => page.rows.at(-1).client,
     summary: (page, index) => page.rows.length ? `Page ${number(index)} · ${number(page.matched)} of ${plural(page.total, "connection")}` : "",
     draw: (page) => page.rows.length
-      ? table("Presence", [["Connection"], ["User"], ["Connection info"], ["Channel info"]], page.rows.map((each) =>
-        [connectionLink(each.client), userText(each.user), json(each.conn_info), json(each.chan_info)]))
+      ? table("Presence", [["User"], ["Connection"], ["Connection info"], ["Channel info"]], page.rows.map((each) =>
+        [userText(each.user), connectionLink(each.client), json(each.conn_info), json(each.chan_info)]))
       : empty(page.total ? "No connection matches" : "Nobody is here", page.total ? "The user must match in full." : "Subscribers appear here as they come."),
   });
   user.addEventListener("input", afterTyping(list.restart));

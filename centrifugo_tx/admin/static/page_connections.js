@@ -24,9 +24,9 @@ export function connectionsPage(main, _, query) {
     last: (page) => page.connections.at(-1).client,
     summary: (page, index) => page.connections.length ? `Page ${number(index)} · ${plural(page.matched, "connection")}` : "",
     draw: (page) => page.connections.length
-      ? table("Connections", [["Connection"], ["User"], ["Transport"], ["Subscriptions", "num"], ["Connected for"], ["Node"]],
-        page.connections.map((each) => [connectionLink(each.client), userText(each.user), each.transport,
-          number(each.num_subs), span(Date.now() / 1000 - each.since), each.node]))
+      ? table("Connections", [["User"], ["Connection"], ["Transport"], ["Node"], ["Connected for"], ["Subscriptions", "num"]],
+        page.connections.map((each) => [userText(each.user), connectionLink(each.client), each.transport,
+          each.node, span(Date.now() / 1000 - each.since), number(each.num_subs)]))
       : user.value || client.value
         ? empty("No connection matches", "The user must match in full, the connection id from its beginning.")
         : empty("Nobody is connected", "Connections appear here as soon as clients connect."),

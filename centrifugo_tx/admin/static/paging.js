@@ -11,7 +11,9 @@ export function pages(box, { load, draw, last, summary }) {
   const about = h("span", { class: "about" });
   const back = h("button", { type: "button", class: "quiet" }, "← Previous");
   const next = h("button", { type: "button", class: "quiet" }, "Next →");
-  fill(box, body, h("div", { class: "pager" }, about, h("span", { class: "buttons" }, back, next)));
+  const buttons = h("span", { class: "buttons", hidden: true }, back, next);
+  const pager = h("div", { class: "pager", hidden: true }, about, buttons);
+  fill(box, body, pager);
   let cursors = [""];
   let current = null;
   let run = 0;
@@ -38,6 +40,8 @@ export function pages(box, { load, draw, last, summary }) {
         box.removeAttribute("aria-busy");
         back.disabled = cursors.length === 1;
         next.disabled = !current?.more;
+        buttons.hidden = back.disabled && next.disabled;
+        pager.hidden = buttons.hidden && !about.textContent;
       }
     }
   }
