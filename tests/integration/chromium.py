@@ -192,7 +192,7 @@ def _address(profile: Path) -> str:
     """Return where the first page is led from, when the browser has started."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
-        with contextlib.suppress(OSError, ValueError, StopIteration):
+        with contextlib.suppress(OSError, LookupError, ValueError, StopIteration):
             port = int((profile / "DevToolsActivePort").read_text().split()[0])
             connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
             connection.request("GET", "/json")

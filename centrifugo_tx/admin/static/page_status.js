@@ -47,12 +47,14 @@ export function statusPage(main) {
     const channels = sum(all, "num_channels");
     const rated = all.filter((node) => node.rates);
     const rate = (name) => rated.reduce((count, node) => count + node.rates[name], 0);
+    // The same user or channel may be on several nodes, each of which counts it.
+    const most = all.length > 1 ? "up to " : "";
     fill(tiles,
       tile("Nodes", number(all.length), all.length === 1 ? "running alone" : "in the cluster"),
-      tile("Clients", number(sum(all, "num_clients")), plural(sum(all, "num_users"), "user")),
-      tile("Subscriptions", number(sum(all, "num_subs")), plural(channels, "channel")),
+      tile("Clients", number(sum(all, "num_clients")), most + plural(sum(all, "num_users"), "user")),
+      tile("Subscriptions", number(sum(all, "num_subs")), most + plural(channels, "channel")),
       tile("Messages out", rated.length ? `${compact(rate("sent"))}/s` : "–", rated.length ? `${bytes(rate("sent_bytes"))}/s` : "measuring…"),
-      tile("Published", rated.length ? `${compact(rate("published"))}/s` : "–", rated.length ? `${compact(rate("received"))}/s from clients` : "measuring…"));
+      tile("Published", rated.length ? `${compact(rate("published"))}/s` : "–", rated.length ? `${compact(rate("received"))}/s received` : "measuring…"));
     const { time } = found;
     charts.clients.draw([{ name: "all", points: total(all, "clients") }], time);
     charts.subs.draw([{ name: "all", points: total(all, "subs") }], time);
