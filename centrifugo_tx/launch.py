@@ -36,7 +36,8 @@ from .process import (
     exit_with,
     raise_descriptor_limit,
 )
-from .service import Server, build
+from .service import Server, addresses, build
+from .socket_activation import inherited_listeners
 from .systemd import SystemdNotifier
 from .workers import Supervisor, check_workers, worker_count
 
@@ -107,11 +108,12 @@ def makeService(options: Options) -> MultiService:
         path, flags = os.path.abspath(options["config"]), options.flags()
         loaded = _load_checked(path, flags)
         log_observer = _observer(loaded.config, options.parent or {})
+        return Launch(
+            *(reactor, loaded, lambda: _load_checked(path, flags).config),
+            *(log_observer, inherited_listeners(reactor, addresses(loaded.config))),
+        )
     except ConfigError as error:
         sys.exit("\n".join(f"error: {line}" for line in str(error).split("\n")))
-    return Launch(
-        reactor, loaded, lambda: _load_checked(path, flags).config, log_observer
-    )
 
 
 def _load_checked(path: str, flags: Mapping[str, str]) -> Loaded:
@@ -155,6 +157,7 @@ class Launch(MultiService):
     _loaded: Loaded
     _reload_config: Callable[[], Config]
     _observer: ILogObserver | None
+    _inherited: Mapping[tuple[str, int], int]
     _server: Server | Supervisor = field(init=False)
     _pid_file: PIDFile = field(init=False)
     _systemd: SystemdNotifier = field(init=False)
@@ -167,9 +170,9 @@ class Launch(MultiService):
         config = self._loaded.config
         self._pid_file = PIDFile(config.pid_file)
         if worker_count(config) > 1:
-            self._server = Supervisor(self._reactor, config)
+            self._server = Supervisor(self._reactor, config, inherited=self._inherited)
         else:
-            self._server = build(self._reactor, config)
+            self._server = build(self._reactor, config, None, self._inherited)
         MultiService.addService(self, self._server)
         self._systemd = SystemdNotifier(
             self._reactor, self._server.status, self._server.confirm_alive

@@ -41,6 +41,7 @@ from .config.model import Config
 from .consumer_services import Consumers
 from .core import Node, journal_for
 from .engines import memory_engine, memory_maps
+from .errors import ConfigError
 from .gc_freeze import GCFreezer
 from .grpc_ports import GRPCPorts
 from .interfaces import Engine
@@ -64,12 +65,19 @@ Exposition = Callable[[], "bytes | Deferred[bytes]"]
 Gather = Callable[[Callable[[], bytes]], Exposition]
 
 
-def build(reactor: Any, config: Config, gather: Gather | None = None) -> "Server":
+def build(
+    reactor: Any,
+    config: Config,
+    gather: Gather | None = None,
+    inherited: Mapping[Address, int] | None = None,
+) -> "Server":
     """Build the server that *config* describes; call ``startService`` to run it.
 
     :param gather: combines the metrics of all workers; None if this process is the
         only one.  With workers, the ports are shared, and the health endpoint answers
         503 until the caller sets ``health.serving`` of the server.
+    :param inherited: descriptors of sockets that listen already, by address.
+    :raises ConfigError: nothing is served on an inherited socket.
     """
     counts = Metrics()
     polling = polling_backends(reactor, config)
@@ -84,8 +92,11 @@ def build(reactor: Any, config: Config, gather: Gather | None = None) -> "Server
     health = Health(serving=gather is None)
     admin = AdminPage(reactor, config, node)
     served = endpoints(reactor, config, node, gather, health, admin)
+    for host, port in (inherited or {}).keys() - served.keys():
+        raise ConfigError(f"socket from systemd: nothing is served on {host}:{port}")
     server = Server(
-        *(reactor, config, node, served, gather is not None, polling, health, admin)
+        *(reactor, config, node, served, gather is not None, polling, health, admin),
+        inherited=inherited or {},
     )
     gc_freezer = GCFreezer(reactor, lambda: node.connections.num_clients)
     MultiService.addService(server, gc_freezer)
@@ -107,6 +118,7 @@ class Server(MultiService):
     _polling: Mapping[str, Polling] = field(factory=dict)
     health: Health = field(factory=Health)
     _admin: AdminPage | None = None
+    _inherited: Mapping[Address, int] = field(factory=dict)
     #: Fires when the server is serving; fails if it cannot start.
     started: "Deferred[None]" = field(factory=Deferred, init=False)
     ports: list[IListeningPort] = field(factory=list, init=False)
@@ -143,6 +155,7 @@ class Server(MultiService):
                 tls=port_tls(self._config, (host, port)),
                 http2=not self._config.http_server.http2_disabled,
                 shared=self._shared,
+                inherited=self._inherited.get((host, port)),
                 access_log=self._config.log.level.lower() in ("debug", "trace"),
             )
             listening = listen(self._reactor, served, settings, paused)

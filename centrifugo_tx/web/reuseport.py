@@ -3,6 +3,7 @@
 The kernel spreads new connections evenly over these sockets.
 """
 
+import os
 import socket
 from typing import Any
 
@@ -11,7 +12,7 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory
 
-__all__ = ["listen_reuseport", "reserve_port"]
+__all__ = ["listen_inherited", "listen_reuseport", "reserve_port"]
 
 
 def reserve_port(port: int, interface: str) -> socket.socket:
@@ -48,6 +49,17 @@ def listen_reuseport(
         return listening
     finally:
         own.close()  # the reactor has duplicated it
+
+
+def listen_inherited(reactor: Any, descriptor: int, factory: Factory) -> IListeningPort:
+    """Accept from a TCP socket that another process has bound, and listens on.
+
+    It goes on to listen when this process stops to; *descriptor* stays open.
+    """
+    with socket.socket(fileno=os.dup(descriptor)) as inherited:
+        family = inherited.family
+    listening: IListeningPort = reactor.adoptStreamPort(descriptor, family, factory)
+    return listening
 
 
 def _bound(port: int, interface: str, *options: int) -> socket.socket:

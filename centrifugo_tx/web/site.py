@@ -27,7 +27,7 @@ from .http2 import HTTP2Factory
 from .http_channel import HTTP1Channel
 from .protocol_detection import PortFactory
 from .request import NOT_FOUND, TOO_LARGE, Handler, QuickRequest, StreamHandler
-from .reuseport import listen_reuseport
+from .reuseport import listen_inherited, listen_reuseport
 
 __all__ = [
     "BACKLOG",
@@ -155,7 +155,8 @@ class ListenerSettings:
 
     ``tls`` is a context factory, None for plain text.  ``http2`` offers HTTP/2 over
     TLS.  ``shared`` lets other processes of this user listen on the same port.
-    ``access_log`` logs every request, at level ``debug``.
+    ``access_log`` logs every request, at level ``debug``.  ``inherited`` is the
+    descriptor of a socket that listens already, in place of one at this address.
     """
 
     interface: str = ""
@@ -164,6 +165,7 @@ class ListenerSettings:
     http2: bool = False
     shared: bool = False
     access_log: bool = False
+    inherited: int | None = None
 
 
 _PLAIN = ListenerSettings()
@@ -199,7 +201,9 @@ def listen(
     if settings.tls is not None:
         served = TLSMemoryBIOFactory(settings.tls, False, factory, reactor)
     listening: IListeningPort
-    if settings.shared:
+    if settings.inherited is not None:
+        listening = listen_inherited(reactor, settings.inherited, served)
+    elif settings.shared:
         listening = listen_reuseport(reactor, port, interface, served, BACKLOG)
     else:
         listening = reactor.listenTCP(port, served, BACKLOG, interface)

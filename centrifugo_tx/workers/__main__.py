@@ -71,7 +71,7 @@ class WorkerLink(Protocol):
 
     def _handle_order(self, order: Order) -> None:
         if isinstance(order, Start):
-            self._start(order.config)
+            self._start(order)
         elif isinstance(order, Reload):
             self._reload(order.config)
         elif isinstance(order, AllReady):
@@ -86,12 +86,16 @@ class WorkerLink(Protocol):
         else:
             self._report(CollectedMetrics(self._exposition().decode()))
 
-    def _start(self, config: Config) -> None:
+    def _start(self, order: Start) -> None:
+        config = order.config
+        inherited = {(host, port): number for host, port, number in order.inherited}
         observer = filtered(config.log.level, self._report_log)
         self._begin_logging([observer], redirectStandardIO=False)
         self._timeout = config.shutdown.timeout
         try:
-            self._server = build(self._reactor, config, self._wrap_exposition)
+            self._server = build(
+                self._reactor, config, self._wrap_exposition, inherited
+            )
         except Exception:
             self._failed(Failure())
             return

@@ -37,9 +37,14 @@ REPORTS = 3
 
 
 class Start(msgspec.Struct, tag="start", frozen=True):
-    """Start serving with this configuration; the first order."""
+    """Start serving with this configuration; the first order.
+
+    ``inherited`` are sockets that listen already: host, port, and the descriptor that
+    the worker has from its parent.
+    """
 
     config: Config
+    inherited: tuple[tuple[str, int, int], ...] = ()
 
 
 class Reload(msgspec.Struct, tag="reload", frozen=True):

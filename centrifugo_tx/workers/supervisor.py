@@ -3,6 +3,7 @@
 import os
 import socket
 import sys
+from collections.abc import Mapping
 from typing import Any, cast
 
 import msgspec
@@ -46,7 +47,9 @@ __all__ = ["Supervisor", "check_workers", "worker_config", "worker_count"]
 STOP_SHARE = 0.9
 
 _ALL_OBSERVERS = cast(ILogObserver, globalLogPublisher)
-_FDS = {0: "w", 1: "r", 2: "r", REPORTS: "r"}
+#: The first descriptor that a worker has of sockets that listen already.
+FIRST_INHERITED = REPORTS + 1
+_FDS: dict[int, str | int] = {0: "w", 1: "r", 2: "r", REPORTS: "r"}
 
 
 def worker_count(config: Config) -> int:
@@ -109,6 +112,8 @@ class Supervisor(Service):
     _reactor: Any
     _config: Config
     _publish: ILogObserver = _ALL_OBSERVERS
+    #: Descriptors of sockets that listen already, by address.
+    _inherited: Mapping[tuple[str, int], int] = field(factory=dict)
     #: Fires when all workers are ready; fails when one cannot start.
     started: "Deferred[None]" = field(factory=Deferred, init=False)
     workers: list[ProcessMonitor] = field(factory=list, init=False)
@@ -130,7 +135,8 @@ class Supervisor(Service):
         Service.startService(self)
         try:
             for host, port in _addresses(self._config):
-                self._held.append(reserve_port(port, interface_of(host)))
+                if (host, port) not in self._inherited:
+                    self._held.append(reserve_port(port, interface_of(host)))
         except CannotListenError:
             self.started.errback()
             return
@@ -189,7 +195,10 @@ class Supervisor(Service):
             sys.executable,
             [sys.executable, "-m", __package__, str(number), self._reactor_module],
             os.environ,
-            childFDs=_FDS,
+            childFDs={
+                **_FDS,
+                **dict(enumerate(self._inherited.values(), FIRST_INHERITED)),
+            },
         )
         if self._may_start:
             self._bring_up(number, worker)
@@ -197,7 +206,11 @@ class Supervisor(Service):
 
     def _bring_up(self, number: int, worker: "Worker") -> None:
         """Send a new worker the orders that the others have received."""
-        worker.order(Start(self._config_of(number, self._config)))
+        inherited = tuple(
+            (host, port, descriptor)
+            for descriptor, (host, port) in enumerate(self._inherited, FIRST_INHERITED)
+        )
+        worker.order(Start(self._config_of(number, self._config), inherited))
         if self._started:
             worker.order(AllReady())
         if self._reloaded is not None:

@@ -1,5 +1,6 @@
 """What is installed, tried in a clean environment."""
 
+import re
 import subprocess
 import sys
 import sysconfig
@@ -77,6 +78,18 @@ class UnitTests(SynchronousTestCase):
         text = (ROOT / "config" / unit.name).read_text()
         self.assertIn("/opt/centrifugo-tx/bin/", text)
         unit.write_text(text.replace("/opt/centrifugo-tx/bin", str(bin)))
+        verified = run("systemd-analyze", "verify", unit)
+        self.assertEqual((verified.returncode, verified.stderr), (0, ""))
+
+    def test_socket(self) -> None:
+        """systemd accepts the unit of the port, which belongs to the server's."""
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir()
+        for suffix in "service", "socket":
+            name = f"centrifugo-tx.{suffix}"
+            text = (ROOT / "config" / name).read_text()
+            (folder / name).write_text(re.sub("/opt/[^ ]*", "/bin/true", text))
+        unit = folder / "centrifugo-tx.socket"
         verified = run("systemd-analyze", "verify", unit)
         self.assertEqual((verified.returncode, verified.stderr), (0, ""))
 

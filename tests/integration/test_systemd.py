@@ -1,14 +1,16 @@
 """The server under systemd, whose socket the tests listen on in its stead."""
 
 import contextlib
+import fcntl
 import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 
 from .redis_servers import valkey
-from .test_launch import PATIENCE, LaunchCase
+from .test_launch import PATIENCE, TWISTD, LaunchCase
 from .test_workers import children
 
 
@@ -133,3 +135,112 @@ class WorkersTests(SystemdCase):
         """Let a process go on, if it is there."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGCONT)
+
+
+#: Runs a command as systemd does that hands sockets over: as descriptors from 3 on.
+ACTIVATE = """
+import os, sys
+held = sys.argv[1].split(",")
+for number, descriptor in enumerate(held, 3):
+    os.dup2(int(descriptor), number)
+os.environ.update(
+    LISTEN_PID=str(os.getpid()),
+    LISTEN_FDS=str(len(held)),
+    LISTEN_FDNAMES=":".join(["http"] * len(held)),
+)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+class SocketActivationTests(LaunchCase):
+    """A server whose port systemd holds."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.held = socket.socket()
+        self.addCleanup(self.held.close)
+        self.held.bind(("127.0.0.1", self.port))
+        self.held.listen()
+
+    def activate(self, *held: socket.socket) -> "subprocess.Popen[str]":
+        """Start a server that is handed sockets."""
+        # Far from the descriptors that they become.
+        numbers = [fcntl.fcntl(each, fcntl.F_DUPFD, 100) for each in held]
+        listed = ",".join(map(str, numbers))
+        process = subprocess.Popen(
+            [sys.executable, "-c", ACTIVATE, listed, *TWISTD, "-n", "centrifugo"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=self.folder,
+            env=self.environment,
+            pass_fds=numbers,
+        )
+        for number in numbers:
+            os.close(number)
+        self.addCleanup(process.communicate)
+        self.addCleanup(process.kill)
+        return process
+
+    def ask(self) -> socket.socket:
+        """Send a request, which may wait for its answer."""
+        client = socket.create_connection(("127.0.0.1", self.port), PATIENCE)
+        self.addCleanup(client.close)
+        client.sendall(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
+        return client
+
+    def stop(self, process: "subprocess.Popen[str]") -> str:
+        """Stop the server; return what it has logged."""
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=PATIENCE)
+        self.assertEqual(process.returncode, 0, output)
+        return output
+
+    def test_restart(self) -> None:
+        """Clients that come before the start, or between two, wait and are served."""
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            internal = probe.getsockname()[1]
+        http = {"address": "127.0.0.1", "port": self.port, "internal_port": internal}
+        self.configure(http_server=http, init={"enabled": True})
+        for _ in range(2):
+            client = self.ask()
+            process = self.activate(self.held)
+            # /health is on the internal port, which the server opens by itself.
+            self.assertTrue(client.recv(1000).startswith(b"HTTP/1.1 404 "))
+            socket.create_connection(("127.0.0.1", internal), PATIENCE).close()
+            self.stop(process)
+        self.ask()  # is not refused
+
+    def test_workers(self) -> None:
+        """Workers accept from the same socket, also one that was started again."""
+        valkey()  # or this is skipped
+        self.environment["TMPDIR"] = "/tmp"
+        self.configure(workers=2)
+        client = self.ask()
+        process = self.activate(self.held)
+        self.assertIn(b"HTTP/1.1", client.recv(1000))
+        self.wait_healthy()
+        found = children(process.pid).items()
+        workers = [pid for pid, line in found if "centrifugo_tx.workers" in line]
+        for pid in workers:
+            os.kill(pid, signal.SIGKILL)
+        # Waits for the first of them that is there again.
+        self.assertTrue(self.ask().recv(1000).startswith(b"HTTP/1.1 200 "))
+        self.stop(process)
+
+    def test_wrong_address(self) -> None:
+        """A socket where nothing is served stops the start."""
+        with socket.socket() as other:
+            other.bind(("127.0.0.1", 0))
+            other.listen()
+            strange = other.getsockname()[1]
+            self.configure()
+            process = self.activate(self.held, other)
+            output, _ = process.communicate(timeout=PATIENCE)
+        self.assertEqual(process.returncode, 1)
+        self.assertEqual(
+            output,
+            f"error: socket from systemd: 127.0.0.1:{strange} is no address of this"
+            f" server, set ListenStream= to 127.0.0.1:{self.port}\n",
+        )

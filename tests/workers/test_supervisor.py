@@ -215,6 +215,22 @@ class StartTests(SupervisorCase):
         self.start()
         self.assertEqual(set(self.held), {("127.0.0.1", port) for port in range(1, 5)})
 
+    def test_inherited(self) -> None:
+        """A socket that listens already is not reserved, but handed to each worker."""
+        self.supervisor = Supervisor(
+            self.reactor,
+            self.config,
+            self.events.append,  # type: ignore[arg-type]
+            {("", 8000): 17},
+        )
+        self.supervisor.startService()
+        self.assertEqual(self.held, {})
+        for process in self.reactor.processes:
+            self.assertEqual(process.descriptors[REPORTS + 1], 17)
+            (start,) = process.orders()
+            assert isinstance(start, Start)
+            self.assertEqual(start.inherited, (("", 8000, REPORTS + 1),))
+
     def test_address_taken(self) -> None:
         """When an address is taken no worker is started at all."""
 
