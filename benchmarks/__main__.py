@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from .delta import deltas
+from .grpc_api import grpc_api
 from .measures import MEASURES, Bench, Comparison, Figure
 from .names import names
 from .neighbours_http import neighbours_http
@@ -18,6 +19,7 @@ __all__ = ["main"]
 
 _ALL = {
     **MEASURES,
+    "grpc": grpc_api,
     "neighbours_http": neighbours_http,
     "delta": deltas,
     "names": names,

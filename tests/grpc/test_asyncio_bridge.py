@@ -126,6 +126,75 @@ class ThreadTests(CrossingCase):
         self.assertNotIn("grpc", [t.name for t in threading.enumerate()])
 
 
+class QuestionTests(CrossingCase):
+    """What the loop asks the reactor."""
+
+    def ask(self, function: Callable[..., Any]) -> "Deferred[Any]":
+        """Ask from the loop; return the answer as it gets there."""
+
+        async def asking() -> Any:
+            return await self.bridge.ask_reactor(function, 20)
+
+        return self.bridge.run(asking)
+
+    def test_result(self) -> None:
+        """A result comes back at once, or when its Deferred fires."""
+        self.assertEqual(self.wait(self.ask(lambda n: n + 1)), 21)
+        later: Deferred[int] = Deferred()
+        answer = self.ask(lambda n: later)
+        self.reactor.turn()  # the question
+        self.assertNoResult(answer)
+        later.callback(22)
+        self.assertEqual(self.wait(answer), 22)
+
+    def test_failure(self) -> None:
+        """So does a failure."""
+        answer = self.ask(lambda n: n / 0)
+        self.reactor.turn()
+        self.reactor.turn()
+        self.failureResultOf(answer, ZeroDivisionError)
+
+    def test_cancelled(self) -> None:
+        """A task that is cancelled cancels the Deferred that it waits for."""
+        cancelled: list[object] = []
+        later: Deferred[None] = Deferred(cancelled.append)
+        waiting: list[Deferred[None]] = []
+        tasks: list[asyncio.Task[Any]] = []
+
+        def begin() -> "Deferred[None]":
+            waiting.append(later)
+            return later
+
+        async def asking() -> None:
+            tasks.append(asyncio.ensure_future(self.bridge.ask_reactor(begin)))
+
+        self.wait(self.bridge.run(asking))
+        while not waiting:
+            self.reactor.turn()
+        self.bridge.to_loop(tasks[0].cancel)
+        while not later.called:
+            self.reactor.turn()
+        self.assertEqual(cancelled, [later])
+
+    def test_cancelled_early(self) -> None:
+        """A call that has not begun by then never begins."""
+        begun: list[None] = []
+        cancelled = threading.Event()
+
+        async def asking() -> None:
+            question = self.bridge.ask_reactor(begun.append, None)
+            task = asyncio.ensure_future(question)
+            await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait([task])
+            cancelled.set()
+
+        answer = self.bridge.run(asking)
+        cancelled.wait(PATIENCE)
+        self.wait(answer)
+        self.assertEqual(begun, [])
+
+
 class OwnLoopTests(SynchronousTestCase):
     """A reactor that runs on a loop."""
 
