@@ -36,6 +36,11 @@ class AsyncioBridge:
     _calls: deque[Callable[[], object]] = field(factory=deque, init=False)
     #: Whether the loop has been woken for the pending calls and has not run yet.
     _wake_scheduled: bool = field(default=False, init=False)
+    #: The same for calls into the reactor.
+    _reactor_calls: deque[tuple[Callable[..., object], tuple[object, ...]]] = field(
+        factory=deque, init=False
+    )
+    _reactor_wake_scheduled: bool = field(default=False, init=False)
     _tasks: "set[asyncio.Task[Any]]" = field(factory=set, init=False)
 
     def start(self) -> None:
@@ -81,8 +86,22 @@ class AsyncioBridge:
                 self._log.failure("call on the asyncio loop failed")
 
     def to_reactor(self, call: Callable[..., object], *arguments: object) -> None:
-        """Run *call* in the reactor."""
-        self._reactor.callFromThread(call, *arguments)
+        """Run *call* in the reactor; many calls wake it once."""
+        self._reactor_calls.append((call, arguments))
+        if not self._reactor_wake_scheduled:
+            self._reactor_wake_scheduled = True
+            self._reactor.callFromThread(self._run_reactor_calls)
+
+    def _run_reactor_calls(self) -> None:
+        # First, so that a call that comes meanwhile is either seen below or wakes anew.
+        self._reactor_wake_scheduled = False
+        calls = self._reactor_calls
+        while calls:
+            call, arguments = calls.popleft()
+            try:
+                call(*arguments)
+            except Exception:  # the others must run
+                self._log.failure("call from the asyncio loop failed")
 
     async def ask_reactor(
         self, function: Callable[..., "T | Deferred[T]"], *arguments: object

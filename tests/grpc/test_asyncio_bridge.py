@@ -126,6 +126,27 @@ class ThreadTests(CrossingCase):
         self.assertNotIn("grpc", [t.name for t in threading.enumerate()])
 
 
+class ReactorCallTests(CrossingCase):
+    """Calls from the loop into the reactor."""
+
+    def test_woken_once(self) -> None:
+        """Those made while the reactor is busy wake it once, and all run."""
+        done: list[int] = []
+
+        def ask() -> None:
+            self.bridge.to_reactor(lambda: 1 / 0)
+            for number in range(100):
+                self.bridge.to_reactor(done.append, number)
+
+        asked = threading.Event()
+        self.bridge.to_loop(ask)
+        self.bridge.to_loop(asked.set)
+        self.assertTrue(asked.wait(PATIENCE))
+        self.reactor.turn()
+        self.assertEqual(done, list(range(100)))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+
 class QuestionTests(CrossingCase):
     """What the loop asks the reactor."""
 
