@@ -172,15 +172,15 @@ class CrashTests(StreamCase):
     def test_killed(self) -> None:
         """Nothing is lost, and the log tells of it once."""
         node = self.stream_node(visibility_timeout="1s").start()
-        for number in range(2000):
+        for number in range(1200):
             self.publish(number)
             if number == 500:
                 self.valkey.kill()
                 until(lambda: "lost the connection" in node.log(), "it is noticed")
                 self.valkey.start()
-        self.until_done(2000)
+        self.until_done(1200)
         published = self.published(node, "c")
-        self.assertEqual(set(published), set(range(2000)))
+        self.assertEqual(set(published), set(range(1200)))
         self.assertLess(len(lines_of(node, "consumer failed, trying again")), 4)
 
 
