@@ -1,4 +1,4 @@
-"""The seams of the system: every place where a second implementation can stand.
+"""The interfaces of the system: every place that may have another implementation.
 
 Methods that return a `Deferred` start at once.  Unless said otherwise they fail
 with `BrokerUnavailable` when the storage behind them is away.
@@ -62,32 +62,34 @@ __all__ = [
 
 
 class ITransport(Interface):
-    """Where a client's frames go."""
+    """The transport of one client."""
 
-    wire: Wire = Attribute("The bytes this connection speaks; fixed once it spoke.")
-    info: TransportInfo = Attribute("How the client came; fixed with the wire.")
+    wire: Wire = Attribute(
+        "The encoding of the connection; fixed after the first message."
+    )
+    info: TransportInfo = Attribute("Facts about the transport; fixed with the wire.")
 
     def write(frame: bytes) -> None:
-        """Send one prebuilt frame, at the latest when the reactor's turn ends.
+        """Send one encoded frame, at the latest at the end of the reactor's turn.
 
-        Never blocks, never raises, also not after the connection is gone.
+        Never blocks and never raises, even after the connection is lost.
         """
 
     def close(disconnect: Disconnect) -> None:
-        """Flush (not for 3000 and 3008), tell the peer why, and go.
+        """Flush (except for 3000 and 3008), send the reason, and close.
 
-        Called once; nothing is written after it.
+        Called once; nothing is written afterwards.
         """
 
     def pause() -> None:
-        """Read nothing more from the peer until `resume`."""
+        """Stop reading from the peer until `resume`."""
 
     def resume() -> None:
-        """Read again; no error if it was not paused."""
+        """Resume reading; no error if reading was not paused."""
 
 
 class IEmulatedTransport(ITransport):
-    """The way of a client whose commands come by other requests than its frames go."""
+    """The transport of a client that sends commands in separate requests."""
 
     busy: "Deferred[None] | None" = Attribute(
         "Between `pause` and `resume`, or the end: what those requests wait for."
@@ -95,7 +97,7 @@ class IEmulatedTransport(ITransport):
 
 
 class IBrokerEventHandler(Interface):
-    """What a broker calls: synchronously, in stream order per channel."""
+    """Receives the events of a broker: synchronously, in stream order per channel."""
 
     def handle_publication(
         channel: str,
@@ -103,23 +105,23 @@ class IBrokerEventHandler(Interface):
         position: StreamPosition,
         previous: Publication | None,
     ) -> None:
-        """Deliver to this node's subscribers.
+        """Deliver a publication to the subscribers on this node.
 
-        :param position: where it stands; offset 0 for a channel without history.
+        :param position: its position; offset 0 for a channel without history.
         :param previous: the preceding publication of the stream; None unless the
             publisher asked for a delta and the stream still has it.
         """
 
     def handle_join(channel: str, info: ClientInfo) -> None:
-        """Tell this node's subscribers that somebody came."""
+        """Deliver a join to the subscribers on this node."""
 
     def handle_leave(channel: str, info: ClientInfo) -> None:
-        """Tell this node's subscribers that somebody left."""
+        """Deliver a leave to the subscribers on this node."""
 
     def handle_gap(channels: Sequence[str]) -> None:
-        """Take note that publications into *channels* may not have come here.
+        """Handle a gap: publications into *channels* may have been lost on this node.
 
-        From now on they come again; who is positioned must be compared with storage.
+        Delivery works again; positioned subscribers must be compared with storage.
         """
 
 
@@ -127,7 +129,7 @@ class IBroker(Interface):
     """PUB/SUB and history (engines, "Broker")."""
 
     def listen(receiver: IBrokerEventHandler) -> None:
-        """Name the one who gets the events; called once, before anything else."""
+        """Set the receiver of events; called once, before any other method."""
 
     def subscribe(channel: str) -> "Deferred[None]":
         """Make this node a receiver of *channel*.
@@ -144,10 +146,10 @@ class IBroker(Interface):
         """Append to the stream and deliver to all nodes, as one step per channel."""
 
     def publish_join(channel: str, info: ClientInfo) -> "Deferred[None]":
-        """Tell all nodes that somebody subscribed; never stored."""
+        """Announce on all nodes that a client subscribed; never stored."""
 
     def publish_leave(channel: str, info: ClientInfo) -> "Deferred[None]":
-        """Tell all nodes that somebody left; never stored."""
+        """Announce on all nodes that a client left; never stored."""
 
     def history(channel: str, query: HistoryQuery) -> "Deferred[History]":
         """Read part of the stream and its top; create the stream if there is none.
@@ -156,11 +158,11 @@ class IBroker(Interface):
         """
 
     def remove_history(channel: str) -> "Deferred[None]":
-        """Forget the publications; offset and epoch go on."""
+        """Remove the publications; offset and epoch continue."""
 
 
 class IMapEventHandler(Interface):
-    """What a map broker calls: synchronously, in stream order per channel."""
+    """Receives events of a map broker: synchronously, in stream order per channel."""
 
     def handle_change(
         channel: str,
@@ -168,28 +170,28 @@ class IMapEventHandler(Interface):
         position: StreamPosition,
         previous: Publication | None,
     ) -> None:
-        """Deliver a change to this node's subscribers.
+        """Deliver a change to the subscribers on this node.
 
         :param publication: the key with its new value, or ``removed``.
-        :param position: where it stands; offset 0 for a map without stream.
+        :param position: its position; offset 0 for a map without a stream.
         :param previous: the previous value of the key; None unless the publisher
             asked for a delta and the key had one.
         """
 
     def handle_clear(channel: str) -> None:
-        """Take note that somebody cleared the map: everybody must read it again."""
+        """Handle a cleared map: all subscribers must read it again."""
 
     def handle_gap(channels: Sequence[str]) -> None:
-        """Take note that changes of *channels* may not have come here."""
+        """Handle a gap: changes of *channels* may have been lost on this node."""
 
     def handle_join(channel: str, info: ClientInfo) -> None:
-        """Tell this node's subscribers that somebody came."""
+        """Deliver a join to the subscribers on this node."""
 
     def handle_leave(channel: str, info: ClientInfo) -> None:
-        """Tell this node's subscribers that somebody left."""
+        """Deliver a leave to the subscribers on this node."""
 
     def rules(channel: str) -> MapRules | None:
-        """Return how *channel* is kept; None if this node knows no such map."""
+        """Return the rules of the map; None if this node knows no such map."""
 
 
 class IMapBroker(Interface):
@@ -200,7 +202,7 @@ class IMapBroker(Interface):
     """
 
     def listen(receiver: IMapEventHandler) -> None:
-        """Name the one who gets the events; called once, before anything else."""
+        """Set the receiver of events; called once, before any other method."""
 
     def subscribe(channel: str) -> "Deferred[None]":
         """Make this node a receiver of *channel*."""
@@ -211,10 +213,10 @@ class IMapBroker(Interface):
     def publish(
         channel: str, key: str, data: Raw, change: MapChange
     ) -> "Deferred[MapChanged]":
-        """Set a key, append that to the stream, and deliver it, as one step."""
+        """Set a key, append the change to the stream, and deliver it, in one step."""
 
     def remove(channel: str, key: str, change: MapChange) -> "Deferred[MapChanged]":
-        """Take a key out, likewise.  Keys also go by themselves, by their TTL."""
+        """Remove a key, likewise.  Keys are also removed when their TTL ends."""
 
     def state(channel: str, query: MapQuery) -> "Deferred[MapPage]":
         """Read entries; create the map if there is none.
@@ -229,43 +231,43 @@ class IMapBroker(Interface):
         """Read changes and the top; create the map if there is none."""
 
     def size(channel: str) -> "Deferred[int]":
-        """Return how many keys there are."""
+        """Return the number of keys."""
 
     def clear(channel: str) -> "Deferred[None]":
-        """Forget everything, the epoch too, and tell all nodes."""
+        """Remove all data, including the epoch, and announce it on all nodes."""
 
 
 class IPresenceManager(Interface):
-    """Who is in a channel, over all nodes (engines, "Presence manager")."""
+    """Presence of channels on all nodes (engines, "Presence manager")."""
 
     def add(channel: str, client: str, info: ClientInfo) -> "Deferred[None]":
-        """Enter, or renew, a client; the entry fades without renewal."""
+        """Add or renew a client; the entry expires without renewal."""
 
     def remove(channel: str, client: str, user: str) -> "Deferred[None]":
-        """Take a client out; no error if it is not there."""
+        """Remove a client; no error if it is absent."""
 
     def presence(channel: str) -> "Deferred[dict[str, ClientInfo]]":
-        """Return who is there, by client id."""
+        """Return the present clients by client id."""
 
     def stats(channel: str) -> "Deferred[PresenceStats]":
-        """Return how many are there."""
+        """Return the numbers of present clients and users."""
 
 
 class IControlEventHandler(Interface):
-    """What a controller calls."""
+    """Receives the messages of a controller."""
 
     def handle_control(message: bytes) -> None:
-        """Take a message from a node; possibly this one's own.
+        """Handle a message from a node, possibly from this node itself.
 
         See engines, "Control messages".
         """
 
 
 class IController(Interface):
-    """Node to node, at most once."""
+    """Carries messages between nodes, at most once."""
 
     def listen(receiver: IControlEventHandler, node: str) -> None:
-        """Name the one who gets the messages, and the id of this node."""
+        """Set the receiver of messages and the id of this node."""
 
     def publish(message: bytes, node: str = "") -> "Deferred[None]":
         """Send to one node, or to all of them including this one."""
@@ -292,23 +294,23 @@ class Engine:
 
 
 class IClient(Interface):
-    """What a policy may know of a connection."""
+    """The part of a connection that a policy may read."""
 
     id: str = Attribute("The connection's own id, a UUID.")
     user: str = Attribute("The user id; empty for an anonymous user.")
-    info: ClientInfo = Attribute("What others see of it.")
-    meta: Raw = Attribute("What only the server sees of it.")
-    transport: ITransport = Attribute("The way it came.")
+    info: ClientInfo = Attribute("The info that other clients see.")
+    meta: Raw = Attribute("Metadata that only the server sees.")
+    transport: ITransport = Attribute("The transport of the connection.")
 
     def subscribed(channel: str) -> bool:
-        """Whether it is in *channel* now, by its own wish or the server's."""
+        """Whether it is subscribed to *channel* now, by client or server."""
 
     def channel_info(channel: str) -> Raw:
         """Return its ``chan_info`` in *channel*, absent when it has none."""
 
 
 class IPolicy(Interface):
-    """Who may do what, and with which options.
+    """Decides what clients may do, and with which options.
 
     Each may fail with `ReplyError` or `DisconnectClient`; anything else is logged
     and answered as an internal error.
@@ -321,13 +323,13 @@ class IPolicy(Interface):
         """
 
     def connect(client: IClient, request: ConnectRequest) -> "Deferred[Admission]":
-        """Say who this is; ``client.user`` is not yet set.
+        """Authenticate a client; ``client.user`` is not set yet.
 
         See permissions, "Authentication".
         """
 
     def refresh(client: IClient, request: RefreshRequest) -> "Deferred[Expiry]":
-        """Prolong a connection: by the token given or, without one, by asking.
+        """Prolong a connection: by the given token or, without one, by the backend.
 
         An expired or wrong token is a `DisconnectClient`.
         """
@@ -338,12 +340,12 @@ class IPolicy(Interface):
         """Decide on a subscription (permissions, "Granted extras")."""
 
     def sub_refresh(client: IClient, request: SubRefreshRequest) -> "Deferred[Expiry]":
-        """Prolong a subscription: by the token given or, without one, by asking."""
+        """Prolong a subscription by the given token or, without one, by the backend."""
 
     def publish(
         client: IClient, request: PublishRequest
     ) -> "Deferred[PublishOptions | None]":
-        """Decide on a publication; None: it was taken care of."""
+        """Decide on a publication; None: it has already been handled."""
 
     def change_map(
         client: IClient, request: PublishRequest
@@ -353,23 +355,23 @@ class IPolicy(Interface):
     def track(client: IClient, request: SubRefreshRequest) -> "Deferred[list[int]]":
         """Decide on the keys a client wants to track: all of them, or none.
 
-        :return: until when it may, for each batch; 0: for good.
+        :return: the expiry time of each batch, Unix seconds; 0: never.
         """
 
     def poll(channel: str, items: Sequence[KeyedItem]) -> "Deferred[Polled]":
-        """Ask the application for what is newer than *items* say."""
+        """Ask the application for keys that are newer than *items*."""
 
     def presence(client: IClient, channel: str) -> "Deferred[None]":
-        """Decide whether the client may see who is in *channel*."""
+        """Decide whether the client may read the presence of *channel*."""
 
     def history(client: IClient, request: HistoryRequest) -> "Deferred[HistoryQuery]":
-        """Decide on a history request, and cut it to what is allowed."""
+        """Decide on a history request, and reduce it to the allowed limit."""
 
     def rpc(client: IClient, request: RPCRequest) -> "Deferred[Raw]":
         """Answer a call."""
 
     def message(client: IClient, data: Raw) -> None:
-        """Take a message that gets no reply.
+        """Handle a message that receives no reply.
 
-        :raises DisconnectClient: 3508, nobody is interested.
+        :raises DisconnectClient: 3508, no application receives messages.
         """

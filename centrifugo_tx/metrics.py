@@ -1,8 +1,7 @@
-"""What a node counts, under the reference's names (operations, "Metrics").
+"""Counters and histograms, under the reference's names (operations, "Metrics").
 
 Counting must cost next to nothing: a `Counter` is a slot that the code adds to,
-a `Histogram` one bisection.  They become Prometheus samples only when somebody
-reads them.
+a `Histogram` one bisection.  They become Prometheus samples only on a scrape.
 """
 
 from bisect import bisect_left
@@ -31,7 +30,7 @@ class Counter:
 
 @define(eq=False)
 class Histogram:
-    """How many observations fell below each bound.
+    """The number of observations below each bound.
 
     The last ``keep`` observations are kept for the quantiles.
     """

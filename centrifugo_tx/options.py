@@ -1,4 +1,4 @@
-"""What the seams speak: the values that core, engines, policies and APIs exchange.
+"""The values that the core, engines, policies and APIs exchange.
 
 Seconds are ``float`` (points in time: seconds since 1970), sizes are bytes,
 payloads are ``Raw``.
@@ -52,7 +52,7 @@ NOWHERE = StreamPosition()
 
 
 class Value(msgspec.Struct, frozen=True, gc=False):
-    """What all classes of this module have in common."""
+    """Base class of the values in this module."""
 
 
 class TLSOptions(msgspec.Struct, frozen=True):
@@ -77,10 +77,10 @@ class TLSOptions(msgspec.Struct, frozen=True):
 
 
 class TransportInfo(Value, frozen=True):
-    """What is known of the way a client came.
+    """Facts about the transport of a client.
 
     ``name`` is the field's name for it (``websocket``, ``uni_sse``, …), ``headers``
-    those request headers that somebody asked to keep, lower-case.  ``emulated``:
+    the request headers that the configuration keeps, in lower case.  ``emulated``:
     commands arrive by other requests, so the client needs a session.  ``pings``:
     the protocol's own pings are wanted.  ``version``: that of the client protocol,
     0 while it is not known.
@@ -96,7 +96,7 @@ class TransportInfo(Value, frozen=True):
 
 
 class Answer(Value, frozen=True):
-    """What an HTTP endpoint answers, apart from how it gets onto the wire."""
+    """The answer of an HTTP endpoint."""
 
     status: int = 200
     body: bytes = b""
@@ -126,7 +126,7 @@ class MapRules(Value, frozen=True):
     own_keys: bool = False
 
     def page(self, wanted: int) -> int:
-        """Return how many entries a page has for one who wants *wanted*."""
+        """Return the page size for a client that requests *wanted* entries."""
         size = wanted if wanted > 0 else self.page_size
         return min(max(size, self.min_page_size), self.max_page_size)
 
@@ -151,7 +151,7 @@ class PollRules(Value, frozen=True):
 
 
 class Polled(Value, frozen=True):
-    """What an application answered to a poll: keys with data and version, or removed.
+    """The application's answer to a poll: keys with data and version, or removed.
 
     Keys of which nothing new is known may be left out.
     """
@@ -161,7 +161,7 @@ class Polled(Value, frozen=True):
 
 
 class PresenceMaps(Value, frozen=True):
-    """The maps that mirror who is in a channel.
+    """The maps that mirror the presence of a channel.
 
     Their names are these prefixes and the channel's name; an empty one: no such map.
     In ``clients`` the keys are client ids, in ``users`` user ids.
@@ -172,7 +172,7 @@ class PresenceMaps(Value, frozen=True):
 
 
 class ChannelOptions(Value, frozen=True):
-    """What a channel's namespace says about the channel itself.
+    """The options of a channel, taken from its namespace.
 
     ``map`` is there if the channel is a map, ``poll`` if its keys are polled.
     """
@@ -223,7 +223,7 @@ class PublishOptions(Value, frozen=True):
 
 
 class Published(Value, frozen=True):
-    """Where a publication came to stand.
+    """The position of a publication.
 
     When ``suppressed`` is ``"idempotency"`` or ``"version"`` nothing was published
     and ``position`` is the earlier result, or the top.
@@ -234,7 +234,7 @@ class Published(Value, frozen=True):
 
 
 class HistoryQuery(Value, frozen=True):
-    """Which part of a stream (engines, "Reading history").
+    """The part of a stream to read (engines, "Reading history").
 
     ``limit`` 0: the position alone; -1: everything.  ``since`` excludes itself.
     """
@@ -246,7 +246,7 @@ class HistoryQuery(Value, frozen=True):
 
 
 class History(Value, frozen=True):
-    """Part of a stream, and the stream's top."""
+    """Part of a stream, and the newest position."""
 
     publications: list[Publication] = []
     position: StreamPosition = NOWHERE
@@ -275,14 +275,14 @@ class MapChange(Value, frozen=True):
     expected: StreamPosition | None = None
 
 
-#: Why a key was not changed.
+#: Why a change was suppressed.
 Suppression = Literal[
     "", "idempotency", "version", "key_exists", "key_not_found", "position_mismatch"
 ]
 
 
 class MapChanged(Value, frozen=True):
-    """Where a change came to stand; or why there was none, and the map's top.
+    """The position of a change; or why it was suppressed, with the newest position.
 
     ``current`` is what the key holds, if it was expected to stand elsewhere.
     """
@@ -293,7 +293,7 @@ class MapChanged(Value, frozen=True):
 
 
 class MapQuery(Value, frozen=True):
-    """Which part of a map's state.
+    """The part of a map's state to read.
 
     ``limit`` 0: the position alone; -1: everything.  ``cursor`` is what the page
     before gave; ``key`` asks for one entry, whatever else is said.  ``streamless``:
@@ -308,7 +308,7 @@ class MapQuery(Value, frozen=True):
 
 
 class MapPage(Value, frozen=True):
-    """Entries of a map, its top, and where to go on; no ``cursor``: it was the end."""
+    """Entries of a map, its newest position, and the cursor; empty: the last page."""
 
     entries: list[Publication] = []
     position: StreamPosition = NOWHERE
@@ -316,7 +316,7 @@ class MapPage(Value, frozen=True):
 
 
 class PresenceStats(Value, frozen=True):
-    """How many connections, and how many different users."""
+    """The numbers of connections and of distinct users."""
 
     num_clients: int = 0
     num_users: int = 0
@@ -340,7 +340,7 @@ class Source:
 
 
 class SubscribeOptions(Value, frozen=True):
-    """What one subscription may do; everything is decided, nothing is a wish.
+    """The permissions and settings of one subscription, after all decisions.
 
     ``expire_at`` 0 never expires.  ``info`` becomes ``chan_info``, ``data`` goes
     into the subscribe reply.  ``presence`` and ``join_leave``: this subscriber is
@@ -398,10 +398,10 @@ class SubscribeOverride(Value, frozen=True):
 
 
 class Admission(Value, frozen=True):
-    """Who a connection is, and what it is subscribed to from the start.
+    """The identity of a connection, and its initial subscriptions.
 
-    ``meta`` stays on the server.  ``exclusive`` names a channel: when somebody is
-    present there already, the user's other connections are closed first.
+    ``meta`` stays on the server.  ``exclusive`` names a channel: if it has
+    present clients, the user's other connections are closed first.
     """
 
     user: str = ""
@@ -415,7 +415,7 @@ class Admission(Value, frozen=True):
 
 
 class Expiry(Value, frozen=True):
-    """What became of a connection or subscription that was to expire.
+    """The result of refreshing a connection or subscription.
 
     ``expire_at`` 0: never.  ``info`` and ``meta`` replace what was there, unless
     absent.  ``channels``, if given, are those the client's new token subscribes
@@ -430,7 +430,7 @@ class Expiry(Value, frozen=True):
 
 
 class NodeOptions(Value, frozen=True):
-    """The numbers by which a node lives (configuration rules, "Client options").
+    """The settings of a node (configuration rules, "Client options").
 
     A negative ``pong_timeout`` waits for no pong, a negative ``ping_interval``
     sends no ping, a negative ``position_check_delay`` checks no position.

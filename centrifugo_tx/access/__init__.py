@@ -1,4 +1,4 @@
-"""Who may do what: tokens, namespaces, and the policy of the standalone server."""
+"""Access control: tokens, namespaces, and the policy of the standalone server."""
 
 from .connect_policy import AccessOptions
 from .namespaces import ChannelRules, NamespaceOptions, Namespaces

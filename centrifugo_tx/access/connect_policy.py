@@ -1,4 +1,7 @@
-"""Who a connection is (permissions, "Authentication" and "Refreshing tokens")."""
+"""Authentication of connections.
+
+See permissions, "Authentication" and "Refreshing tokens".
+"""
 
 import msgspec
 from attrs import define, frozen
@@ -24,13 +27,13 @@ from .tokens import InvalidToken, TokenExpired, TokenVerifier, payload_of
 
 __all__ = ["AccessOptions", "ConnectPolicy", "cap_expiry"]
 
-#: Nothing lasts longer (seconds).
+#: Maximum lifetime of connections and subscriptions, in seconds.
 MAX_LIFETIME = 365 * 24 * 3600
 
 
 @frozen
 class AccessOptions:
-    """What the configuration says about access, apart from channels and tokens."""
+    """The access options of the configuration, without channels and tokens."""
 
     insecure: bool = False
     allow_anonymous_connect_without_token: bool = False
@@ -44,13 +47,13 @@ class AccessOptions:
 
 
 def cap_expiry(end: int, now: float) -> int:
-    """Return an end that is not too far away; 0 is none."""
+    """Limit an expiry time to `MAX_LIFETIME` from now; 0 is none."""
     return min(end, int(now) + MAX_LIFETIME)
 
 
 @frozen
 class _Identity:
-    """What a connection token says, when all of it is understood."""
+    """The decoded contents of a connection token."""
 
     user: str
     expire_at: int
@@ -69,7 +72,7 @@ class ConnectPolicy:
     _verifier: TokenVerifier
 
     async def connect(self, client: IClient, request: ConnectRequest) -> Admission:
-        """Find out who it is, in order (permissions, "Authentication")."""
+        """Authenticate a client, in order (permissions, "Authentication")."""
         options = self._options
         if request.token:
             admission = await self._verify_token(request.token)
@@ -86,7 +89,7 @@ class ConnectPolicy:
         return msgspec.structs.replace(admission, subs=subs, exclusive=exclusive)
 
     def _user_from_header(self, client: IClient) -> str:
-        """Return the user whom a trusted proxy named.
+        """Return the user id that a trusted proxy set.
 
         See permissions, "Authentication".
         """
@@ -119,10 +122,10 @@ class ConnectPolicy:
     async def _identity(self, token: str) -> _Identity:
         """Verify a token.
 
-        :raises TokenExpired: it is not valid now.
-        :raises InvalidToken: it proves nothing.
-        :raises ReplyError: 102 or 100, what it asks for is not understood (permissions,
-            "Token problems").
+        :raises TokenExpired: it has expired, or is not valid yet.
+        :raises InvalidToken: it is malformed, or its signature is wrong.
+        :raises ReplyError: 102 or 100, an unknown channel or malformed value
+            (permissions, "Token problems").
         """
         claims = await self._verifier.connection(token)
         subs = self._token_subscriptions(claims)
@@ -162,7 +165,7 @@ class ConnectPolicy:
     def _add_personal_channel(
         self, user: str, subs: dict[str, SubscribeOptions]
     ) -> str:
-        """Add the user's own channel; return it if it is to be the user's alone."""
+        """Add the user's personal channel; return it if it allows one connection."""
         options, rules = self._options, self._namespaces.rules
         if not options.personal_channels or not user:
             return ""
@@ -176,7 +179,7 @@ class ConnectPolicy:
     def _add_requested_channels(
         self, user: str, request: ConnectRequest, subs: dict[str, SubscribeOptions]
     ) -> None:
-        """Add the channels that the client asks for and may have anyway.
+        """Add the requested channels that need no subscription token.
 
         See permissions, "Channels in the connect request".
         """

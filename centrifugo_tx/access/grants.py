@@ -1,4 +1,4 @@
-"""What a subscription may do, by the options of its namespace."""
+"""Permissions of subscriptions and users, by the options of the namespace."""
 
 import msgspec
 
@@ -24,7 +24,7 @@ _PLAIN = SubOptions()
 
 
 def may_subscribe(options: NamespaceOptions, user: str) -> bool:
-    """Whether *user* may subscribe without more ado (permissions, "Subscribing")."""
+    """Whether *user* may subscribe without a token (permissions, "Subscribing")."""
     return options.allow_subscribe_for_client and bool(
         user or options.allow_subscribe_for_anonymous
     )
@@ -55,14 +55,14 @@ def may_change_map(
 
 
 def allowed_key(options: NamespaceOptions, client: IClient, key: str) -> str:
-    """Return the key that a client may change when it asks for *key*; empty: none."""
+    """Return the key that a client may change when it requests *key*; empty: none."""
     if options.map.client_key == "client_id":
         return client.id
     return client.user if options.map.client_key == "user_id" else key
 
 
 def may_see_presence(options: NamespaceOptions, user: str, subscribed: bool) -> bool:
-    """Whether *user* may see who is there (permissions, "Presence and history")."""
+    """Whether *user* may read presence (permissions, "Presence and history")."""
     allowed = options.allow_presence_for_client or (
         options.allow_presence_for_subscriber and subscribed
     )
@@ -80,9 +80,9 @@ def may_read_history(options: NamespaceOptions, user: str, subscribed: bool) -> 
 def server_side_options(
     namespace: Namespace, source: int, given: SubOptions | None = None
 ) -> SubscribeOptions:
-    """Return what a server-side subscription gets: the forced options.
+    """Return the options of a server-side subscription: the forced options.
 
-    :raises ValueError: a payload in *given* is no base64.
+    :raises ValueError: a payload in *given* is not base64.
     """
     if given is None:
         # All subscriptions without anything of their own share one object.
@@ -122,9 +122,9 @@ def grant(
     request: SubscribeRequest,
     insecure: bool,
 ) -> SubscribeOptions:
-    """Add what the subscriber asks for and may have (permissions, "Granted extras").
+    """Add the requested features that are allowed (permissions, "Granted extras").
 
-    The rights of subscribers count, since it is about to be one.
+    The permissions of subscribers apply, since the client is about to be one.
     """
     if not (request.positioned or request.recoverable or request.join_leave):
         return base
@@ -145,7 +145,7 @@ def grant(
 def _with_auto_recover(
     granted: SubscribeOptions, options: NamespaceOptions
 ) -> SubscribeOptions:
-    """Bring the latest publication on every subscribe, where that means something."""
+    """Enable automatic recovery where it applies: in recoverable cache mode."""
     if not (
         options.auto_cache_recover
         and granted.recoverable

@@ -1,4 +1,4 @@
-"""Key sets that are fetched (permissions, "Key sets"; RFC 7517)."""
+"""Key sets that are downloaded (permissions, "Key sets"; RFC 7517)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,7 +22,7 @@ from .url_templates import resolve, unsafe_template
 
 __all__ = ["KeySet", "fetcher", "unsafe_template"]
 
-#: How often a key set is asked for before the tokens are refused.
+#: Attempts to download a key set before tokens are refused.
 ATTEMPTS = 2
 #: Seconds that a key is kept after its last use.
 KEY_TTL = 3600.0
@@ -43,7 +43,7 @@ class _Keys(msgspec.Struct, frozen=True):
 
 @define(eq=False)
 class _PendingLookup:
-    """Somebody waits for a key."""
+    """A token check that waits for a key."""
 
     kid: str
     answer: "Deferred[Sequence[VerificationKey]]" = field(factory=Deferred, init=False)
@@ -51,9 +51,9 @@ class _PendingLookup:
 
 @define(eq=False)
 class _Download:
-    """A fetch that is under way.
+    """A download that is under way.
 
-    Questions that come meanwhile are ``late``: the answer may be older than they are.
+    Lookups that arrive meanwhile are ``late``: the answer may be older than they are.
     """
 
     asked: list[_PendingLookup]
@@ -64,8 +64,8 @@ class _Download:
 class KeySet:
     """Finds keys by ``kid`` at a URL that may depend on the token's issuer.
 
-    A URL is fetched once at a time, whoever asks; a slow key server delays only
-    those whose key is not known yet.
+    Each URL has one download at a time; a slow key server delays only the tokens
+    whose key is not known yet.
     """
 
     _template: str
@@ -126,9 +126,9 @@ class KeySet:
         )
 
     def _store_keys(self, url: str, body: bytes) -> None:
-        """Take the signature keys of a set; a key that makes no sense is skipped.
+        """Store the signature keys of a set; skip malformed keys.
 
-        :raises ValueError: it is no key set.
+        :raises ValueError: it is not a key set.
         """
         now = self._clock.seconds()
         for known, (_, until) in list(self._known.items()):
@@ -146,7 +146,7 @@ class KeySet:
                 )
 
     def _finish_download(self, url: str, reason: str) -> None:
-        """Answer those who asked, and go on for those who came meanwhile."""
+        """Answer the lookups, and start another download for the late ones."""
         download = self._downloads.pop(url)
         late = [each for each in download.late if not self._answer_if_known(url, each)]
         if late:
@@ -163,9 +163,9 @@ class KeySet:
 
 
 def _verification_key(described: _Key, whole: dict[str, Any]) -> VerificationKey:
-    """Make a key of its JSON form.
+    """Make a key from its JSON form.
 
-    :raises ValueError: its kind is not known, or it is not a public one; malformed
+    :raises ValueError: its kind is unknown, or it is not public; malformed
         parts raise what PyJWT raises for them.
     """
     key: object
@@ -185,7 +185,7 @@ def _verification_key(described: _Key, whole: dict[str, Any]) -> VerificationKey
     if described.alg:
         allowed &= {described.alg}
     if not isinstance(key, _PUBLIC) or not allowed:
-        raise ValueError("it is no public key that tokens are verified with")
+        raise ValueError("not a public key for verifying tokens")
     if isinstance(key, Ed25519PublicKey):
         allowed = frozenset({"EdDSA"})
     return VerificationKey(key, allowed)

@@ -1,4 +1,4 @@
-"""Which channels a connection may have.
+"""Permissions to subscribe to channels.
 
 See permissions, "Subscribing" and "Refreshing tokens".
 """
@@ -73,7 +73,7 @@ class SubscribePolicy:
         return grant(base, options, client.user, request, insecure)
 
     def _namespace(self, request: SubscribeRequest) -> Namespace:
-        """Find the namespace, and keep shared poll apart.
+        """Find the namespace, and check that shared poll is requested where it applies.
 
         See permissions, "Subscribing".
         """
@@ -89,7 +89,7 @@ class SubscribePolicy:
         return namespace
 
     def _source(self, client: IClient, channel: str, namespace: Namespace) -> int:
-        """Say why the client may subscribe (permissions, "Subscribing")."""
+        """Return the source of the permission (permissions, "Subscribing")."""
         options = namespace.options
         if namespace.user_limited(channel):
             if namespace.lists(channel, client.user):

@@ -1,4 +1,4 @@
-"""JSON Web Tokens: who a client is, and which channels it may have.
+"""Verification of JSON Web Tokens of connections and subscriptions.
 
 See permissions, "Tokens".
 """
@@ -36,11 +36,11 @@ __all__ = [
 
 
 class InvalidToken(CentrifugoError):
-    """The token proves nothing; the message is for the log, not for the client."""
+    """The token is not valid; the message is for the log, not for the client."""
 
 
 class TokenExpired(CentrifugoError):
-    """The token is not valid now, though it may be otherwise."""
+    """The token has expired or is not valid yet."""
 
 
 class TokenOptions(msgspec.Struct, frozen=True):
@@ -83,7 +83,7 @@ class VerificationKey:
 
 
 class KeySource(Protocol):
-    """Where the keys come from."""
+    """A source of keys."""
 
     def keys(
         self, header: Mapping[str, Any], groups: Mapping[str, str]
@@ -107,7 +107,7 @@ _PAYLOADS = frozenset({"info", "data", "meta"})
 
 @define(eq=False)
 class StaticKeys:
-    """Keys that stand in the configuration."""
+    """Keys from the configuration."""
 
     _clock: IReactorTime
     _keys: Sequence[VerificationKey]
@@ -117,7 +117,7 @@ class StaticKeys:
     def keys(
         self, header: Mapping[str, Any], groups: Mapping[str, str]
     ) -> "Deferred[Sequence[VerificationKey]]":
-        """Return all keys; the previous one is the last to try."""
+        """Return all keys; the previous key comes last."""
         keys, until = self._keys, self._previous_until
         if self._previous and (not until or int(self._clock.seconds()) <= until):
             keys = [*keys, self._previous]
@@ -135,12 +135,12 @@ def static_keys(options: TokenOptions, clock: IReactorTime) -> StaticKeys:
     if options.rsa_public_key:
         key = public_key(options.rsa_public_key)
         if not isinstance(key, RSAPublicKey):
-            raise ValueError("rsa_public_key is no RSA key")
+            raise ValueError("rsa_public_key is not an RSA key")
         keys.append(VerificationKey(key, RSA))
     if options.ecdsa_public_key:
         key = public_key(options.ecdsa_public_key)
         if not isinstance(key, EllipticCurvePublicKey) or key.curve.name not in CURVES:
-            raise ValueError("ecdsa_public_key is no key on P-256, P-384 or P-521")
+            raise ValueError("ecdsa_public_key is not a key on P-256, P-384 or P-521")
         keys.append(VerificationKey(key, frozenset({CURVES[key.curve.name]})))
     previous = None
     if options.hmac_previous_secret_key:
@@ -150,7 +150,7 @@ def static_keys(options: TokenOptions, clock: IReactorTime) -> StaticKeys:
 
 
 def public_key(pem: str) -> object:
-    """Return the key in PEM text, a key or a certificate.
+    """Return the public key in PEM text of a key or a certificate.
 
     :raises ValueError: there is none.
     """
@@ -164,7 +164,7 @@ def public_key(pem: str) -> object:
 
 @frozen(eq=False)
 class _Token:
-    """A token that was taken apart; nothing in it is believed yet."""
+    """The parts of a token; none of them is verified yet."""
 
     header: Mapping[str, Any]
     claims: Any
@@ -176,7 +176,7 @@ class _Token:
 class TokenVerifier:
     """Verifies tokens in order (permissions, "Order of token checks").
 
-    Namespaces and payloads in claims are for those to check who know what they mean.
+    Callers check the namespaces and payloads in claims.
     """
 
     _clock: IReactorTime
@@ -187,7 +187,7 @@ class TokenVerifier:
     _audience: Any = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        # RE2, because patterns of operators meet tokens of strangers.
+        # RE2 matches in linear time, and clients choose the tokens.
         issuer, audience = self._options.issuer_regex, self._options.audience_regex
         self._issuer = re2.compile(issuer) if issuer else None
         self._audience = re2.compile(audience) if audience else None
@@ -325,7 +325,7 @@ def _base64url(text: str) -> bytes:
 
 
 def _without_nulls(payload: bytes) -> bytes:
-    """Leave out the members that are null: they count as absent, but for payloads."""
+    """Remove members that are null, except payloads: null counts as absent."""
     members = msgspec.json.decode(payload, type=dict[str, Raw])
     present = {
         name: raw

@@ -1,4 +1,4 @@
-"""Signatures by which clients may track keys (client protocol, "Shared poll")."""
+"""Signatures that allow clients to track keys (client protocol, "Shared poll")."""
 
 import hmac
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ def sign(
 
 @frozen
 class TrackingKeys:
-    """The secret of signatures, and the one before it.
+    """The secret of signatures, and the previous one.
 
     The previous one is good for what was signed until ``previous_until`` (Unix
     seconds; 0: for all).
@@ -42,9 +42,9 @@ class TrackingKeys:
     previous_until: int = 0
 
     def expiry(self, channel: str, user: str, batch: TrackBatch, now: float) -> int:
-        """Return until when *user* may track the keys of *batch*; 0: for good.
+        """Return until when *user* may track the keys of *batch*; 0: without end.
 
-        :raises ReplyError: 103, the signature is none; 109, it is too old.
+        :raises ReplyError: 103, the signature is invalid; 109, it has expired.
         """
         iat, _, rest = batch.signature.partition(":")
         exp, _, signature = rest.partition(":")
@@ -65,9 +65,9 @@ class TrackingKeys:
 
 
 def _number(text: str) -> int:
-    """Return what *text* says.
+    """Parse a number.
 
-    :raises ReplyError: 103, it says no number.
+    :raises ReplyError: 103, *text* is not a number.
     """
     if not text.isascii() or not text.isdigit() or len(text) > 18:
         raise ReplyError(PERMISSION_DENIED, "invalid track signature")

@@ -13,12 +13,12 @@ _OPEN = frozenset(".*+?{}^$")
 
 
 def resolve(template: str, groups: Mapping[str, str]) -> str:
-    """Fill each ``{{name}}`` of a template; what has no value becomes empty."""
+    """Fill each ``{{name}}`` of a template; a name without a value becomes empty."""
     return _PLACEHOLDER.sub(lambda found: groups.get(found[1].strip(), ""), template)
 
 
 def unsafe_template(template: str, patterns: Sequence[str]) -> str:
-    """Say why tokens could choose the URL; empty if they cannot.
+    """Return why tokens could manipulate the URL; empty if they cannot.
 
     What fills a placeholder comes from a token that is not verified yet.  So a group
     that does may consist of literals and alternatives only, and no pattern may have

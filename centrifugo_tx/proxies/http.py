@@ -1,4 +1,4 @@
-"""A backend that is asked over HTTP (event proxies, "HTTP requests")."""
+"""A backend that is called over HTTP (event proxies, "HTTP requests")."""
 
 from collections.abc import Mapping
 from typing import Any, NoReturn
@@ -13,21 +13,21 @@ from ..http_client import send_request
 
 __all__ = ["BackendFailed", "HTTPBackend"]
 
-#: Idle connections that are kept.
+#: Maximum number of idle connections.
 MAX_IDLE = 255
 #: Largest response, in bytes.
 MAX_RESPONSE = 64 * 1024 * 1024
 
 
 class BackendFailed(CentrifugoError):
-    """The backend gave no answer, or one that is none."""
+    """The backend sent no answer, or an invalid one."""
 
 
 @define(eq=False)
 class HTTPBackend:
-    """Posts JSON to one URL, over connections that are kept.
+    """Posts JSON to one URL, over persistent connections.
 
-    Only status 200 is an answer; nothing is tried twice.
+    Only status 200 is a success; requests are not retried.
     """
 
     _reactor: Any
@@ -48,10 +48,9 @@ class HTTPBackend:
         self._agent = Agent(self._reactor, connectTimeout=self.timeout, pool=self._pool)
 
     def post(self, body: bytes) -> "Deferred[bytes]":
-        """Return the body of the answer.
+        """Return the body of the response.
 
-        It fails with `BackendFailed` for any reason, also when the whole takes too
-        long.
+        Fails with `BackendFailed` for any reason, including the timeout.
         """
         exchange = send_request(
             self._reactor,
@@ -66,7 +65,7 @@ class HTTPBackend:
         return exchange.addErrback(self._failed)
 
     def stop(self) -> "Deferred[None]":
-        """Close the connections that are kept."""
+        """Close the idle connections."""
         closed: Deferred[None] = self._pool.closeCachedConnections()
         return closed
 

@@ -1,4 +1,4 @@
-"""Asking a backend about polled keys (event proxies, "Shared poll refresh")."""
+"""Polls of keys from a backend (event proxies, "Shared poll refresh")."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -21,7 +21,7 @@ class _Request(msgspec.Struct, frozen=True):
 
 
 class _Said(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A part of an answer; other names are worth another look, and then ignored."""
+    """A part of a response; an unknown name leads to lenient decoding."""
 
 
 class _Item(_Said, frozen=True):
@@ -48,40 +48,40 @@ class _Response(_Said, frozen=True):
 
 
 class Backend(Protocol):
-    """Takes a request, and gives the answer to it."""
+    """Sends a request to a backend."""
 
     def post(self, body: bytes) -> "Deferred[bytes]":
-        """Return the body of the answer; fails with `BackendFailed`."""
+        """Return the body of the response; fails with `BackendFailed`."""
 
     def stop(self) -> "Deferred[None]":
-        """Leave nothing behind in the reactor."""
+        """Close the idle connections."""
 
 
 @define(eq=False)
 class Polling:
-    """Asks one backend, with at most so many calls under way as ``turns`` has.
+    """Polls one backend; ``turns`` limits the number of concurrent calls.
 
-    Several backends may share their turns.
+    Several backends may share ``turns``.
     """
 
     _backend: Backend
     _turns: DeferredSemaphore = field(factory=lambda: DeferredSemaphore(64))
 
     def __call__(self, channel: str, items: Sequence[KeyedItem]) -> "Deferred[Polled]":
-        """Return what the backend knows.  Fails with `BackendFailed`."""
+        """Return the keys that have changed.  Fails with `BackendFailed`."""
         body = msgspec.json.encode(_Request(channel, items))
         answered: Deferred[bytes] = self._turns.run(self._backend.post, body)
         return answered.addCallback(_polled)
 
     def stop(self) -> "Deferred[None]":
-        """Ask no more."""
+        """Stop polling."""
         return self._backend.stop()
 
 
 def _polled(body: bytes) -> Polled:
-    """Return what an answer says; one without result says nothing.
+    """Decode a response; one without a result has no changes.
 
-    :raises BackendFailed: it says an error, or is none.
+    :raises BackendFailed: it contains an error, or is malformed.
     """
     try:
         try:
@@ -91,7 +91,7 @@ def _polled(body: bytes) -> Polled:
                 as_strict_json(body, _Response), type=_Response
             )
     except ValueError as reason:
-        raise BackendFailed(f"an answer cannot be read: {reason}") from None
+        raise BackendFailed(f"malformed response: {reason}") from None
     if response.error is not None:
         raise BackendFailed(f"error {response.error.code}: {response.error.message}")
     result = response.result or _Result()
