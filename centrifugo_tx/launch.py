@@ -11,7 +11,7 @@ from importlib.metadata import version
 from platform import python_version
 from typing import Any
 
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import ILogObserver, Logger
@@ -20,6 +20,13 @@ from twisted.python.failure import Failure
 from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
+from .certificate_renewal import (
+    CertificateExpiry,
+    ExpiryWarning,
+    FileWatch,
+    own_certificates,
+    with_new_files,
+)
 from .config.check import check, warnings
 from .config.check_channels import uses_maps
 from .config.flags import FLAGS
@@ -109,7 +116,7 @@ def makeService(options: Options) -> MultiService:
         loaded = _load_checked(path, flags)
         log_observer = _observer(loaded.config, options.parent or {})
         return Launch(
-            *(reactor, loaded, lambda: _load_checked(path, flags).config),
+            *(reactor, loaded, lambda: _load_checked(path, flags)),
             *(log_observer, inherited_listeners(reactor, addresses(loaded.config))),
         )
     except ConfigError as error:
@@ -155,12 +162,16 @@ class Launch(MultiService):
 
     _reactor: Any
     _loaded: Loaded
-    _reload_config: Callable[[], Config]
+    _reload_config: Callable[[], Loaded]
     _observer: ILogObserver | None
     _inherited: Mapping[tuple[str, int], int]
     _server: Server | Supervisor = field(init=False)
     _pid_file: PIDFile = field(init=False)
     _systemd: SystemdNotifier = field(init=False)
+    #: The configuration that holds, after reloads.
+    _current: Loaded = field(init=False)
+    _files: FileWatch = field(init=False)
+    _expiry: CertificateExpiry = field(init=False)
     _ended: bool = field(default=False, init=False)
     _broken: bool = field(default=False, init=False)
     _log = Logger()
@@ -174,6 +185,13 @@ class Launch(MultiService):
         else:
             self._server = build(self._reactor, config, None, self._inherited)
         MultiService.addService(self, self._server)
+        self._current = self._loaded
+        self._files = FileWatch(self._reactor, self._reload_files)
+        self._files.watch(self._loaded.pem_files.values())
+        MultiService.addService(self, self._files)
+        self._expiry = CertificateExpiry(self._reactor, ExpiryWarning())
+        self._expiry.watch(own_certificates(config))
+        MultiService.addService(self, self._expiry)
         self._systemd = SystemdNotifier(
             self._reactor, self._server.status, self._server.confirm_alive
         )
@@ -271,12 +289,31 @@ class Launch(MultiService):
         """
         self._systemd.reloading()
         try:
-            self._server.reload(self._reload_config())
+            loaded = self._reload_config()
+            self._server.reload(loaded.config)
         except ConfigError as error:
             self._log.error("configuration not reloaded: {reason}", reason=str(error))
         else:
             self._log.info("configuration reloaded")
+            self._current = loaded
+            self._files.watch(loaded.pem_files.values())
+            self._expiry.watch(own_certificates(loaded.config))
         self._systemd.reloaded()
+
+    def _reload_files(self) -> None:
+        """Take over PEM files that have changed, and nothing else."""
+        loaded = self._current
+        try:
+            config = with_new_files(loaded.config, loaded.pem_files)
+            check(config)
+        except ConfigError as error:
+            reason = str(error).replace("\n", "; ")
+            self._log.error("certificates not reloaded: {reason}", reason=reason)
+            return
+        self._current = evolve(loaded, config=config)
+        self._server.reload(config)
+        self._expiry.watch(own_certificates(config))
+        self._log.info("certificates reloaded")
 
     def _stop_reactor(self) -> None:
         if not self._ended:

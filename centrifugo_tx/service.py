@@ -36,6 +36,7 @@ from .admin_page import AdminPage
 from .api import Api, http_handlers
 from .api.http import BODY_LIMIT
 from .api.openapi import openapi
+from .certificate_renewal import CertificateExpiry, own_certificates
 from .client_endpoints import ClientEndpoints
 from .config.model import Config
 from .consumer_services import Consumers
@@ -49,7 +50,7 @@ from .metrics import Metrics
 from .options import NodeOptions
 from .protocol.codes import Disconnect
 from .proxies import HTTPBackend, Polling
-from .tls import server_context
+from .tls import ServerTLS, server_context
 from .web.exposition import exposition
 from .web.probes import Health, metrics
 from .web.site import Endpoints, ListenerSettings, listen
@@ -123,11 +124,16 @@ class Server(MultiService):
     started: "Deferred[None]" = field(factory=Deferred, init=False)
     ports: list[IListeningPort] = field(factory=list, init=False)
     _grpc: GRPCPorts = field(init=False)
+    _tls: dict[Address, ServerTLS] = field(factory=dict, init=False)
+    _expiry: CertificateExpiry = field(init=False)
     _consumers: Consumers = field(init=False)
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
         MultiService.__init__(self)
+        self._expiry = CertificateExpiry(self._reactor, self._note_expiry)
+        self._expiry.watch(own_certificates(self._config))
+        MultiService.addService(self, self._expiry)
         self._grpc = GRPCPorts(self._reactor, self._config, self.node, self._shared)
         self._consumers = Consumers(self._reactor, self._config, self.node)
 
@@ -152,7 +158,7 @@ class Server(MultiService):
             settings = ListenerSettings(
                 interface=interface_of(host),
                 port=port,
-                tls=port_tls(self._config, (host, port)),
+                tls=self._tls_of((host, port)),
                 http2=not self._config.http_server.http2_disabled,
                 shared=self._shared,
                 inherited=self._inherited.get((host, port)),
@@ -193,6 +199,41 @@ class Server(MultiService):
             for polling in self._polling.values():
                 await polling.stop()
 
+    def _tls_of(self, address: Address) -> ServerTLS | None:
+        """Return what encrypts a port; `reload` replaces its certificate."""
+        context = port_tls(self._config, address)
+        if context is None:
+            return None
+        return self._tls.setdefault(address, ServerTLS(context))
+
+    def _reload_tls(self, config: Config) -> None:
+        """Use the certificates of *config* for new connections.
+
+        Which ports are encrypted stays as it was at the start.
+        """
+        http, new = self._config.http_server, config.http_server
+        renewed = msgspec.structs.replace(
+            self._config,
+            http_server=msgspec.structs.replace(
+                http,
+                tls=new.tls if new.tls.enabled else http.tls,
+                internal_tls=(
+                    new.internal_tls
+                    if new.internal_tls.enabled and http.internal_tls.enabled
+                    else http.internal_tls
+                ),
+            ),
+        )
+        for address, tls in self._tls.items():
+            context = port_tls(renewed, address)
+            if context is not None:
+                tls.context = context
+        self._expiry.watch(own_certificates(renewed))
+
+    def _note_expiry(self, section: str, days: float) -> None:
+        gauge = self.node.metrics.counter("tls_certificate_days_left", section=section)
+        gauge.value = round(days, 2)
+
     def confirm_alive(self) -> bool:
         """Return True: this process does its work, since it has come to ask."""
         return True
@@ -207,6 +248,7 @@ class Server(MultiService):
         Whether subscription tokens have separate keys stays as it was at the start.
         See configuration rules, "Reload".
         """
+        self._reload_tls(config)
         separate = self._config.client.subscription_token.enabled
         self.node.policy = access_policy(self._reactor, config, separate, self._polling)
 

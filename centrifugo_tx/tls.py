@@ -3,19 +3,26 @@
 See configuration rules, "Ports and endpoints".
 """
 
+from typing import Any
+
+from attrs import define
+from cryptography.x509 import load_pem_x509_certificates
 from OpenSSL.crypto import FILETYPE_PEM, load_privatekey
 from OpenSSL.crypto import Error as PEMError
+from OpenSSL.SSL import Connection
 from OpenSSL.SSL import Error as SSLError
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.internet.ssl import (
     Certificate,
     CertificateOptions,
     TLSVersion,
     trustRootFromCertificates,
 )
+from zope.interface import implementer
 
 from .options import TLSOptions
 
-__all__ = ["certificates", "server_context"]
+__all__ = ["ServerTLS", "certificates", "expires_at", "server_context"]
 
 _END = "-----END CERTIFICATE-----"
 
@@ -27,6 +34,27 @@ def certificates(text: str) -> list[Certificate]:
     """
     blocks = text.split(_END)[:-1]
     return [Certificate.loadPEM((block + _END).encode()) for block in blocks]
+
+
+def expires_at(text: str) -> float:
+    """Return when the first certificate of a chain (PEM) expires, as POSIX time."""
+    chain = load_pem_x509_certificates(text.encode())
+    return min(each.not_valid_after_utc.timestamp() for each in chain)
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+@define(eq=False)
+class ServerTLS:
+    """Encrypts the connections of a port by a context that can be replaced.
+
+    Open connections keep the one they began with; new handshakes use the current one.
+    """
+
+    context: CertificateOptions
+
+    def serverConnectionForTLS(self, protocol: Any) -> Connection:
+        """Return the OpenSSL side of a new connection."""
+        return self.context.serverConnectionForTLS(protocol)
 
 
 def server_context(options: TLSOptions) -> CertificateOptions:
@@ -54,6 +82,7 @@ def server_context(options: TLSOptions) -> CertificateOptions:
         extraCertChain=[each.original for each in chain],
         trustRoot=trusted,
         raiseMinimumTo=TLSVersion.TLSv1_2,
+        enableSessionTickets=True,
     )
     try:
         context.getContext()

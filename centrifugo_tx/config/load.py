@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import cast
 
-from attrs import frozen
+from attrs import field, frozen
 from dotenv import dotenv_values
 from dotenv.parser import parse_stream
 
@@ -30,6 +30,8 @@ class Loaded:
     renamed: list[str]
     #: One line per value that the type of its option changed.
     converted: list[str]
+    #: The paths of PEM files, by the option that names each.
+    pem_files: dict[str, str] = field(factory=dict)
 
 
 def load(
@@ -55,6 +57,7 @@ def load(
         reader.strangers(),
         renamed,
         reader.converted,
+        reader.pem_files,
     )
 
 

@@ -5,6 +5,7 @@ default.  A zero counts as unset everywhere (configuration rules, "Sources").
 """
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -47,6 +48,8 @@ class Reader:
     problems: list[str] = field(factory=list, init=False)
     unknown: list[str] = field(factory=list, init=False)
     converted: list[str] = field(factory=list, init=False)
+    #: The paths of PEM files, by the option that names each.
+    pem_files: dict[str, str] = field(factory=dict, init=False)
     _known: set[str] = field(factory=set, init=False)
 
     def section(
@@ -127,6 +130,8 @@ class Reader:
         except ValueError as error:
             self._complain(place, value, str(error), option.name)
             return option.default
+        if option.kind == "pem" and found != value and os.path.isfile(str(value)):
+            self.pem_files[path] = str(value)
         self._compare(option, value, found, place)
         return found or option.default
 

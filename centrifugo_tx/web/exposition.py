@@ -25,6 +25,8 @@ __all__ = ["CONTENT_TYPE", "exposition"]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 PREFIX = "centrifugo_"
+#: How the names of gauges end that are kept among the counters.
+GAUGES = ("inflight", "days_left")
 #: The largest share of time spent on writing, and the seconds allowed at once.
 SHARE, BURST = 0.1, 0.1
 #: The quantiles without observations.
@@ -80,7 +82,7 @@ def _lines(node: Node) -> Iterator[str]:
         if name in SHOWN_LATER and not counter.value:
             continue
         if name != last:
-            yield from _type(name, "gauge" if name.endswith("inflight") else "counter")
+            yield from _type(name, "gauge" if name.endswith(GAUGES) else "counter")
         last = name
         yield f"{PREFIX}{name}{_labels(labels)} {_number(counter.value)}"
     for name, labels, histogram in node.metrics.histograms():

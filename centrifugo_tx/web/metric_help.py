@@ -27,6 +27,7 @@ HELP = {
     "node_client_connection_limit": "Connections refused because of a limit.",
     "consumers_errors_total": "Failed attempts of a consumer to process messages.",
     "consumers_messages_processed_total": "Messages that a consumer has processed.",
+    "tls_certificate_days_left": "Days until a certificate of the server expires.",
     "node_accept_paused_total": "Times that accepting paused for want of descriptors.",
     "node_tags_filter_dropped_publications": "Publications held back by tag filters.",
     "node_broadcast_duration_seconds": "Time of the fan-out of one message.",

@@ -8,6 +8,7 @@ import socket
 import ssl
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 from unittest import SkipTest
@@ -18,6 +19,7 @@ from h2.events import DataReceived, ResponseReceived, StreamEnded, StreamReset
 from twisted.trial.unittest import SynchronousTestCase
 
 from .certificates import Authority
+from .redis_servers import valkey
 from .sdk import SDK
 from .server import API_KEY, Server
 from .test_python_sdk import PYTHON_SDK
@@ -275,3 +277,101 @@ class OptionTests(TLSCase):
             said = server.refusal()
             self.assertIn(f"http_server.tls.{option}: must be", said)
             self.assertNotIn("Traceback", said)
+
+
+class RenewalTests(TLSCase):
+    """Certificates that change while the server runs."""
+
+    def serve(self, **options: Any) -> Server:
+        """Start a server with metrics."""
+        tls = {"enabled": True, "cert_pem": self.cert, "key_pem": self.key}
+        http = {"http_server": {"tls": tls}, "prometheus": {"enabled": True}}
+        server = Server({**http, **options}, self.context)
+        self.addCleanup(server.close)
+        return server.start()
+
+    def renew(self) -> bytes:
+        """Write a new certificate and key to the files; return the certificate."""
+        texts = self.authority.issue("127.0.0.1", "localhost")
+        for path, text in zip((self.cert, self.key), texts, strict=True):
+            Path(path).write_text(text)
+        return ssl.PEM_cert_to_DER_cert(texts[0])
+
+    def shown(self, server: Server) -> bytes:
+        """Return the certificate that a new connection is shown."""
+        with self.dial(server.port, "http/1.1") as dialled:
+            certificate = dialled.getpeercert(True)
+        assert certificate is not None
+        return certificate
+
+    def wait_shown(self, server: Server, certificate: bytes) -> None:
+        """Wait until new connections are shown a certificate."""
+        end = time.monotonic() + PATIENCE
+        while self.shown(server) != certificate:
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.1)
+
+    def ask(self, dialled: ssl.SSLSocket) -> None:
+        """Check that an open connection is served."""
+        dialled.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        self.assertTrue(dialled.recv(65536).startswith(b"HTTP/1.1 200"))
+
+    def test_renewal(self) -> None:
+        """New connections get the new certificate, open ones notice nothing."""
+        server = self.serve()
+        first = self.shown(server)
+        opened = self.dial(server.port, "http/1.1")
+        self.ask(opened)
+        second = self.renew()
+        self.assertNotEqual(first, second)
+        self.wait_shown(server, second)
+        self.ask(opened)
+        # A broken file: one line, and the certificate stays.
+        good = Path(self.cert).read_text()
+        Path(self.cert).write_text("nothing")
+        end = time.monotonic() + PATIENCE
+        while "certificates not reloaded" not in server.log():
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.1)
+        self.assertEqual(self.shown(server), second)
+        self.ask(opened)
+        # SIGHUP takes the next one over at once.
+        Path(self.cert).write_text(good)
+        third = self.renew()
+        server.signal(signal.SIGHUP)
+        self.wait_shown(server, third)
+        self.ask(opened)
+        _, metrics = server.request("GET", "/metrics")
+        self.assertRegex(
+            metrics,
+            rb'centrifugo_tls_certificate_days_left{section="http_server.tls"} 0.0\d',
+        )
+        log = server.log()
+        self.assertEqual(log.count("certificates not reloaded: http_server.tls"), 1)
+        self.assertIn("the certificate of http_server.tls expires in 0 days", log)
+        self.assertNotIn("Traceback", log)
+
+    def test_workers(self) -> None:
+        """All workers show the new certificate."""
+        valkey()  # or this is skipped
+        server = self.serve(workers=2)
+        certificate = self.renew()
+        self.wait_shown(server, certificate)
+        end = time.monotonic() + PATIENCE
+        while {self.shown(server) for _ in range(16)} != {certificate}:
+            self.assertLess(time.monotonic(), end)
+
+    def test_resumption(self) -> None:
+        """A client that comes back resumes its session, with TLS 1.2 and 1.3."""
+        server = self.serve()
+        for tls in ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3:
+            self.context = self.trusting()
+            self.context.maximum_version = tls
+            first = self.dial(server.port, "http/1.1")
+            self.ask(first)
+            plain = socket.create_connection(("127.0.0.1", server.port), PATIENCE)
+            with self.context.wrap_socket(
+                plain, server_hostname="127.0.0.1", session=first.session
+            ) as again:
+                self.ask(again)
+                self.assertTrue(again.session_reused, tls)
