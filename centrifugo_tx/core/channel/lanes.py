@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 from ...interfaces import ITransport
 from ...metrics import Counter
 from ...protocol.wire import Wire
-from ..transport_counters import TransportCounters
+from ..node_metrics import TransportCounters
 from .deltas import Deltas
 from .encoded_publication import EncodedPublication
 from .variants import Variant
