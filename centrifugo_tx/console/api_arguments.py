@@ -3,10 +3,20 @@
 import argparse
 from typing import Any
 
-__all__ = ["ADDRESS", "CA", "CONFIG", "KEY", "add_api_commands", "add_live_commands"]
+__all__ = [
+    "ADDRESS",
+    "CA",
+    "CONFIG",
+    "KEY",
+    "TOKEN",
+    "add_api_commands",
+    "add_live_commands",
+]
 
 #: The environment variables that stand in for flags.
-ADDRESS, KEY, CA = (f"CENTRIFUGO_TX_{name}" for name in ("ADDRESS", "KEY", "CA"))
+ADDRESS, KEY, CA, TOKEN = (
+    f"CENTRIFUGO_TX_{name}" for name in ("ADDRESS", "KEY", "CA", "TOKEN")
+)
 #: The configuration file that is read when it exists.
 CONFIG = "config.json"
 
@@ -123,9 +133,72 @@ def _add_user_commands(commands: Any) -> None:
 
 def add_live_commands(commands: Any) -> None:
     """Add the commands that go on until they are interrupted."""
+    command = _add(
+        commands,
+        "subscribe",
+        "Print the publications of a channel until interrupted",
+        "subscribe_command",
+        "token",
+    )
+    _add_channel(command)
+    command.add_argument(
+        "-u",
+        "--user",
+        default="",
+        metavar="ID",
+        help="user of the tokens that the key in the configuration signs"
+        " (default: the anonymous user)",
+    )
+    command.add_argument(
+        "-n",
+        "--count",
+        type=_positive,
+        default=0,
+        metavar="NUMBER",
+        help="end after that many publications",
+    )
+    _add_since(command, "begin with what follows this position")
+    command.add_argument(
+        "--join-leave", action="store_true", help="print who joins and leaves, too"
+    )
+    command = _add(
+        commands, "top", "Show nodes and channels until interrupted", "top_command"
+    )
+    command.add_argument(
+        "--pattern",
+        default="",
+        metavar="PATTERN",
+        help="which channels, such as 'news:*' (default: all)",
+    )
+    command.add_argument(
+        "--no-channels",
+        action="store_true",
+        help="show nodes only; listing channels is work for a server with very many",
+    )
+    command.add_argument(
+        "-i",
+        "--interval",
+        type=_seconds,
+        default=2.0,
+        metavar="SECONDS",
+        help="time between refreshes (default: 2)",
+    )
+    command.add_argument(
+        "--once", action="store_true", help="show the tables once and end"
+    )
+    command.add_argument(
+        "-n",
+        "--limit",
+        type=_positive,
+        default=20,
+        metavar="COUNT",
+        help="channels at most, with --once or --json (default: %(default)s)",
+    )
 
 
-def _add(commands: Any, name: str, help_: str, module: str = _MODULE) -> Any:
+def _add(
+    commands: Any, name: str, help_: str, module: str = _MODULE, secret: str = "key"
+) -> Any:
     command = commands.add_parser(
         name,
         help=help_,
@@ -153,11 +226,7 @@ def _add(commands: Any, name: str, help_: str, module: str = _MODULE) -> Any:
         help="HOST, HOST:PORT or a URL such as https://example.com/api"
         f" (environment: {ADDRESS})",
     )
-    server.add_argument(
-        "-k",
-        "--key",
-        help=f"API key; others on this machine see it, unlike {KEY} (environment)",
-    )
+    _add_secret(server, secret)
     server.add_argument(
         "--ca",
         metavar="FILE",
@@ -177,6 +246,35 @@ def _add(commands: Any, name: str, help_: str, module: str = _MODULE) -> Any:
         help="how long to wait for the server (default: 10)",
     )
     return command
+
+
+def _add_secret(server: Any, secret: str) -> None:
+    if secret == "key":
+        server.add_argument(
+            "-k",
+            "--key",
+            help=f"API key; others on this machine see it, unlike {KEY} (environment)",
+        )
+        return
+    server.add_argument(
+        "-t",
+        "--token",
+        help="connection token (default: one made with the key in the configuration;"
+        f" environment: {TOKEN})",
+    )
+    server.add_argument(
+        "--subscription-token",
+        default="",
+        metavar="TOKEN",
+        help="subscription token that goes with --token",
+    )
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return number
 
 
 def _seconds(text: str) -> float:

@@ -6,8 +6,7 @@ the whole server would take ten times as long to import.
 
 import argparse
 import os
-from collections.abc import Mapping
-from typing import cast
+from typing import TypeVar, cast
 from urllib.parse import urlsplit
 
 from attrs import frozen
@@ -27,6 +26,8 @@ __all__ = [
     "ServerAddress",
     "api_address",
     "parse_address",
+    "reachable",
+    "read_options",
     "set_or",
 ]
 
@@ -39,6 +40,9 @@ MODERN = frozenset(
     | {"uni_http_stream", "uni_grpc", "emulation", "shutdown", "node", "proxies"}
     | {"consumers", "graphite", "swagger", "debug", "opentelemetry", "usage_stats"}
 )
+
+
+T = TypeVar("T", bound=Struct)
 
 
 class Encryption(Struct, frozen=True):
@@ -143,7 +147,7 @@ def api_address(options: argparse.Namespace) -> APIAddress:
     ca = set_or(options.ca, CA)
     config = APIOptions()
     if options.config is not None or not (address and key):
-        config = _options(options.config, os.environ)
+        config = read_options(options.config, APIOptions)
     prefix = config.http_api.handler_prefix.rstrip("/")
     server = parse_address(address) if address else _configured(config)
     if not server.path:
@@ -154,41 +158,45 @@ def api_address(options: argparse.Namespace) -> APIAddress:
     return APIAddress(server, key, ca, options.tls_name)
 
 
-def _options(path: str | None, environ: Mapping[str, str]) -> APIOptions:
+def read_options(path: str | None, part: type[T]) -> T:
+    """Return a part of the configuration.
+
+    :param path: None for the file of the usual name, which may be missing.
+    :raises CommandFailed: the file is missing or malformed.
+    """
     try:
         tree = read_file(path or CONFIG)
         if tree is None and path is not None:
             raise CommandFailed(f"{path}: no such file", USAGE)
-        reader = Reader(environ, {})
+        reader = Reader(os.environ, {})
         members = reader.members(tree or {}, "")
         if members.keys() - MODERN:
-            return _options_of_any_version(path or CONFIG, environ)
-        section = reader.section(APIOptions, members, "", ENVIRONMENT_PREFIX)
+            return _part_of_any_version(path or CONFIG, part)
+        section = reader.section(part, members, "", ENVIRONMENT_PREFIX)
     except ConfigError as error:
-        raise CommandFailed(str(error), USAGE) from None
+        raise CommandFailed(str(error).partition("\n")[0], USAGE) from None
     if reader.problems:
         raise CommandFailed(reader.problems[0], USAGE)
-    return cast(APIOptions, section)
+    return cast(T, section)
 
 
-def _options_of_any_version(path: str, environ: Mapping[str, str]) -> APIOptions:
+def _part_of_any_version(path: str, part: type[T]) -> T:
     """Read a file in full, its flat names included; this imports the server."""
     from ..config.load import load
 
-    config = load(path, environ).config
-    http, api = config.http_server, config.http_api
-    return APIOptions(
-        HTTPServer(
-            http.address,
-            http.port,
-            http.internal_address,
-            http.internal_port,
-            Encryption(http.tls.enabled),
-            http.tls_external,
-            Encryption(http.internal_tls.enabled),
-        ),
-        HTTPAPI(api.disabled, api.handler_prefix, api.key, api.external),
-    )
+    return _part(load(path, os.environ).config, part)
+
+
+def _part(whole: Struct, part: type[T]) -> T:
+    """Return the options of *whole* that *part* has, too."""
+    values = {}
+    for name in part.__struct_fields__:
+        value = getattr(whole, name)
+        section = getattr(part(), name)
+        if isinstance(section, Struct):
+            value = _part(value, type(section))
+        values[name] = value
+    return part(**values)
 
 
 def _configured(config: APIOptions) -> ServerAddress:

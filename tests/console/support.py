@@ -62,6 +62,7 @@ class CommandCase(SynchronousTestCase):
                 if isinstance(answer, Exception):
                     raise answer
                 self.sock, peer = socket.socketpair()
+                self.sock.settimeout(timeout)
                 peer.sendall(answer)
                 case._peers.append(peer)
 
