@@ -153,7 +153,7 @@ def _node_lines(sample: Sample, before: Sample | None, style: Style) -> list[str
 def rate(node: dict[str, Any], name: str) -> str:
     """Return how much a metric grows in a second, a dash if the node does not say.
 
-    See server API, "Results": items hold the growth during the interval.
+    Items hold the growth during the interval.
     """
     metrics = node.get("metrics") or {}
     items, interval = metrics.get("items", {}), metrics.get("interval", 0)
