@@ -187,7 +187,7 @@ class LevelTests(LogCase):
     def test_workers(self) -> None:
         """The lines of all workers come in one log, with their number."""
         server = self.serve("trace", workers=2)
-        self.wait(lambda: "2 workers serve" in server.log())
+        self.wait(lambda: "2 workers are ready" in server.log())
         secrets = self.session(server.port)
         self.calls(server)
         server.stop()

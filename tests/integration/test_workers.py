@@ -71,7 +71,7 @@ class WorkersCase(SynchronousTestCase):
         """Start a server, and wait until all its workers serve."""
         server = Server(_OPTIONS | options).start()
         self.addCleanup(self.end, server)
-        self.wait(lambda: "2 workers serve" in server.log())
+        self.wait(lambda: "2 workers are ready" in server.log())
         return server
 
     def end(self, server: Server) -> None:
@@ -356,7 +356,7 @@ class HealthTests(WorkersCase):
         for _ in range(5):
             self.assertEqual(server.request("GET", "/health"), (503, b"{}"))
         self.client(server).close()
-        self.assertNotIn("workers serve", server.log())
+        self.assertNotIn("workers are ready", server.log())
         server._path("go").touch()
         server.wait_healthy()
         self.assertEqual(server.log().count("serving websocket"), 2)
@@ -405,7 +405,7 @@ class ChangeTests(WorkersCase):
         path.write_text(json.dumps(options | {"workers": workers}))
         server._path("log").unlink(missing_ok=True)
         server.start()
-        self.assertEqual("2 workers serve" in server.log(), workers == 2)
+        self.assertEqual("2 workers are ready" in server.log(), workers == 2)
 
     def run_through(self, end: Callable[[Server, list[WebSocket]], object]) -> None:
         """Go through all changes; *end* ends each server but the last."""
@@ -473,7 +473,7 @@ class RefusedStartTests(WorkersCase):
             server.port = port + 1 if port < 65535 else 1  # nobody answers there
             server.start()
         self.assertIn("cannot start: Couldn't listen on", str(caught.exception))
-        self.assertNotIn("workers serve", str(caught.exception))
+        self.assertNotIn("workers are ready", str(caught.exception))
 
     def test_worker_fails(self) -> None:
         """When workers cannot start, one fatal line says why."""
