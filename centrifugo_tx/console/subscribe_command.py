@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.error import (
     ConnectionRefusedError,
     DNSLookupError,
+    ReactorNotRunning,
     TimeoutError,
 )
 from twisted.internet.ssl import optionsForClientTLS, trustRootFromCertificates
@@ -72,7 +74,8 @@ def subscribe(options: argparse.Namespace) -> None:
 
 
 def _stop(reactor: Any) -> None:
-    if reactor.running:
+    # Ctrl-C has begun the stop already.
+    with suppress(ReactorNotRunning):
         reactor.stop()
 
 
