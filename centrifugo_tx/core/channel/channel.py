@@ -354,12 +354,12 @@ class Channel:
     def _gathered(self, lane: Lane, frame: bytes, announces: bool) -> bool:
         """Whether the last broadcast to *lane* takes *frame* along.
 
-        A member visited once then gets all that waits for it.  Lanes have no member
-        in common, but an observer of presence is in one for publications and in one
-        for announcements, so neither kind overtakes the other.
+        A member visited once then gets all that waits for it.  Nothing overtakes what
+        may be for the same member: an announcement, since an observer of presence is
+        also in a lane for publications, or a broadcast to lanes that were joined.
         """
         for pending in reversed(self._pending or ()):
-            if pending.announces != announces:
+            if pending.announces != announces or pending.lane.joined:
                 return False
             if pending.lane is lane:
                 return pending.gather(frame, self._context.gathered)

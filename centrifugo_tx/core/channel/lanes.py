@@ -71,10 +71,12 @@ class Lane:
     """Subscribers that get the same bytes.
 
     ``entries`` counts how often subscribers have entered: a broadcast that was made
-    since is for all members.
+    since is for all members.  A lane is ``joined`` if it holds the members of other
+    lanes for one broadcast.
     """
 
     wire: Wire
+    joined: bool = False
     members: dict[Subscriber, ITransport] = field(factory=dict, init=False)
     entries: int = field(default=0, init=False)
 

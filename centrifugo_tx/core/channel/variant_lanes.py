@@ -114,7 +114,7 @@ def _one(lanes: list[Lane]) -> Lane:
     """Return one lane with the members of all."""
     if len(lanes) == 1:
         return lanes[0]
-    joined = Lane(lanes[0].wire)
+    joined = Lane(lanes[0].wire, joined=True)
     for lane in lanes:
         joined.members.update(lane.members)
     return joined

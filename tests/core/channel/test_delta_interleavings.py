@@ -249,6 +249,14 @@ class InterleavingTests(SynchronousTestCase):
         """Each payload is the one published, and no client misses one unnoticed."""
         self.run_steps(steps, crowd)
 
+    def test_joined_lanes(self) -> None:
+        """A gathered publication overtakes none that went to joined lanes."""
+        publish = [("publish", 0)] * 2
+        steps = [("publish", 0), ("subscribe", 1), *publish, ("subscribe", 0)]
+        steps += [*publish, ("subscribe", 3)]
+        kinds = ("cache", "cache", "cache", "unplaced")
+        self.run_steps(steps, [(kind, "json") for kind in kinds])
+
     def test_deltas_flow(self) -> None:
         """In such a run, too, there are deltas: live, recovered, and in each wire."""
         publish = [("publish", 0), ("deliver", 0), ("turn", 0)] * 2
