@@ -216,16 +216,20 @@ class Connection(WebSocketClientProtocol):  # type: ignore[misc]  # has no types
         self.sendClose(1000)
 
     def onOpen(self) -> None:
+        """Begin to follow the channel."""
         self._connector.opened(self)
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        """Hand a message to the follower."""
         self._connector.follower.received(payload.decode(errors="replace"))
 
     def failHandshake(self, reason: str, *arguments: Any) -> None:
+        """Keep the reason for the error line."""
         self._refusal = reason
         super().failHandshake(reason, *arguments)
 
     def connectionLost(self, reason: Any) -> None:
+        """Keep what TLS says of the loss."""
         if reason.check(VerificationError):
             self.why = "its certificate is for another host"
         elif reason.check(SSLError):
@@ -234,5 +238,6 @@ class Connection(WebSocketClientProtocol):  # type: ignore[misc]  # has no types
         super().connectionLost(reason)
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
+        """Report the close code and its reason."""
         told = self.remoteCloseReason or ""
         self._connector.closed(self, self.remoteCloseCode, told, self._refusal)
