@@ -275,6 +275,7 @@ class BrowserTests(SynchronousTestCase):
             self.enter(tab)
             tab.click("Channels")
             tab.fill("#filter", "many:")
+            tab.wait("!document.querySelector('[aria-busy]')")
             tab.sees("100,000 channels")
             self.assertEqual(tab.run(first), "many:000000")
             for number in range(1, 4):

@@ -3,7 +3,7 @@
 import { empty, failed, fill, h, notice, skeleton, table } from "./dom.js";
 import { clock, number, plural, span } from "./format.js";
 import { connectionLink, userText } from "./page_connections.js";
-import { afterTyping, pages } from "./paging.js";
+import { pages } from "./paging.js";
 import { api, ask, call, follow } from "./server.js";
 import { brief, flaw, json } from "./values.js";
 
@@ -215,7 +215,7 @@ function presence(body, name) {
         [userText(each.user), connectionLink(each.client), json(each.conn_info), json(each.chan_info)]))
       : empty(page.total ? "No connection matches" : "Nobody is here", page.total ? "The user must match in full." : "Subscribers appear here as they come."),
   });
-  user.addEventListener("input", afterTyping(list.restart));
+  user.addEventListener("input", list.restartSoon);
   list.restart();
   return () => {};
 }

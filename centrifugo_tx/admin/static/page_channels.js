@@ -2,7 +2,7 @@
 
 import { empty, fill, h, table } from "./dom.js";
 import { number, plural } from "./format.js";
-import { afterTyping, pages } from "./paging.js";
+import { pages } from "./paging.js";
 import { ask } from "./server.js";
 
 const SIZE = 50;
@@ -41,7 +41,7 @@ export function channelsPage(main) {
           : empty("No channels yet", "A channel appears here as soon as a client subscribes to it."),
     ],
   });
-  filter.addEventListener("input", afterTyping(list.restart));
+  filter.addEventListener("input", list.restartSoon);
   list.restart();
   return () => {};
 }

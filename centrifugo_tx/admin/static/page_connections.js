@@ -2,7 +2,7 @@
 
 import { empty, fill, h, table } from "./dom.js";
 import { number, plural, span } from "./format.js";
-import { afterTyping, pages } from "./paging.js";
+import { pages } from "./paging.js";
 import { ask } from "./server.js";
 
 const SIZE = 50;
@@ -31,9 +31,8 @@ export function connectionsPage(main, _, query) {
         ? empty("No connection matches", "The user must match in full, the connection id from its beginning.")
         : empty("Nobody is connected", "Connections appear here as soon as clients connect."),
   });
-  const again = afterTyping(list.restart);
-  user.addEventListener("input", again);
-  client.addEventListener("input", again);
+  user.addEventListener("input", list.restartSoon);
+  client.addEventListener("input", list.restartSoon);
   list.restart();
   return () => {};
 }

@@ -18,10 +18,19 @@ export function pages(box, { load, draw, last, summary }) {
   let current = null;
   let run = 0;
 
-  async function show() {
-    const mine = ++run;
+  function wait() {
     back.disabled = next.disabled = true;
     box.setAttribute("aria-busy", "true");
+    return ++run;
+  }
+
+  function restart() {
+    cursors = [""];
+    return show();
+  }
+
+  async function show() {
+    const mine = wait();
     const slow = setTimeout(() => { if (mine === run) fill(body, skeleton(6)); }, 300);
     try {
       const page = await load(cursors.at(-1));
@@ -48,11 +57,11 @@ export function pages(box, { load, draw, last, summary }) {
 
   back.addEventListener("click", () => { cursors.pop(); show(); });
   next.addEventListener("click", () => { cursors.push(last(current)); show(); });
-  return { restart() { cursors = [""]; return show(); }, refresh: show };
-}
-
-/** Call `work` when nothing was typed for a moment. */
-export function afterTyping(work, delay = 250) {
   let timer = null;
-  return () => { clearTimeout(timer); timer = setTimeout(work, delay); };
+  return {
+    restart,
+    refresh: show,
+    /** Begin anew when nothing was typed for a moment; nobody pages on until then. */
+    restartSoon() { wait(); clearTimeout(timer); timer = setTimeout(restart, 250); },
+  };
 }
