@@ -1,5 +1,6 @@
 """The server API over HTTP (server API, "HTTP" and "Old style")."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from hmac import compare_digest
 from json import JSONDecoder
@@ -115,7 +116,7 @@ class _APIKeyCheck:
 
 
 @define(eq=False)
-class _KeyedHandler:
+class _KeyedHandler(ABC):
     """Answers only requests that pass the key check."""
 
     _api: Api
@@ -130,8 +131,9 @@ class _KeyedHandler:
         refusal = self._key_check.refusal(http)
         return self._run(http) if refusal is None else refusal
 
+    @abstractmethod
     def _run(self, http: Any) -> "Answer | Deferred[Answer]":
-        raise NotImplementedError
+        """Answer a request that has passed."""
 
 
 @define(eq=False)
