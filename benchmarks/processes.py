@@ -8,11 +8,11 @@ import sys
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from attrs import define, field
 
-__all__ = ["Load", "Program", "Tools", "server_command"]
+__all__ = ["Load", "Program", "Tools", "configuration", "server_command"]
 
 _HERE = Path(__file__).parent
 #: Seconds that a server has to start.
@@ -37,9 +37,9 @@ def _compile(output: str, sources: list[str]) -> None:
     subprocess.run([compiler, "-O2", "-Wall", "-o", output, *sources], check=True)
 
 
-def server_command(folder: Path, port: int) -> Command:
-    """Return the command that starts our server; write its configuration."""
-    config = {
+def configuration(port: int) -> dict[str, Any]:
+    """Return the configuration of our server."""
+    return {
         "http_server": {"address": "127.0.0.1", "port": port},
         "http_api": {"key": "key"},
         "http_stream": {"enabled": True},
@@ -57,8 +57,12 @@ def server_command(folder: Path, port: int) -> Command:
             }
         },
     }
+
+
+def server_command(folder: Path, port: int) -> Command:
+    """Return the command that starts our server; write its configuration."""
     path = folder / f"{port}.json"
-    path.write_text(json.dumps(config))
+    path.write_text(json.dumps(configuration(port)))
     twistd = str(Path(sys.executable).with_name("twistd"))
     return [twistd, "-n", "--pidfile=", "centrifugo", "--config", str(path)]
 
