@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from attrs import frozen
+from attrs import define, field
 
 from ..access.namespaces import NamespaceOptions
+from .legacy_changes import Change
 
-__all__ = ["ChannelRules", "channel_options", "permissions_were_open"]
+__all__ = ["ChannelRules", "channel_options", "permissions_were_open", "today"]
 
 _RENAMED = {
     "history_lifetime": "history_ttl",
@@ -45,6 +46,11 @@ _SIGNS = frozenset(
 _NAMED_PROXIES = ("subscribe", "publish", "sub_refresh", "subscribe_stream")
 
 
+def today(name: str) -> str:
+    """Return what a channel option is called today; empty if it became permissions."""
+    return "" if name in _OPEN else _RENAMED.get(name, name)
+
+
 @cache
 def channel_options() -> frozenset[str]:
     """Return all names, old and of today, that a channel option ever had."""
@@ -63,14 +69,18 @@ def permissions_were_open(tree: Mapping[str, Any]) -> bool:
     return bool(names & _SIGNS)
 
 
-@frozen
+@define
 class ChannelRules:
     """How the channel options of one file are read.
 
     ``were_open``: the file is of v1 to v3, when channels were open by default.
+    ``granular``: namespaces choose their proxies by name.
     """
 
     were_open: bool
+    granular: bool = False
+    #: What became of options that are not simply renamed.
+    changes: list[Change] = field(factory=list)
 
     def translate_item(self, item: object) -> object:
         """Return a namespace in today's names."""
@@ -78,23 +88,60 @@ class ChannelRules:
             return item
         options = {str(key).lower(): value for key, value in item.items()}
         name = options.pop("name", "")
-        return {"name": name, **self.translate(options)}
+        return {"name": name, **self.translate(options, f"namespace {name}: ")}
 
-    def translate(self, old: Mapping[str, Any]) -> dict[str, Any]:
-        """Return channel options in today's names."""
+    def translate(self, old: Mapping[str, Any], where: str = "") -> dict[str, Any]:
+        """Return channel options in today's names.
+
+        :param where: the beginning of names in ``changes``.
+        """
         found: dict[str, Any] = {}
+        left_out = self._ineffective(old)
+        self.changes += [
+            Change("gone", where + name, why) for name, why in left_out.items()
+        ]
         for name, value in old.items():
-            if name in _OPEN:
+            if name in _OPEN or name in left_out:
                 continue
-            today = _RENAMED.get(name, name)
-            if today.endswith("_ttl") and isinstance(value, (int, float)):
+            new = today(name)
+            if where and new != name:
+                self.changes.append(Change("moved", where + name, new))
+            if new.endswith("_ttl") and isinstance(value, (int, float)):
                 value = f"{value}s"
-            found.setdefault(today, value)
+            found.setdefault(new, value)
         for event in _NAMED_PROXIES:
-            if old.get(f"{event}_proxy_name"):
+            if found.get(f"{event}_proxy_name"):
                 found.setdefault(f"{event}_proxy_enabled", True)
         if self.were_open:
-            found = {**_permissions(old, found), **found}
+            granted = _permissions(old, found)
+            added = ", ".join(name for name in granted if name not in found)
+            self.changes.append(
+                Change(
+                    "adapted",
+                    f"{where}permissions",
+                    f"before v4 channels were open by default; to keep that: {added}",
+                )
+            )
+            found = {**granted, **found}
+        return found
+
+    def _ineffective(self, old: Mapping[str, Any]) -> dict[str, str]:
+        """Return the options without effect in the file's own version, and why."""
+        found = {}
+        for event in _NAMED_PROXIES:
+            named, plain = f"{event}_proxy_name", f"proxy_{event}"
+            if (
+                named in old
+                and not self.granular
+                and f"{event}_proxy_enabled" not in old
+            ):
+                found[named] = (
+                    "proxies are chosen by name only with granular_proxy_mode"
+                )
+            if plain in old and self.granular:
+                found[plain] = f"with granular_proxy_mode, {named} decides"
+        if self.were_open and old.get("proxy_publish") and not old.get("publish"):
+            found["proxy_publish"] = "before v4 it required publish, which is off"
         return found
 
 

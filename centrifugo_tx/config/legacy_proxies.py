@@ -54,16 +54,24 @@ _INSIDE = {
 }
 
 
-def take_proxies(old: Tree) -> Iterator[tuple[str, str, object]]:
+def take_proxies(old: Tree, version: int) -> Iterator[tuple[str, str, object]]:
     """Take what concerns proxies and consumers out of *old*.
 
-    Yields the old name, today's path, and the value to put there.
+    Yields the old name, today's path, and the value to put there; without a path the
+    option is gone, and the value is the reason.
+
+    :param version: the version of the file, 0 if it is not known.
     """
+    if old.get("granular_proxy_mode"):
+        for name in [name for name in old if _is_global_proxy(name)]:
+            del old[name]
+            yield name, "", "granular_proxy_mode makes the named proxies apply instead"
     shared = {path: old.pop(name) for name, path in _SHARED.items() if name in old}
     if "proxy_grpc_cert_file" in old:
         shared["grpc.tls"] = _certificate(old.pop("proxy_grpc_cert_file"))
-    if "proxy_extra_http_headers" in old:
-        extra = old.pop("proxy_extra_http_headers")
+    is_v2 = version in (1, 2) or "proxy_extra_http_headers" in old
+    extra = old.pop("proxy_extra_http_headers", [])
+    if is_v2 and "http_headers" not in shared:
         more = extra if isinstance(extra, list) else [extra]
         shared["http_headers"] = [*_V2_HEADERS, *more]
     for event, (path, switch) in _EVENTS.items():
@@ -84,9 +92,20 @@ def take_proxies(old: Tree) -> Iterator[tuple[str, str, object]]:
         yield "consumers", "consumers", items
 
 
+def _is_global_proxy(name: str) -> bool:
+    """Whether an option is of the proxies that v2 to v5 had without names."""
+    return name in _SHARED or (
+        name.startswith("proxy_") and name.endswith(("_endpoint", "_timeout"))
+    )
+
+
 def _granular(old: Tree) -> Iterator[tuple[str, str, object]]:
     """Take named proxies, and copy the two that connections use."""
-    old.pop("granular_proxy_mode", None)
+    is_on = old.pop("granular_proxy_mode", False)
+    if not is_on:
+        for name in ("connect_proxy_name", "refresh_proxy_name", "rpc_proxy_name"):
+            if old.pop(name, None) is not None:
+                yield name, "", "proxies are chosen by name only in granular_proxy_mode"
     items = [_proxy(item) for item in old.pop("proxies", [])]
     if items:
         yield "proxies", "proxies", items

@@ -14,7 +14,7 @@ from .model import Config
 from .reader import Reader
 from .schema import ENVIRONMENT_PREFIX
 
-__all__ = ["Loaded", "load", "read_dotenv"]
+__all__ = ["Loaded", "from_tree", "load", "read_dotenv"]
 
 
 @frozen
@@ -44,6 +44,19 @@ def load(
     :raises ConfigError: with a line for each value that cannot be read.
     """
     tree = read_file(path) if path else None
+    return from_tree(tree, environ, flags, path)
+
+
+def from_tree(
+    tree: Mapping[str, object] | None,
+    environ: Mapping[str, str],
+    flags: Mapping[str, str] | None = None,
+    path: str = "",
+) -> Loaded:
+    """Convert the content of a configuration file, None if there is no such file.
+
+    :raises ConfigError: with a line for each value that cannot be read.
+    """
     reader = Reader(environ, flags or {})
     modern, renamed = modernize(reader.members(tree or {}, ""))
     config = cast(Config, reader.section(Config, modern, "", ENVIRONMENT_PREFIX))
@@ -55,7 +68,7 @@ def load(
         tree is not None,
         reader.unknown,
         reader.strangers(),
-        renamed,
+        [str(change) for change in renamed],
         reader.converted,
         reader.pem_files,
     )

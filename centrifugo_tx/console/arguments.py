@@ -83,6 +83,7 @@ def _add_config_commands(commands: Any) -> None:
     command.add_argument(
         "-s", "--strict", action="store_true", help="make unknown keys an error"
     )
+    _add_convertconfig(commands)
     command = _add(
         commands,
         "defaultconfig",
@@ -122,6 +123,38 @@ def _add_config_commands(commands: Any) -> None:
         default=1,
         metavar="LEVEL",
         help="level of the first headings (default: %(default)s)",
+    )
+
+
+def _add_convertconfig(commands: Any) -> None:
+    command = _add(
+        commands,
+        "convertconfig",
+        "convert_command:convertconfig",
+        "Rewrite a configuration of Centrifugo v2 to v5 for this version",
+    )
+    _add_config(command, "file to read")
+    command.add_argument(
+        "--env-file",
+        default="",
+        metavar="FILE",
+        help="rewrite the CENTRIFUGO_ variables in this file (NAME=value) instead",
+    )
+    command.add_argument(
+        "--from",
+        dest="version",
+        type=int,
+        choices=range(2, 6),
+        default=0,
+        help="version that the file was written for (default: found out)",
+    )
+    command.add_argument(
+        "-o",
+        "--output",
+        default="",
+        metavar="FILE",
+        help="new file for the result; its extension chooses the format"
+        " (default: standard output, in the format of the file)",
     )
 
 

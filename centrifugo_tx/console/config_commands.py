@@ -15,7 +15,14 @@ from ..workers import check_workers
 from .configuration import checked, loaded
 from .outcome import Refusal
 
-__all__ = ["checkconfig", "configdoc", "defaultconfig", "defaultenv", "genconfig"]
+__all__ = [
+    "checkconfig",
+    "configdoc",
+    "defaultconfig",
+    "defaultenv",
+    "genconfig",
+    "write_new_file",
+]
 
 #: Origins of pages in development.
 PAGES = ("http://localhost:*", "http://127.0.0.1:*")
@@ -33,7 +40,7 @@ def genconfig(options: argparse.Namespace) -> None:
         "http_api": {"key": _secret(64)},
     }
     taken = f"error: output config file already exists: {options.config}"
-    _write(options.config, as_text(tree, extension), taken)
+    write_new_file(options.config, as_text(tree, extension), taken)
     try:
         checked(options.config)
     except Refusal:
@@ -59,8 +66,12 @@ def _extension(path: str) -> str:
     return extension
 
 
-def _write(path: str, text: str, taken: str) -> None:
-    """Write a new file that only its owner may read."""
+def write_new_file(path: str, text: str, taken: str) -> None:
+    """Write a new file that only its owner may read.
+
+    :param taken: the error if there is such a file already.
+    :raises Refusal: it cannot be written.
+    """
     try:
         number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
@@ -95,7 +106,7 @@ def defaultconfig(options: argparse.Namespace) -> None:
     if options.dry_run:
         print(text, end="")
         return
-    _write(options.config, text, "error: target file already exists")
+    write_new_file(options.config, text, "error: target file already exists")
 
 
 def defaultenv(options: argparse.Namespace) -> None:

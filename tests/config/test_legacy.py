@@ -27,10 +27,11 @@ class NameTests(SynchronousTestCase):
         """Each old name gets a line that says what became of it."""
         _, lines = modernize({"api_key": "k", "sockjs": True})
         self.assertEqual(
-            lines,
+            [str(change) for change in lines],
             [
                 "old option api_key is read as http_api.key",
-                "old option sockjs no longer has any effect",
+                "old option sockjs no longer has any effect: HTTP streaming and SSE"
+                " replace SockJS",
             ],
         )
 
@@ -116,7 +117,8 @@ class NameTests(SynchronousTestCase):
         found, lines = modernize(tree)
         self.assertEqual(config_of(found).http_api.key, "new")
         self.assertEqual(
-            lines, ["old option api_key is ignored in favor of http_api.key"]
+            [*map(str, lines)],
+            ["old option api_key is ignored in favor of http_api.key"],
         )
 
     def test_broker(self) -> None:
