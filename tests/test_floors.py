@@ -11,7 +11,7 @@ import centrifugo_tx
 PACKAGE = Path(centrifugo_tx.__file__).parent
 
 FLOORS = (
-    {"protocol", "grpc", "metrics"},
+    {"protocol", "grpc", "metrics", "backend"},
     {"interfaces", "options", "errors", "globs", "publication_format", "tls"}
     | {"bounded_log", "durations", "http_client"},
     {"core"},

@@ -1,0 +1,96 @@
+"""Application backends in Python: answer the server's calls, and make tokens.
+
+It loads neither Twisted nor the server.  Its modules ``django``, ``flask`` and
+``fastapi`` have a decorator ``proxy_view`` each, for views of these frameworks.
+"""
+
+from .events import (
+    CONNECT,
+    MAP_PUBLISH,
+    MAP_REMOVE,
+    PUBLISH,
+    REFRESH,
+    RPC,
+    SHARED_POLL_REFRESH,
+    SUB_REFRESH,
+    SUBSCRIBE,
+    Event,
+    Outcome,
+    Webhook,
+)
+from .outcomes import Disconnect, Error, InvalidRequest
+from .requests import (
+    ConnectRequest,
+    MapPublishRequest,
+    MapRemoveRequest,
+    PolledItem,
+    PublishRequest,
+    RefreshRequest,
+    RPCRequest,
+    SharedPollRefreshRequest,
+    SubRefreshRequest,
+    SubscribeRequest,
+)
+from .results import (
+    UNSET,
+    ChangedItem,
+    ConnectResult,
+    MapPublishResult,
+    MapRemoveResult,
+    Override,
+    PublishResult,
+    RefreshResult,
+    RPCResult,
+    SharedPollRefreshResult,
+    SubRefreshResult,
+    SubscribeOptions,
+    SubscribeResult,
+)
+from .signatures import SIGNATURE_HEADER, TOLERANCE, sign, verify_signature
+from .tokens import TokenSigner
+
+__all__ = [
+    "CONNECT",
+    "MAP_PUBLISH",
+    "MAP_REMOVE",
+    "PUBLISH",
+    "REFRESH",
+    "RPC",
+    "SHARED_POLL_REFRESH",
+    "SIGNATURE_HEADER",
+    "SUBSCRIBE",
+    "SUB_REFRESH",
+    "TOLERANCE",
+    "UNSET",
+    "ChangedItem",
+    "ConnectRequest",
+    "ConnectResult",
+    "Disconnect",
+    "Error",
+    "Event",
+    "InvalidRequest",
+    "MapPublishRequest",
+    "MapPublishResult",
+    "MapRemoveRequest",
+    "MapRemoveResult",
+    "Outcome",
+    "Override",
+    "PolledItem",
+    "PublishRequest",
+    "PublishResult",
+    "RPCRequest",
+    "RPCResult",
+    "RefreshRequest",
+    "RefreshResult",
+    "SharedPollRefreshRequest",
+    "SharedPollRefreshResult",
+    "SubRefreshRequest",
+    "SubRefreshResult",
+    "SubscribeOptions",
+    "SubscribeRequest",
+    "SubscribeResult",
+    "TokenSigner",
+    "Webhook",
+    "sign",
+    "verify_signature",
+]
