@@ -3,6 +3,7 @@
 # make test    all tests
 # make unit    those that start no process and open no port
 # make coverage   how many branches the unit tests take, against a gate per package
+# make docs    the reference of the options anew, and all pages in build/docs
 # make news    what the next release's news will be
 # Each makes what it needs in .venv; PYTHON chooses the interpreter (3.11 or newer).
 
@@ -56,8 +57,11 @@ check: $(VENV)/test.stamp
 	$(BIN)/mypy -p centrifugo_tx
 	$(BIN)/interrogate -q centrifugo_tx
 
-docs: $(VENV)/test.stamp
+docs: $(VENV)/docs.stamp
 	$(BIN)/centrifugo-tx configdoc > docs/configuration.rst
+	$(BIN)/sphinx-build -W -q docs build/docs
+	@echo 'build/docs/index.html'
+	@$(BIN)/python -m webbrowser "file://$(CURDIR)/build/docs/index.html" >/dev/null 2>&1 || true
 
 news: $(VENV)/test.stamp
 	$(BIN)/pip install --quiet 'towncrier >= 24.8'
@@ -71,6 +75,10 @@ $(VENV)/bin/python:
 
 $(VENV)/run.stamp: setup.cfg $(VENV)/bin/python
 	$(BIN)/pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/docs.stamp: setup.cfg $(VENV)/bin/python
+	$(BIN)/pip install --quiet --editable '.[docs]'
 	@touch $@
 
 $(VENV)/test.stamp: setup.cfg $(wildcard $(JS)/package.json) $(VENV)/bin/python

@@ -1,7 +1,13 @@
-"""How Sphinx builds the documentation: ``sphinx-build -W docs docs/_build``."""
+"""How Sphinx builds the documentation: ``make docs``."""
 
 project = "centrifugo-tx"
 author = "the centrifugo-tx contributors"
-extensions: list[str] = []
+copyright = "the centrifugo-tx contributors, under the MIT licence"
+extensions = ["sphinx_copybutton", "sphinx_design"]
 exclude_patterns = ["_build", "examples"]
-html_theme = "alabaster"
+html_theme = "furo"
+html_title = "centrifugo-tx"
+html_theme_options = {"navigation_with_keys": True}
+copybutton_prompt_text = "$ "
+copybutton_line_continuation_character = "\\"
+copybutton_only_copy_prompt_lines = True

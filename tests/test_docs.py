@@ -2,16 +2,15 @@
 
 import json
 import re
-from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from centrifugo_tx.config.check import problems
 from centrifugo_tx.config.reference import restructured
+from centrifugo_tx.protocol.codes import DISCONNECTS, ERRORS, UNSUBSCRIBES
 
 from .config.test_check import config_of
-
-DOCS = Path(__file__).parents[1] / "docs"
+from .integration.page import DOCS, blocks_of
 
 
 class ReferenceTests(SynchronousTestCase):
@@ -34,3 +33,31 @@ class MapsPageTests(SynchronousTestCase):
         self.assertEqual(len(trees), 2)
         for tree in trees:
             self.assertEqual(problems(config_of(tree)), [])
+
+
+class GuidesTests(SynchronousTestCase):
+    """What the guides say about codes and options."""
+
+    def test_codes(self) -> None:
+        """The page has every code with the server's own text, and no others."""
+        text = (DOCS / "codes.rst").read_text()
+        told = {
+            (int(code), message)
+            for code, message in re.findall(r"(?m)^(\d{3,4})  +(\S+(?: \S+)*)", text)
+        }
+        known = {(each.code, each.message) for each in ERRORS}
+        known |= {(each.code, each.reason) for each in (*DISCONNECTS, *UNSUBSCRIBES)}
+        self.assertEqual(told, known)
+
+    def test_configurations(self) -> None:
+        """Nothing is wrong with a configuration that a guide shows."""
+        count = 0
+        for page in sorted(DOCS.glob("*.rst")):
+            for block in blocks_of(page.read_text()):
+                if block.caption == "config.json":
+                    count += 1
+                    tree = json.loads(block.text)
+                    self.assertEqual(
+                        (page.name, problems(config_of(tree))), (page.name, [])
+                    )
+        self.assertGreater(count, 10)
