@@ -13,8 +13,9 @@ from google.protobuf.message import DecodeError as ProtobufError
 from ..protocol.proto import api_pb2
 from ..protocol.struct_bridge import Bridge, bridge
 from . import api_messages as m
+from .api import Method
 from .batches import BatchRequest, Command
-from .methods import IN_BATCH, Method
+from .methods import IN_BATCH
 
 __all__ = ["Codec"]
 

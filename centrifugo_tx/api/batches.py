@@ -1,5 +1,14 @@
 """Batches of server API requests (server API, "Batch")."""
 
+from collections.abc import Mapping
+from functools import partial
+
+from attrs import frozen
+from twisted.internet.defer import Deferred
+
+from ..protocol.codes import BAD_REQUEST
+from . import api_messages as m
+from .api import NOT_FOUND, Api, Method
 from .api_messages import (
     BroadcastRequest,
     ChannelsRequest,
@@ -25,8 +34,9 @@ from .map_messages import (
     MapStatsRequest,
     SharedPollPublishRequest,
 )
+from .parallel import in_parallel
 
-__all__ = ["BatchRequest", "Command"]
+__all__ = ["BatchRequest", "BatchRunner", "Command"]
 
 
 class Command(Request, frozen=True):
@@ -62,3 +72,68 @@ class BatchRequest(Request, frozen=True):
 
     commands: list[Command | None] | None = None
     parallel: bool = False
+
+
+#: One result or error, under its name.
+_Reply = dict[str, m.Result]
+
+
+@frozen
+class BatchRunner:
+    """Runs the commands of batches.
+
+    :param methods: the methods of commands, in the order in which a batch searches for
+        the member that is set.
+    """
+
+    methods: Mapping[str, Method]
+
+    async def run(self, api: Api, request: BatchRequest) -> m.BatchResult:
+        """Run several commands, one after another or in parallel.
+
+        See server API, "Batch".
+        """
+        commands, slices = request.commands or (), api.slices()
+        if request.parallel:
+            calls = [partial(self._start, api, each) for each in commands]
+            return m.BatchResult(await in_parallel(calls, slices))
+        replies = []
+        for command in commands:
+            if slices.over():
+                await slices.next()
+            reply = self._start(api, command)
+            replies.append(
+                await _shielded(reply) if isinstance(reply, Deferred) else reply
+            )
+        return m.BatchResult(replies)
+
+    def _start(self, api: Api, command: Command | None) -> "_Reply | Deferred[_Reply]":
+        """Run one command of a batch."""
+        if command is None:
+            return {"error": m.Error(BAD_REQUEST.code, BAD_REQUEST.message)}
+        for name, method in self.methods.items():
+            request = getattr(command, name)
+            if request is None:
+                continue
+            outcome = api.call(method, request)
+            if isinstance(outcome, Deferred):
+                return outcome.addCallback(partial(_reply, name))
+            return _reply(name, outcome)
+        api.count_error("unknown", str(NOT_FOUND.code))
+        api.log_error("unknown", NOT_FOUND, cause="no known command in batch")
+        return {"error": NOT_FOUND}
+
+
+def _reply(name: str, outcome: m.Result) -> _Reply:
+    return {"error" if isinstance(outcome, m.Error) else name: outcome}
+
+
+def _shielded(deferred: "Deferred[_Reply]") -> "Deferred[_Reply]":
+    """Return a Deferred with the result of *deferred* that does not cancel it.
+
+    A command that has begun finishes, because the effect of a cancelled command would
+    be unknown.
+    """
+    result: Deferred[_Reply] = Deferred()
+    deferred.chainDeferred(result)
+    return result

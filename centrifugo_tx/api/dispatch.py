@@ -16,8 +16,9 @@ from ..core.time_slices import Slices
 from ..protocol.codes import INTERNAL
 from ..protocol.messages import EMPTY, Raw, raw
 from . import api_messages as m
+from .api import NOT_FOUND, Api
 from .api_json import decode
-from .methods import METHODS, NOT_FOUND, Api
+from .methods import METHODS
 
 __all__ = ["CONSUMED", "Dispatcher"]
 

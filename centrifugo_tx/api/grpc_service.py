@@ -5,7 +5,6 @@ Messages are converted on gRPC's loop; methods run in the reactor.
 
 from collections.abc import Sequence
 from functools import partial
-from hmac import compare_digest
 from typing import Any
 
 import grpc
@@ -20,8 +19,10 @@ from ..bounded_log import BoundedLog
 from ..grpc.asyncio_bridge import AsyncioBridge
 from ..protocol.proto import api_pb2
 from . import api_messages as m
+from .api import Api
+from .api_key import APIKey
 from .api_protobuf import Codec
-from .methods import METHODS, Api
+from .methods import METHODS
 
 __all__ = ["SERVICE", "GRPCService"]
 
@@ -50,15 +51,17 @@ class GRPCService(grpc.GenericRpcHandler):  # type: ignore[misc]  # has no types
 
     _api: Api
     _bridge: AsyncioBridge
-    _key: str = ""
+    key: str = ""
     _transport_errors: bool = False
     _handlers: dict[str, Any] = field(factory=dict, init=False)
     _refusal: Any = field(init=False)
     _unknown: Any = field(init=False)
+    _key: APIKey = field(init=False)
     _log: BoundedLog = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._log = BoundedLog(Logger(), self._api.node.clock)
+        self._key = APIKey(self.key, self._log)
         for method in METHODS.values():
             handler = grpc.unary_unary_rpc_method_handler(
                 partial(self._call, Codec(method))
@@ -75,17 +78,15 @@ class GRPCService(grpc.GenericRpcHandler):  # type: ignore[misc]  # has no types
         path: str = handler_call_details.method
         if not path.startswith(f"/{SERVICE}/"):
             return None
-        if self._key and not self._shows_key(handler_call_details.invocation_metadata):
-            return self._refusal
+        if self.key:
+            received = _key_of(handler_call_details.invocation_metadata)
+            if not self._key.accepts((received,)):
+                return self._refusal
         return self._handlers.get(path, self._unknown)
 
-    def _shows_key(self, metadata: Metadata) -> bool:
-        shown = _value(metadata, "authorization").encode()
-        return compare_digest(shown, f"apikey {self._key}".encode())
-
     async def _refuse(self, requests: object, context: Any) -> None:
-        shown = _value(context.invocation_metadata(), "authorization")
-        self._bridge.to_reactor(self._log_refusal, bool(shown), context.peer())
+        received = bool(_value(context.invocation_metadata(), "authorization"))
+        self._bridge.to_reactor(self._log_refusal, received, context.peer())
         await context.abort(_CODES.UNAUTHENTICATED, "unauthenticated")
 
     async def _refuse_method(self, requests: object, context: Any) -> None:
@@ -129,11 +130,8 @@ class GRPCService(grpc.GenericRpcHandler):  # type: ignore[misc]  # has no types
             return result
         return outcome
 
-    def _log_refusal(self, shown: bool, peer: str) -> None:
-        if shown:
-            self._log.warn("wrong API key", addr=_address(peer))
-        else:
-            self._log.warn("API key required", addr=_address(peer))
+    def _log_refusal(self, received: bool, peer: str) -> None:
+        self._key.log_refusal(received, addr=_address(peer))
 
     def _log_malformed(self, method: str, error: str, peer: str) -> None:
         self._api.count_error(method, "unmarshal")
@@ -152,6 +150,12 @@ def _value(metadata: Metadata | None, name: str) -> str:
         if key == name:
             return value if isinstance(value, str) else value.decode(errors="replace")
     return ""
+
+
+def _key_of(metadata: Metadata | None) -> bytes:
+    """Return the key that a call carries; empty if it carries none."""
+    scheme, _, key = _value(metadata, "authorization").partition(" ")
+    return key.encode() if scheme == "apikey" else b""
 
 
 def _status(error: m.Error) -> Status:

@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from hmac import compare_digest
 from json import JSONDecoder
 from typing import Any, Literal
 from urllib.parse import parse_qs
@@ -20,9 +19,11 @@ from ..protocol.errors import EncodeError
 from ..protocol.lenient_json import MAX_DEPTH, too_deep
 from ..protocol.messages import EMPTY, Raw
 from . import api_messages as m
+from .api import NOT_FOUND, Api, Method
 from .api_json import decode, decode_batch, encode, encode_batch
+from .api_key import APIKey
 from .batches import BatchRequest
-from .methods import IN_BATCH, METHODS, NOT_FOUND, Api, Method
+from .methods import IN_BATCH, METHODS
 
 __all__ = ["BODY_LIMIT", "HTTPAPIOptions", "http_handlers", "keyless_legacy_handler"]
 
@@ -63,49 +64,40 @@ def http_handlers(api: Api, options: HTTPAPIOptions) -> dict[bytes, Handler]:
     """Return the handlers by path: one per method, and the legacy one."""
     prefix = options.handler_prefix.rstrip("/")
     log = BoundedLog(Logger(), api.node.clock)
-    key_check = _APIKeyCheck(options, log)
+    check = _RequestCheck(options, APIKey(options.key, log))
     handlers: dict[bytes, Handler] = {}
     for method in METHODS.values():
         handlers[f"{prefix}/{method.name}".encode()] = _MethodHandler(
-            api, key_check, log, method
+            api, check, log, method
         )
-    old = _LegacyHandler(api, key_check, log)
+    old = _LegacyHandler(api, check, log)
     handlers[(prefix or "/").encode()] = old
     return handlers
 
 
 def keyless_legacy_handler(api: Api) -> Handler:
-    """Return the handler of the old style for callers that were let in already."""
+    """Return the handler of the old style for callers that are already authorized."""
     log = BoundedLog(Logger(), api.node.clock)
-    return _LegacyHandler(api, _APIKeyCheck(HTTPAPIOptions(insecure=True), log), log)
+    check = _RequestCheck(HTTPAPIOptions(insecure=True), APIKey("", log))
+    return _LegacyHandler(api, check, log)
 
 
 @define(eq=False)
-class _APIKeyCheck:
-    """Admits requests that carry the API key (server API, "API keys")."""
+class _RequestCheck:
+    """Admits POST requests that carry the API key; reads their error mode."""
 
     _options: HTTPAPIOptions
-    _log: BoundedLog
+    _key: APIKey
 
     def refusal(self, request: Any) -> Answer | None:
         """Return the response that refuses *request*, or None."""
         if request.method != b"POST":
             return Answer(405)
-        if self._options.insecure or self._shows_key(request):
+        keys = list(_received_keys(request))
+        if self._options.insecure or self._key.accepts(keys):
             return None
-        if not self._options.key:
-            self._log.error("API key is empty", **_from(request))
-        elif any(_shown_keys(request)):
-            self._log.warn("wrong API key", **_from(request))
-        else:
-            self._log.warn("API key required", **_from(request))
+        self._key.log_refusal(any(keys), **_from(request))
         return Answer(401)
-
-    def _shows_key(self, request: Any) -> bool:
-        key = self._options.key.encode()
-        return key != b"" and any(
-            compare_digest(shown, key) for shown in _shown_keys(request)
-        )
 
     def transport_errors(self, request: Any) -> bool:
         """Return whether errors become HTTP statuses (server API, "API errors")."""
@@ -117,18 +109,18 @@ class _APIKeyCheck:
 
 @define(eq=False)
 class _KeyedHandler(ABC):
-    """Answers only requests that pass the key check."""
+    """Answers only POST requests that carry the API key."""
 
     _api: Api
-    _key_check: _APIKeyCheck
+    _check: _RequestCheck
     _log: BoundedLog
 
     def refusal(self, http: Any) -> Answer | None:
-        """Return the answer that refuses *http* before its body is read, or None."""
-        return self._key_check.refusal(http)
+        """Return the answer that refuses *http*, before its body is read, or None."""
+        return self._check.refusal(http)
 
     def __call__(self, http: Any) -> "Answer | Deferred[Answer]":
-        refusal = self._key_check.refusal(http)
+        refusal = self._check.refusal(http)
         return self._run(http) if refusal is None else refusal
 
     @abstractmethod
@@ -184,7 +176,7 @@ class _MethodHandler(_KeyedHandler):
 
     def _answer(self, outcome: m.Result, http: Any) -> Answer:
         if isinstance(outcome, m.Error):
-            if self._key_check.transport_errors(http):
+            if self._check.transport_errors(http):
                 status = _STATUSES.get(outcome.code, 500)
                 return Answer(status, encode(outcome), _JSON)
             return Answer(200, encode({"error": outcome}), _JSON)
@@ -196,18 +188,18 @@ class _MethodHandler(_KeyedHandler):
         return Answer(200, body, _JSON)
 
 
-def _shown_keys(request: Any) -> Iterator[bytes]:
+def _received_keys(request: Any) -> Iterator[bytes]:
     """Yield the keys that *request* carries; only the first header counts.
 
     See server API, "API keys".
     """
-    shown: bytes = request.getHeader(b"x-api-key") or b""
-    if not shown:
+    key: bytes = request.getHeader(b"x-api-key") or b""
+    if not key:
         words = (request.getHeader(b"authorization") or b"").split()
         if len(words) == 2 and words[0].lower() == b"apikey":
-            shown = words[1]
-    if shown:
-        yield shown
+            key = words[1]
+    if key:
+        yield key
     query: bytes = request.uri.partition(b"?")[2]
     if query:
         yield from parse_qs(query).get(b"api_key", [])[:1]

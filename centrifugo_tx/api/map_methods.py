@@ -4,9 +4,8 @@ See server API, "Maps and keys".
 """
 
 from collections.abc import Sequence
-from typing import Literal, Protocol, cast
+from typing import Literal, cast
 
-from ..core import Node
 from ..core.keyed.maps import Maps
 from ..errors import ReplyError
 from ..options import HistoryQuery, MapChange, MapChanged, MapQuery, MapRules
@@ -18,6 +17,7 @@ from ..protocol.codes import (
 )
 from ..protocol.messages import Publication
 from . import map_messages as m
+from .api import Api
 from .api_json import payload
 from .api_messages import Empty
 
@@ -34,13 +34,7 @@ __all__ = [
 _KEY_MODES = ("", "if_new", "if_exists")
 
 
-class NodeApi(Protocol):
-    """An API that acts on one node."""
-
-    node: Node
-
-
-def _map(api: NodeApi, channel: str) -> tuple[Maps, MapRules]:
+def _map(api: Api, channel: str) -> tuple[Maps, MapRules]:
     """Return the node's maps, and the rules of *channel*, which must be a map."""
     rules = api.node.policy.channel(channel).map if channel else None
     if rules is None or api.node.maps is None:
@@ -48,7 +42,7 @@ def _map(api: NodeApi, channel: str) -> tuple[Maps, MapRules]:
     return api.node.maps, rules
 
 
-async def publish(api: NodeApi, request: m.MapPublishRequest) -> m.MapResult:
+async def publish(api: Api, request: m.MapPublishRequest) -> m.MapResult:
     """Set a key of a map."""
     if not request.key:
         raise ReplyError(BAD_REQUEST, "key required")
@@ -71,7 +65,7 @@ async def publish(api: NodeApi, request: m.MapPublishRequest) -> m.MapResult:
     return _result(await maps.publish(request.channel, request.key, data, change))
 
 
-async def remove(api: NodeApi, request: m.MapRemoveRequest) -> m.MapResult:
+async def remove(api: Api, request: m.MapRemoveRequest) -> m.MapResult:
     """Remove a key from a map."""
     if not request.key:
         raise ReplyError(BAD_REQUEST, "key required")
@@ -80,9 +74,7 @@ async def remove(api: NodeApi, request: m.MapRemoveRequest) -> m.MapResult:
     return _result(await maps.remove(request.channel, request.key, change))
 
 
-async def read_state(
-    api: NodeApi, request: m.MapReadStateRequest
-) -> m.MapReadStateResult:
+async def read_state(api: Api, request: m.MapReadStateRequest) -> m.MapReadStateResult:
     """Read entries of a map."""
     maps, rules = _map(api, request.channel)
     if request.revision_offset and not request.revision_epoch:
@@ -98,7 +90,7 @@ async def read_state(
 
 
 async def read_stream(
-    api: NodeApi, request: m.MapReadStreamRequest
+    api: Api, request: m.MapReadStreamRequest
 ) -> m.MapReadStreamResult:
     """Read changes of a map."""
     maps, rules = _map(api, request.channel)
@@ -112,20 +104,20 @@ async def read_stream(
     )
 
 
-async def stats(api: NodeApi, request: m.MapStatsRequest) -> m.MapStatsResult:
+async def stats(api: Api, request: m.MapStatsRequest) -> m.MapStatsResult:
     """Return the number of keys of a map."""
     maps, _ = _map(api, request.channel)
     return m.MapStatsResult(await maps.size(request.channel))
 
 
-async def clear(api: NodeApi, request: m.MapClearRequest) -> Empty:
+async def clear(api: Api, request: m.MapClearRequest) -> Empty:
     """Remove all keys of a map."""
     maps, _ = _map(api, request.channel)
     await maps.clear(request.channel)
     return Empty()
 
 
-async def publish_polled(api: NodeApi, request: m.SharedPollPublishRequest) -> Empty:
+async def publish_polled(api: Api, request: m.SharedPollPublishRequest) -> Empty:
     """Set a shared poll key."""
     if not (request.channel and request.key and request.version):
         raise ReplyError(BAD_REQUEST, "channel, key and version required")

@@ -10,7 +10,8 @@ import msgspec
 from msgspec import inspect
 
 from . import api_messages as m
-from .methods import IN_BATCH, METHODS, Method
+from .api import Method
+from .methods import IN_BATCH, METHODS
 
 __all__ = ["EXAMPLES", "openapi"]
 

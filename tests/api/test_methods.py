@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from centrifugo_tx.api import METHODS
 from centrifugo_tx.api.batches import Command
-from centrifugo_tx.api.methods import in_parallel
+from centrifugo_tx.api.parallel import in_parallel
 from centrifugo_tx.core.time_slices import RoundRobin, Slices
 from centrifugo_tx.errors import BrokerUnavailable, ReplyError
 from centrifugo_tx.protocol.codes import Error

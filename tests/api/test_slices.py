@@ -7,6 +7,7 @@ from attrs import define
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from centrifugo_tx.api import METHODS
 from centrifugo_tx.api.api_json import decode, decode_batch, encode, encode_batch
 from centrifugo_tx.api.batches import BatchRequest
 from centrifugo_tx.core.time_slices import RoundRobin, Slices
@@ -206,12 +207,12 @@ class LargeBatchTests(SynchronousTestCase):
             request = {"commands": commands[:count]}
             answer = self.backend.at_once("/api/batch", json.dumps(request))
             api = self.backend.api
-            asked = decode(json.dumps(request).encode(), BatchRequest)
-            result = Deferred.fromCoroutine(api.batch(asked))
+            batch = decode(json.dumps(request).encode(), BatchRequest)
+            result = Deferred.fromCoroutine(METHODS["batch"].call(api, batch))
             replies: Any = self.successResultOf(result)
-            written = self.outcome(encode_batch(replies, self.slices))
-            self.assertEqual(written, encode(replies))
-            self.assertEqual(len(written), len(answer.body))
+            encoded = self.outcome(encode_batch(replies, self.slices))
+            self.assertEqual(encoded, encode(replies))
+            self.assertEqual(len(encoded), len(answer.body))
 
     def test_refused(self) -> None:
         """A mistake anywhere in a large batch is 400, and nothing is executed."""

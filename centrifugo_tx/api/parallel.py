@@ -1,0 +1,49 @@
+"""Many calls at the same time, with a bound."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from ..core.time_slices import Slices
+
+__all__ = ["in_parallel"]
+
+#: Channels of a broadcast, or commands of a batch, that run at the same time.
+PARALLEL = 1024
+
+
+async def in_parallel(calls: Sequence[Callable[[], Any]], slices: Slices) -> list[Any]:
+    """Make all *calls*, with at most `PARALLEL` pending; return results in order.
+
+    A call returns a result, or a Deferred that fires with one and does not fail.
+    """
+    results: list[Any] = [None] * len(calls)
+    pending = 0
+    ended: Deferred[None] | None = None
+
+    def store_result(result: Any, index: int) -> None:
+        """Store a result, and let the next call start."""
+        nonlocal pending, ended
+        results[index] = result
+        pending -= 1
+        if ended is not None:
+            waiting, ended = ended, None
+            waiting.callback(None)
+
+    for index, call in enumerate(calls):
+        if slices.over():
+            await slices.next()
+        result = call()
+        if not isinstance(result, Deferred):
+            results[index] = result
+            continue
+        pending += 1
+        result.addCallback(store_result, index)
+        while pending >= PARALLEL:
+            ended = Deferred()
+            await ended
+    while pending:
+        ended = Deferred()
+        await ended
+    return results
