@@ -18,7 +18,7 @@ from .crowd import Crowd
 from .publisher import Publisher
 from .server import Server
 
-__all__ = ["CHANNELS", "CLIENTS", "FULL", "FaultCase", "rest", "wait"]
+__all__ = ["CHANNELS", "CLIENTS", "FULL", "FaultCase", "rest", "start_nodes", "wait"]
 
 FULL = os.environ.get("FAULTS") == "full"
 #: Clients and channels.
@@ -28,7 +28,7 @@ RATE, AROUND = (60, 15.0) if FULL else (50, 0.4)
 #: Seconds for which Redis, or a node, is gone.
 AWAY = 3.0 if FULL else 0.5
 #: Seconds that anything may take.
-PATIENCE = 60.0
+PATIENCE = 120.0
 
 _CHANNEL = {
     "history_size": 10000,
@@ -52,6 +52,28 @@ def rest() -> None:
     time.sleep(AWAY)
 
 
+def start_nodes(cleanup: Callable[..., Any], *redis: dict[str, Any]) -> list[Server]:
+    """Start nodes that reach Redis as each of *redis* says.
+
+    :param cleanup: takes what closes one of them: ``addCleanup``, ``addClassCleanup``.
+    """
+    nodes = []
+    for number, options in enumerate(redis):
+        node = Server(
+            {
+                "node": {"name": f"node{number}"},
+                "client": {"allow_anonymous_connect_without_token": True},
+                "channel": {"without_namespace": _CHANNEL},
+                "engine": {"type": "redis", "redis": options},
+            }
+        )
+        cleanup(node.close)
+        nodes.append(node)
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(Server.start, nodes))
+    return nodes
+
+
 class FaultCase(SynchronousTestCase):
     """Clients of both nodes are subscribed to everything before anything fails."""
 
@@ -59,24 +81,6 @@ class FaultCase(SynchronousTestCase):
     goes_back = False
     nodes: list[Server]
     publisher: Publisher
-
-    @classmethod
-    def start_nodes(cls, *redis: dict[str, Any]) -> None:
-        """Start nodes that reach Redis as each of *redis* says."""
-        cls.nodes = []
-        for number, options in enumerate(redis):
-            server = Server(
-                {
-                    "node": {"name": f"node{number}"},
-                    "client": {"allow_anonymous_connect_without_token": True},
-                    "channel": {"without_namespace": _CHANNEL},
-                    "engine": {"type": "redis", "redis": options},
-                }
-            )
-            cls.addClassCleanup(server.close)
-            cls.nodes.append(server)
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(Server.start, cls.nodes))
 
     def ordeal(self, *faults: Callable[[], object], data_stays: bool = True) -> Verdict:
         """Let *faults* happen while somebody publishes; judge what the clients got.

@@ -16,7 +16,7 @@ from unittest import SkipTest
 
 from attrs import define, field
 
-from .redis_servers import free_port
+from .ports import free_port
 
 __all__ = ["PostgreSQL", "debian_programs", "programs", "shared_postgresql"]
 

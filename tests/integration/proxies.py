@@ -14,7 +14,7 @@ from unittest import SkipTest
 from attrs import define, field
 
 from .certificates import Authority
-from .redis_servers import free_port
+from .ports import free_port
 
 __all__ = ["BLOCKED", "Proxy", "haproxy", "nginx"]
 

@@ -11,7 +11,7 @@ from typing import Any
 from unittest import SkipTest
 
 from .consumer_case import ConsumerCase, blocks, lines_of, until
-from .redis_servers import free_port
+from .ports import free_port
 from .server import Server
 
 

@@ -5,8 +5,9 @@ from itertools import count
 from typing import Any
 
 from .consumer_case import ConsumerCase, lines_of, until
+from .ports import free_port
 from .redis_servers import Server as Valkey
-from .redis_servers import free_port, shared, valkey
+from .redis_servers import shared, valkey
 from .server import Server
 
 _numbers = count()

@@ -12,7 +12,7 @@ from unittest import SkipTest
 from unittest.mock import patch
 
 from .consumer_case import ConsumerCase, blocks, lines_of, until
-from .redis_servers import free_port
+from .ports import free_port
 from .server import Server
 
 _KEYS = {

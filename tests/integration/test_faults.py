@@ -4,7 +4,7 @@ import shutil
 import time
 
 from .cable import Cable
-from .fault_case import CHANNELS, CLIENTS, FULL, FaultCase, rest
+from .fault_case import CHANNELS, CLIENTS, FULL, FaultCase, rest, start_nodes
 from .redis_servers import Server, valkey
 
 
@@ -24,8 +24,9 @@ class OneServer(FaultCase):
         for _ in range(2):
             cls.cables.append(Cable([cls.storage.port]))
             cls.addClassCleanup(cls.cables[-1].close)
-        cls.start_nodes(
-            *({"address": [f"127.0.0.1:{cable.port}"]} for cable in cls.cables)
+        addresses = [f"127.0.0.1:{cable.port}" for cable in cls.cables]
+        cls.nodes = start_nodes(
+            cls.addClassCleanup, *({"address": [each]} for each in addresses)
         )
 
     # --- Redis -----------------------------------------------------------------

@@ -3,9 +3,9 @@
 from centrifugo_tx.engines.redis.cluster import key_slot
 
 from .checker import Sent
-from .fault_case import CHANNELS, FaultCase, wait
+from .fault_case import CHANNELS, FaultCase, start_nodes, wait
 from .publisher import Publisher
-from .redis_servers import ClusterOfSix, Watched
+from .redis_topologies import ClusterOfSix, Watched
 
 
 class FailoverCase(FaultCase):
@@ -40,20 +40,19 @@ class FailoverCase(FaultCase):
 
 
 class SentinelTests(FailoverCase):
-    """A master, two replicas, and three Sentinels."""
+    """A master, two replicas, and three Sentinels, for each test others."""
 
-    watched: Watched
-
-    @classmethod
-    def setUpClass(cls) -> None:
-        """Start all of them."""
-        cls.watched = Watched()
-        cls.addClassCleanup(cls.watched.stop)
-        cls.start_nodes(*[{"address": [cls.watched.address]}] * 2)
+    def begin(self, down_after: float = 60.0) -> None:
+        """Start all of them, and two nodes."""
+        self.watched = Watched(down_after)
+        self.addCleanup(self.watched.stop)
+        redis = {"address": [self.watched.address]}
+        self.nodes = start_nodes(self.addCleanup, redis, redis)
 
     def test_master_killed(self) -> None:
         """Clients go on with the next master, and are told of what it lacks."""
-        old = self.watched.master
+        self.begin(down_after=1.0)
+        old = self.watched.servers[0]
 
         def take_over() -> None:
             old.kill()
@@ -63,34 +62,25 @@ class SentinelTests(FailoverCase):
 
     def test_ordered(self) -> None:
         """Nor does one that was ordered keep from them what it lacks."""
-        old = self.watched.master
+        self.begin()
+        old = self.watched.servers[0]
 
         def order() -> None:
-            wait(self._ordered, "the Sentinels are ready")
-            wait(lambda: self.watched.master is not old, "there is a new master")
+            wait(lambda: self.watched.failed_over(old), "there is a new master")
 
         self.ordeal(order, data_stays=False)
 
-    def _ordered(self) -> bool:
-        try:
-            self.watched.sentinels[0].call("SENTINEL", "FAILOVER", "m")
-        except Exception:
-            return False
-        return True
-
 
 class ClusterTests(FailoverCase):
-    """Three masters and their replicas."""
+    """Three masters and their replicas, for each test others."""
 
-    cluster: ClusterOfSix
-
-    @classmethod
-    def setUpClass(cls) -> None:
-        """Start all of them."""
-        cls.cluster = ClusterOfSix()
-        cls.addClassCleanup(cls.cluster.stop)
-        addresses = ",".join(each.address for each in cls.cluster.nodes)
-        cls.start_nodes(*[{"cluster_address": [addresses]}] * 2)
+    def begin(self, down_after: float = 60.0) -> None:
+        """Start all of them, and two nodes."""
+        self.cluster = ClusterOfSix(down_after)
+        self.addCleanup(self.cluster.stop)
+        addresses = ",".join(each.address for each in self.cluster.nodes)
+        redis = {"cluster_address": [addresses]}
+        self.nodes = start_nodes(self.addCleanup, redis, redis)
 
     def slot(self) -> int:
         """Return the slot of a channel that takes part."""
@@ -98,6 +88,7 @@ class ClusterTests(FailoverCase):
 
     def test_master_killed(self) -> None:
         """Clients go on with the replica, and are told of what it lacks."""
+        self.begin(down_after=2.5)
         slot = self.slot()
         old = self.cluster.master_of(slot)
 
@@ -112,6 +103,7 @@ class ClusterTests(FailoverCase):
 
     def test_slot_moved(self) -> None:
         """Slots that move cost nothing but time."""
+        self.begin()
         name = self.id().rpartition(".")[2]
         slots = {key_slot(f"{name}{n}".encode()) for n in range(CHANNELS)}
 

@@ -27,9 +27,10 @@ from .listeners import (
     RemoteCall,
     UniWebSocket,
 )
+from .ports import free_port
 from .proxies import Proxy
 from .raw_clients import Client, open_client
-from .redis_servers import free_port, shared, valkey
+from .redis_servers import shared, valkey
 from .sdk import shared_sdk
 from .server import API_KEY, Server, connection_token, shared_server
 from .test_javascript_sdk import node_command

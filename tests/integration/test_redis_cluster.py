@@ -19,13 +19,17 @@ from ..contracts.doubles import Mailbox, Receiver
 from ..contracts.maps import FADING, MapContract, MapReceiver
 from ..contracts.presence import PresenceContract
 from .redis_case import RedisCase, until
-from .redis_servers import ClusterOfSix, Server
+from .redis_servers import Server
+from .redis_topologies import ClusterOfSix
+
+#: Seconds that anything may take.
+PATIENCE = 120.0
 
 _cluster: ClusterOfSix | None = None
 
 
 def setUpModule() -> None:
-    """Start six nodes, and make them a Cluster."""
+    """Start six nodes, and make them a Cluster that no test harms."""
     global _cluster
     _cluster = ClusterOfSix()
 
@@ -37,15 +41,19 @@ def tearDownModule() -> None:
 
 
 class ClusterCase(RedisCase):
-    """Makes engines on the Cluster."""
+    """Makes engines on a Cluster."""
 
-    timeout = 180
+    timeout = 300
 
     def make_server(self) -> Server:
         """Return a node."""
+        self.cluster = self.make_cluster()
+        return self.cluster.nodes[0]
+
+    def make_cluster(self) -> ClusterOfSix:
+        """Return the Cluster of the module."""
         assert _cluster is not None
-        self.cluster = _cluster
-        return _cluster.nodes[0]
+        return _cluster
 
     async def pass_time(self, seconds: float) -> None:
         """Put the clock forward, and let what is stored grow older."""
@@ -235,7 +243,7 @@ class Moving(ClusterCase):
 
         self.patch(cluster, "deferLater", count)
         slot = key_slot(b"room:7")
-        await until(lambda: self.cluster.agrees(slot), 20)
+        await until(lambda: self.cluster.agrees(slot), PATIENCE)
         node = self.cluster.master_of(slot)
         for key in node.call("CLUSTER", "GETKEYSINSLOT", slot, 1000):
             node.call("DEL", key)
@@ -246,6 +254,12 @@ class Moving(ClusterCase):
 
 class MasterLoss(ClusterCase):
     """A master dies."""
+
+    def make_cluster(self) -> ClusterOfSix:
+        """Return a Cluster that ends with the test."""
+        cluster = ClusterOfSix(down_after=2.5)
+        self.addCleanup(cluster.stop)
+        return cluster
 
     async def test_master_killed(self) -> None:
         """Its replica is found, subscriptions go on, and gaps are told."""
@@ -269,9 +283,7 @@ class MasterLoss(ClusterCase):
                 done.addCallbacks(lambda _, c=channel: published.add(c), lambda _: None)
             return len(published) == 30
 
-        await until(all_published, 40)
+        await until(all_published, PATIENCE)
         before = len(receiver.deliveries)
         await engine.broker.publish("c0", data(3), HISTORY)
         await receiver.grown(receiver.deliveries, before + 1)
-        old.start()
-        await until(lambda: self.cluster._settled(self.cluster.nodes[0]), 40)

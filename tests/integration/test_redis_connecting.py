@@ -12,8 +12,9 @@ from centrifugo_tx.protocol.messages import ClientInfo
 from ..contracts.broker import HISTORY, data
 from ..contracts.doubles import Mailbox, Receiver
 from .certificates import Authority
+from .ports import free_port
 from .redis_case import RedisCase
-from .redis_servers import Server, debian_redis, free_port, shared, valkey
+from .redis_servers import Server, debian_redis, shared, valkey
 
 
 class ConnectingCase(RedisCase):

@@ -14,7 +14,8 @@ from unittest.mock import patch
 from twisted.trial.unittest import SynchronousTestCase
 
 from . import server as servers
-from .redis_servers import ClusterOfSix, shared, valkey
+from .redis_servers import shared, valkey
+from .redis_topologies import ClusterOfSix
 from .server import Server, connection_token
 from .websocket import WebSocket
 

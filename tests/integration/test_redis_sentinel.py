@@ -11,33 +11,29 @@ from ..contracts.broker import HISTORY, data
 from ..contracts.doubles import Mailbox, Receiver
 from ..contracts.maps import FADING, MapReceiver
 from .redis_case import RedisCase, until
-from .redis_servers import Server, Watched
+from .redis_servers import Server
+from .redis_topologies import Watched
 
-_watched: Watched | None = None
-
-
-def setUpModule() -> None:
-    """Start a master, two replicas and three Sentinels."""
-    global _watched
-    _watched = Watched()
+#: Seconds that anything may take.
+PATIENCE = 120.0
 
 
-def tearDownModule() -> None:
-    """End them."""
-    assert _watched is not None
-    _watched.stop()
+class SentinelCase(RedisCase):
+    """Has a master, two replicas and three Sentinels of its own."""
 
-
-class Failover(RedisCase):
-    """The master changes."""
-
-    timeout = 240
+    timeout = 300
+    #: Seconds of silence after which the Sentinels replace the master.
+    down_after = 60.0
 
     def make_server(self) -> Server:
-        """Return the master."""
-        assert _watched is not None
-        self.watched = _watched
-        return _watched.master
+        """Start all of them; return the master."""
+        self.watched = Watched(self.down_after)
+        self.addCleanup(self.watched.stop)
+        return self.watched.servers[0]
+
+
+class FailoverCase(SentinelCase):
+    """An engine is subscribed when the master changes."""
 
     async def begin(self) -> tuple[Engine, Receiver, Mailbox]:
         """Make an engine that is subscribed to a channel with history."""
@@ -48,19 +44,15 @@ class Failover(RedisCase):
         await engine.broker.subscribe("room:7")
         await engine.broker.publish("room:7", data(1), HISTORY)
         await receiver.grown(receiver.deliveries, 1)
-        await until(self.copied, 120)
-        return engine, receiver, mailbox
-
-    def copied(self) -> bool:
-        """Whether all servers have the stream."""
         key = f"{self.prefix}.stream.room:7"
-        return all(each.call("EXISTS", key) for each in self.watched.servers)
+        await until(lambda: self.watched.have(key), PATIENCE)
+        return engine, receiver, mailbox
 
     async def goes_on(
         self, engine: Engine, receiver: Receiver, mailbox: Mailbox
     ) -> None:
         """See that the stream goes on, is heard again, and nodes can talk."""
-        await until(lambda: receiver.gaps == ["room:7"], 30)
+        await until(lambda: set(receiver.gaps) == {"room:7"}, PATIENCE)
         failures = 0
         while True:
             try:
@@ -73,34 +65,40 @@ class Failover(RedisCase):
         await receiver.grown(receiver.deliveries, 2)
         history = await engine.broker.history("room:7", HistoryQuery(-1))
         self.assertEqual([each.offset for each in history.publications], [1, 2])
-        await until(lambda: len(mailbox.messages) > 0 or self.say(engine), 30)
+        await until(lambda: len(mailbox.messages) > 0 or self.say(engine), PATIENCE)
 
     def say(self, engine: Engine) -> bool:
         """Say something to all nodes."""
         engine.controller.publish(b"hello").addErrback(lambda _: None)
         return False
 
+    async def fail_over(self) -> None:
+        """Order a failover, and wait for it."""
+        await until(lambda: self.watched.failed_over(self.server), PATIENCE)
+
+
+class DeadMaster(FailoverCase):
+    """The master dies."""
+
+    down_after = 1.0
+
     async def test_master_killed(self) -> None:
         """When the master dies the engine follows the Sentinels to the next one."""
         engine, receiver, mailbox = await self.begin()
-        old = self.watched.master
-        old.kill()
+        self.server.kill()
         failed = engine.broker.publish("room:7", data(9), HISTORY)
         await self.assertFailure(failed, BrokerUnavailable)
-        await until(lambda: self.watched.master is not old, 30)
+        await until(lambda: self.watched.master is not self.server, PATIENCE)
         await self.goes_on(engine, receiver, mailbox)
-        await self.take_back(old)
 
-    async def take_back(self, old: Server) -> None:
-        """Start a killed server as a replica, without waiting for Sentinels."""
-        old.start()
-        old.call("REPLICAOF", "127.0.0.1", self.watched.master.port)
-        await until(lambda: b"master_link_status:up" in old.call("INFO", "replication"))
+
+class OrderedFailover(FailoverCase):
+    """The master changes while it is well."""
 
     async def test_ordered(self) -> None:
         """A failover that was ordered is followed, too."""
         engine, receiver, mailbox = await self.begin()
-        await until(self.can_fail_over, 30)
+        await self.fail_over()
         await self.goes_on(engine, receiver, mailbox)
 
     async def test_maps(self) -> None:
@@ -111,11 +109,9 @@ class Failover(RedisCase):
         change = MapChange(FADING)
         first = await maps.publish("m", "a", data(1), change)
         key = f"{self.prefix}:state:m"
-        await until(
-            lambda: all(each.call("EXISTS", key) for each in self.watched.servers), 30
-        )
-        await until(self.can_fail_over, 30)
-        await until(lambda: receiver.gaps == ["m"], 30)
+        await until(lambda: self.watched.have(key), PATIENCE)
+        await self.fail_over()
+        await until(lambda: set(receiver.gaps) == {"m"}, PATIENCE)
         page = await maps.state("m", MapQuery(limit=10))
         self.assertEqual(page.position, first.position)
         self.assertEqual([each.key for each in page.entries], ["a"])
@@ -123,23 +119,13 @@ class Failover(RedisCase):
         self.assertEqual(changed.position.offset, 2)
         await receiver.grown(receiver.deliveries, 2)
 
-    def can_fail_over(self) -> bool:
-        """Order a failover, if the Sentinels are ready for one."""
-        try:
-            self.watched.sentinels[0].call("SENTINEL", "FAILOVER", "m")
-        except Exception:
-            return False
-        return True
-
     async def test_demoted(self) -> None:
         """A master that only was demoted is left when it refuses to be written to."""
         engine, *_ = await self.begin()
         for sentinel in self.watched.sentinels:
             sentinel.pause()
         try:
-            other = next(
-                each for each in self.watched.servers if each is not self.server
-            )
+            other = self.watched.servers[1]
             self.server.call("REPLICAOF", "127.0.0.1", other.port)
             failed = engine.broker.publish("room:7", data(9), HISTORY)
             await self.assertFailure(failed, BrokerUnavailable)
@@ -147,7 +133,7 @@ class Failover(RedisCase):
         finally:
             for sentinel in self.watched.sentinels:
                 sentinel.resume()
-        await until(lambda: self.written(engine), 30)
+        await until(lambda: self.written(engine), PATIENCE)
 
     def written(self, engine: Engine) -> bool:
         """Try to publish; whether that worked at an earlier call."""
@@ -163,18 +149,12 @@ class Failover(RedisCase):
         engine, receiver, mailbox = await self.begin()
         route = engine.broker._shards.all[0]._route  # type: ignore[attr-defined]
         await route._events.stop()
-        await until(self.can_fail_over, 30)
+        await self.fail_over()
         await self.goes_on(engine, receiver, mailbox)
 
 
-class NoSentinel(RedisCase):
+class NoSentinel(SentinelCase):
     """No Sentinel can be asked."""
-
-    def make_server(self) -> Server:
-        """Return the master."""
-        assert _watched is not None
-        self.watched = _watched
-        return _watched.master
 
     async def test_unknown_master(self) -> None:
         """A master that no Sentinel knows stops the start."""
@@ -188,9 +168,5 @@ class NoSentinel(RedisCase):
         """As long as one Sentinel can be asked the master is found."""
         for sentinel in self.watched.sentinels[:2]:
             sentinel.kill()
-        try:
-            engine = await self.make_engine(address=[self.watched.address])
-            await engine.broker.publish("room:7", data(1), HISTORY)
-        finally:
-            for sentinel in self.watched.sentinels[:2]:
-                sentinel.start()
+        engine = await self.make_engine(address=[self.watched.address])
+        await engine.broker.publish("room:7", data(1), HISTORY)
