@@ -2,7 +2,7 @@
 
 import socket
 
-__all__ = ["free_port"]
+__all__ = ["free_port", "is_listening"]
 
 _held: list[socket.socket] = []
 
@@ -27,6 +27,15 @@ def free_port(bus: int = 0) -> int:
                 continue
         _held.extend(found)
         return port
+
+
+def is_listening(port: int) -> bool:
+    """Whether a server accepts connections on *port*."""
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except ConnectionError:
+        return False
+    return True
 
 
 def _bound(port: int) -> socket.socket:

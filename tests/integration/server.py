@@ -3,7 +3,6 @@
 import atexit
 import json
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -15,6 +14,8 @@ from typing import Any
 
 import jwt
 from attrs import define, field
+
+from .ports import free_port
 
 __all__ = [
     "API_KEY",
@@ -70,9 +71,7 @@ class Server:
     _directory: "tempfile.TemporaryDirectory[str]" = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self._directory = tempfile.TemporaryDirectory()
         config = _merged(_BASE, self.options)
         config = _merged(config, {"http_server": {"port": self.port}})
@@ -169,6 +168,8 @@ class Server:
     def close(self) -> None:
         """Leave nothing behind."""
         if self._process is not None:
+            if (code := self._process.poll()) is not None:
+                print(f"a server had ended by itself with {code}:\n{self.log()}")
             self._process.kill()
             self._process.wait(PATIENCE)
             self._process = None

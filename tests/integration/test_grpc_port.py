@@ -12,15 +12,8 @@ from centrifugo_tx.protocol.proto import unistream_pb2
 
 from .certificates import Authority
 from .listeners import CONSUME
+from .ports import free_port
 from .server import PATIENCE, Server, connection_token
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @skipUnless(find_spec("grpc"), "grpcio is not installed")
@@ -113,6 +106,7 @@ class StartTests(GRPCPortCase):
         """A port that somebody else has is named, with the reason."""
         server = self.server_with()
         with socket.socket() as other:
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             other.bind(("127.0.0.1", self.port))
             other.listen()
             line = self.failure(server)

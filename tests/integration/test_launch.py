@@ -13,6 +13,8 @@ from urllib.request import urlopen
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from .ports import free_port
+
 TWISTD = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()"]
 #: Seconds that a process has for what it is to do.
 PATIENCE = 60.0
@@ -24,9 +26,7 @@ class LaunchCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.folder = Path(self.mktemp()).absolute()
         self.folder.mkdir()
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.environment = {
             name: value
             for name, value in os.environ.items()
@@ -108,6 +108,7 @@ class RefusedStartTests(LaunchCase):
     def test_port_taken(self) -> None:
         """A port that is taken is a fatal line."""
         with socket.socket() as other:
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             other.bind(("127.0.0.1", self.port))
             other.listen()
             self.configure()
@@ -246,9 +247,7 @@ class SharedFolderTests(LaunchCase):
         first = self.start()
         self.wait_healthy()
         self.assertFalse((self.folder / "twistd.pid").exists())
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         second = self.start(
             f"--http_server.port={self.port}", twistd="-n --pidfile=second.pid"
         )

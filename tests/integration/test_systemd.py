@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+from .ports import free_port
 from .redis_servers import valkey
 from .test_launch import PATIENCE, TWISTD, LaunchCase
 from .test_workers import children
@@ -159,6 +160,7 @@ class SocketActivationTests(LaunchCase):
         super().setUp()
         self.held = socket.socket()
         self.addCleanup(self.held.close)
+        self.held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.held.bind(("127.0.0.1", self.port))
         self.held.listen()
 
@@ -198,9 +200,7 @@ class SocketActivationTests(LaunchCase):
 
     def test_restart(self) -> None:
         """Clients that come before the start, or between two, wait and are served."""
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            internal = probe.getsockname()[1]
+        internal = free_port()
         http = {"address": "127.0.0.1", "port": self.port, "internal_port": internal}
         self.configure(http_server=http, init={"enabled": True})
         for _ in range(2):

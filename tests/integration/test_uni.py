@@ -4,7 +4,6 @@ import asyncio
 import json
 import re
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -28,6 +27,7 @@ from .listeners import (
     RemoteCall,
     UniWebSocket,
 )
+from .ports import free_port
 from .server import Server, command, connection_token, shared_server
 
 GRPC = find_spec("grpc") is not None
@@ -73,10 +73,7 @@ _OPTIONS: dict[str, Any] = {
 
 def started(name: str = "") -> Server:
     """Return a server; the one of that *name* serves several tests."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    uni_grpc = {"enabled": GRPC, "address": "127.0.0.1", "port": port}
+    uni_grpc = {"enabled": GRPC, "address": "127.0.0.1", "port": free_port()}
     options = {**_OPTIONS, "uni_grpc": uni_grpc}
     return shared_server(name, options) if name else Server(options).start()
 
