@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     module, _, function = options.command.partition(":")
     command = getattr(import_module(f"{__package__}.console.{module}"), function)
     try:
-        command(options)
+        code: int | None = command(options)
         sys.stdout.flush()
     except CommandFailed as error:
         print(f"centrifugo-tx: {printable(str(error))}", file=sys.stderr)
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # What Python would write at its end has nowhere to go either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return PIPE_CLOSED
-    return OK
+    return OK if code is None else code
 
 
 def _run_server(arguments: list[str]) -> int:

@@ -10,6 +10,7 @@ __all__ = [
     "KEY",
     "TOKEN",
     "add_api_commands",
+    "add_doctor",
     "add_live_commands",
 ]
 
@@ -30,6 +31,13 @@ exit codes:
   3  no connection: refused, timed out, unknown host, TLS
   4  the server did not accept the key or the token
   5  what answered is no API of this kind
+"""
+
+_DOCTOR_EXIT_CODES = """\
+exit codes:
+  0  nothing is wrong, or only warnings without --strict
+  1  there are warnings, with --strict
+  2  there are problems, or the command line is wrong
 """
 
 
@@ -193,6 +201,67 @@ def add_live_commands(commands: Any) -> None:
         default=20,
         metavar="COUNT",
         help="channels at most, with --once or --json (default: %(default)s)",
+    )
+
+
+def add_doctor(commands: Any) -> None:
+    """Add the command that examines a server."""
+    help_ = "Examine the machine, Redis and the running server, and name remedies"
+    command = commands.add_parser(
+        "doctor",
+        help=help_,
+        description=f"{help_}.",
+        epilog=_DOCTOR_EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.set_defaults(command="doctor_command:doctor")
+    command.add_argument(
+        "-c",
+        "--config",
+        default=CONFIG,
+        metavar="FILE",
+        help="configuration file of the server (default: %(default)s)",
+    )
+    command.add_argument(
+        "-u",
+        "--url",
+        default="",
+        help="public URL of the server, such as https://example.com; with a path, if"
+        " the proxy in front adds one (default: the address of the configuration)",
+    )
+    command.add_argument(
+        "-t",
+        "--token",
+        help="connection token (default: one made with the key in the configuration;"
+        f" environment: {TOKEN})",
+    )
+    command.add_argument(
+        "--origin",
+        default="",
+        metavar="ORIGIN",
+        help="origin of a page that may connect (default: one of"
+        " client.allowed_origins)",
+    )
+    command.add_argument(
+        "--ca",
+        metavar="FILE",
+        help=f"authorities to trust, in PEM (default: the system's; environment: {CA})",
+    )
+    command.add_argument(
+        "--slow",
+        action="store_true",
+        help="also wait for the first ping on an idle connection",
+    )
+    command.add_argument(
+        "--strict", action="store_true", help="make the exit code 1 for warnings"
+    )
+    command.add_argument("--json", action="store_true", help="print JSON")
+    command.add_argument(
+        "--timeout",
+        type=_seconds,
+        default=5.0,
+        metavar="SECONDS",
+        help="how long to wait for each answer (default: 5)",
     )
 
 

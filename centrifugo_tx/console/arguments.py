@@ -7,7 +7,7 @@ the module of the chosen command is imported, so that short commands start fast.
 import argparse
 from typing import Any
 
-from .api_arguments import add_api_commands, add_live_commands
+from .api_arguments import add_api_commands, add_doctor, add_live_commands
 
 __all__ = ["parser"]
 
@@ -26,6 +26,7 @@ def parser() -> argparse.ArgumentParser:
     _add_token_commands(commands)
     add_api_commands(commands)
     add_live_commands(commands)
+    add_doctor(commands)
     _add_other_commands(commands)
     return top
 

@@ -1,0 +1,89 @@
+"""The token settings: a token made with the configured key must be accepted."""
+
+import time
+import warnings
+from typing import Any
+
+import jwt
+
+from ..access.tokens import TokenOptions
+from ..config.model import Config
+from .findings import Finding, ok, problem, warning
+from .websocket_dialog import Ended, WebSocketDialog
+
+__all__ = ["check_token", "mint_token"]
+
+_CHECK = "token"
+#: Shortest safe key for HS256, in bytes (RFC 7518, 3.2).
+KEY_BYTES = 32
+#: Seconds that a token is valid.
+_LIFE = 120
+_USER = "doctor"
+
+_REMEDY = (
+    "reload the server, or give --config the file that it reads; backends must sign"
+    " with the same key"
+)
+
+
+def mint_token(options: TokenOptions) -> str:
+    """Return a short-lived connection token, empty where no HMAC key is set."""
+    if not options.hmac_secret_key:
+        return ""
+    now = int(time.time())
+    claims: dict[str, Any] = {"sub": _USER, "iat": now, "exp": now + _LIFE}
+    if options.user_id_claim:
+        claims[options.user_id_claim] = _USER
+    if options.audience:
+        claims["aud"] = options.audience
+    if options.issuer:
+        claims["iss"] = options.issuer
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyJWT complains of short keys
+        return jwt.encode(claims, options.hmac_secret_key, algorithm="HS256")
+
+
+async def check_token(
+    dialog: WebSocketDialog, config: Config, token: str
+) -> tuple[list[Finding], float]:
+    """Connect; also return the interval of the server's pings, 0 without any.
+
+    :param token: empty: without a token.
+    """
+    found = _check_key(config.client.token)
+    request = {"name": "centrifugo-tx doctor", **({"token": token} if token else {})}
+    try:
+        reply = await dialog.ask(connect=request)
+    except Ended as ended:
+        if token:
+            said = f"the server does not accept the token ({ended})"
+            return [*found, problem(_CHECK, said, _REMEDY)], 0.0
+        return [*found, _without_token(str(ended))], 0.0
+    error = reply.get("error")
+    if error is not None:
+        said = f"connect failed with error {error.get('code')}: {error.get('message')}"
+        if not token:
+            return [*found, _without_token(said)], 0.0
+        return [*found, problem(_CHECK, said, _REMEDY)], 0.0
+    how = "a token signed with the configured key" if token else "no token"
+    return (
+        [*found, ok(_CHECK, f"connected with {how}")],
+        float(reply.get("connect", {}).get("ping", 0)),
+    )
+
+
+def _check_key(options: TokenOptions) -> list[Finding]:
+    size = len(options.hmac_secret_key.encode())
+    if not size or size >= KEY_BYTES:
+        return []
+    said = f"client.token.hmac_secret_key has only {size} bytes"
+    remedy = f"use at least {KEY_BYTES} (RFC 7518, 3.2): openssl rand -hex 32"
+    return [warning(_CHECK, said, remedy)]
+
+
+def _without_token(said: str) -> Finding:
+    return warning(
+        _CHECK,
+        f"not checked: client.token.hmac_secret_key is not set ({said})",
+        "give one with --token",
+    )
