@@ -33,6 +33,7 @@ from .config.flags import FLAGS
 from .config.load import Loaded, load, read_dotenv
 from .config.model import Config
 from .config.pending import ignored, refused
+from .configured_ports import addresses
 from .errors import ConfigError
 from .logs import console, observer, open_log
 from .process import (
@@ -43,7 +44,7 @@ from .process import (
     exit_with,
     raise_descriptor_limit,
 )
-from .service import Server, addresses, build
+from .service import Server, build
 from .socket_activation import inherited_listeners
 from .systemd import SystemdNotifier
 from .workers import Supervisor, check_workers, worker_count

@@ -1,9 +1,6 @@
 """The composition root: the only place that wires the floors together."""
 
-import re
-import socket
-from collections.abc import Callable, Mapping
-from importlib.metadata import version
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -16,7 +13,6 @@ from twisted.internet.defer import (
     maybeDeferred,
 )
 from twisted.internet.interfaces import IListeningPort
-from twisted.internet.ssl import CertificateOptions
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
@@ -33,37 +29,22 @@ from .access.jwks import KeySet, fetcher
 from .access.tokens import KeySource
 from .access.track_signatures import TrackingKeys
 from .admin_page import AdminPage
-from .api import Api, http_handlers
-from .api.http import BODY_LIMIT
-from .api.openapi import openapi
 from .certificate_renewal import CertificateExpiry, own_certificates
-from .client_endpoints import ClientEndpoints
 from .config.model import Config
+from .configured_node import engine, node_options
+from .configured_ports import Address, Gather, endpoints, interface_of, port_tls
 from .consumer_services import Consumers
 from .core import Node, journal_for
-from .engines import memory_engine, memory_maps
 from .errors import ConfigError
 from .gc_freeze import GCFreezer
 from .grpc_ports import GRPCPorts
-from .interfaces import Engine
 from .metrics import Metrics
-from .options import NodeOptions
-from .protocol.codes import Disconnect
 from .proxies import HTTPBackend, Polling
-from .tls import ServerTLS, server_context
-from .web.exposition import exposition
-from .web.probes import Health, metrics
+from .tls import ServerTLS
+from .web.probes import Health
 from .web.site import Endpoints, ListenerSettings, listen
-from .web.swagger import swagger
 
 __all__ = ["Server", "build", "make_service", "token_verifier"]
-
-#: Host and port.
-Address = tuple[str, int]
-#: Renders metrics as text.
-Exposition = Callable[[], "bytes | Deferred[bytes]"]
-#: Wraps one process's exposition into that of all workers.
-Gather = Callable[[Callable[[], bytes]], Exposition]
 
 
 def build(
@@ -253,97 +234,6 @@ class Server(MultiService):
         self.node.policy = access_policy(self._reactor, config, separate, self._polling)
 
 
-def engine(reactor: Any, config: Config, metrics: Metrics) -> Engine:
-    """Return the engine, whose parts may be configured separately.
-
-    See configuration rules, "Engine options".
-    """
-    shared = _engine_without_maps(reactor, config, metrics)
-    if config.map_broker.type == "redis":
-        from .engines.redis.engine import redis_maps
-
-        return redis_maps(reactor, shared, config.map_broker.redis, metrics)
-    return memory_maps(reactor, shared)
-
-
-def _engine_without_maps(reactor: Any, config: Config, metrics: Metrics) -> Engine:
-    broker = config.broker if config.broker.enabled else config.engine
-    presence: Any = config.engine
-    if config.presence_manager.enabled:
-        presence = config.presence_manager
-    ttl = config.channel.history_meta_ttl
-    first = _engine_of(reactor, broker, ttl, metrics)
-    if presence is broker or broker.type == presence.type == "memory":
-        return first
-    from .engines.redis.engine import combine
-
-    return combine(first, _engine_of(reactor, presence, ttl, metrics))
-
-
-def _engine_of(reactor: Any, section: Any, ttl: float, metrics: Metrics) -> Engine:
-    if section.type == "memory":
-        return memory_engine(reactor, ttl)
-    # Imported late, because txredisapi imports the global reactor.
-    from .engines.redis.engine import redis_engine
-    from .engines.redis.options import EngineRedisOptions
-
-    given = msgspec.structs.asdict(section.redis)
-    options = EngineRedisOptions(**given)
-    return redis_engine(reactor, options, ttl, metrics)
-
-
-def node_name(config: Config) -> str:
-    """Return the name of the node."""
-    return config.node.name or f"{socket.gethostname()}_{config.http_server.port}"
-
-
-def reference_style_version(release: str) -> str:
-    """Return a version in the reference's format: three numbers, then a word.
-
-    :param release: the version of the package (PEP 440).
-    """
-    numbers = re.match(r"[0-9.]*[0-9]", release.rpartition("!")[2])
-    parts = numbers[0].split(".")[:3] if numbers else []
-    return f"{'.'.join([*parts, '0', '0', '0'][:3])} OSS"
-
-
-def node_options(config: Config) -> NodeOptions:
-    """Return the options of the node."""
-    client = config.client
-    return NodeOptions(
-        name=node_name(config),
-        version=reference_style_version(version("centrifugo-tx")),
-        ping_interval=client.ping_interval,
-        pong_timeout=client.pong_timeout,
-        stale_close_delay=client.stale_close_delay,
-        expired_close_delay=client.expired_close_delay,
-        expired_sub_close_delay=client.expired_sub_close_delay,
-        presence_update_interval=client.presence_update_interval,
-        position_check_delay=client.channel_position_check_delay,
-        position_max_time_lag=client.channel_position_max_time_lag,
-        channel_limit=client.channel_limit,
-        channel_max_length=config.channel.max_length,
-        user_connection_limit=client.user_connection_limit,
-        concurrency=max(1, client.concurrency),
-        queue_max_size=client.queue_max_size,
-        recovery_limit=client.recovery_max_publication_limit,
-        include_server_time=client.connect_include_server_time,
-        metrics_interval=config.node.info_metrics_aggregate_interval,
-        disconnects=connect_disconnects(config),
-    )
-
-
-def connect_disconnects(config: Config) -> dict[int, Disconnect]:
-    """Return the disconnects for connect errors of unidirectional clients."""
-    special = config.client.connect_code_to_unidirectional_disconnect
-    if not special.enabled:
-        return {}
-    return {
-        each.code: Disconnect(each.to.code, each.to.reason)
-        for each in special.transforms
-    }
-
-
 def access_policy(
     reactor: Any,
     config: Config,
@@ -435,86 +325,3 @@ def token_verifier(
     if url:
         source = KeySet(url, fetcher(reactor), reactor)
     return TokenVerifier(reactor, options, source, skip_signature)
-
-
-def port_tls(config: Config, address: Address) -> CertificateOptions | None:
-    """Return the TLS context of a port, None without TLS.
-
-    See configuration rules, "Ports and endpoints".
-    """
-    http = config.http_server
-    options = http.tls
-    if address != addresses(config)[0]:
-        if http.internal_tls.enabled:
-            options = http.internal_tls
-        elif http.tls_external:
-            return None
-    return server_context(options) if options.enabled else None
-
-
-def interface_of(host: str) -> str:
-    """Return the interface for *host*; an empty host means all interfaces."""
-    return host or ("::" if socket.has_dualstack_ipv6() else "")
-
-
-def addresses(config: Config) -> tuple[Address, Address]:
-    """Return the addresses of client endpoints and of all other endpoints."""
-    http = config.http_server
-    inside = http.internal_address or http.address, int(http.internal_port or http.port)
-    return (http.address, http.port), inside
-
-
-def endpoints(
-    reactor: Any,
-    config: Config,
-    node: Node,
-    gather: Gather | None = None,
-    health: Health | None = None,
-    admin: AdminPage | None = None,
-) -> "dict[Address, tuple[Endpoints, list[str]]]":
-    """Return the endpoints by address, with their names.
-
-    See configuration rules, "Ports and endpoints".
-    """
-    outside, inside = addresses(config)
-    by_address: dict[Address, tuple[Endpoints, list[str]]] = {}
-
-    def place(address: Address, name: str, served: Endpoints) -> None:
-        endpoints, names = by_address.setdefault(address, (Endpoints(), []))
-        endpoints.merge(served)
-        names.append(name)
-
-    for name, served in ClientEndpoints(reactor, config, node).enabled():
-        place(outside, name, served)
-    if not config.http_api.disabled:
-        handlers = http_handlers(Api(node), config.http_api)
-        where = outside if config.http_api.external else inside
-        limits = dict.fromkeys(handlers, BODY_LIMIT)
-        place(where, "api", Endpoints(handlers=handlers, body_limits=limits))
-    if config.prometheus.enabled:
-        path = config.prometheus.handler_prefix.encode()
-        own = exposition(node)
-        handler = metrics(own if gather is None else gather(own))
-        place(inside, "prometheus", Endpoints(handlers={path: handler}))
-    if config.health.enabled:
-        path = config.health.handler_prefix.encode()
-        place(inside, "health", Endpoints(handlers={path: health or Health()}))
-    page = admin.endpoints() if admin is not None else None
-    if page is not None:
-        place(outside if config.admin.external else inside, "admin", page)
-    if config.swagger.enabled:
-        handlers = swagger(config.swagger.handler_prefix, api_document(config))
-        place(inside, "swagger", Endpoints(handlers=handlers))
-    return by_address
-
-
-def api_document(config: Config) -> dict[str, Any]:
-    """Return the OpenAPI document of the HTTP API, as configured."""
-    outside, inside = addresses(config)
-    server: dict[str, Any] = {"url": config.http_api.handler_prefix.rstrip("/") or "/"}
-    if config.http_api.external and outside != inside:
-        secure = port_tls(config, outside) is not None
-        scheme, (_, port) = "https" if secure else "http", outside
-        server["url"] = f"{scheme}://{{host}}:{port}{server['url']}"
-        server["variables"] = {"host": {"default": "localhost"}}
-    return openapi(version("centrifugo-tx"), server, config.http_api.insecure)

@@ -19,7 +19,8 @@ FLOORS = (
     {"config", "web"},
     {"service", "workers", "process", "logs", "gc_freeze"}
     | {"client_endpoints", "consumer_services", "grpc_ports", "systemd"}
-    | {"admin_page", "socket_activation", "certificate_renewal", "doctor"},
+    | {"admin_page", "socket_activation", "certificate_renewal", "doctor"}
+    | {"configured_node", "configured_ports"},
     {"launch", "cli", "console", "__main__", "__init__"},
 )
 

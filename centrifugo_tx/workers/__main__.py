@@ -19,8 +19,9 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ..config.model import Config
+from ..configured_ports import Exposition
 from ..logs import filtered, to_record
-from ..service import Exposition, Server, build
+from ..service import Server, build
 from .link_messages import (
     REPORTS,
     AllReady,

@@ -17,9 +17,10 @@ from twisted.python.failure import Failure
 
 from ..config.check_channels import uses_maps
 from ..config.model import Config
+from ..configured_node import node_name
+from ..configured_ports import addresses, interface_of
 from ..logs import from_record
 from ..process import exit_with
-from ..service import addresses, interface_of, node_name
 from ..web.reuseport import reserve_port
 from .link_messages import (
     REPORTS,

@@ -19,8 +19,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from centrifugo_tx.api.methods import METHODS
 from centrifugo_tx.config.load import load
 from centrifugo_tx.config.model import Config
+from centrifugo_tx.configured_ports import endpoints
 from centrifugo_tx.core import Node
-from centrifugo_tx.service import build, endpoints
+from centrifugo_tx.service import build
 from centrifugo_tx.web.site import port_factory
 
 from .server import connection_token

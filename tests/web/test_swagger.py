@@ -8,8 +8,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from centrifugo_tx.config import check_endpoints
 from centrifugo_tx.config.check import problems
+from centrifugo_tx.configured_ports import api_document
 from centrifugo_tx.options import Answer
-from centrifugo_tx.service import api_document
 from centrifugo_tx.web.swagger import swagger
 from tests.config.test_check import config_of
 
