@@ -22,7 +22,7 @@ from centrifugo_tx.protocol.messages import (
 )
 
 from ..support import MemoryTransport
-from .support import NOW, OPTIONS, PolicyTestCase, Visitor, b64, token
+from .policy_case import NOW, OPTIONS, PolicyTestCase, Visitor, b64, token
 
 YEAR = 365 * 24 * 3600
 DEEP = b'{"sub":"1","meta":' + b"[" * 20_000 + b"]" * 20_000 + b"}"

@@ -15,7 +15,7 @@ from centrifugo_tx.access import TokenOptions, TokenVerifier
 from centrifugo_tx.access.jwks import KeySet
 from centrifugo_tx.access.tokens import InvalidToken
 
-from .support import KEY, OPTIONS, PolicyTestCase, token
+from .policy_case import KEY, OPTIONS, PolicyTestCase, token
 
 RSA_KEY = rsa.generate_private_key(65537, 2048)
 EC_KEY = ec.generate_private_key(ec.SECP256R1())

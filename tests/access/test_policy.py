@@ -18,7 +18,7 @@ from centrifugo_tx.protocol.messages import (
     StreamPosition,
 )
 
-from .support import OPTIONS, PolicyTestCase, Visitor
+from .policy_case import OPTIONS, PolicyTestCase, Visitor
 
 HISTORY = {"history_size": 5, "history_ttl": 60.0}
 Rows = tuple[tuple[str, OPTIONS, OPTIONS, int], ...]

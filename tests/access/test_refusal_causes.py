@@ -16,7 +16,7 @@ from centrifugo_tx.protocol.messages import (
     SubscribeRequest,
 )
 
-from .support import NOW, PolicyTestCase, Visitor, token
+from .policy_case import NOW, PolicyTestCase, Visitor, token
 
 
 class CauseTestCase(PolicyTestCase):

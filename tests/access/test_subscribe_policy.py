@@ -13,7 +13,7 @@ from centrifugo_tx.protocol.messages import (
     SubscribeRequest,
 )
 
-from .support import KEY, NOW, OPTIONS, PolicyTestCase, Visitor, b64, token
+from .policy_case import KEY, NOW, OPTIONS, PolicyTestCase, Visitor, b64, token
 
 OPEN = {"allow_subscribe_for_client": True}
 LIMITED = {"allow_user_limited_channels": True}

@@ -18,7 +18,7 @@ from centrifugo_tx.access import TokenOptions, TokenVerifier, static_keys
 from centrifugo_tx.access.claims import seconds
 from centrifugo_tx.access.tokens import InvalidToken, TokenExpired
 
-from .support import KEY, NOW, OPTIONS, PolicyTestCase, token
+from .policy_case import KEY, NOW, OPTIONS, PolicyTestCase, token
 
 RSA_KEY = rsa.generate_private_key(65537, 2048)
 CURVES = {

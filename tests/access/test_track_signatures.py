@@ -14,7 +14,7 @@ from centrifugo_tx.errors import ReplyError
 from centrifugo_tx.options import Polled
 from centrifugo_tx.protocol.messages import KeyedItem, SubRefreshRequest, TrackBatch
 
-from .support import NOW, PolicyTestCase, Visitor
+from .policy_case import NOW, PolicyTestCase, Visitor
 
 KEYS = TrackingKeys("new", "old", NOW - 100)
 

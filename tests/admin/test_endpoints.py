@@ -12,9 +12,9 @@ from centrifugo_tx.admin.endpoints import QUESTIONS, _Questions
 from centrifugo_tx.admin.messages import NodesRequest
 from centrifugo_tx.bounded_log import BoundedLog
 from centrifugo_tx.options import Answer
-from tests.api.support import Request
+from tests.api.api_backend import Request
 
-from .support import Page
+from .admin_session import Page
 
 QUESTION_PATHS = [
     f"/admin/{name}"

@@ -13,7 +13,7 @@ from centrifugo_tx.options import SubscribeOptions
 from centrifugo_tx.protocol.messages import Raw
 from tests.support import Peer
 
-from .support import Body, Page
+from .admin_session import Body, Page
 
 
 @define(eq=False)

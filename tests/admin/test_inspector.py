@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from centrifugo_tx.admin.measures import LagProbe
 from tests.support import Peer
 
-from .support import Page
+from .admin_session import Page
 
 
 class InspectorCase(SynchronousTestCase):

@@ -11,7 +11,7 @@ from centrifugo_tx.api import Api
 from centrifugo_tx.api.dispatch import CONSUMED, Dispatcher
 from centrifugo_tx.errors import BrokerUnavailable
 
-from .support import Backend
+from .api_backend import Backend
 
 
 class DispatchTests(SynchronousTestCase):

@@ -16,7 +16,7 @@ from centrifugo_tx.protocol.proto import api_pb2
 from tests.log_lines import LogTestCase
 from tests.support import World
 
-from .support import Rules
+from .api_backend import Rules
 
 PREFIX = "/centrifugal.centrifugo.api.CentrifugoApi/"
 

@@ -10,7 +10,7 @@ from centrifugo_tx.api import HTTPAPIOptions
 from centrifugo_tx.options import Answer
 from centrifugo_tx.protocol.messages import Raw
 
-from .support import Backend
+from .api_backend import Backend
 
 BAD = Answer(400, b"Bad Request\n", "text/plain; charset=utf-8")
 BROKEN = Answer(500, b"Internal Server Error\n", "text/plain; charset=utf-8")

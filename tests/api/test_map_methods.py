@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from centrifugo_tx.errors import BrokerUnavailable
 
-from .support import Backend
+from .api_backend import Backend
 
 
 class MapTests(SynchronousTestCase):

@@ -15,7 +15,7 @@ from centrifugo_tx.errors import BrokerUnavailable, ReplyError
 from centrifugo_tx.protocol.codes import Error
 from centrifugo_tx.protocol.messages import Raw
 
-from .support import Backend
+from .api_backend import Backend
 
 
 class PublishTests(SynchronousTestCase):

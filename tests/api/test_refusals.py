@@ -3,7 +3,7 @@
 from centrifugo_tx.api import HTTPAPIOptions
 
 from ..log_lines import LogTestCase
-from .support import Backend
+from .api_backend import Backend
 
 
 class KeyTests(LogTestCase):

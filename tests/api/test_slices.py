@@ -13,7 +13,7 @@ from centrifugo_tx.api.batches import BatchRequest
 from centrifugo_tx.core.time_slices import RoundRobin, Slices
 from centrifugo_tx.options import Answer
 
-from .support import Backend
+from .api_backend import Backend
 
 #: Steps of one slice.
 SLICE = 256

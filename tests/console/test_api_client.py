@@ -3,7 +3,7 @@
 import socket
 import ssl
 
-from .support import ADDRESS, CommandCase, http
+from .command_case import ADDRESS, CommandCase, http
 
 PUBLISH = ("publish", "news", "1")
 

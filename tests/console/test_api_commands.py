@@ -5,7 +5,7 @@ import os
 import sys
 from io import StringIO
 
-from .support import ADDRESS, CommandCase, Terminal, http
+from .command_case import ADDRESS, CommandCase, Terminal, http
 
 
 class PublishTests(CommandCase):

@@ -6,7 +6,7 @@ from importlib import import_module
 
 from centrifugo_tx.console.arguments import parser
 
-from .support import CommandCase
+from .command_case import CommandCase
 
 
 def commands() -> Iterator[tuple[str, argparse.ArgumentParser]]:

@@ -9,7 +9,7 @@ from centrifugo_tx.config.model import Config
 from centrifugo_tx.console.outcome import CommandFailed
 from centrifugo_tx.console.server_address import MODERN, APIOptions, parse_address
 
-from .support import CommandCase, http
+from .command_case import CommandCase, http
 
 
 class AddressTests(SynchronousTestCase):

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from centrifugo_tx.console.terminal import Style
 from centrifugo_tx.console.top_command import Sample, Screen, lines_of
 
-from .support import ADDRESS, CommandCase, http
+from .command_case import ADDRESS, CommandCase, http
 
 
 def node(clients: int, **more: Any) -> dict[str, Any]:

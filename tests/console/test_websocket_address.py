@@ -13,7 +13,7 @@ from centrifugo_tx.console.websocket_address import (
     websocket_address,
 )
 
-from .support import CommandCase
+from .command_case import CommandCase
 
 SECRET = "a secret of a test that is long enough"
 

@@ -20,7 +20,7 @@ from centrifugo_tx.protocol.messages import (
 )
 
 from ..support import Peer, World
-from .keyed.support import MapWorld
+from .keyed.map_world import MapWorld
 
 NOW = 1_000_000_000
 POSITIONED = SubscribeOptions(positioned=True, recoverable=True)

@@ -18,7 +18,7 @@ from centrifugo_tx.web.request import StreamHandler
 from centrifugo_tx.web.site import Endpoints, HTTPSite
 
 from ..support import World
-from .support import Stream
+from .websocket_stream import Stream
 
 __all__ = ["CONNECT", "GOOD", "Answered", "StreamTestCase", "chunks", "request"]
 

@@ -20,7 +20,7 @@ from centrifugo_tx.transports.lean_websocket import (
 )
 
 from ..integration.websocket import frame
-from .support import HANDSHAKE, Stream, handshake
+from .websocket_stream import HANDSHAKE, Stream, handshake
 
 CLOSE_1000 = frame(b"\x03\xe8", 0x88)
 

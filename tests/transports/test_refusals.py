@@ -10,8 +10,8 @@ from centrifugo_tx.transports.resource import websocket_resource
 
 from ..log_lines import LogTestCase
 from ..support import World
-from .support import Stream, handshake
 from .test_cors import Asked
+from .websocket_stream import Stream, handshake
 
 EVIL = "https://evil.example"
 

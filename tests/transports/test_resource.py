@@ -29,7 +29,7 @@ from centrifugo_tx.transports.uni_response_stream import (
 from ..integration.websocket import frame
 from ..support import World, unframed
 from .streams import Answered, chunks, request
-from .support import Stream, handshake
+from .websocket_stream import Stream, handshake
 
 GOOD = "http://good.example"
 

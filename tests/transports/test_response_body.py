@@ -17,7 +17,7 @@ from centrifugo_tx.transports.settings import TransportSettings
 from centrifugo_tx.web.site import Endpoints, HTTPSite
 
 from ..support import World
-from .support import Stream
+from .websocket_stream import Stream
 
 INFO = TransportInfo(name="http_stream", emulated=True)
 #: Bytes of a stream's window at first (RFC 9113, 6.9.2).

@@ -27,7 +27,7 @@ from centrifugo_tx.transports.uni_websocket import (
 
 from ..integration.websocket import frame
 from ..support import World, unframed
-from .support import Stream, handshake
+from .websocket_stream import Stream, handshake
 
 PUSH = b'{"disconnect":{"code":3503,"reason":"force disconnect"}}'
 CLOSE = b"\x88\x12\x0d\xafforce disconnect"

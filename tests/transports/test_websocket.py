@@ -19,7 +19,7 @@ from centrifugo_tx.transports.websocket import WebSocketFactory, WebSocketOption
 
 from ..integration.websocket import frame
 from ..support import World, unframed
-from .support import Stream, handshake
+from .websocket_stream import Stream, handshake
 
 CONNECT = b'{"id":1,"connect":{}}'
 DEFLATE = "permessage-deflate"

@@ -11,7 +11,7 @@ from centrifugo_tx.options import Answer
 from centrifugo_tx.web.site import Endpoints, HTTPSite
 
 from ..log_lines import LogTestCase
-from ..transports.support import Stream
+from ..transports.websocket_stream import Stream
 
 FIELDS = ("method", "status", "path", "addr")
 

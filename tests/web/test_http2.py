@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from centrifugo_tx.options import Answer
 from centrifugo_tx.web.site import Endpoints, HTTPSite
 
-from ..transports.support import Stream
+from ..transports.websocket_stream import Stream
 
 HEAD = [(":method", "GET"), (":path", "/"), (":scheme", "https"), (":authority", "a")]
 BODY = b"x" * 100

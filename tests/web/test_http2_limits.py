@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from centrifugo_tx.options import Answer
 from centrifugo_tx.web.site import Endpoints, HTTPSite
 
-from ..transports.support import Stream
+from ..transports.websocket_stream import Stream
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 GET = [(":method", "GET"), (":path", "/"), (":scheme", "https"), (":authority", "a")]

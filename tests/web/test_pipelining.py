@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from centrifugo_tx.options import Answer
 from centrifugo_tx.web.site import Endpoints, HTTPSite
 
-from ..transports.support import Stream
+from ..transports.websocket_stream import Stream
 
 GET = b"GET /count HTTP/1.1\r\nHost: h\r\n\r\n"
 POST = b"POST /count HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n"

@@ -24,7 +24,7 @@ from centrifugo_tx.web.site import (
 )
 
 from ..integration.websocket import frame
-from ..transports.support import handshake
+from ..transports.websocket_stream import handshake
 
 clock: Any = reactor
 LOCAL = ListenerSettings(interface="127.0.0.1")

@@ -12,7 +12,7 @@ from centrifugo_tx.web.probes import init
 from centrifugo_tx.web.site import Endpoints, HTTPSite
 
 from ..transports.streams import GOOD, Answered, request
-from ..transports.support import Stream
+from ..transports.websocket_stream import Stream
 
 
 class InitTests(SynchronousTestCase):

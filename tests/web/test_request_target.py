@@ -9,7 +9,7 @@ from centrifugo_tx.options import Answer
 from centrifugo_tx.web.request_target import path_of
 from centrifugo_tx.web.site import Endpoints, HTTPSite
 
-from ..transports.support import Stream
+from ..transports.websocket_stream import Stream
 
 NOSNIFF = b"X-Content-Type-Options: nosniff\r\n"
 

@@ -13,7 +13,7 @@ from centrifugo_tx.workers.process_monitor import (
     ProcessMonitor,
 )
 
-from .support import FakeProcess, FakeReactor
+from .fake_processes import FakeProcess, FakeReactor
 
 
 class KeeperCase(SynchronousTestCase):

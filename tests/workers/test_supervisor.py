@@ -47,7 +47,7 @@ from centrifugo_tx.workers.process_monitor import CannotStart
 from centrifugo_tx.workers.supervisor import worker_config
 
 from ..config.test_check import config_of
-from .support import FakeProcess, FakeReactor
+from .fake_processes import FakeProcess, FakeReactor
 
 REDIS = Config(workers="2", engine=EngineOptions(type="redis"))
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from .support import MapWorld, Reader
+from .map_world import MapWorld, Reader
 
 KEYS = st.sampled_from("abcde")
 READER = st.integers(0, 2)

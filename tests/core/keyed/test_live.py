@@ -19,7 +19,7 @@ from centrifugo_tx.options import (
 from centrifugo_tx.protocol.delta import apply as apply_delta
 from centrifugo_tx.protocol.messages import Raw
 
-from .support import SMALL, STREAMLESS, MapWorld, Reader
+from .map_world import SMALL, STREAMLESS, MapWorld, Reader
 
 
 class LiveCase(SynchronousTestCase):

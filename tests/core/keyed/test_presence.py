@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from centrifugo_tx.options import MapRules, PresenceMaps, SubscribeOptions
 from centrifugo_tx.protocol.messages import Raw
 
-from .support import STREAMLESS, MapWorld, Reader
+from .map_world import STREAMLESS, MapWorld, Reader
 
 FADING = MapRules(key_ttl=60.0, meta_ttl=600.0)
 

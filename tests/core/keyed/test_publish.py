@@ -9,7 +9,7 @@ from centrifugo_tx.options import MapChange
 from centrifugo_tx.protocol.codes import PERMISSION_DENIED
 from centrifugo_tx.protocol.messages import ClientInfo
 
-from .support import SMALL, MapWorld, Reader
+from .map_world import SMALL, MapWorld, Reader
 
 
 class PublishTests(SynchronousTestCase):

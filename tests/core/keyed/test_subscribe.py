@@ -15,7 +15,7 @@ from centrifugo_tx.options import MapPage, MapQuery, NodeOptions
 from centrifugo_tx.protocol.codes import PERMISSION_DENIED
 
 from ...support import Peer
-from .support import SMALL, MapWorld, Reader
+from .map_world import SMALL, MapWorld, Reader
 
 
 class MapCase(SynchronousTestCase):

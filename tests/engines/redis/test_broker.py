@@ -20,7 +20,7 @@ from centrifugo_tx.options import HistoryQuery, Published, PublishOptions
 from centrifugo_tx.protocol.messages import ClientInfo, Raw, StreamPosition
 
 from ...contracts.doubles import Receiver
-from .support import ShardCase, array
+from .scripted_shards import ShardCase, array
 
 ADA = ClientInfo(user="u7", client="3f2a")
 DATA = Raw(b'{"t":20}')

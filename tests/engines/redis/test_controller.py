@@ -11,7 +11,7 @@ from centrifugo_tx.engines.redis.pubsub import SILENCE
 from centrifugo_tx.errors import BrokerUnavailable
 from centrifugo_tx.interfaces import IControlEventHandler
 
-from .support import ShardCase
+from .scripted_shards import ShardCase
 
 
 @implementer(IControlEventHandler)

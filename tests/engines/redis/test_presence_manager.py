@@ -17,7 +17,7 @@ from centrifugo_tx.errors import BrokerUnavailable
 from centrifugo_tx.options import PresenceStats
 from centrifugo_tx.protocol.messages import ClientInfo
 
-from .support import ShardCase, array
+from .scripted_shards import ShardCase, array
 
 ADA = ClientInfo(user="u7", client="3f2a")
 BOB = ClientInfo(user="u8", client="9c1d")

@@ -1,4 +1,4 @@
-"""What the tests of broker, presence and controller need: shards of scripted peers."""
+"""Redis shards whose connections lead to scripted peers."""
 
 from collections.abc import Sequence
 from typing import Any, TypeVar

@@ -1,4 +1,4 @@
-"""What the tests of the server API need."""
+"""A backend that calls the server API, and the requests that it sends."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""Processes that exist in memory only."""
+"""Worker processes that exist in memory only."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""A client double, tokens, and a policy made of options."""
+"""A test case with a policy, a client double, and tokens."""
 
 import json
 from base64 import b64encode, urlsafe_b64encode

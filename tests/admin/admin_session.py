@@ -1,4 +1,4 @@
-"""What the tests of the admin page need."""
+"""A browser session on the admin page of a node with a memory engine."""
 
 import json
 from typing import Any
@@ -10,7 +10,7 @@ from centrifugo_tx.admin import AdminEndpoints, AdminOptions, Inspector
 from centrifugo_tx.api import Api
 from centrifugo_tx.api.http import keyless_legacy_handler
 from centrifugo_tx.options import Answer
-from tests.api.support import Request, Rules
+from tests.api.api_backend import Request, Rules
 from tests.support import World
 
 __all__ = ["Body", "Page"]

@@ -1,4 +1,4 @@
-"""The wish for deltas (server API, "API deltas")."""
+"""The ``delta`` field of requests (server API, "API deltas")."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from centrifugo_tx.options import ChannelOptions, SubscribeOptions
 from tests.core.channel.delta_client import DeltaClient, publications_in
 from tests.support import World
 
-from .support import HISTORY, Backend, Rules
+from .api_backend import HISTORY, Backend, Rules
 
 MAY_HAVE = SubscribeOptions(positioned=True, delta_types=("fossil",))
 TEXT = "what stays the same from one to the next"

@@ -1,4 +1,4 @@
-"""Commands run in the process of the test, against scripted answers."""
+"""A test case that runs a command in process, against scripted responses."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Support for tests of WebSockets."""
+"""A WebSocket handshake, and the byte stream that a connection writes to."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A node with maps, and those who read them."""
+"""A node with maps, and clients that read them."""
 
 import json
 from typing import Any
