@@ -9,6 +9,7 @@ from twisted.logger import Logger
 from .bounded_log import BoundedLog
 from .config.model import Config
 from .core import Node
+from .proxy_services import forwarded_headers
 from .transports.connection_limit import ConnectionLimiter
 from .transports.emulation import EmulationEndpoint
 from .transports.http_stream import HTTPStream
@@ -51,7 +52,7 @@ class ClientEndpoints:
             ),
             OriginRule(client.allowed_origins, BoundedLog(Logger(), self._reactor)),
             client.queue_max_size,
-            frozenset({header} if header else ()),
+            forwarded_headers(self._config) | ({header} if header else frozenset()),
         )
         self._streams = StreamFactory(self._settings)
 

@@ -12,6 +12,7 @@ from .config.model import Config
 from .core import Node
 from .grpc.asyncio_bridge import AsyncioBridge
 from .options import TLSOptions
+from .proxy_services import forwarded_metadata
 from .transports.uni_grpc import UniGRPC
 
 __all__ = ["GRPCPorts"]
@@ -69,7 +70,8 @@ class GRPCPorts:
 
     async def _serve_uni(self) -> None:
         limit = self._config.client.queue_max_size
-        consumers = UniGRPC(self._node, self._bridge, limit)
+        kept = forwarded_metadata(self._config)
+        consumers = UniGRPC(self._node, self._bridge, limit, kept)
         server = await self._serve(
             self._config.uni_grpc, "unidirectional GRPC", streams=consumers.streams
         )

@@ -1,9 +1,9 @@
-"""One HTTP request, and the body of its answer, bounded in time and size."""
+"""One HTTP request, and its response, bounded in time and size."""
 
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from attrs import define
+from attrs import define, frozen
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IConsumer, ITransport
 from twisted.internet.protocol import Protocol, connectionDone
@@ -14,7 +14,21 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer
 from zope.interface import implementer
 
-__all__ = ["send_request"]
+__all__ = ["HTTPResponse", "exchange", "send_request"]
+
+
+@frozen
+class HTTPResponse:
+    """A complete response."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+    def header(self, name: bytes) -> bytes:
+        """Return the last value of a header, empty without one."""
+        values = self.headers.getRawHeaders(name)
+        return values[-1] if values else b""
 
 
 def send_request(
@@ -33,25 +47,45 @@ def send_request(
     seconds, with `ValueError` for another status or a body of more than *limit*
     bytes, and with the agent's error if there is no complete response.
     """
-    response: Deferred[Any] = agent.request(
-        method,
-        url,
-        Headers({name: [value] for name, value in (headers or {}).items()}),
-        None if body is None else _BytesProducer(body),
-    )
-    response.addCallback(_read_body, limit)
+    given = Headers({name: [value] for name, value in (headers or {}).items()})
+    response = exchange(agent, method, url, limit, given, body)
+    response.addCallback(_body_of)
     return response.addTimeout(timeout, reactor, onTimeoutCancel=_raise_timeout)
+
+
+def exchange(
+    agent: Agent,
+    method: bytes,
+    url: bytes,
+    limit: int,
+    headers: Headers,
+    body: bytes | None = None,
+) -> "Deferred[Any]":
+    """Send a request and return its `HTTPResponse`, of any status.
+
+    Fails with `ValueError` for a body of more than *limit* bytes, and with the agent's
+    error if there is no complete response.  Cancelling it closes the connection.
+    """
+    producer = None if body is None else _BytesProducer(body)
+    response: Deferred[Any] = agent.request(method, url, headers, producer)
+    return response.addCallback(_read_body, limit)
+
+
+def _body_of(response: HTTPResponse) -> bytes:
+    if response.status != 200:
+        raise ValueError(f"status {response.status}")
+    return response.body
 
 
 def _raise_timeout(outcome: object, timeout: float) -> NoReturn:
     raise TimeoutError(f"no complete response within {timeout:g} s")
 
 
-def _read_body(response: Any, limit: int) -> "Deferred[bytes]":
+def _read_body(response: Any, limit: int) -> "Deferred[HTTPResponse]":
     """Read a response of any status, so that its connection can be used again."""
-    reader = _BodyReader(response.code, response.length, limit)
+    reader = _BodyReader(response, limit)
     response.deliverBody(reader)
-    return reader.body
+    return reader.complete
 
 
 class _BodyReader(Protocol):
@@ -59,18 +93,19 @@ class _BodyReader(Protocol):
 
     transport: ITransport | None
 
-    def __init__(self, status: int, length: object, limit: int) -> None:
-        self.body: Deferred[bytes] = Deferred(self._cancel)
-        self._status, self._length, self._limit = status, length, limit
+    def __init__(self, response: Any, limit: int) -> None:
+        self.complete: Deferred[HTTPResponse] = Deferred(self._cancel)
+        self._response, self._limit = response, limit
         self._data = bytearray()
 
-    def _cancel(self, body: "Deferred[bytes]") -> None:
+    def _cancel(self, complete: "Deferred[HTTPResponse]") -> None:
         if self.transport is not None:
             self.transport.loseConnection()
 
     def connectionMade(self) -> None:
         """Refuse a body whose announced length is above the limit."""
-        if self._length is not UNKNOWN_LENGTH and int(str(self._length)) > self._limit:
+        length = self._response.length
+        if length is not UNKNOWN_LENGTH and int(str(length)) > self._limit:
             self._refuse_size()
 
     def dataReceived(self, data: bytes) -> None:
@@ -80,22 +115,22 @@ class _BodyReader(Protocol):
             self._refuse_size()
 
     def _refuse_size(self) -> None:
-        if not self.body.called:
-            self.body.errback(
+        if not self.complete.called:
+            self.complete.errback(
                 ValueError(f"the response is larger than {self._limit} bytes")
             )
-            self._cancel(self.body)
+            self._cancel(self.complete)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Return the body if it is complete and the status is 200."""
-        if self.body.called:
+        """Return the response if its body is complete."""
+        if self.complete.called:
             return
         if not reason.check(ResponseDone, PotentialDataLoss):
-            self.body.errback(reason)
-        elif self._status != 200:
-            self.body.errback(ValueError(f"status {self._status}"))
-        else:
-            self.body.callback(bytes(self._data))
+            self.complete.errback(reason)
+            return
+        response = self._response
+        body = bytes(self._data)
+        self.complete.callback(HTTPResponse(response.code, response.headers, body))
 
 
 @implementer(IBodyProducer)

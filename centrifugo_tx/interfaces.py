@@ -4,7 +4,8 @@ Methods that return a `Deferred` start at once.  Unless said otherwise they fail
 with `BrokerUnavailable` when the storage behind them is away.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from attrs import frozen
 from twisted.internet.defer import Deferred, succeed
@@ -44,6 +45,7 @@ from .protocol.messages import (
     SubscribeRequest,
 )
 from .protocol.wire import Wire
+from .proxy_messages import ProxyEvent, ProxyResponse
 
 __all__ = [
     "Engine",
@@ -53,6 +55,8 @@ __all__ = [
     "IControlEventHandler",
     "IController",
     "IEmulatedTransport",
+    "IEventProxies",
+    "IEventProxy",
     "IMapBroker",
     "IMapEventHandler",
     "IPolicy",
@@ -301,6 +305,13 @@ class IClient(Interface):
     info: ClientInfo = Attribute("The info that other clients see.")
     meta: Raw = Attribute("Metadata that only the server sees.")
     transport: ITransport = Attribute("The transport of the connection.")
+    closed: bool = Attribute("Whether the connection has ended.")
+    emulated_headers: Mapping[str, str] = Attribute(
+        "Headers of its connect command that calls to the backend need, in lower case."
+    )
+
+    def cancel_on_close(call: "Deferred[Any]") -> None:
+        """Cancel *call* if the connection ends before it fires."""
 
     def subscribed(channel: str) -> bool:
         """Whether it is subscribed to *channel* now, by client or server."""
@@ -375,3 +386,29 @@ class IPolicy(Interface):
 
         :raises DisconnectClient: 3508, no application receives messages.
         """
+
+
+class IEventProxy(Interface):
+    """Asks the application's backend about one kind of event."""
+
+    def ask(
+        client: IClient, event: Any, emulated: Mapping[str, str] | None = None
+    ) -> "Deferred[ProxyResponse[Any]]":
+        """Put an event of *client* to the backend.
+
+        :param event: the request, without the fields that the proxy fills in (see
+            `ClientEvent`).
+        :param emulated: headers of the connect command; None: the client's own.
+        :raises ReplyError: (as a failure) 100, there is no valid response.
+        :raises DisconnectClient: (as a failure) 3000, the client has gone.
+        """
+
+
+class IEventProxies(Interface):
+    """The proxies that are configured."""
+
+    def find(event: ProxyEvent, name: str = "default") -> IEventProxy | None:
+        """Return the proxy called *name* for an event; None if there is none."""
+
+    def keep_headers(given: Mapping[str, str]) -> Mapping[str, str]:
+        """Return the emulated headers that any proxy forwards, in lower case."""

@@ -68,12 +68,12 @@ class Metrics:
     _counters: dict[tuple[str, Labels], Counter] = field(factory=dict, init=False)
     _histograms: dict[tuple[str, Labels], Histogram] = field(factory=dict, init=False)
 
-    def counter(self, name: str, **labels: str) -> Counter:
+    def counter(self, name: str, /, **labels: str) -> Counter:
         """Return the counter of this name and these labels, the same every time."""
         key = name, tuple(labels.items())
         return self._counters.get(key) or self._counters.setdefault(key, Counter())
 
-    def histogram(self, name: str, **labels: str) -> Histogram:
+    def histogram(self, name: str, /, **labels: str) -> Histogram:
         """Return the histogram of this name and these labels, the same every time."""
         key = name, tuple(labels.items())
         found = self._histograms.get(key)
@@ -106,6 +106,7 @@ def _key(item: tuple[tuple[str, Labels], object]) -> tuple[str, Labels]:
 _COMMON = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _DEFAULT = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _CLIENT = (0.0001, 0.00025, 0.0005, *_COMMON)
+_ITEMS = (1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000)
 
 #: The bounds of every histogram, in its unit (operations, "Metric buckets").
 BOUNDS: dict[str, Sequence[float]] = {
@@ -117,6 +118,8 @@ BOUNDS: dict[str, Sequence[float]] = {
     "api_command_duration_seconds_histogram": _DEFAULT,
     "api_rpc_duration_seconds_histogram": _DEFAULT,
     "proxy_duration_seconds_histogram": _DEFAULT,
+    "shared_poll_proxy_request_items": _ITEMS,
+    "shared_poll_proxy_response_items": _ITEMS,
     "node_survey_duration_seconds_histogram": _COMMON,
     "node_pub_sub_lag_seconds": (
         *(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10),

@@ -259,7 +259,8 @@ class MapChange(Value, frozen=True):
     finds the key there (``if_new``) or not there (``if_exists``); ``expected`` drops
     what does not find the key's last change at this position.  ``renew``: a change
     that ``if_new`` drops lets the key stay as long as if it had been published.
-    ``idempotent_result_ttl`` 0: as long as the broker is set to.
+    ``idempotent_result_ttl`` 0: as long as the broker is set to.  ``data`` is a value
+    that replaces the publisher's own.
     """
 
     rules: MapRules
@@ -273,6 +274,7 @@ class MapChange(Value, frozen=True):
     key_mode: Literal["", "if_new", "if_exists"] = ""
     renew: bool = False
     expected: StreamPosition | None = None
+    data: Raw | None = None
 
 
 #: Why a change was suppressed.
@@ -402,6 +404,7 @@ class Admission(Value, frozen=True):
 
     ``meta`` stays on the server.  ``exclusive`` names a channel: if it has
     present clients, the user's other connections are closed first.
+    ``emulated_headers`` are kept for later calls to the backend.
     """
 
     user: str = ""
@@ -412,6 +415,7 @@ class Admission(Value, frozen=True):
     subs: dict[str, SubscribeOptions] = {}
     server_side_refresh: bool = False
     exclusive: str = ""
+    emulated_headers: Mapping[str, str] = {}
 
 
 class Expiry(Value, frozen=True):

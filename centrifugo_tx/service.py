@@ -8,7 +8,6 @@ from attrs import define, field
 from twisted.application.service import MultiService
 from twisted.internet.defer import (
     Deferred,
-    DeferredSemaphore,
     gatherResults,
     maybeDeferred,
 )
@@ -21,6 +20,7 @@ from .access import (
     AccessPolicy,
     ChannelRules,
     Namespaces,
+    NoProxies,
     TokenOptions,
     TokenVerifier,
     static_keys,
@@ -39,7 +39,8 @@ from .errors import ConfigError
 from .gc_freeze import GCFreezer
 from .grpc_ports import GRPCPorts
 from .metrics import Metrics
-from .proxies import HTTPBackend, Polling
+from .proxies import EventProxies, Polling
+from .proxy_services import event_proxies, polling_backends, rpc_rules
 from .tls import ServerTLS
 from .web.probes import Health
 from .web.site import Endpoints, ListenerSettings, listen
@@ -62,10 +63,11 @@ def build(
     :raises ConfigError: nothing is served on an inherited socket.
     """
     counts = Metrics()
-    polling = polling_backends(reactor, config)
+    proxies = event_proxies(reactor, config, counts)
+    polling = polling_backends(config, proxies, counts)
     node = Node(
         engine(reactor, config, counts),
-        access_policy(reactor, config, polling=polling),
+        access_policy(reactor, config, polling=polling, proxies=proxies),
         reactor,
         node_options(config),
         counts,
@@ -79,6 +81,7 @@ def build(
     server = Server(
         *(reactor, config, node, served, gather is not None, polling, health, admin),
         inherited=inherited or {},
+        proxies=proxies,
     )
     gc_freezer = GCFreezer(reactor, lambda: node.connections.num_clients)
     MultiService.addService(server, gc_freezer)
@@ -101,6 +104,7 @@ class Server(MultiService):
     health: Health = field(factory=Health)
     _admin: AdminPage | None = None
     _inherited: Mapping[Address, int] = field(factory=dict)
+    _proxies: EventProxies | None = None
     #: Fires when the server is serving; fails if it cannot start.
     started: "Deferred[None]" = field(factory=Deferred, init=False)
     ports: list[IListeningPort] = field(factory=list, init=False)
@@ -177,8 +181,8 @@ class Server(MultiService):
             await deferLater(self._reactor, 0)
         finally:
             await self._grpc.stop()
-            for polling in self._polling.values():
-                await polling.stop()
+            if self._proxies is not None:
+                await self._proxies.stop()
 
     def _tls_of(self, address: Address) -> ServerTLS | None:
         """Return what encrypts a port; `reload` replaces its certificate."""
@@ -231,7 +235,9 @@ class Server(MultiService):
         """
         self._reload_tls(config)
         separate = self._config.client.subscription_token.enabled
-        self.node.policy = access_policy(self._reactor, config, separate, self._polling)
+        self.node.policy = access_policy(
+            self._reactor, config, separate, self._polling, self._proxies
+        )
 
 
 def access_policy(
@@ -239,12 +245,14 @@ def access_policy(
     config: Config,
     separate: bool | None = None,
     polling: Mapping[str, Polling] | None = None,
+    proxies: EventProxies | None = None,
 ) -> AccessPolicy:
     """Return the configured access policy.
 
     :param separate: whether subscription tokens have a separate verifier; None leaves
         it to the configuration.
     :param polling: the backends of shared poll keys, by proxy name.
+    :param proxies: the proxies that decide about other events.
     """
     client, channel = config.client, config.channel
     personal, ping = client.subscribe_to_user_personal_channel, config.rpc.ping
@@ -262,6 +270,7 @@ def access_policy(
         single_connection=personal.single_connection,
         history_max_publication_limit=client.history_max_publication_limit,
         rpc_ping_method=ping.method if ping.enabled else "",
+        rpc=rpc_rules(config),
     )
     namespaces = Namespaces.of(
         ChannelRules(
@@ -290,27 +299,8 @@ def access_policy(
             config.shared_poll.hmac_previous_secret_key_valid_until,
         ),
         polling or {},
+        NoProxies() if proxies is None else proxies,
     )
-
-
-def polling_backends(reactor: Any, config: Config) -> dict[str, Polling]:
-    """Return the backends of shared poll keys, by the proxy name in namespaces."""
-    channel = config.channel
-    names = {
-        options.shared_poll.proxy_name or "default"
-        for options in (channel.without_namespace, *channel.namespaces)
-        if options.subscription_type == "shared_poll"
-    }
-    named = {proxy.name: proxy for proxy in config.proxies}
-    turns = DeferredSemaphore(config.shared_poll.concurrency_limit or 64)
-    found = {}
-    for name in names:
-        proxy = channel.proxy.shared_poll_refresh if name == "default" else named[name]
-        backend = HTTPBackend(
-            reactor, proxy.endpoint, proxy.timeout, proxy.http.static_headers
-        )
-        found[name] = Polling(backend, turns)
-    return found
 
 
 def token_verifier(

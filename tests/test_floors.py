@@ -13,14 +13,14 @@ PACKAGE = Path(centrifugo_tx.__file__).parent
 FLOORS = (
     {"protocol", "grpc", "metrics", "backend"},
     {"interfaces", "options", "errors", "globs", "publication_format", "tls"}
-    | {"bounded_log", "durations", "http_client"},
+    | {"bounded_log", "durations", "http_client", "client_tls", "proxy_messages"},
     {"core"},
     {"engines", "access", "proxies", "transports", "api", "consumers"} | {"admin"},
     {"config", "web"},
     {"service", "workers", "process", "logs", "gc_freeze"}
     | {"client_endpoints", "consumer_services", "grpc_ports", "systemd"}
     | {"admin_page", "socket_activation", "certificate_renewal", "doctor"}
-    | {"configured_node", "configured_ports"},
+    | {"configured_node", "configured_ports", "proxy_services"},
     {"launch", "cli", "console", "__main__", "__init__"},
 )
 

@@ -1,5 +1,6 @@
 """Access control: tokens, namespaces, and the policy of the standalone server."""
 
+from .backend_policy import NoProxies
 from .connect_policy import AccessOptions
 from .namespaces import ChannelRules, NamespaceOptions, Namespaces
 from .policy import AccessPolicy
@@ -11,6 +12,7 @@ __all__ = [
     "ChannelRules",
     "NamespaceOptions",
     "Namespaces",
+    "NoProxies",
     "TokenOptions",
     "TokenVerifier",
     "static_keys",

@@ -3,8 +3,10 @@
 See permissions, "Authentication" and "Refreshing tokens".
 """
 
+from collections.abc import Mapping
+
 import msgspec
-from attrs import define, frozen
+from attrs import define, field, frozen
 from twisted.internet.interfaces import IReactorTime
 
 from ..errors import DisconnectClient, ReplyError
@@ -20,15 +22,14 @@ from ..protocol.codes import (
     TOKEN_EXPIRED,
 )
 from ..protocol.messages import EMPTY, ConnectRequest, Raw, RefreshRequest
+from .backend_policy import BackendPolicy
 from .claims import ConnectionClaims, SubOptions
-from .grants import may_subscribe, server_side_options
+from .grants import cap_expiry, may_subscribe, server_side_options
 from .namespaces import Namespaces
+from .rpc_rules import RPCRules
 from .tokens import InvalidToken, TokenExpired, TokenVerifier, payload_of
 
-__all__ = ["AccessOptions", "ConnectPolicy", "cap_expiry"]
-
-#: Maximum lifetime of connections and subscriptions, in seconds.
-MAX_LIFETIME = 365 * 24 * 3600
+__all__ = ["AccessOptions", "ConnectPolicy"]
 
 
 @frozen
@@ -44,11 +45,7 @@ class AccessOptions:
     single_connection: bool = False
     history_max_publication_limit: int = 300
     rpc_ping_method: str = ""
-
-
-def cap_expiry(end: int, now: float) -> int:
-    """Limit an expiry time to `MAX_LIFETIME` from now; 0 is none."""
-    return min(end, int(now) + MAX_LIFETIME)
+    rpc: RPCRules = field(factory=RPCRules)
 
 
 @frozen
@@ -70,23 +67,45 @@ class ConnectPolicy:
     _options: AccessOptions
     _namespaces: Namespaces
     _verifier: TokenVerifier
+    _backend: BackendPolicy
 
     async def connect(self, client: IClient, request: ConnectRequest) -> Admission:
         """Authenticate a client, in order (permissions, "Authentication")."""
-        options = self._options
+        options, backend = self._options, self._backend
+        emulated = backend.proxies.keep_headers(request.headers)
+        proxied: Admission | None = None
         if request.token:
             admission = await self._verify_token(request.token)
-        elif options.allow_anonymous_connect_without_token or options.insecure:
-            admission = Admission()
         else:
-            user = self._user_from_header(client)
-            if not user:
-                raise DisconnectClient(MALFORMED, "client credentials not found")
-            return Admission(user=user)
+            proxied = await backend.connect(client, request, emulated)
+            if proxied is not None:
+                admission = proxied
+            elif options.allow_anonymous_connect_without_token or options.insecure:
+                admission = Admission()
+            else:
+                return self._admit_by_header(client, emulated)
         subs = dict(admission.subs)
         exclusive = self._add_personal_channel(admission.user, subs)
-        self._add_requested_channels(admission.user, request, subs)
-        return msgspec.structs.replace(admission, subs=subs, exclusive=exclusive)
+        if proxied is None:
+            self._add_requested_channels(admission.user, request, subs)
+        return msgspec.structs.replace(
+            admission,
+            subs=subs,
+            exclusive=exclusive,
+            server_side_refresh=backend.refreshes,
+            emulated_headers=emulated,
+        )
+
+    def _admit_by_header(
+        self, client: IClient, emulated: Mapping[str, str]
+    ) -> Admission:
+        user = self._user_from_header(client)
+        if not user:
+            raise DisconnectClient(MALFORMED, "client credentials not found")
+        refreshed = self._backend.refreshes
+        return Admission(
+            user=user, server_side_refresh=refreshed, emulated_headers=emulated
+        )
 
     def _user_from_header(self, client: IClient) -> str:
         """Return the user id that a trusted proxy set.
@@ -204,7 +223,12 @@ class ConnectPolicy:
                 subs[channel] = server_side_options(namespace, Source.UNI_CONNECT)
 
     async def refresh(self, client: IClient, request: RefreshRequest) -> Expiry:
-        """Prolong a connection by a new token (permissions, "Refreshing tokens")."""
+        """Prolong a connection by a new token, or by the backend.
+
+        See permissions, "Refreshing tokens".
+        """
+        if not request.token:
+            return await self._backend.refresh(client)
         try:
             identity = await self._identity(request.token)
         except InvalidToken as error:

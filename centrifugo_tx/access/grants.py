@@ -11,6 +11,7 @@ from .tokens import payload_of
 
 __all__ = [
     "allowed_key",
+    "cap_expiry",
     "grant",
     "may_change_map",
     "may_publish",
@@ -20,7 +21,15 @@ __all__ = [
     "server_side_options",
 ]
 
+#: Maximum lifetime of connections and subscriptions, in seconds.
+MAX_LIFETIME = 365 * 24 * 3600
+
 _PLAIN = SubOptions()
+
+
+def cap_expiry(end: int, now: float) -> int:
+    """Limit an expiry time to `MAX_LIFETIME` from now; 0 is none."""
+    return min(max(0, end), int(now) + MAX_LIFETIME)
 
 
 def may_subscribe(options: NamespaceOptions, user: str) -> bool:
@@ -107,6 +116,7 @@ def _forced(namespace: Namespace, source: int, given: SubOptions) -> SubscribeOp
         history_meta_ttl=options.history_meta_ttl,
         delta_types=options.allowed_delta_types,
         tags_filter=options.allow_tags_filter,
+        server_side_refresh=options.sub_refresh_proxy_enabled,
         source=source,
         presence_maps=namespace.channel.presence_maps,
     )

@@ -1,4 +1,4 @@
-"""The policy of the standalone server: namespaces and tokens.
+"""The policy of the standalone server: namespaces, tokens and the backend.
 
 See permissions, "Authentication" and "Subscribing".
 """
@@ -13,7 +13,7 @@ from zope.interface import implementer
 
 from ..core import run_or_defer
 from ..errors import DisconnectClient, ReplyError
-from ..interfaces import IClient, IPolicy
+from ..interfaces import IClient, IEventProxies, IPolicy
 from ..options import (
     Admission,
     ChannelOptions,
@@ -44,6 +44,7 @@ from ..protocol.messages import (
     SubscribeRequest,
 )
 from ..publication_format import matches_format
+from .backend_policy import BackendPolicy, NoProxies
 from .connect_policy import AccessOptions, ConnectPolicy
 from .grants import (
     allowed_key,
@@ -81,13 +82,18 @@ class AccessPolicy:
     tracking: TrackingKeys = field(factory=TrackingKeys)
     #: Who is asked about polled keys, by the name that namespaces say.
     polling: Mapping[str, AskKeys] = field(factory=dict)
+    proxies: IEventProxies = field(factory=NoProxies)
+    _backend: BackendPolicy = field(init=False)
     _doorkeeper: ConnectPolicy = field(init=False)
     _usher: SubscribePolicy = field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        backend = self._backend = BackendPolicy(
+            self._clock, self.namespaces, self.proxies
+        )
         common = self._clock, self.options, self.namespaces
-        self._doorkeeper = ConnectPolicy(*common, self.verifier)
-        self._usher = SubscribePolicy(*common, self.subscription_verifier)
+        self._doorkeeper = ConnectPolicy(*common, self.verifier, backend)
+        self._usher = SubscribePolicy(*common, self.subscription_verifier, backend)
 
     def channel(self, name: str) -> ChannelOptions:
         """Return the options of a channel's namespace."""
@@ -127,8 +133,10 @@ class AccessPolicy:
         options = namespace.options
         if not matches_format(request.data, namespace.channel.publication_data_format):
             return fail(ReplyError(BAD_REQUEST, "publish data validation failed"))
-        if options.publish_proxy_enabled or options.subscribe_stream_proxy_enabled:
-            return fail(ReplyError(NOT_AVAILABLE, "publish proxy not enabled"))
+        if options.publish_proxy_enabled:
+            return _decide(self._backend.publish(client, request, namespace))
+        if options.subscribe_stream_proxy_enabled:
+            return fail(ReplyError(NOT_AVAILABLE, "stream proxy not enabled"))
         subscribed = client.subscribed(channel)
         if may_publish(options, client.user, subscribed) or self.options.insecure:
             return succeed(namespace.publication)
@@ -150,7 +158,7 @@ class AccessPolicy:
         options, own = namespace.options, namespace.options.map
         removed, change = request.removed, namespace.change
         if own.remove_proxy_enabled if removed else own.publish_proxy_enabled:
-            return fail(ReplyError(NOT_AVAILABLE, "map proxy not enabled"))
+            return _decide(self._backend.change_map(client, request, namespace))
         subscribed = client.subscribed(channel)
         allowed = may_change_map(options, client.user, subscribed, removed)
         key = allowed_key(options, client, request.key)
@@ -241,12 +249,23 @@ class AccessPolicy:
         return succeed(HistoryQuery(limit, request.since, request.reverse, meta_ttl))
 
     def rpc(self, client: IClient, request: RPCRequest) -> "Deferred[Raw]":
-        """Answer the built-in ping, nothing else (permissions, "RPC and messages")."""
-        ping = self.options.rpc_ping_method
+        """Answer the built-in ping, or ask the backend.
+
+        See permissions, "RPC and messages".
+        """
+        ping, rules = self.options.rpc_ping_method, self.options.rpc
         if ping and request.method == ping:
             return succeed(EMPTY)
-        error = METHOD_NOT_FOUND if ping else NOT_AVAILABLE
-        return fail(ReplyError(error, "rpc proxy not enabled"))
+        if not rules.enabled:
+            error = METHOD_NOT_FOUND if ping else NOT_AVAILABLE
+            return fail(ReplyError(error, "rpc proxy not enabled"))
+        try:
+            name = rules.proxy(request.method)
+        except KeyError:
+            return fail(ReplyError(METHOD_NOT_FOUND, "unknown rpc namespace"))
+        if name is None:
+            return fail(ReplyError(NOT_AVAILABLE, "rpc proxy not enabled"))
+        return _decide(self._backend.rpc(client, request, name))
 
     def message(self, client: IClient, data: Raw) -> None:
         """Take no messages."""

@@ -19,9 +19,10 @@ from ..protocol.codes import (
     TOKEN_EXPIRED,
 )
 from ..protocol.messages import SubRefreshRequest, SubscribeRequest
+from .backend_policy import BackendPolicy
 from .claims import SubscriptionClaims
-from .connect_policy import AccessOptions, cap_expiry
-from .grants import grant, may_subscribe, server_side_options
+from .connect_policy import AccessOptions
+from .grants import cap_expiry, grant, may_subscribe, server_side_options
 from .namespaces import Namespace, Namespaces
 from .tokens import InvalidToken, TokenExpired, TokenVerifier
 
@@ -45,6 +46,7 @@ class SubscribePolicy:
     _options: AccessOptions
     _namespaces: Namespaces
     _verifier: TokenVerifier
+    _backend: BackendPolicy
 
     async def subscribe(
         self, client: IClient, request: SubscribeRequest
@@ -62,13 +64,19 @@ class SubscribePolicy:
                 PERMISSION_DENIED,
                 "attempt to subscribe on private channel without token",
             )
+        proxied = False
         if request.token:
             base = await self._verify_token(client, request)
+        elif options.subscribe_proxy_enabled and not namespace.user_limited(channel):
+            proxied = True
+            base = await self._backend.subscribe(client, request, namespace)
         else:
             source = self._source(client, channel, namespace)
             base = server_side_options(namespace, source)
         if request.tf is not None and not options.allow_tags_filter:
             raise ReplyError(BAD_REQUEST, "tags filter not allowed")
+        if proxied:
+            return base
         insecure = self._options.insecure
         return grant(base, options, client.user, request, insecure)
 
@@ -94,8 +102,8 @@ class SubscribePolicy:
         if namespace.user_limited(channel):
             if namespace.lists(channel, client.user):
                 return Source.USER_LIMITED
-        elif options.subscribe_proxy_enabled or options.subscribe_stream_proxy_enabled:
-            raise ReplyError(NOT_AVAILABLE, "subscribe proxy not enabled")
+        elif options.subscribe_stream_proxy_enabled:
+            raise ReplyError(NOT_AVAILABLE, "subscribe stream proxy not enabled")
         elif may_subscribe(options, client.user):
             return Source.CLIENT_ALLOWED
         if self._options.insecure:
@@ -140,10 +148,13 @@ class SubscribePolicy:
         return claims, msgspec.structs.replace(options, expire_at=expire_at)
 
     async def sub_refresh(self, client: IClient, request: SubRefreshRequest) -> Expiry:
-        """Prolong a subscription by a new token (permissions, "Refreshing tokens").
+        """Prolong a subscription by a new token, or by the backend.
 
-        A request without channel means the token's.
+        See permissions, "Refreshing tokens".  A request without channel means the
+        token's.
         """
+        if not request.token:
+            return await self._backend.sub_refresh(client, request.channel)
         try:
             claims, options = await self._claims(request.token)
         except TokenExpired as error:

@@ -26,8 +26,9 @@ from .check_admin import check_admin
 from .check_channels import check_channel_options, uses_maps
 from .check_consumers import check_consumers
 from .check_endpoints import check_paths, check_ports
+from .check_proxies import check_proxies, proxy_warnings
 from .model import Config
-from .proxies import ProxyOptions, StatusTransform
+from .used_proxies import channel_sections
 
 __all__ = ["channel_sections", "check", "problems", "scope_warnings", "warnings"]
 
@@ -101,6 +102,7 @@ def warnings(config: Config) -> list[str]:
         )
     if config.log.level.lower() not in _LEVELS:
         found.append(f"log.level: {config.log.level!r} is unknown; using info")
+    found += proxy_warnings(config)
     return found + scope_warnings(config)
 
 
@@ -273,13 +275,6 @@ def _personal(config: Config) -> Iterator[Finding]:
         yield f"{where}.single_connection", "needs presence in the personal channel"
 
 
-def channel_sections(config: Config) -> Iterator[tuple[str, NamespaceOptions]]:
-    """Yield every set of channel options, with its path."""
-    yield "channel.without_namespace", config.channel.without_namespace
-    for index, namespace in enumerate(config.channel.namespaces):
-        yield f"channel.namespaces.[{index}]", namespace
-
-
 def _channels(config: Config) -> Iterator[Finding]:
     names = [namespace.name for namespace in config.channel.namespaces]
     yield from _named("channel.namespaces", names, _NAME)
@@ -297,60 +292,16 @@ _FORMATS = ("", "json", "json_object", "binary")
 
 
 def _proxies(config: Config) -> Iterator[Finding]:
-    names = [proxy.name for proxy in config.proxies]
-    yield from _named("proxies", names, _NAME)
-    if "default" in names:
-        yield f"proxies.[{names.index('default')}].name", '"default" is reserved'
-    for index, proxy in enumerate(config.proxies):
-        yield from _proxy(f"proxies.[{index}]", proxy)
-    for event in ("connect", "refresh"):
-        enabled = getattr(config.client.proxy, event)
-        if enabled.enabled:
-            yield from _proxy(f"client.proxy.{event}", enabled)
-    for event in ("subscribe", "publish", "sub_refresh", "subscribe_stream"):
-        yield from _event(config, event, names)
-    rpc = [("rpc.without_namespace", config.rpc.without_namespace)]
-    for index, namespace in enumerate(config.rpc.namespaces):
-        rpc.append((f"rpc.namespaces.[{index}]", namespace))
+    yield from _named("proxies", [proxy.name for proxy in config.proxies], _NAME)
+    yield from check_proxies(config)
+    names = {"default", *(proxy.name for proxy in config.proxies)}
+    for path, options in channel_sections(config):
+        name = options.subscribe_stream_proxy_name
+        if name not in names:
+            yield f"{path}.subscribe_stream_proxy_name", f"{name!r} does not exist"
     yield from _named(
         "rpc.namespaces", [item.name for item in config.rpc.namespaces], _NAME
     )
-    for path, options in rpc:
-        if options.proxy_name not in (*names, "default"):
-            yield f"{path}.proxy_name", f"{options.proxy_name!r} does not exist"
-
-
-def _event(config: Config, event: str, names: list[str]) -> Iterator[Finding]:
-    """Check what channels say about one event, and the proxy that they mean."""
-    used = False
-    for path, options in channel_sections(config):
-        name = getattr(options, f"{event}_proxy_name")
-        if name not in (*names, "default"):
-            yield f"{path}.{event}_proxy_name", f"{name!r} does not exist"
-        if getattr(options, f"{event}_proxy_enabled") and name == "default":
-            used = True
-    if used:
-        yield from _proxy(
-            f"channel.proxy.{event}", getattr(config.channel.proxy, event)
-        )
-
-
-def _proxy(path: str, proxy: ProxyOptions) -> Iterator[Finding]:
-    if not proxy.endpoint:
-        yield f"{path}.endpoint", "must be set"
-    for index, transform in enumerate(proxy.http.status_to_code_transforms):
-        yield from _transform(
-            f"{path}.http.status_to_code_transforms.[{index}]", transform
-        )
-
-
-def _transform(path: str, transform: StatusTransform) -> Iterator[Finding]:
-    if not transform.status_code:
-        yield f"{path}.status_code", "must be set"
-    if bool(transform.to_error.code) == bool(transform.to_disconnect.code):
-        yield path, "needs either to_error.code or to_disconnect.code"
-    yield from _short(f"{path}.to_error.message", transform.to_error.message)
-    yield from _short(f"{path}.to_disconnect.reason", transform.to_disconnect.reason)
 
 
 def _consumers(config: Config) -> Iterator[Finding]:

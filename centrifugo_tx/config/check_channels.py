@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from ..access.namespaces import NamespaceOptions
 from ..durations import format_duration
 from .model import Config
-from .proxies import ProxyOptions
 
 __all__ = ["check_channel_options", "uses_maps"]
 
@@ -107,14 +106,11 @@ def _shared_poll(options: NamespaceOptions, config: Config) -> Iterator[Finding]
     poll = options.shared_poll
     if not config.shared_poll.hmac_secret_key:
         yield "subscription_type", "shared_poll needs shared_poll.hmac_secret_key"
-    if poll.proxy_name not in ("", "default", *(item.name for item in config.proxies)):
-        yield "shared_poll.proxy_name", f"{poll.proxy_name!r} does not exist"
     if poll.mode not in ("", "versionless", "versioned"):
         yield "shared_poll.mode", f"{poll.mode!r} must be versionless or versioned"
     for name in ("refresh_interval", "refresh_batch_size", "max_keys_per_connection"):
         if getattr(poll, name) < 0:
             yield f"shared_poll.{name}", "must not be negative"
-    yield from _polled_backend(poll.proxy_name or "default", config)
     if poll.publish_enabled and poll.mode != "versioned":
         yield "shared_poll.publish_enabled", "requires the mode versioned"
 
@@ -146,20 +142,6 @@ def _map(options: NamespaceOptions) -> Iterator[Finding]:
         yield "map.client_key", f"{own.client_key!r} must be client_id or user_id"
     if own.client_key and (own.publish_proxy_enabled or own.remove_proxy_enabled):
         yield "map.client_key", "cannot be combined with the proxies of maps"
-
-
-def _polled_backend(name: str, config: Config) -> Iterator[Finding]:
-    proxy: ProxyOptions | None = config.channel.proxy.shared_poll_refresh
-    path = "channel.proxy.shared_poll_refresh"
-    if name != "default":
-        named = (item for item in config.proxies if item.name == name)
-        proxy, path = next(named, None), f"proxy {name}"
-    if proxy is None:
-        return
-    if not proxy.endpoint.startswith(("http://", "https://")):
-        yield "shared_poll.proxy_name", f"{path} must have an HTTP endpoint"
-    if proxy.http.tls.enabled:
-        yield "shared_poll.proxy_name", f"{path}: http.tls is not implemented yet"
 
 
 def _map_pages(options: NamespaceOptions) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from ..access.tokens import TokenOptions
 from ..admin import AdminOptions
 from ..api.http import HTTPAPIOptions
 from ..options import Duration
+from ..proxies import ProxyOptions
 from ..transports.uni_grpc import UniGRPCOptions
 from ..transports.uni_http_stream import UniHTTPStreamOptions
 from ..transports.uni_sse import UniSSEOptions
@@ -24,7 +25,7 @@ from .backends import (
     SharedPollOptions,
 )
 from .consumers import Consumer
-from .proxies import ChannelProxies, ClientProxies, NamedProxy, ProxyOptions
+from .proxies import ChannelProxies, ClientProxies, NamedProxy
 from .servers import (
     DebugOptions,
     GraphiteOptions,

@@ -8,17 +8,14 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
+from ..proxies.http_agent import HTTP_SCHEMES
 from .model import Config
 from .schema import options_of
+from .used_proxies import proxy_references
 
 __all__ = ["IGNORED", "REFUSED", "ignored", "refused"]
 
 _CHANNEL = ("channel.without_namespace", "channel.namespaces.*")
-_CHANNEL_PROXIES = (
-    *("map.publish_proxy_enabled", "map.remove_proxy_enabled"),
-    *("subscribe_proxy_enabled", "publish_proxy_enabled"),
-    *("sub_refresh_proxy_enabled", "subscribe_stream_proxy_enabled"),
-)
 _SOCKETS = ("websocket", "uni_websocket")
 _BUFFERS = ("read_buffer_size", "write_buffer_size", "use_write_buffer_pool")
 
@@ -43,9 +40,7 @@ REFUSED = frozenset(
     {
         "http_server.tls_autocert.enabled",
         "controller.enabled",
-        *("client.proxy.connect.enabled", "client.proxy.refresh.enabled"),
-        *("rpc.without_namespace.proxy_enabled", "rpc.namespaces.*.proxy_enabled"),
-        *(f"{path}.{name}" for path in _CHANNEL for name in _CHANNEL_PROXIES),
+        *(f"{path}.subscribe_stream_proxy_enabled" for path in _CHANNEL),
     }
 )
 
@@ -79,6 +74,13 @@ def refused(config: Config) -> list[str]:
         for index, consumer in enumerate(config.consumers)
         if consumer.enabled and consumer.type not in _CONSUMERS
     ]
+    found += {
+        f"{each.where}.endpoint": None
+        for each in proxy_references(config)
+        if each.enabled
+        and each.options is not None
+        and not each.options.endpoint.startswith(HTTP_SCHEMES)
+    }
     return [
         f"{path}: not implemented; refusing to start, because ignoring it would change"
         " behavior"

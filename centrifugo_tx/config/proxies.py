@@ -1,102 +1,14 @@
 """The sections of event proxies: calls to the application's backend."""
 
-import msgspec
-
-from ..options import Duration
-from .servers import Section, TLSOptions
+from ..proxies import ProxyOptions
+from .servers import Section
 
 __all__ = [
     "ChannelProxies",
     "ClientProxies",
-    "DisconnectReply",
     "EnabledProxy",
-    "ErrorReply",
-    "GRPCProxyOptions",
-    "HTTPProxyOptions",
     "NamedProxy",
-    "ProxyOptions",
-    "StatusTransform",
 ]
-
-
-class ErrorReply(Section, frozen=True):
-    """An error that is sent to the client."""
-
-    code: int = 0
-    """Code of the error."""
-    message: str = ""
-    """Text of the error, ASCII."""
-    temporary: bool = False
-    """Whether the client may try again."""
-
-
-class DisconnectReply(Section, frozen=True):
-    """A disconnect that is sent to the client."""
-
-    code: int = 0
-    """Code of the disconnect."""
-    reason: str = ""
-    """Reason of the disconnect, ASCII."""
-
-
-class StatusTransform(Section, frozen=True):
-    """The meaning of one HTTP status of the backend; exactly one target must be set."""
-
-    status_code: int = 0
-    """HTTP status of the backend's response."""
-    to_error: ErrorReply = ErrorReply()
-    """Error to send to the client."""
-    to_disconnect: DisconnectReply = DisconnectReply()
-    """Disconnect to send to the client."""
-
-
-class HTTPProxyOptions(Section, frozen=True):
-    """Calls to a backend over HTTP."""
-
-    tls: TLSOptions = TLSOptions()
-    """TLS of the connections."""
-    static_headers: dict[str, str] = msgspec.field(default_factory=dict)
-    """Headers to add to every request."""
-    status_to_code_transforms: tuple[StatusTransform, ...] = ()
-    """HTTP statuses that mean an error or a disconnect."""
-
-
-class GRPCProxyOptions(Section, frozen=True):
-    """Calls to a backend over gRPC."""
-
-    tls: TLSOptions = TLSOptions()
-    """TLS of the connections."""
-    credentials_key: str = ""
-    """Name of the metadata that carries the credentials."""
-    credentials_value: str = ""
-    """The credentials."""
-    compression: bool = False
-    """Compress requests with gzip."""
-    static_metadata: dict[str, str] = msgspec.field(default_factory=dict)
-    """Metadata to add to every request."""
-
-
-class ProxyOptions(Section, frozen=True):
-    """A backend of the application."""
-
-    endpoint: str = ""
-    """URL of the backend: ``http://`` and ``https://`` use HTTP, anything else gRPC."""
-    timeout: Duration = 1.0
-    """Timeout of a whole call."""
-    http_headers: tuple[str, ...] = ()
-    """Headers of the client's request to forward."""
-    grpc_metadata: tuple[str, ...] = ()
-    """Metadata of a gRPC client to forward."""
-    emulated_headers: tuple[str, ...] = ()
-    """Headers in the client's connect command to forward."""
-    binary_encoding: bool = False
-    """Send payloads as base64."""
-    include_connection_meta: bool = False
-    """Send the connection's ``meta``."""
-    http: HTTPProxyOptions = HTTPProxyOptions()
-    """Options of calls over HTTP."""
-    grpc: GRPCProxyOptions = GRPCProxyOptions()
-    """Options of calls over gRPC."""
 
 
 class EnabledProxy(ProxyOptions, frozen=True):

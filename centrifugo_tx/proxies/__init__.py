@@ -1,6 +1,16 @@
-"""What asks the application's backend about events (proxies)."""
+"""Calls to the application's backend about events (event proxies)."""
 
-from .http import HTTPBackend
+from .client import BackendFailed, ProxyClient
+from .event_proxy import EventProxy
+from .options import ProxyOptions
 from .polling import Polling
+from .registry import EventProxies
 
-__all__ = ["HTTPBackend", "Polling"]
+__all__ = [
+    "BackendFailed",
+    "EventProxies",
+    "EventProxy",
+    "Polling",
+    "ProxyClient",
+    "ProxyOptions",
+]

@@ -1,73 +1,139 @@
-"""A backend that is called over HTTP (event proxies, "HTTP requests")."""
+"""Calls to a backend over HTTP (event proxies, "HTTP requests")."""
 
-from collections.abc import Mapping
-from typing import Any, NoReturn
+from functools import cache
+from importlib.metadata import version
+from typing import Any
 
+import msgspec
 from attrs import define, field
 from twisted.internet.defer import Deferred
-from twisted.python.failure import Failure
-from twisted.web.client import Agent, HTTPConnectionPool
+from twisted.web.http_headers import Headers
 
-from ..errors import CentrifugoError
-from ..http_client import send_request
+from ..protocol.codes import Disconnect, Error
+from ..protocol.lenient_json import as_strict_json
+from ..proxy_messages import ProxyEvent, ProxyResponse
+from .client import BackendFailed, Forwarded
+from .http_agent import HTTPAgent
+from .options import ProxyOptions
+from .signature import HEADER, sign
 
-__all__ = ["BackendFailed", "HTTPBackend"]
+__all__ = ["HTTPProxyClient", "decode_response"]
 
-#: Maximum number of idle connections.
-MAX_IDLE = 255
-#: Largest response, in bytes.
-MAX_RESPONSE = 64 * 1024 * 1024
+_encode = msgspec.json.Encoder().encode
+
+#: Headers that are never taken from a client, since they are those of a connection.
+_OWN = frozenset(
+    {
+        *("host", "content-length", "transfer-encoding", "trailer", "connection"),
+        *("keep-alive", "upgrade", "te", "accept-encoding", "content-type"),
+        HEADER.lower(),
+    }
+)
 
 
-class BackendFailed(CentrifugoError):
-    """The backend sent no answer, or an invalid one."""
+@cache
+def _decoder(event: ProxyEvent) -> "msgspec.json.Decoder[ProxyResponse[Any]]":
+    return msgspec.json.Decoder(ProxyResponse[event.answer])  # type: ignore[name-defined]
+
+
+def decode_response(event: ProxyEvent, body: bytes) -> ProxyResponse[Any]:
+    """Decode a backend's response as the reference would.
+
+    :raises BackendFailed: it is malformed.
+    """
+    try:
+        try:
+            return _decoder(event).decode(body)
+        except msgspec.DecodeError:
+            known: Any = ProxyResponse[event.answer]  # type: ignore[name-defined]
+            return _decoder(event).decode(as_strict_json(body, known, alone=True))
+    except (ValueError, RecursionError) as reason:
+        raise BackendFailed(f"malformed response: {reason}") from None
 
 
 @define(eq=False)
-class HTTPBackend:
-    """Posts JSON to one URL, over persistent connections.
-
-    Only status 200 is a success; requests are not retried.
-    """
+class HTTPProxyClient:
+    """Posts the events of one kind to one URL, as JSON."""
 
     _reactor: Any
-    endpoint: str
-    timeout: float = 1.0
-    headers: Mapping[str, str] = field(factory=dict)
-    _headers: dict[str, str] = field(init=False)
-    _pool: HTTPConnectionPool = field(init=False)
-    _agent: Agent = field(init=False)
+    _options: ProxyOptions
+    protocol: str = field(default="http", init=False)
+    _agent: HTTPAgent = field(init=False)
+    _static: Headers = field(init=False)
+    _transforms: dict[int, ProxyResponse[Any]] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        # Names are compared without case, so that the type is given once.
-        given = {name.lower(): value for name, value in self.headers.items()}
-        self._headers = {**given, "content-type": "application/json"}
-        self._pool = HTTPConnectionPool(self._reactor)
-        self._pool.maxPersistentPerHost = MAX_IDLE
-        self._pool.retryAutomatically = False
-        self._agent = Agent(self._reactor, connectTimeout=self.timeout, pool=self._pool)
-
-    def post(self, body: bytes) -> "Deferred[bytes]":
-        """Return the body of the response.
-
-        Fails with `BackendFailed` for any reason, including the timeout.
-        """
-        exchange = send_request(
-            self._reactor,
-            self._agent,
-            b"POST",
-            self.endpoint.encode(),
-            self.timeout,
-            MAX_RESPONSE,
-            self._headers,
-            body,
+        options = self._options
+        http = options.http
+        self._agent = HTTPAgent(
+            self._reactor, options.endpoint, options.timeout, http.tls
         )
-        return exchange.addErrback(self._failed)
+        agent = f"centrifugo-tx/{version('centrifugo-tx')}"
+        given = {
+            name: [value]
+            for name, value in http.static_headers.items()
+            if name.lower() not in _OWN
+        }
+        self._static = Headers({"User-Agent": [agent]})
+        for name, values in given.items():
+            self._static.setRawHeaders(name, values)
+        self._static.setRawHeaders("Content-Type", ["application/json"])
+        self._static.setRawHeaders("Accept-Encoding", ["gzip"])
+        self._transforms = {}
+        for each in http.status_to_code_transforms:
+            error, end = each.to_error, each.to_disconnect
+            meant: ProxyResponse[Any]
+            if error.code:
+                said = Error(error.code, error.message, error.temporary)
+                meant = ProxyResponse(error=said)
+            else:
+                meant = ProxyResponse(disconnect=Disconnect(end.code, end.reason))
+            self._transforms.setdefault(each.status_code, meant)
+
+    def call(
+        self, event: ProxyEvent, request: Any, headers: Forwarded
+    ) -> "Deferred[ProxyResponse[Any]]":
+        """Post *request*; see `ProxyClient`."""
+        return Deferred.fromCoroutine(self._call(event, request, headers))
+
+    async def _call(
+        self, event: ProxyEvent, request: Any, forwarded: Forwarded
+    ) -> ProxyResponse[Any]:
+        body = _encode(request)
+        response = await self._agent.post(self._headers(forwarded, body), body)
+        if response.status != 200:
+            meant = self._transforms.get(response.status)
+            if meant is None:
+                raise BackendFailed(f"status {response.status}")
+            return meant
+        return decode_response(event, response.body)
+
+    def _headers(self, forwarded: Forwarded, body: bytes) -> Headers:
+        secrets = self._options.http.signature.secrets
+        if not forwarded and not secrets:
+            return self._static
+        headers = self._static.copy()
+        for name, values in forwarded.items():
+            if name not in _OWN:
+                for value in values:
+                    _check_value(name, value)
+                headers.setRawHeaders(name, list(values))
+        if secrets:
+            now = int(self._reactor.seconds())
+            headers.setRawHeaders(HEADER, [sign(body, secrets, now)])
+        return headers
 
     def stop(self) -> "Deferred[None]":
         """Close the idle connections."""
-        closed: Deferred[None] = self._pool.closeCachedConnections()
-        return closed
+        return self._agent.stop()
 
-    def _failed(self, failure: Failure) -> NoReturn:
-        raise BackendFailed(f"{self.endpoint}: {failure.getErrorMessage()}")
+
+def _check_value(name: str, value: str) -> None:
+    """Refuse what no header can hold (RFC 9110, 5.5).
+
+    :raises BackendFailed: *value* has a control character other than a tab.
+    """
+    if not value.isprintable() and any(
+        (char < " " and char != "\t") or char == "\x7f" for char in value
+    ):
+        raise BackendFailed(f"header {name:.100} has a control character")

@@ -26,7 +26,7 @@ __all__ = ["CONTENT_TYPE", "exposition"]
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 PREFIX = "centrifugo_"
 #: How the names of gauges end that are kept among the counters.
-GAUGES = ("inflight", "days_left")
+GAUGES = ("inflight", "inflight_requests", "days_left")
 #: The largest share of time spent on writing, and the seconds allowed at once.
 SHARE, BURST = 0.1, 0.1
 #: The quantiles without observations.

@@ -52,6 +52,12 @@ HELP = {
     "api_command_duration_seconds": f"Time of API requests.  {_OLD}",
     "api_command_duration_seconds_histogram": "Time of API requests.",
     "api_command_errors_total": "Error answers to API requests.",
+    "proxy_duration_seconds": f"Time of calls to backends.  {_OLD}",
+    "proxy_duration_seconds_histogram": "Time of calls to backends.",
+    "proxy_errors": "Calls to backends without a valid response.",
+    "proxy_inflight_requests": "Calls to backends that run or wait at present.",
+    "shared_poll_proxy_request_items": "Keys in a poll of a backend.",
+    "shared_poll_proxy_response_items": "Keys in the response to a poll.",
     "broker_redis_pub_sub_dropped_messages": "Messages from Redis that were dropped.",
     "broker_redis_pub_sub_errors": "Messages from Redis that could not be read.",
     "map_broker_redis_pub_sub_dropped_messages": (

@@ -46,6 +46,11 @@ class Visitor:
     transport: MemoryTransport = field(factory=MemoryTransport)
     channels: tuple[str, ...] = ()
     info: ClientInfo = ClientInfo("", "client-1")
+    closed: bool = False
+    emulated_headers: dict[str, str] = field(factory=dict)
+
+    def cancel_on_close(self, call: Any) -> None:
+        """Do nothing: the client stays."""
 
     def subscribed(self, channel: str) -> bool:
         """Whether it is in *channel*."""

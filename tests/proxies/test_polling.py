@@ -1,54 +1,54 @@
 """Asking a backend about polled keys (event proxies, "Shared poll refresh")."""
 
-import json
-from typing import Any
-
-from twisted.internet.defer import Deferred, DeferredSemaphore, succeed
+import msgspec
+from twisted.internet.defer import DeferredSemaphore
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from centrifugo_tx.metrics import Metrics
 from centrifugo_tx.options import Polled
 from centrifugo_tx.protocol.messages import KeyedItem
-from centrifugo_tx.proxies import Polling
-from centrifugo_tx.proxies.http import BackendFailed
+from centrifugo_tx.proxies import BackendFailed, EventProxy, Polling, ProxyOptions
+from centrifugo_tx.proxies.http import decode_response
+from centrifugo_tx.proxy_messages import SHARED_POLL_REFRESH
 
-
-class Backend:
-    """Answers when it is told to."""
-
-    def __init__(self) -> None:
-        self.asked: list[Any] = []
-        self.waiting: list[Deferred[bytes]] = []
-
-    def post(self, body: bytes) -> "Deferred[bytes]":
-        """Take a question."""
-        self.asked.append(json.loads(body))
-        self.waiting.append(Deferred())
-        return self.waiting[-1]
-
-    def stop(self) -> "Deferred[None]":
-        """Note it."""
-        self.asked.append("stop")
-        return succeed(None)
+from .support import ScriptedClient
 
 
 class PollingTests(SynchronousTestCase):
     """Questions and answers."""
 
     def setUp(self) -> None:
-        self.backend = Backend()
-        self.polling = Polling(self.backend, DeferredSemaphore(2))
+        self.backend, self.metrics = ScriptedClient(), Metrics()
+        proxy = EventProxy(
+            *(SHARED_POLL_REFRESH, "default", self.backend, ProxyOptions()),
+            *(Clock(), self.metrics),
+        )
+        self.polling = Polling(proxy, self.metrics, DeferredSemaphore(2))
 
     def answered(self, answer: str) -> Polled:
         """Return what is made of an answer."""
         polled = self.polling("a", [KeyedItem("k", 3)])
-        self.backend.waiting.pop().callback(answer.encode())
+        self.answer(answer)
         return self.successResultOf(polled)
+
+    def answer(self, answer: str) -> None:
+        """Answer the last question."""
+        waiting = self.backend.waiting.pop()
+        try:
+            response = decode_response(SHARED_POLL_REFRESH, answer.encode())
+        except BackendFailed as failure:
+            waiting.errback(failure)
+        else:
+            waiting.callback(response)
 
     def test_question(self) -> None:
         """The question names channel and keys, and versions that are known."""
         self.polling("a", [KeyedItem("k", 3), KeyedItem("l")])
-        items = [{"key": "k", "version": 3}, {"key": "l"}]
-        self.assertEqual(self.backend.asked, [{"channel": "a", "items": items}])
+        [(_, request, headers)] = self.backend.asked
+        body = b'{"channel":"a","items":[{"key":"k","version":3},{"key":"l"}]}'
+        self.assertEqual(msgspec.json.encode(request), body)
+        self.assertEqual(headers, {})
 
     def test_answer(self) -> None:
         """Keys come with data as it is, and version, or removed."""
@@ -82,13 +82,24 @@ class PollingTests(SynchronousTestCase):
             '{"result":1}',
         ):
             polled = self.polling("a", [KeyedItem("k")])
-            self.backend.waiting.pop().callback(answer.encode())
+            self.answer(answer)
             self.failureResultOf(polled, BackendFailed)
+        labels = {"protocol": "http", "type": "shared_poll_refresh", "name": "default"}
+        errors = self.metrics.counter("proxy_errors", **labels)
+        self.assertEqual(errors.value, 5)
+
+    def test_items(self) -> None:
+        """The keys of questions and answers are counted."""
+        self.answered('{"result":{"items":[{"key":"k"},{"key":"l"}]}}')
+        for name, count in (("request", 1), ("response", 2)):
+            family = f"shared_poll_proxy_{name}_items"
+            histogram = self.metrics.histogram(family, name="default")
+            self.assertEqual((sum(histogram.counts), histogram.sum), (1, count))
 
     def test_stop(self) -> None:
         """The backend is told that this is the end."""
         self.successResultOf(self.polling.stop())
-        self.assertEqual(self.backend.asked, ["stop"])
+        self.assertTrue(self.backend.stopped)
 
     def test_turns(self) -> None:
         """Only so many questions are under way; the others wait."""

@@ -103,7 +103,8 @@ class MapKind:
             return PublishResult()
         if change.info is None:
             change = msgspec.structs.replace(change, info=client.info_in(name))
-        await self._maps.publish(name, key, request.data.copy(), change)
+        data = request.data.copy() if change.data is None else change.data
+        await self._maps.publish(name, key, data, change)
         return PublishResult()
 
 

@@ -1,6 +1,6 @@
 """One connection: its identity, subscriptions, replies and pushes."""
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -55,6 +55,7 @@ __all__ = ["Client", "Handler", "Sessions"]
 STOP_TIMEOUT = 6.0
 
 _ANONYMOUS = ClientInfo("", "")
+_NO_HEADERS: Mapping[str, str] = {}
 
 #: Handles the request of one command.
 Handler = Callable[["Client", Any], Coroutine[Deferred[Any], Any, Outcome]]
@@ -145,6 +146,9 @@ class Client:
     _publish_options: tuple[PublishOptions, ClientInfo, PublishOptions] | None = field(
         default=None, init=False
     )
+    emulated_headers: Mapping[str, str] = field(default=_NO_HEADERS, init=False)
+    #: Calls to the backend, to cancel when the connection closes.
+    _calls: "dict[Deferred[Any], None] | None" = field(default=None, init=False)
     #: Deferreds that fire when the connect is finished.
     _connect_waiters: list[Deferred[None]] | None = field(default=None, init=False)
 
@@ -196,6 +200,19 @@ class Client:
         if subscription is None or subscription.info is None:
             return self.info
         return subscription.info
+
+    def cancel_on_close(self, call: "Deferred[Any]") -> None:
+        """Cancel *call* if the connection closes before it fires."""
+        calls = self._calls
+        if calls is None:
+            calls = self._calls = {}
+        calls[call] = None
+
+        def done(result: object) -> object:
+            del calls[call]
+            return result
+
+        call.addBoth(done)
 
     def update_info(self, conn_info: Raw) -> None:
         """Set the ``conn_info`` that subscribers of all its channels see."""
@@ -409,6 +426,8 @@ class Client:
         del self.queue, self.deadlines  # break the reference cycles
         self.unregister()
         self.connect_finished()
+        for call in list(self._calls or ()):
+            call.cancel()
 
     def ttl(self, expire_at: int) -> int:
         """Return the seconds until *expire_at*, rounded up, at least 1.

@@ -149,6 +149,7 @@ class Commands:
         client.info = ClientInfo(admission.user, client.id, admission.info)
         client.meta = admission.meta
         client.server_side_refresh = admission.server_side_refresh
+        client.emulated_headers = admission.emulated_headers
         if admission.exclusive:
             await self._make_room(client.user, client.id, admission.exclusive)
             client.ensure_open()

@@ -147,6 +147,8 @@ def _subscription_expired(subscription: Subscription) -> None:
                 _end_subscription(subscription)
 
     def failed(failure: Failure) -> None:
+        if client.closed or subscription.ended:
+            return
         client.runtime.log_failure(failure, "sub_refresh", client.id)
         delay = client.runtime.options.expired_sub_close_delay
         later = int(client.runtime.clock.seconds() - delay) + GRACE

@@ -21,9 +21,9 @@ from twisted.internet.interfaces import (
 )
 from zope.interface import implementer
 
+from ...client_tls import client_tls_creator
 from ...errors import BrokerUnavailable
 from .addresses import Login, ShardAddress, TCPAddress, UnixAddress
-from .client_tls import client_tls_creator
 from .connection import CommandProtocol, PubSubProtocol, Refused
 from .reconnecting import ReconnectingConnection
 

@@ -15,9 +15,9 @@ from twisted.internet.ssl import (
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
-from ...errors import ConfigError
-from ...options import TLSOptions
-from ...tls import certificates
+from .errors import ConfigError
+from .options import TLSOptions
+from .tls import certificates
 
 __all__ = ["client_tls_creator"]
 
