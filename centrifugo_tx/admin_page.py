@@ -41,7 +41,8 @@ class AdminPage:
             return None
         handlers = page.handlers()
         limits = {page.api_path: BODY_LIMIT}
-        return Endpoints({}, handlers, page.streams(), limits, page.tree())
+        route = f"{self._config.admin.handler_prefix.rstrip('/')}/".encode()
+        return Endpoints({}, handlers, page.streams(), limits, page.tree(), route)
 
     def stop(self) -> None:
         """End what viewers follow; call it before the node is stopped."""

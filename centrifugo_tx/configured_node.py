@@ -93,6 +93,9 @@ def node_options(config: Config) -> NodeOptions:
         recovery_limit=client.recovery_max_publication_limit,
         include_server_time=client.connect_include_server_time,
         metrics_interval=config.node.info_metrics_aggregate_interval,
+        recovered_publications_histogram=(
+            config.prometheus.recovered_publications_histogram
+        ),
         disconnects=connect_disconnects(config),
     )
 

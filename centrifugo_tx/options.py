@@ -460,5 +460,6 @@ class NodeOptions(Value, frozen=True):
     recovery_limit: int = 300
     include_server_time: bool = False
     metrics_interval: Duration = 60.0
+    recovered_publications_histogram: bool = False
     broadcast_slice: int = 1000
     disconnects: Mapping[int, Disconnect] = {}

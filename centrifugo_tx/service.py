@@ -38,11 +38,13 @@ from .core import Node, journal_for
 from .errors import ConfigError
 from .gc_freeze import GCFreezer
 from .grpc_ports import GRPCPorts
+from .metric_reports import metric_reports
 from .metrics import Metrics
 from .proxies import EventProxies, Polling
 from .proxy_services import event_proxies, polling_backends, rpc_rules
 from .tls import ServerTLS
 from .web.probes import Health
+from .web.request_counts import RequestCounts
 from .web.site import Endpoints, ListenerSettings, listen
 
 __all__ = ["Server", "build", "make_service", "token_verifier"]
@@ -85,6 +87,8 @@ def build(
     )
     gc_freezer = GCFreezer(reactor, lambda: node.connections.num_clients)
     MultiService.addService(server, gc_freezer)
+    for report in metric_reports(reactor, config, node):
+        MultiService.addService(server, report)
     return server
 
 
@@ -136,6 +140,9 @@ class Server(MultiService):
         self._listen()
 
     def _listen(self) -> None:
+        counts, prometheus = None, self._config.prometheus
+        if prometheus.enabled and prometheus.instrument_http_handlers:
+            counts = RequestCounts(self.node.metrics)
         for (host, port), (served, names) in self._endpoints.items():
             if not self.running:
                 return
@@ -148,6 +155,7 @@ class Server(MultiService):
                 shared=self._shared,
                 inherited=self._inherited.get((host, port)),
                 access_log=self._config.log.level.lower() in ("debug", "trace"),
+                counts=counts,
             )
             listening = listen(self._reactor, served, settings, paused)
             self.ports.append(listening)

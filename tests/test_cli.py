@@ -208,8 +208,11 @@ class FileTests(CommandCase):
         tls = self.write({"controller": {"enabled": True, "type": "postgres"}})
         said = self.command("checkconfig", "-c", tls, code=1)
         self.assertIn("controller.enabled: not implemented; refusing", said)
-        self.command("checkconfig", "-c", self.write({"graphite": {"enabled": True}}))
-        self.assertIn("warning: option graphite.enabled is not", self.complaints)
+        ignored = self.write({"enable_unreleased_features": True})
+        self.command("checkconfig", "-c", ignored)
+        self.assertIn(
+            "warning: option enable_unreleased_features is not", self.complaints
+        )
 
     def test_checkconfig_maps(self) -> None:
         """Maps that nodes on one Redis do not share are a warning."""

@@ -26,6 +26,7 @@ from .check_admin import check_admin
 from .check_channels import check_channel_options, uses_maps
 from .check_consumers import check_consumers
 from .check_endpoints import check_paths, check_ports
+from .check_monitoring import check_monitoring
 from .check_proxies import check_proxies, proxy_warnings
 from .model import Config
 from .used_proxies import channel_sections
@@ -352,7 +353,7 @@ def _key_set(path: str, token: TokenOptions) -> Iterator[Finding]:
 _RULES: tuple[Callable[[Config], Iterator[Finding]], ...] = (
     *(_http, check_paths, check_ports, _workers, _grpc_ports, _choices, check_admin),
     *(_tokens, _client),
-    *(_channels, _proxies, _consumers),
+    *(_channels, _proxies, _consumers, check_monitoring),
 )
 
 

@@ -13,7 +13,7 @@ from .model import Config
 from .schema import options_of
 from .used_proxies import proxy_references
 
-__all__ = ["IGNORED", "REFUSED", "ignored", "refused"]
+__all__ = ["IGNORED", "POINTLESS", "REFUSED", "ignored", "refused"]
 
 _CHANNEL = ("channel.without_namespace", "channel.namespaces.*")
 _SOCKETS = ("websocket", "uni_websocket")
@@ -25,14 +25,19 @@ IGNORED = frozenset(
         *("http_server.h2c_external", "http_server.http3.enabled"),
         "webtransport.enabled",
         "debug.enabled",
-        *("opentelemetry.enabled", "graphite.enabled"),
-        *("prometheus.instrument_http_handlers", "prometheus.native_histograms"),
-        "prometheus.recovered_publications_histogram",
+        "opentelemetry.enabled",
         *(f"{path}.{name}" for path in _SOCKETS for name in _BUFFERS),
-        "node.info_metrics_aggregate_interval",
         "enable_unreleased_features",
     }
 )
+
+#: Options that will never have an effect here, each with the reason.
+POINTLESS = {
+    "prometheus.native_histograms": (
+        "metrics are served as text, which cannot hold native histograms; the classic"
+        " ones, and the summaries, are served as without it"
+    ),
+}
 
 #: The server refuses to start with these options: ignoring them would be unsafe, or
 #: would change behavior.
@@ -52,11 +57,13 @@ _CONSUMERS = frozenset({"aws_sqs", "nats_jetstream", "postgresql", "redis_stream
 
 def ignored(config: Config) -> list[str]:
     """Return one line for each option that is set but has no effect."""
-    return [
-        f"option {path} is not implemented yet and has no effect"
-        for path, general in _changed(config)
-        if general in IGNORED
-    ]
+    lines = []
+    for path, general in _changed(config):
+        if general in IGNORED:
+            lines.append(f"option {path} is not implemented yet and has no effect")
+        elif general in POINTLESS:
+            lines.append(f"option {path} has no effect: {POINTLESS[general]}")
+    return lines
 
 
 def refused(config: Config) -> list[str]:

@@ -97,7 +97,8 @@ class NodeSection(Section, frozen=True):
     name: str = ""
     """Name of the node; empty: ``<host name>_<port>``."""
     info_metrics_aggregate_interval: Duration = 60.0
-    """Interval over which the metrics in the API's ``info`` are aggregated."""
+    """Interval over which the metrics in the API's ``info`` are aggregated; 0: ``info``
+    has none."""
 
 
 class ShutdownOptions(Section, frozen=True):
@@ -140,11 +141,12 @@ class PrometheusOptions(Section, frozen=True):
     handler_prefix: str = "/metrics"
     """Path of the endpoint."""
     instrument_http_handlers: bool = False
-    """Count HTTP requests by path, method and status."""
+    """Count HTTP requests by endpoint, method and status; each request then takes
+    longer."""
     recovered_publications_histogram: bool = False
     """Record how many publications each recovery delivered."""
     native_histograms: bool = False
-    """Expose native histograms instead of summaries."""
+    """Accepted for compatibility; has no effect."""
 
 
 class GraphiteOptions(Section, frozen=True):

@@ -96,7 +96,8 @@ class Node:
     _emulation: Emulation = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        metrics, engine = NodeMetrics(self.metrics), self.engine
+        recovered = self.options.recovered_publications_histogram
+        metrics, engine = NodeMetrics(self.metrics, recovered), self.engine
         runtime = Runtime(self.clock, self._policy, self.options, metrics)
         limit = self.options.broadcast_slice
         broadcasts = BroadcastContext(

@@ -84,6 +84,8 @@ class NodeMetrics:
     """Counts events of the node.  Counters of hot paths are looked up once."""
 
     _metrics: Metrics
+    #: Whether to observe how many publications each recovery returns.
+    _counts_recovered: bool = False
     transport_counters: TransportCounters = field(init=False)
     published: Counter = field(init=False)
     dropped_by_filter: Counter = field(init=False)
@@ -209,11 +211,15 @@ class NodeMetrics:
             "client_num_server_disconnects", code=str(disconnect.code)
         ).value += 1
 
-    def count_recovery(self, recovered: bool, publications: bool) -> None:
+    def count_recovery(self, recovered: bool, publications: int) -> None:
         """Count an attempt to recover.
 
-        :param publications: whether the reply contains recovered publications.
+        :param publications: how many publications the reply contains.
         """
+        if self._counts_recovered and recovered:
+            self._metrics.histogram(
+                "client_recovered_publications", channel_namespace=""
+            ).observe(publications)
         self._metrics.counter(
             "client_recover",
             recovered="yes" if recovered else "no",

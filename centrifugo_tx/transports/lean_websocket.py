@@ -5,6 +5,7 @@ across frames and closing.  This subclass keeps fewer attributes per connection,
 decodes whole, short frames itself.
 """
 
+from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, ClassVar
@@ -222,6 +223,8 @@ class LeanWebSocketProtocol(WebSocketServerProtocol):  # type: ignore[misc]  # u
         self, code: int, reason: str, responseHeaders: Any = None
     ) -> None:
         """Respond with an error to a request for a WebSocket."""
+        if self.factory.handshakes is not None:
+            self.factory.handshakes(code)
         body = f"{reason}\n".encode()
         head = [f"HTTP/1.1 {code} {HTTPStatus(code).phrase}"]
         head += [
@@ -252,6 +255,8 @@ class LeanWebSocketProtocol(WebSocketServerProtocol):  # type: ignore[misc]  # u
         self.drop_transient()
 
     def _onOpen(self) -> None:
+        if self.factory.handshakes is not None:
+            self.factory.handshakes(101)
         self.onOpen()  # Autobahn would read the TLS channel id and certificate first
 
     # --- Receiving -------------------------------------------------------------
@@ -423,6 +428,8 @@ class LeanWebSocketFactory(WebSocketServerFactory):  # type: ignore[misc]  # unt
     protocol: type[LeanWebSocketProtocol] = LeanWebSocketProtocol
     noisy = False
     inflated_limit = 0
+    #: Called with the HTTP status that answers each handshake.
+    handshakes: Callable[[int], None] | None = None
     log = txaio.make_logger(level="error")
     _specialized: type[LeanWebSocketProtocol] | None = None
 

@@ -1,4 +1,4 @@
-"""A log line for each HTTP request, for levels ``debug`` and ``trace``."""
+"""A log line for each HTTP request, at level ``debug``, and its count."""
 
 from typing import Any
 
@@ -13,6 +13,8 @@ __all__ = ["LoggedRequest"]
 
 class LoggedRequest(QuickRequest):
     """Logs method, path, address, status and duration when the response is over.
+
+    Its site has ``access_log``, whether to log, and ``counts``, or None.
 
     The query string is left out, because it may hold keys and tokens.  If the client
     disconnects early, the status is the one that was sent, or 499 if none was.
@@ -40,18 +42,24 @@ class LoggedRequest(QuickRequest):
 
     def finish(self) -> None:
         """Log that the response is complete."""
-        self._log_request(self.code)
+        self._finish_record(self.code)
         super().finish()
 
     def connectionLost(self, reason: Any) -> None:
         """Log that the client disconnected."""
-        self._log_request(self.code if self.startedWriting else 499)
+        self._finish_record(self.code if self.startedWriting else 499)
         super().connectionLost(reason)
 
-    def _log_request(self, status: int) -> None:
+    def _finish_record(self, status: int) -> None:
         fields, self._fields = self._fields, None
-        if fields is not None:
-            duration = self.site.reactor.seconds() - self._began
+        if fields is None:
+            return
+        site, path = self.channel.site, self._path()
+        if site.counts is not None and (path in site.handlers or site.tree):
+            route = path if path in site.handlers else site.tree_route
+            site.counts.count(route, self.method, status)
+        if site.access_log:
+            duration = site.reactor.seconds() - self._began
             self._access.debug(
                 "http request", status=status, duration=round(duration, 6), **fields
             )

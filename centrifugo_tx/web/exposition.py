@@ -21,12 +21,22 @@ from ..core import Node
 from ..metrics import QUANTILES, Histogram, Labels
 from .metric_help import HELP, SHOWN_LATER
 
-__all__ = ["CONTENT_TYPE", "exposition"]
+__all__ = [
+    "CONTENT_TYPE",
+    "PREFIX",
+    "exposition",
+    "is_gauge",
+    "node_gauges",
+    "process_registry",
+]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 PREFIX = "centrifugo_"
 #: How the names of gauges end that are kept among the counters.
-GAUGES = ("inflight", "inflight_requests", "days_left")
+GAUGES = (
+    *("inflight", "inflight_requests", "days_left", "buffered_messages"),
+    *("node_overloaded",),
+)
 #: The largest share of time spent on writing, and the seconds allowed at once.
 SHARE, BURST = 0.1, 0.1
 #: The quantiles without observations.
@@ -35,16 +45,27 @@ UNKNOWN = [(quantile, float("nan")) for quantile in QUANTILES]
 
 def exposition(node: Node) -> Callable[[], bytes]:
     """Return a function that renders all metrics of *node* and the process."""
-    registry = CollectorRegistry()
-    ProcessCollector(registry=registry)
-    PlatformCollector(registry=registry)
-    GCCollector(registry=registry)
+    registry = process_registry()
 
     def write() -> bytes:
         text = "\n".join(_lines(node)) + "\n"
         return text.encode() + generate_latest(registry)
 
     return ThrottledExposition(write)
+
+
+def process_registry() -> CollectorRegistry:
+    """Return the client library's metrics of this process."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    GCCollector(registry=registry)
+    return registry
+
+
+def is_gauge(name: str) -> bool:
+    """Return whether a counter of this name goes down as well as up."""
+    return name.endswith(GAUGES)
 
 
 @define(eq=False)
@@ -73,7 +94,7 @@ class ThrottledExposition:
 
 def _lines(node: Node) -> Iterator[str]:
     last = ""
-    for name, number in _gauges(node):
+    for name, number in node_gauges(node):
         yield from _type(name, "gauge")
         yield f"{PREFIX}{name} {number}"
     yield from _type("node_build", "gauge")
@@ -82,7 +103,7 @@ def _lines(node: Node) -> Iterator[str]:
         if name in SHOWN_LATER and not counter.value:
             continue
         if name != last:
-            yield from _type(name, "gauge" if name.endswith(GAUGES) else "counter")
+            yield from _type(name, "gauge" if is_gauge(name) else "counter")
         last = name
         yield f"{PREFIX}{name}{_labels(labels)} {_number(counter.value)}"
     for name, labels, histogram in node.metrics.histograms():
@@ -117,7 +138,8 @@ def _sum_and_count(name: str, labels: Labels, histogram: Histogram) -> Iterator[
     yield f"{PREFIX}{name}_count{_labels(labels)} {sum(histogram.counts)}"
 
 
-def _gauges(node: Node) -> Iterator[tuple[str, int]]:
+def node_gauges(node: Node) -> Iterator[tuple[str, int]]:
+    """Yield the sizes of the node, by the name of their metric."""
     hub = node.hub
     yield "node_num_clients", node.connections.num_clients
     yield "node_num_users", node.connections.num_users

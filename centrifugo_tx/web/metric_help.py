@@ -44,6 +44,8 @@ HELP = {
     "client_num_server_unsubscribes": "Subscriptions ended by the server.",
     "client_ping_pong_duration_seconds": "Time between a ping and its pong.",
     "client_recover": "Attempts of subscribers to recover.",
+    "client_recovered_publications": "Publications that a recovery returned.",
+    "node_incoming_http_requests_total": "HTTP requests by endpoint and status.",
     "transport_messages_sent": "Messages sent to clients.",
     "transport_messages_sent_size": "Bytes of these, as they are sent.",
     "transport_messages_received": "Messages received from clients.",

@@ -27,6 +27,7 @@ from .http2 import HTTP2Factory
 from .http_channel import HTTP1Channel
 from .protocol_detection import PortFactory
 from .request import NOT_FOUND, TOO_LARGE, Handler, QuickRequest, StreamHandler
+from .request_counts import RequestCounts
 from .reuseport import listen_inherited, listen_reuseport
 
 __all__ = [
@@ -54,7 +55,7 @@ class Endpoints:
     """The endpoints of one address: WebSockets and handlers by exact path.
 
     ``streams`` are handlers that may stream their response; ``body_limits`` are in
-    bytes, by path; ``tree`` serves all other paths.
+    bytes, by path; ``tree`` serves all other paths, below ``tree_route``.
     """
 
     sockets: dict[bytes, Factory] = field(factory=dict)
@@ -62,6 +63,7 @@ class Endpoints:
     streams: dict[bytes, StreamHandler] = field(factory=dict)
     body_limits: dict[bytes, int] = field(factory=dict)
     tree: IResource | None = None
+    tree_route: bytes = b"/"
 
     def __bool__(self) -> bool:
         return bool(self.sockets or self.handlers or self.streams or self.tree)
@@ -72,21 +74,27 @@ class Endpoints:
         self.handlers.update(other.handlers)
         self.streams.update(other.streams)
         self.body_limits.update(other.body_limits)
-        self.tree = self.tree or other.tree
+        if self.tree is None:
+            self.tree, self.tree_route = other.tree, other.tree_route
 
 
 class HTTPSite(Site):  # type: ignore[misc]  # untyped
-    """HTTP/1.1 without access log and form parsing."""
+    """HTTP/1.1 without form parsing; with an access log, and counts, if wanted."""
 
     protocol = HTTP1Channel
     noisy = False
 
     def __init__(
-        self, reactor: Any, endpoints: Endpoints, access_log: bool = False
+        self,
+        reactor: Any,
+        endpoints: Endpoints,
+        access_log: bool = False,
+        counts: RequestCounts | None = None,
     ) -> None:
+        recorded = access_log or counts is not None
         super().__init__(
             endpoints.tree or Resource(),
-            LoggedRequest if access_log else QuickRequest,
+            LoggedRequest if recorded else QuickRequest,
             reactor=reactor,
             timeout=REQUEST_SECONDS,
             parsePOSTFormSubmission=False,
@@ -94,14 +102,19 @@ class HTTPSite(Site):  # type: ignore[misc]  # untyped
         self.robin = RoundRobin(reactor)
         self.notices = BoundedLog(Logger(), reactor)
         self.sockets = endpoints.sockets
+        self.access_log, self.counts = access_log, counts
         # Quick requests make no object that could be logged.
-        self.quick = {} if access_log else endpoints.handlers
+        self.quick = {} if recorded else endpoints.handlers
         self.handlers = {
             **_upgrade_required(endpoints.sockets),
             **endpoints.handlers,
             **endpoints.streams,
         }
         self.tree = endpoints.tree is not None
+        self.tree_route = endpoints.tree_route
+        if counts is not None:
+            for path, factory in endpoints.sockets.items():
+                cast(Any, factory).handshakes = partial(counts.count, path, b"GET")
         self._limits = endpoints.body_limits
 
     def body_limit(self, path: bytes) -> int:
@@ -157,6 +170,7 @@ class ListenerSettings:
     TLS.  ``shared`` lets other processes of this user listen on the same port.
     ``access_log`` logs every request, at level ``debug``.  ``inherited`` is the
     descriptor of a socket that listens already, in place of one at this address.
+    ``counts`` counts every request; None does not.
     """
 
     interface: str = ""
@@ -166,6 +180,7 @@ class ListenerSettings:
     shared: bool = False
     access_log: bool = False
     inherited: int | None = None
+    counts: RequestCounts | None = None
 
 
 _PLAIN = ListenerSettings()
@@ -175,7 +190,7 @@ def port_factory(
     reactor: Any, endpoints: Endpoints, settings: ListenerSettings = _PLAIN
 ) -> PortFactory:
     """Return the factory of a port that serves *endpoints*."""
-    site = HTTPSite(reactor, endpoints, settings.access_log)
+    site = HTTPSite(reactor, endpoints, settings.access_log, settings.counts)
     http2 = settings.http2 and settings.tls is not None
     return PortFactory(
         clock=reactor,

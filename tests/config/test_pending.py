@@ -5,7 +5,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from centrifugo_tx.config.model import Config
-from centrifugo_tx.config.pending import IGNORED, REFUSED, ignored, refused
+from centrifugo_tx.config.pending import IGNORED, POINTLESS, REFUSED, ignored, refused
 from centrifugo_tx.config.schema import Option, options_of
 
 from .test_check import config_of, nested
@@ -28,7 +28,8 @@ class TableTests(SynchronousTestCase):
 
     def test_paths(self) -> None:
         """Each line names an option."""
-        self.assertEqual((IGNORED | REFUSED) - set(all_paths(Config)), set())
+        named = IGNORED | REFUSED | set(POINTLESS)
+        self.assertEqual(named - set(all_paths(Config)), set())
 
     def test_disjoint(self) -> None:
         """No option is both ignored and refused."""
@@ -50,22 +51,30 @@ class ReportTests(SynchronousTestCase):
             **{"bool": True, "int": 7, "str": "x", "strings": ["x"]},
             "duration": "7s",
         }
-        for path in IGNORED | REFUSED:
+        for path in IGNORED | REFUSED | set(POINTLESS):
             outer, star, inner = path.partition(".*.")
             value = values[known[path].kind]
             tree = nested(outer, [nested(inner, value)] if star else value)
             config = config_of(tree)
             shown = path.replace("*", "[0]")
-            told = ignored(config) if path in IGNORED else refused(config)
+            told = refused(config) if path in REFUSED else ignored(config)
             self.assertEqual(len(told), 1, path)
             self.assertIn(shown, told[0])
 
     def test_ignored(self) -> None:
         """The line says that the option has no effect."""
         self.assertEqual(
-            ignored(config_of({"graphite": {"enabled": True}})),
-            ["option graphite.enabled is not implemented yet and has no effect"],
+            ignored(config_of({"enable_unreleased_features": True})),
+            [
+                "option enable_unreleased_features is not implemented yet and has no"
+                " effect"
+            ],
         )
+
+    def test_pointless(self) -> None:
+        """The line says why an option never has an effect."""
+        [line] = ignored(config_of({"prometheus": {"native_histograms": True}}))
+        self.assertIn("has no effect: metrics are served as text", line)
 
     def test_backends(self) -> None:
         """What is used of engines, brokers and presence managers must be there."""

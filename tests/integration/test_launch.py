@@ -177,7 +177,7 @@ class RunTests(LaunchCase):
     def test_life(self) -> None:
         """Lines at the start, reload at SIGHUP, code 0 after SIGTERM."""
         self.configure(
-            foo=1, client={"insecure": True}, graphite={"enabled": True}, port=1
+            foo=1, client={"insecure": True}, enable_unreleased_features=True, port=1
         )
         self.environment["CENTRIFUGO_FOO"] = "1"
         process = self.start("--pid_file", "own.pid", "--log.file=own.log")
@@ -201,7 +201,8 @@ class RunTests(LaunchCase):
         for message in (
             f"serving websocket, api, health endpoints on 127.0.0.1:{self.port}",
             "INSECURE client mode enabled, this must not be used in production",
-            "option graphite.enabled is not implemented yet and has no effect",
+            "option enable_unreleased_features is not implemented yet and has no"
+            " effect",
             "old option port is ignored in favor of http_server.port",
             "configuration reloaded",
             "shutting down",

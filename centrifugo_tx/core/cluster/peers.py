@@ -55,6 +55,10 @@ class Peers:
     _hub: Hub
     _connections: Connections[Any]
     handlers: dict[str, ControlHandler] = field(factory=dict, init=False)
+    #: The metrics of this node over the last interval, by dotted name.
+    _metrics: Mapping[str, float] | None = field(default=None, init=False)
+    #: Whether the other nodes have these metrics.
+    _metrics_sent: bool = field(default=True, init=False)
     _known: dict[str, tuple[NodeInfo, float]] = field(factory=dict, init=False)
     _began: float = field(default=0.0, init=False)
     _calls: dict[str, IDelayedCall] = field(factory=dict, init=False)
@@ -86,7 +90,8 @@ class Peers:
     def _announce(self) -> None:
         clock = self._runtime.clock
         self._calls["announce"] = clock.callLater(ANNOUNCE, self._announce)
-        self.notify(self._own_state())
+        self.notify(self._own_state(not self._metrics_sent))
+        self._metrics_sent = True
 
     def _sweep(self) -> None:
         clock = self._runtime.clock
@@ -103,6 +108,10 @@ class Peers:
         """How many other nodes are known."""
         return len(self._known)
 
+    def set_metrics(self, metrics: Mapping[str, float]) -> None:
+        """Show *metrics* in `info`; the next announcement carries them, once."""
+        self._metrics, self._metrics_sent = metrics, False
+
     def own_info(self) -> NodeInfo:
         """Return the state of this node."""
         runtime, hub = self._runtime, self._hub
@@ -115,6 +124,7 @@ class Peers:
             num_channels=hub.num_channels,
             num_subs=hub.num_subscriptions,
             uptime=int(runtime.clock.seconds() - self._began),
+            metrics=self._metrics,
         )
 
     def info(self) -> list[NodeInfo]:
@@ -125,8 +135,11 @@ class Peers:
         """Whether *uid* is the id of a known node."""
         return uid == self._runtime.id or uid in self._known
 
-    def _own_state(self) -> control.ControlCommand:
-        own = self.own_info()
+    def _own_state(self, with_metrics: bool) -> control.ControlCommand:
+        own, metrics = self.own_info(), None
+        if with_metrics and self._metrics is not None:
+            interval = self._runtime.options.metrics_interval
+            metrics = control.Metrics(interval, dict(self._metrics))
         return control.ControlCommand(
             node=control.Node(
                 uid=own.uid,
@@ -137,6 +150,7 @@ class Peers:
                 num_channels=own.num_channels,
                 uptime=own.uptime,
                 num_subs=own.num_subs,
+                metrics=metrics,
             )
         )
 
@@ -159,7 +173,8 @@ class Peers:
         )
         self._known[state.uid] = info, now
         if known is None:
-            self.notify(self._own_state(), state.uid)
+            # A new node does not have the metrics that were announced before.
+            self.notify(self._own_state(True), state.uid)
 
     def _handle_shutdown(self, uid: str, message: control.Shutdown) -> None:
         self._known.pop(uid, None)

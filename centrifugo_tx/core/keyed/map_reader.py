@@ -315,7 +315,7 @@ class MapReader:
         recovery = recover_stream(since, history, held, passes)
         if request.recover:
             self._runtime.metrics.count_recovery(
-                recovery.recovered, bool(recovery.publications)
+                recovery.recovered, len(recovery.publications)
             )
         if not recovery.recovered and not recovery.broken:
             raise ReplyError(UNRECOVERABLE_POSITION)

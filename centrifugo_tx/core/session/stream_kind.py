@@ -133,7 +133,7 @@ class StreamKind:
             recovery = recover_latest(since, history, held, passes, chain)
         else:
             recovery = recover_stream(since, history, held, passes)
-        given = bool(recovery.publications)
+        given = len(recovery.publications)
         self._runtime.metrics.count_recovery(recovery.recovered, given)
         return recovery
 

@@ -1,0 +1,22 @@
+"""Rules of the options for monitoring."""
+
+from collections.abc import Iterator
+
+from .model import Config
+
+__all__ = ["check_monitoring"]
+
+
+def check_monitoring(config: Config) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with the options for monitoring, and where."""
+    graphite = config.graphite
+    if graphite.enabled:
+        if not 0 < graphite.port < 65536:
+            yield "graphite.port", f"{graphite.port} is not a port from 1 to 65535"
+        if graphite.interval < 1:
+            yield "graphite.interval", "must be at least one second"
+    if 0 < config.node.info_metrics_aggregate_interval < 1:
+        yield (
+            "node.info_metrics_aggregate_interval",
+            "must be at least one second, or 0 for no metrics",
+        )
