@@ -1,4 +1,4 @@
-"""Old configuration files and variables, rewritten in today's names."""
+"""Rewrites old configuration files and environment variables with current names."""
 
 import json
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ Tree = dict[str, Any]
 
 @frozen
 class Conversion:
-    """A rewritten file, and what there is to report; ``verdict.version`` 0: none."""
+    """A rewritten file and its report; ``verdict.version`` is 0 if unknown."""
 
     verdict: Verdict
     tree: Tree
@@ -32,12 +32,12 @@ class Conversion:
 
 
 def convert(tree: Mapping[Any, Any], version: int = 0) -> Conversion:
-    """Rewrite the content of a file so that it means the same today.
+    """Rewrite the content of a file so that it keeps its meaning with current names.
 
-    :param version: the version that the file was written for; 0: find out.
+    :param version: the version that the file was written for; 0 detects it.
     """
     given: Tree = _plain(Reader({}, {}).members(tree, ""))
-    verdict = Verdict(version, "as --from says") if version else detect(given)
+    verdict = Verdict(version, "given by --from") if version else detect(given)
     if verdict.version in (0, CURRENT):
         return Conversion(verdict, given, [])
     modern, changes = modernize(given, verdict.version)
@@ -50,7 +50,7 @@ def convert(tree: Mapping[Any, Any], version: int = 0) -> Conversion:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value that can be written in every format."""
+    """Return a value that every file format can hold."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -64,7 +64,7 @@ def _plain(value: Any) -> Any:
 
 
 def _drop(tree: Tree, path: str) -> Change:
-    """Remove an option that no version has, as the server would ignore it."""
+    """Remove an option that no version has; the server would ignore it."""
     *parents, last = path.split(".")
     inside: Any = tree
     for parent in parents:
@@ -77,9 +77,9 @@ def _drop(tree: Tree, path: str) -> Change:
 def convert_variables(
     variables: Mapping[str, str], version: int = 0
 ) -> tuple[Conversion, dict[str, str]]:
-    """Rewrite ``CENTRIFUGO_`` variables; return them by their names of today.
+    """Rewrite ``CENTRIFUGO_`` variables; return them by their current names.
 
-    Variables of other names are left out; those of today stay as they are.
+    Other variables are left out; variables with current names stay as they are.
     """
     known = {name for name, _, _ in as_variables(Config())}
     kept: dict[str, str] = {}
@@ -93,12 +93,12 @@ def convert_variables(
             old[name.removeprefix(f"{ENVIRONMENT_PREFIX}_").lower()] = _value(text)
     if not old:
         return Conversion(Verdict(CURRENT, "no variable has an old name"), {}, []), kept
-    verdict = Verdict(version, "as --from says") if version else detect(old)
+    verdict = Verdict(version, "given by --from") if version else detect(old)
     if not verdict.version:
         return Conversion(verdict, {}, []), kept
     modern, changes = modernize(old, verdict.version)
     if not channel_options() & old.keys():
-        # Permissions that are added belong to the file, if there is one.
+        # If there is a file, added permissions belong in it.
         modern.get("channel", {}).pop("without_namespace", None)
         changes = [change for change in changes if change.name != "permissions"]
     reader = Reader({}, {})
@@ -109,7 +109,7 @@ def convert_variables(
 
 
 def _value(text: str) -> Any:
-    """Return the value of a variable as a file would have it."""
+    """Return the value of a variable as a file would hold it."""
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
     if text[:1] in ("[", "{"):

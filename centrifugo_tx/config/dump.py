@@ -1,4 +1,4 @@
-"""A configuration written out: as a file of each format, or as variables."""
+"""Writes a configuration as a file of any format, or as environment variables."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ def _as_yaml(tree: dict[str, Any]) -> str:
     return text
 
 
-#: How a tree becomes a file, by the file's extension.
+#: The writer of each file extension.
 FORMATS: dict[str, Callable[[dict[str, Any]], str]] = {
     ".json": _as_json,
     ".toml": tomli_w.dumps,
@@ -36,7 +36,7 @@ FORMATS: dict[str, Callable[[dict[str, Any]], str]] = {
 def as_text(tree: dict[str, Any], extension: str) -> str:
     """Return *tree* in the format of a file with this extension.
 
-    :raises KeyError: no format has it.
+    :raises KeyError: no format has this extension.
     """
     return FORMATS[extension](tree)
 
@@ -55,7 +55,7 @@ def as_tree(section: Struct) -> dict[str, Any]:
         elif option.kind == "strings":
             value = list(value)
         tree[option.name] = value
-    # The reference leaves this block out: nothing reads it.
+    # The reference leaves this block out, because nothing reads it.
     if isinstance(section, Config):
         del tree["broker"]["redisnats"]
     return tree
@@ -64,7 +64,7 @@ def as_tree(section: Struct) -> dict[str, Any]:
 def as_variables(
     section: Struct, prefix: str = ENVIRONMENT_PREFIX
 ) -> Iterator[tuple[str, str, bool]]:
-    """Yield name, value, and whether it is set, of every variable, not sorted."""
+    """Yield name, value, and whether it is set, of every variable, unsorted."""
     for option in options_of(type(section)):
         name = environment_name(prefix, option.name)
         value = getattr(section, option.name)
@@ -80,7 +80,7 @@ def as_variables(
 
 
 def _variable(kind: str, value: Any) -> str:
-    """Return the text of a value, quoted where a shell would need it."""
+    """Return the text of a value, quoted if a shell requires it."""
     if kind == "duration":
         return format_duration(value)
     if kind == "strings":

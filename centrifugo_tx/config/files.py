@@ -1,7 +1,7 @@
-"""Configuration files, read by their extension into plain objects.
+"""Reads configuration files into plain objects, by their extension.
 
-A key that stands twice in one object is refused in every format: which of the two
-would count cannot be seen.
+Every format refuses an object that defines a key twice, because a reader cannot see
+which of the two applies.
 """
 
 import json
@@ -16,16 +16,17 @@ from .values import WrittenFloat
 
 __all__ = ["LARGEST_FILE", "read_file"]
 
-#: Bytes that a configuration file may have.
+#: Largest configuration file, in bytes.
 LARGEST_FILE = 16 * 1024 * 1024
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:\n]')
 
 
 def read_file(path: str) -> dict[str, Any] | None:
-    """Return what a file holds, by its extension; None when there is no such file.
+    """Return the content of a file, by its extension; None if there is no such file.
 
-    :raises ConfigError: it cannot be opened, or is not well-formed; one line.
+    :raises ConfigError: the file cannot be read or is malformed; the message is one
+        line.
     """
     extension = Path(path).suffix.lower()
     if extension not in _PARSERS:
@@ -57,9 +58,9 @@ def read_file(path: str) -> dict[str, Any] | None:
 
 
 def parse_json(text: str) -> Any:
-    """Return what JSON text holds; numbers remember how they were written.
+    """Return the value of JSON text; numbers remember how they were written.
 
-    :raises ValueError: it is no JSON, or names a key twice.
+    :raises ValueError: the text is not JSON, or an object defines a key twice.
     """
     return json.loads(
         text,
@@ -77,9 +78,9 @@ def _object(pairs: list[tuple[str, Any]], text: str) -> dict[str, Any]:
 
 
 def _twins(text: str) -> str:
-    """Say which key of an object in JSON text stands there twice, and where."""
+    """Return a message that names the duplicate key in JSON text, and its lines."""
     line = 1
-    #: The keys of each open object with their lines; None for a list.
+    #: For each open object its keys with their lines; None for a list.
     inside: list[dict[str, int] | None] = []
     is_key = False
     for match in _TOKEN.finditer(text):
@@ -117,9 +118,9 @@ def _no_constant(text: str) -> Never:
 
 
 def parse_toml(text: str) -> dict[str, Any]:
-    """Return what TOML text holds; numbers remember how they were written.
+    """Return the value of TOML text; numbers remember how they were written.
 
-    :raises ValueError: it is no TOML, or names a key twice.
+    :raises ValueError: the text is not TOML, or a table defines a key twice.
     """
     try:
         return tomllib.loads(
@@ -136,7 +137,7 @@ def parse_toml(text: str) -> dict[str, Any]:
 
 
 def _parse_yaml(text: str) -> Any:
-    """Import what reads YAML only for such files: it takes as long as all the rest."""
+    """Return the YAML reader, imported late because it doubles the time of a start."""
     from .yaml_file import parse_yaml
 
     return parse_yaml(text)

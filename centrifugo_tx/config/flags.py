@@ -1,4 +1,4 @@
-"""The command-line flags that stand in place of an option."""
+"""The command-line flags that set an option."""
 
 from attrs import frozen
 
@@ -34,12 +34,12 @@ class Flag:
 
     @property
     def is_switch(self) -> bool:
-        """Whether the flag alone, without a value, turns the option on."""
+        """Whether the flag turns the option on when it has no value."""
         return self.option.kind == "bool"
 
     @property
     def help(self) -> str:
-        """Say what the option means, and its default."""
+        """Return the meaning of the option, and its default."""
         meaning = " ".join(self.option.meaning.split()).replace("``", "")
         if self.is_switch or not self.option.default:
             return meaning

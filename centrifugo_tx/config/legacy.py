@@ -1,9 +1,9 @@
-"""The flat option names of Centrifugo v1 to v5, read as today's.
+"""Reads the flat option names of Centrifugo v1 to v5 as current ones.
 
 See configuration rules, "Old option names".
 
-The reference took these names until v5 and ignores them now; here they still
-work, with a line in the log for each.  A name of today in the same file wins.
+The reference accepted these names until v5 and ignores them now.  Here they still work,
+and the log has a line for each.  A current name in the same file takes precedence.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,8 +21,8 @@ __all__ = ["VERSION", "is_old", "modernize"]
 
 Tree = dict[str, Any]
 
-#: Key of a file that says for which version it was written; only files of v1 to
-#: v3 whose options do not tell need it.
+#: Key by which a file names the version that it was written for.  Only files of v1 to
+#: v3 need it, if their options do not reveal the version.
 VERSION = "legacy_version"
 
 _TODAY = frozenset(Config.__struct_fields__)
@@ -31,9 +31,9 @@ _TIMEOUTS = ("redis_read_timeout", "redis_write_timeout")
 
 
 def modernize(tree: Mapping[Any, Any], version: int = 0) -> tuple[Tree, list[Change]]:
-    """Return the tree in today's names, and what became of each old name.
+    """Return the tree with current names, and a change for each old name.
 
-    :param version: the version that the file was written for; 0: it tells itself.
+    :param version: the version that the file was written for; 0 detects it.
     """
     given = {str(key).lower(): value for key, value in tree.items()}
     old = {key: value for key, value in given.items() if is_old(key, value)}
@@ -57,7 +57,7 @@ def modernize(tree: Mapping[Any, Any], version: int = 0) -> tuple[Tree, list[Cha
 
 
 def is_old(name: str, value: object) -> bool:
-    """Whether a name at the top is of the flat world (by the type, if in both)."""
+    """Whether a name at the top level is an old one; its type decides if both exist."""
     if isinstance(value, list) and name in ("proxies", "consumers"):
         return any(map(_is_old_item, value))
     if name in ("pid_file", "enable_unreleased_features"):
@@ -74,7 +74,7 @@ def is_old(name: str, value: object) -> bool:
 
 
 def _is_old_item(item: object) -> bool:
-    """Whether a proxy or consumer is written as v5 wrote it."""
+    """Whether a proxy or consumer has the form of v5."""
     if not isinstance(item, Mapping):
         return False
     return "disabled" in item or any(
@@ -84,7 +84,7 @@ def _is_old_item(item: object) -> bool:
 
 
 class _Migration:
-    """Moves values from old names to today's places."""
+    """Moves values from old names to current paths."""
 
     def __init__(self, tree: Tree) -> None:
         self.tree = tree
@@ -92,14 +92,14 @@ class _Migration:
         self._kinds = {path: option.kind for path, option in leaves(Config)}
 
     def rename(self, name: str, value: object) -> None:
-        """Move one value, or say why it no longer has any effect."""
+        """Move one value, or record why the option no longer has any effect."""
         if name == "broker" and isinstance(value, str):
             self._put(name, "broker.enabled", True)
             self._put(name, "broker.type", value)
             return
         path = path_of(name)
         if path is None:
-            reason = why_gone(name) or "there is no such option any more"
+            reason = why_gone(name) or "this option no longer exists"
             self.changes.append(Change("gone", name, reason))
             return
         if path == "http_server.tls_autocert.host_whitelist" and isinstance(value, str):
@@ -111,7 +111,7 @@ class _Migration:
         self._put(name, path, value)
 
     def redis(self, old: Tree) -> None:
-        """Join the lists of hosts and ports into addresses, and two timeouts."""
+        """Join lists of hosts and ports into addresses, and two timeouts into one."""
         host, port = old.pop("redis_host", ""), old.pop("redis_port", "")
         if host or port:
             hosts = str(host or "127.0.0.1").split(",")
@@ -128,7 +128,7 @@ class _Migration:
             self._put(", ".join(timeouts), "engine.redis.io_timeout", longest)
 
     def grpc_tls(self, old: Tree) -> None:
-        """Let the gRPC ports use the TLS of the other ports, as they did."""
+        """Give the gRPC ports the TLS options of the other ports, as before."""
         for section in ("grpc_api", "uni_grpc"):
             disabled = old.pop(f"{section}_tls_disable", False)
             if disabled or old.get(f"{section}_tls") or not old.get(section):
@@ -158,7 +158,7 @@ class _Migration:
         """Move channel options and namespaces."""
         meta_ttl = old.get("history_meta_ttl")
         if meta_ttl is not None and "global_history_meta_ttl" not in old:
-            # The name of the global value up to v4; v5 gave it to channels.
+            # Up to v4 this name was the global value; v5 gave it to channels.
             self._put("history_meta_ttl", "channel.history_meta_ttl", meta_ttl)
             del old["history_meta_ttl"]
         top = {name: old.pop(name) for name in list(old) if name in channel_options()}
@@ -196,7 +196,7 @@ class _Migration:
 
 
 def _seconds(value: object) -> float:
-    """Return an old duration in seconds, 0 if it is none (the check says so)."""
+    """Return an old duration in seconds; 0 if malformed, which is reported later."""
     if isinstance(value, (int, float)):
         return value
     try:
@@ -206,5 +206,5 @@ def _seconds(value: object) -> float:
 
 
 def _each(translate: Callable[[Any], Any], items: object) -> object:
-    """Return a list with its items translated; what is none is refused later."""
+    """Return a list with its items translated; malformed items are refused later."""
     return list(map(translate, items)) if isinstance(items, list) else items

@@ -1,4 +1,4 @@
-"""What became of old options, and of defaults that old files relied on.
+"""Changes that rewriting makes to old options and to defaults of old versions.
 
 See configuration rules, "Old channel options".
 """
@@ -15,11 +15,11 @@ Tree = dict[str, Any]
 
 @frozen
 class Change:
-    """What became of one old option.
+    """The outcome for one old option.
 
-    ``explanation`` is the path of today for what has ``moved`` or is ``shadowed``
-    (today's name is in the same file, and wins), else a sentence: why it is ``gone``,
-    or what was ``adapted``.
+    ``explanation`` is a current path if the option has ``moved``, or is ``shadowed`` by
+    the current name in the same file.  Otherwise it is a sentence: why the option is
+    ``gone``, or how it was ``adapted``.
     """
 
     kind: Literal["moved", "shadowed", "gone", "adapted"]
@@ -40,7 +40,7 @@ class Change:
 
 
 def place(tree: Tree, path: str, value: object) -> bool:
-    """Put a value at a dotted path where there is none; return whether it was put."""
+    """Put a value at a dotted path that is free; return whether it was free."""
     inside: Any = tree
     *parents, last = path.split(".")
     for parent in parents:
@@ -53,7 +53,7 @@ def place(tree: Tree, path: str, value: object) -> bool:
     return True
 
 
-#: Defaults of old versions: the versions, the path, the old default, and the new one.
+#: Defaults that changed: the old versions, the path, the old and the new default.
 _DEFAULTS: tuple[tuple[tuple[int, ...], str, object, str], ...] = (
     ((2,), "client.queue_max_size", 10485760, "1048576"),
     ((2, 3), "client.stale_close_delay", "25s", "10s"),
@@ -63,7 +63,7 @@ _DEFAULTS: tuple[tuple[tuple[int, ...], str, object, str], ...] = (
 
 
 def keep_behavior(old: Mapping[str, Any], tree: Tree, version: int) -> Iterator[Change]:
-    """Write the defaults of an old version into *tree*, and say what cannot be kept.
+    """Write the defaults of an old version into *tree*; report those that are lost.
 
     :param old: the file before it was rewritten.
     """
@@ -90,7 +90,8 @@ def _of_v2(old: Mapping[str, Any], tree: Tree) -> Iterator[Change]:
         yield Change(
             "adapted",
             "client.allowed_origins",
-            'set to ["*"], because v2 did not check origins; better list your pages',
+            'set to ["*"], because v2 did not check origins; list the origins of your'
+            " pages instead",
         )
     if (
         str(old.get("engine", "memory")) == "redis"
@@ -100,8 +101,8 @@ def _of_v2(old: Mapping[str, Any], tree: Tree) -> Iterator[Change]:
         yield Change(
             "adapted",
             "engine.redis.history_use_lists",
-            "set to true, because v2 kept history in lists; without it, what Redis"
-            " holds is not found",
+            "set to true, because v2 kept history in lists; without it, history"
+            " already in Redis is lost",
         )
     if not old.get("sockjs_disable"):
         yield Change(
@@ -124,6 +125,6 @@ def _of_v3(old: Mapping[str, Any], tree: Tree) -> Iterator[Change]:
         yield Change(
             "adapted",
             "channel.history_meta_ttl",
-            "positions were kept for ever before v4; now for 720h, then clients that"
-            " come back do not recover",
+            "before v4 positions never expired; now they expire after 720h, and"
+            " returning clients cannot recover",
         )

@@ -1,4 +1,4 @@
-"""Channel options of v1 to v5, read as today's.
+"""Reads channel options of v1 to v5 as current ones.
 
 See configuration rules, "Old channel options".
 """
@@ -26,7 +26,7 @@ _RENAMED = {
     "proxy_subscribe_stream_bidirectional": "subscribe_stream_proxy_bidirectional",
 }
 
-#: Options that only the rewritten permissions know.
+#: Options that appear only in the rewritten permissions.
 _OPEN = [
     "publish",
     "subscribe_to_publish",
@@ -38,7 +38,7 @@ _OPEN = [
     "history_disable_for_client",
 ]
 
-#: What tells a file of v1 to v3.
+#: Options by which a file of v1 to v3 is recognized.
 _SIGNS = frozenset(
     {"secret", "history_lifetime", "history_recover", "recover", "position", *_OPEN}
 )
@@ -47,20 +47,20 @@ _NAMED_PROXIES = ("subscribe", "publish", "sub_refresh", "subscribe_stream")
 
 
 def today(name: str) -> str:
-    """Return what a channel option is called today; empty if it became permissions."""
+    """Return the current name of a channel option; empty if it became permissions."""
     return "" if name in _OPEN else _RENAMED.get(name, name)
 
 
 @cache
 def channel_options() -> frozenset[str]:
-    """Return all names, old and of today, that a channel option ever had."""
+    """Return all names that a channel option ever had, current and old."""
     today = set(NamespaceOptions.__struct_fields__) - {"map", "shared_poll"}
-    # Of the signs only this one is no option of channels.
+    # The only one of these options that is not a channel option.
     return frozenset(today | set(_RENAMED) | set(_OPEN) - {"client_anonymous"})
 
 
 def permissions_were_open(tree: Mapping[str, Any]) -> bool:
-    """Whether a file is of v1 to v3, by the options that it uses."""
+    """Whether a file is of v1 to v3, judged by its options."""
     items = tree.get("namespaces")
     names = set(tree)
     for item in items if isinstance(items, list) else []:
@@ -71,7 +71,7 @@ def permissions_were_open(tree: Mapping[str, Any]) -> bool:
 
 @define
 class ChannelRules:
-    """How the channel options of one file are read.
+    """The rules for reading the channel options of one file.
 
     ``were_open``: the file is of v1 to v3, when channels were open by default.
     ``granular``: namespaces choose their proxies by name.
@@ -79,11 +79,11 @@ class ChannelRules:
 
     were_open: bool
     granular: bool = False
-    #: What became of options that are not simply renamed.
+    #: Changes other than simple renames.
     changes: list[Change] = field(factory=list)
 
     def translate_item(self, item: object) -> object:
-        """Return a namespace in today's names."""
+        """Return a namespace with current names."""
         if not isinstance(item, Mapping):
             return item
         options = {str(key).lower(): value for key, value in item.items()}
@@ -91,9 +91,9 @@ class ChannelRules:
         return {"name": name, **self.translate(options, f"namespace {name}: ")}
 
     def translate(self, old: Mapping[str, Any], where: str = "") -> dict[str, Any]:
-        """Return channel options in today's names.
+        """Return channel options with current names.
 
-        :param where: the beginning of names in ``changes``.
+        :param where: the prefix of names in ``changes``.
         """
         found: dict[str, Any] = {}
         left_out = self._ineffective(old)
@@ -119,14 +119,17 @@ class ChannelRules:
                 Change(
                     "adapted",
                     f"{where}permissions",
-                    f"before v4 channels were open by default; to keep that: {added}",
+                    f"before v4 channels were open by default; to keep them open:"
+                    f" {added}",
                 )
             )
             found = {**granted, **found}
         return found
 
     def _ineffective(self, old: Mapping[str, Any]) -> dict[str, str]:
-        """Return the options without effect in the file's own version, and why."""
+        """Return the options that had no effect in the file's version, with the
+        reasons.
+        """
         found = {}
         for event in _NAMED_PROXIES:
             named, plain = f"{event}_proxy_name", f"proxy_{event}"
@@ -146,7 +149,7 @@ class ChannelRules:
 
 
 def _permissions(old: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the permissions that v1 to v3 gave without being asked."""
+    """Return the permissions that v1 to v3 granted by default."""
     closed = bool(old.get("protected") or old.get("server_side"))
     publish = bool(old.get("publish"))
     narrow = bool(old.get("subscribe_to_publish"))

@@ -1,7 +1,7 @@
-"""The table of old option names: where each went, or why it is gone.
+"""The table of old option names, with their current paths or why they are gone.
 
-See configuration rules, "Old option names".  The server reads old files by it, and
-``convertconfig`` rewrites them by it.
+See configuration rules, "Old option names".  The server reads old files with this
+table, and ``convertconfig`` rewrites them with it.
 """
 
 from functools import cache
@@ -11,7 +11,7 @@ from .schema import leaves
 
 __all__ = ["flat_names", "is_flat_name", "path_of", "why_gone"]
 
-#: Sections whose flat names are their paths with underscores.
+#: Sections whose flat names are their paths, joined by underscores.
 _SAME = [
     "websocket",
     "sse",
@@ -34,7 +34,7 @@ _SAME = [
     "channel",
 ]
 
-#: Beginnings of flat names, and of the paths that they stand for.
+#: Prefixes of flat names, and the paths that replace them.
 _PREFIXES = {
     "token_": "client.token.",
     "subscription_token_": "client.subscription_token.",
@@ -49,7 +49,7 @@ _PREFIXES = {
     "": "http_server.",
 }
 
-#: Beginnings of the flat names of TLS options, and the sections that they fill.
+#: Prefixes of the flat names of TLS options, and the sections that they fill.
 _TLS = {
     "tls_": "http_server.tls",
     "grpc_api_tls_": "grpc_api.tls",
@@ -133,11 +133,11 @@ _RENAMED = {
 _PINGS = (
     "the protocol's own pings replace those of the transport; see client.ping_interval"
 )
-_MIGRATION_AID = "it helped clients of an older version, which are all served now"
+_MIGRATION_AID = "it served clients of an older version, which need no option now"
 _V1 = "it has had no counterpart since v2"
 _PRO = "it belongs to Centrifugo PRO"
 
-#: Names that have no counterpart, and why.
+#: Names without a counterpart, and the reasons.
 _GONE = {
     "skip_user_check_in_subscription_token": (
         "a subscription token must always name its user in sub"
@@ -147,16 +147,16 @@ _GONE = {
     "uni_websocket_ping_interval": _PINGS,
     "node_ping_interval": "nodes announce themselves at a fixed interval",
     "shutdown_termination_delay": "the process ends when the last client has left",
-    "gomaxprocs": "it sets threads of Go; see workers",
+    "gomaxprocs": "it set the number of Go threads; see workers",
     "use_unlimited_history_by_default": (
         "a history call without a limit returns no publications"
     ),
-    "v3_use_offset": "positions always are offsets",
+    "v3_use_offset": "positions are always offsets",
     "use_client_protocol_v1_by_default": _MIGRATION_AID,
     "disable_client_protocol_v1": (
         "protocol v1 is recognized by its commands and stays available"
     ),
-    "redis_streams": "history is in streams unless engine.redis.history_use_lists",
+    "redis_streams": "history uses streams unless engine.redis.history_use_lists",
     "redis_pubsub_num_workers": "one connection per shard receives everything",
     "redis_idle_timeout": "connections to Redis stay open",
     "grpc_api_insecure": "the gRPC API requires a key exactly if grpc_api.key is set",
@@ -188,7 +188,7 @@ _GONE = {
         _PRO,
     ),
 }
-#: Beginnings of such names.
+#: Prefixes of such names.
 _GONE_PREFIXES = {
     "sockjs": "HTTP streaming and SSE replace SockJS",
     "tarantool_": "the Tarantool engine is gone; use Redis",
@@ -211,14 +211,14 @@ def is_flat_name(name: str) -> bool:
 
 
 def path_of(name: str) -> str | None:
-    """Return today's path of a flat name, None if it has none."""
+    """Return the current path of a flat name, or None."""
     if why_gone(name):
         return None
     return _RENAMED.get(name) or flat_names().get(name)
 
 
 def why_gone(name: str) -> str:
-    """Return why a flat name has no counterpart; empty if it has one, or never was."""
+    """Return why a flat name has no counterpart; empty if it has or never existed."""
     reason = _GONE.get(name, "")
     if not reason and name in _PRO_CHANNEL_OPTIONS:
         reason = _PRO
@@ -230,7 +230,7 @@ def why_gone(name: str) -> str:
 
 @cache
 def flat_names() -> dict[str, str]:
-    """Return the flat names that follow from the paths of today."""
+    """Return the flat names that derive from current paths."""
     found: dict[str, str] = {
         prefix + name: f"{section}.{option}"
         for prefix, section in _TLS.items()

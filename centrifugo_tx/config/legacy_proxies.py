@@ -1,4 +1,4 @@
-"""Proxies and consumers of v2 to v5, read as today's.
+"""Reads proxies and consumers of v2 to v5 as current ones.
 
 See configuration rules, "Old option names".
 """
@@ -10,7 +10,7 @@ __all__ = ["take_proxies", "translate_rpc_item", "translate_tls"]
 
 Tree = dict[str, Any]
 
-#: The default proxies, and the switch that an endpoint turned on.
+#: The default proxies; an endpoint enabled each.
 _EVENTS = {
     "connect": ("client.proxy.connect", "client.proxy.connect.enabled"),
     "refresh": ("client.proxy.refresh", "client.proxy.refresh.enabled"),
@@ -35,7 +35,7 @@ _SHARED = {
     "proxy_grpc_compression": "grpc.compression",
 }
 
-#: Headers that v2 passed on whatever the configuration said.
+#: Headers that v2 always forwarded.
 _V2_HEADERS = [
     "Origin",
     "User-Agent",
@@ -55,12 +55,12 @@ _INSIDE = {
 
 
 def take_proxies(old: Tree, version: int) -> Iterator[tuple[str, str, object]]:
-    """Take what concerns proxies and consumers out of *old*.
+    """Remove the options of proxies and consumers from *old*, and translate them.
 
-    Yields the old name, today's path, and the value to put there; without a path the
-    option is gone, and the value is the reason.
+    Yields the old name, the current path, and the value for that path.  An empty path
+    means that the option is gone, and the value is the reason.
 
-    :param version: the version of the file, 0 if it is not known.
+    :param version: the version of the file; 0 if it is unknown.
     """
     if old.get("granular_proxy_mode"):
         for name in [name for name in old if _is_global_proxy(name)]:
@@ -93,14 +93,14 @@ def take_proxies(old: Tree, version: int) -> Iterator[tuple[str, str, object]]:
 
 
 def _is_global_proxy(name: str) -> bool:
-    """Whether an option is of the proxies that v2 to v5 had without names."""
+    """Whether an option belongs to the unnamed proxies of v2 to v5."""
     return name in _SHARED or (
         name.startswith("proxy_") and name.endswith(("_endpoint", "_timeout"))
     )
 
 
 def _granular(old: Tree) -> Iterator[tuple[str, str, object]]:
-    """Take named proxies, and copy the two that connections use."""
+    """Remove named proxies from *old*, and copy the two that connections use."""
     is_on = old.pop("granular_proxy_mode", False)
     if not is_on:
         for name in ("connect_proxy_name", "refresh_proxy_name", "rpc_proxy_name"):
@@ -146,7 +146,7 @@ def _certificate(path: object) -> Tree:
 
 
 def _consumer(item: object) -> object:
-    """Return a consumer that runs as v5 ran it: unless it was disabled."""
+    """Return a consumer that runs unless it is disabled, as in v5."""
     if not isinstance(item, Mapping) or "enabled" in item:
         return item
     rest = {key: value for key, value in item.items() if key != "disabled"}
@@ -154,7 +154,7 @@ def _consumer(item: object) -> object:
 
 
 def translate_rpc_item(item: object) -> object:
-    """Return an RPC namespace in today's names."""
+    """Return an RPC namespace with current names."""
     if not isinstance(item, Mapping) or "rpc_proxy_name" not in item:
         return item
     rest = {key: value for key, value in item.items() if key != "rpc_proxy_name"}
@@ -162,7 +162,7 @@ def translate_rpc_item(item: object) -> object:
 
 
 def translate_tls(value: object) -> object:
-    """Return a section of v5, in which PEM had three names; a file went first."""
+    """Return a section of v5, where PEM had three names and a file took precedence."""
     if not isinstance(value, Mapping):
         return value
     found = dict(value)

@@ -1,4 +1,4 @@
-"""Which version of Centrifugo a configuration file was written for."""
+"""Detects the version of Centrifugo that a configuration file was written for."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -11,7 +11,7 @@ __all__ = ["CURRENT", "OLDEST", "Verdict", "detect"]
 
 OLDEST, CURRENT = 2, 6
 
-#: Options that a single version had, or the last one to have them.
+#: Options by which one version is recognized: only it had them, or it was the last.
 _SIGNS: dict[int, frozenset[str]] = {
     2: frozenset(
         {
@@ -58,7 +58,7 @@ _OPEN = frozenset(
         *("history_disable_for_client", "redis_read_timeout", "redis_write_timeout"),
     }
 )
-#: Beginnings of options of v4 and v5, when they were closed.
+#: Prefixes of options of v4 and v5, when channels were closed by default.
 _CLOSED = (
     *("allow_subscribe_", "allow_publish_", "allow_presence_", "allow_history_"),
     *("allow_user_limited", "allow_positioning", "allow_recovery", "force_"),
@@ -70,14 +70,14 @@ _CLOSED = (
 
 @frozen
 class Verdict:
-    """The version that a file was written for, 0 if it does not tell; and why."""
+    """The version that a file was written for, 0 if unknown, and the reason."""
 
     version: int
     reason: str
 
 
 def detect(tree: Mapping[str, Any]) -> Verdict:
-    """Return the version of a file, by the options that it has.
+    """Return the version of a file, judged by its options.
 
     :param tree: the whole file, names in lower case.
     """

@@ -1,4 +1,4 @@
-"""Configuration from file, environment and flags, in the reference's ways."""
+"""Loads the configuration from file, environment and flags, as the reference does."""
 
 from collections.abc import Mapping
 from typing import cast
@@ -19,18 +19,18 @@ __all__ = ["Loaded", "from_tree", "load", "read_dotenv"]
 
 @frozen
 class Loaded:
-    """A configuration, and what there is to say about where it came from."""
+    """A configuration, and remarks on its sources."""
 
     config: Config
     path: str
     found: bool
     unknown_keys: list[str]
     unknown_variables: list[str]
-    #: One line per old name that was understood.
+    #: One line per old name that was read.
     renamed: list[str]
-    #: One line per value that the type of its option changed.
+    #: One line per value that was converted to the type of its option.
     converted: list[str]
-    #: The paths of PEM files, by the option that names each.
+    #: The paths of PEM files, by option.
     pem_files: dict[str, str] = field(factory=dict)
 
 
@@ -39,9 +39,9 @@ def load(
     environ: Mapping[str, str],
     flags: Mapping[str, str] | None = None,
 ) -> Loaded:
-    """Read and convert the configuration; nothing is checked beyond types.
+    """Read and convert the configuration; check only the types.
 
-    :raises ConfigError: with a line for each value that cannot be read.
+    :raises ConfigError: one line for each value that cannot be read.
     """
     tree = read_file(path) if path else None
     return from_tree(tree, environ, flags, path)
@@ -53,9 +53,9 @@ def from_tree(
     flags: Mapping[str, str] | None = None,
     path: str = "",
 ) -> Loaded:
-    """Convert the content of a configuration file, None if there is no such file.
+    """Convert the content of a configuration file; None if there is no such file.
 
-    :raises ConfigError: with a line for each value that cannot be read.
+    :raises ConfigError: one line for each value that cannot be read.
     """
     reader = Reader(environ, flags or {})
     modern, renamed = modernize(reader.members(tree or {}, ""))
@@ -75,9 +75,9 @@ def from_tree(
 
 
 def read_dotenv(path: str) -> dict[str, str]:
-    """Return the variables of a ``.env`` file; none when there is no such file.
+    """Return the variables of a ``.env`` file; none if there is no such file.
 
-    :raises ConfigError: a line of it cannot be understood.
+    :raises ConfigError: a line is malformed.
     """
     try:
         with open(path) as stream:

@@ -1,8 +1,8 @@
-"""The option tree: names, types and defaults as the reference has them.
+"""The option tree, with the names, types and defaults of the reference.
 
-Sections that a part of the server owns come from there; the others are defined
-beside this module.  A new section is a class with a docstring below each field,
-and one line in `Config`; what is accepted but not built yet is listed in
+The part of the server that owns a section defines it; the other sections are defined in
+neighboring modules.  A new section is a class with a docstring below each field, and
+one line in `Config`.  Options that are accepted but not yet implemented are listed in
 `pending`.
 """
 

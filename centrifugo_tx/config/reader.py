@@ -1,7 +1,7 @@
-"""Sections made from a file's objects, environment variables and flags.
+"""Makes sections from a file's objects, environment variables and flags.
 
-A flag goes before a variable, a variable before the file, the file before the
-default.  A zero counts as unset everywhere (configuration rules, "Sources").
+Flags take precedence over variables, variables over the file, and the file over
+defaults.  A zero value counts as unset (configuration rules, "Sources").
 """
 
 import json
@@ -31,31 +31,31 @@ from .values import (
 
 __all__ = ["Reader"]
 
-#: Variables that Kubernetes sets for a service called centrifugo.
+#: Variables that Kubernetes sets for a service named centrifugo.
 _KUBERNETES = re.compile(r"^CENTRIFUGO(?:_[A-Z0-9_]+)?_(PORT|SERVICE_)")
-#: Variables of the commands that talk to a server.
+#: Variables of commands that call a server.
 _CONSOLE = "CENTRIFUGO_TX_"
-#: The options that a systemd unit puts on the command line.
+#: The options that a systemd unit passes on the command line.
 _UNIT = "CENTRIFUGO_OPTS"
 
 
 @define
 class Reader:
-    """Makes sections from what file, environment and flags hold; keeps count."""
+    """Makes sections from file, environment and flags, and collects the problems."""
 
     environ: Mapping[str, str]
     flags: Mapping[str, str]
     problems: list[str] = field(factory=list, init=False)
     unknown: list[str] = field(factory=list, init=False)
     converted: list[str] = field(factory=list, init=False)
-    #: The paths of PEM files, by the option that names each.
+    #: The paths of PEM files, by option.
     pem_files: dict[str, str] = field(factory=dict, init=False)
     _known: set[str] = field(factory=set, init=False)
 
     def section(
         self, cls: type[Struct], tree: object, path: str, variable: str
     ) -> Struct:
-        """Return a section; with an empty *variable*, the file alone counts."""
+        """Return a section; without *variable*, only the file sets its options."""
         if tree is None:
             tree = {}
         if not isinstance(tree, Mapping):
@@ -77,7 +77,7 @@ class Reader:
         )
 
     def members(self, tree: Mapping[Any, Any], path: str) -> dict[str, Any]:
-        """Return the members of an object by their names in lower case.
+        """Return the members of an object by their lower-case names.
 
         Outside lists, a dot in a name leads into an object, as in the reference.
         """
@@ -96,7 +96,7 @@ class Reader:
         return found
 
     def strangers(self) -> list[str]:
-        """Return the variables that look like ours and are no option's."""
+        """Return the variables that have our prefix but set no option."""
         return sorted(
             name
             for name in self.environ
@@ -112,7 +112,7 @@ class Reader:
             assert option.section is not None
             return self.section(option.section, value, path, variable)
         if value == {} and "[" not in path:
-            value = None  # as nothing at all, outside lists
+            value = None  # as an empty value, except in lists
         place, is_text = path, False
         if variable:
             self._known.add(variable)
@@ -167,7 +167,7 @@ class Reader:
     def _items(
         self, option: Option, value: object, text: str, path: str, variable: str
     ) -> list[Any]:
-        """Return the list of the file, as the variable replaces or extends it."""
+        """Return the items of the file, replaced or extended by the variable."""
         if value is None or value == {}:
             value = []
         if isinstance(value, Mapping):
@@ -191,7 +191,7 @@ class Reader:
         return [*value, *({"name": name} for name in new)]
 
     def _compare(self, option: Option, value: object, found: Any, place: str) -> None:
-        """Take note of values that are not what the file seems to say."""
+        """Record values that differ from the text in the file."""
         all_given = value if isinstance(value, list) else [value]
         all_taken = found if isinstance(found, (list, tuple)) else [found]
         for given, taken in zip(all_given, all_taken, strict=False):

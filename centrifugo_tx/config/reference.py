@@ -1,4 +1,4 @@
-"""The configuration reference, generated from the option classes."""
+"""Generates the configuration reference from the option classes."""
 
 import json
 from collections import Counter
@@ -17,7 +17,7 @@ __all__ = ["markdown", "restructured"]
 
 @frozen
 class Heading:
-    """The title of a section of the file, or of an object that several have."""
+    """The title of a section of the file, or of a shared object."""
 
     text: str
 
@@ -31,12 +31,12 @@ class Text:
 
 @frozen
 class Entry:
-    """One option: its path, type and default, and what it means."""
+    """One option, with its path, type, default and meaning."""
 
     path: str
     facts: str
     meaning: str
-    #: The title of the object that this option is.
+    #: The title of the object that is this option's value.
     see: str = ""
 
 
@@ -48,7 +48,7 @@ underscores: ``client.ping_interval`` is ``CENTRIFUGO_CLIENT_PING_INTERVAL``.  A
 variable goes before the file, a command-line flag before both.  A zero, an empty
 text and ``false`` count as unset, so the default applies."""
 
-#: What an option can be, as the reference calls it.
+#: The name of each kind of option, as in the reference.
 _TYPES = {
     "bool": "true or false",
     "int": "whole number",
@@ -109,14 +109,14 @@ def markdown(section: str = "", base_level: int = 1) -> str:
 
 @define
 class _Reference:
-    """Walks the tree once; classes that stand at several places come last."""
+    """Walks the option tree once; shared classes come last."""
 
     _shared: set[type[Struct]] = field(factory=lambda: _shared_classes(Config))
-    #: The shared classes met so far, and where.
+    #: The shared classes found so far, with their paths.
     _met: dict[type[Struct], list[str]] = field(factory=dict)
 
     def blocks(self, only: str) -> Iterator[Block]:
-        """Yield all parts, or those of one top-level section."""
+        """Yield all blocks, or those of one top-level section."""
         for option in options_of(Config):
             if only in ("", option.name):
                 yield Heading(option.name)
@@ -176,7 +176,7 @@ class _Reference:
 
 
 def _shared_classes(root: type[Struct]) -> set[type[Struct]]:
-    """Return the classes that stand at more than one place, or under such."""
+    """Return the classes that occur more than once, or below such a class."""
     counts: Counter[type[Struct]] = Counter()
 
     def count(section: type[Struct]) -> None:
@@ -194,7 +194,7 @@ def _shared_classes(root: type[Struct]) -> set[type[Struct]]:
 
 
 def _facts(option: Option) -> str:
-    """Return type, choices and default in a sentence."""
+    """Return type, choices and default as one sentence."""
     facts = _TYPES[option.kind]
     if option.choices:
         facts += ", one of " + ", ".join(f"``{c}``" for c in option.choices if c)
@@ -204,14 +204,14 @@ def _facts(option: Option) -> str:
 
 
 def _state(places: list[str]) -> str:
-    """Return a remark when the option is built at none of its places."""
+    """Return a remark if the option is implemented at none of its paths."""
     pending = IGNORED | REFUSED
     built = any(place not in pending for place in places)
     return "" if built else " **Not implemented yet.**"
 
 
 def _default(option: Option) -> str:
-    """Return the default as a file has it, empty for zero."""
+    """Return the default as a file would hold it; empty for a zero value."""
     if not option.default:
         return ""
     if option.kind == "duration":

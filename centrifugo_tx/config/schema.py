@@ -1,7 +1,7 @@
-"""What an option class says about its options: names, kinds, defaults, meanings.
+"""Names, kinds, defaults and meanings of options, read from the option classes.
 
-Option classes are frozen structs; the docstring below a field says what the
-option means.  Everything that walks the option tree walks it through here.
+Option classes are frozen structs, and the docstring below a field is the option's
+meaning.  All other modules read option classes through this one.
 """
 
 import ast
@@ -26,7 +26,7 @@ __all__ = [
 
 ENVIRONMENT_PREFIX = "CENTRIFUGO"
 
-#: The kinds that an option can be of; a section holds options itself.
+#: The kinds of options; a section contains options itself.
 Kind = Literal[
     "bool",
     "int",
@@ -45,7 +45,7 @@ _PLAIN: dict[object, Kind] = {bool: "bool", int: "int", float: "float", str: "st
 
 @frozen
 class Option:
-    """One option of a section, or a section inside a section."""
+    """One option of a section, or a nested section."""
 
     name: str
     kind: Kind
@@ -53,12 +53,12 @@ class Option:
     meaning: str
     choices: tuple[str, ...] = ()
     section: type[Struct] | None = None
-    #: Its list holds tuples.
+    #: Whether a list is stored as a tuple.
     frozen: bool = False
 
     @property
     def named(self) -> bool:
-        """Whether this is a list of sections that go by their names."""
+        """Whether this is a list of sections that have names."""
         return (
             self.kind == "sections"
             and self.section is not None
@@ -68,7 +68,7 @@ class Option:
 
 @cache
 def options_of(section: type[Struct]) -> tuple[Option, ...]:
-    """Return the options of a section, ``name`` first, then as they were written."""
+    """Return the options of a section: ``name`` first, then in order of definition."""
     hints = get_type_hints(section, include_extras=True)
     meanings = _meanings(section)
     found = [
@@ -91,7 +91,7 @@ def _option(field: msgspec.structs.FieldInfo, hint: Any, meaning: str) -> Option
 def _classify(
     name: str, hint: Any
 ) -> tuple[Kind, tuple[str, ...], type[Struct] | None, bool]:
-    """Return kind, choices, section, and whether a list is a tuple."""
+    """Return the kind, the choices, the section, and whether a list is a tuple."""
     marked = ""
     if get_origin(hint) is Annotated:
         hint, *marks = get_args(hint)
@@ -120,7 +120,7 @@ def _classify(
 
 
 def _meanings(section: type[Struct]) -> dict[str, str]:
-    """Return what the docstrings below the fields say, base classes included."""
+    """Return the docstrings below the fields, including those of base classes."""
     found: dict[str, str] = {}
     for cls in reversed(section.__mro__):
         if not (issubclass(cls, Struct) and cls.__struct_fields__):
@@ -140,7 +140,7 @@ def _meanings(section: type[Struct]) -> dict[str, str]:
 
 
 def leaves(section: type[Struct], path: str = "") -> Iterator[tuple[str, Option]]:
-    """Yield every option that is no section, with its dotted path."""
+    """Yield every option that is not a section, with its dotted path."""
     for option in options_of(section):
         name = f"{path}.{option.name}" if path else option.name
         if option.kind == "section" and option.section is not None:
@@ -150,7 +150,7 @@ def leaves(section: type[Struct], path: str = "") -> Iterator[tuple[str, Option]
 
 
 def environment_name(prefix: str, name: str) -> str:
-    """Return the variable of an option, or of an item, inside what has *prefix*."""
+    """Return the variable of an option or item, below *prefix*."""
     return f"{prefix}_{name.replace('.', '_').replace('-', '_').upper()}"
 
 
@@ -158,5 +158,5 @@ _SECRET = ("key", "password", "secret", "token", "dsn", "value", "pem", "string"
 
 
 def is_secret(name: str) -> bool:
-    """Whether the value of the option of this name should not be shown."""
+    """Whether the value of the option with this name must not be shown."""
     return name.rpartition("_")[2] in _SECRET or name in ("address", "url")

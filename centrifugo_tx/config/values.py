@@ -1,8 +1,8 @@
-"""Option values: how each type is written in files, variables and flags.
+"""Converts the values of options from files, variables and flags.
 
-Every reader takes what a file, an environment variable or a flag held, and
-returns the option's value; what it cannot read is a `ValueError` that says what
-would be right (configuration rules, "Value types").
+Every reader takes a value from a file, an environment variable or a flag, and returns
+the option's value.  A value of the wrong form raises `ValueError` with the right form
+(configuration rules, "Value types").
 """
 
 import base64
@@ -29,8 +29,8 @@ __all__ = [
     "substitute",
 ]
 
-#: Text of a whole number, as Go reads it with any base: digits apart by ``_`` only
-#: where there is a prefix, and a leading zero means octal.
+#: Text of a whole number, as Go reads it in any base: ``_`` separates digits only after
+#: a prefix, and a leading zero means octal.
 _WHOLE = re.compile(
     r"([-+]?)(?:0[xX]((?:_?[0-9a-fA-F])+)|0[bB]((?:_?[01])+)|0[oO]?((?:_?[0-7])+)"
     r"|(0|[1-9](?:_?[0-9])*))"
@@ -42,7 +42,7 @@ _VARIABLE = re.compile(r"\$\{(CENTRIFUGO_VAR_[A-Za-z0-9_]+)\}")
 
 
 class WrittenInt(int):
-    """A whole number that remembers how the file writes it."""
+    """A whole number that remembers its text in the file."""
 
     written: str
 
@@ -54,7 +54,7 @@ class WrittenInt(int):
 
 
 class WrittenFloat(float):
-    """A number that remembers how the file writes it."""
+    """A number that remembers its text in the file."""
 
     written: str
 
@@ -66,7 +66,7 @@ class WrittenFloat(float):
 
 
 def read_duration(value: object) -> float:
-    """Return seconds; text carries units, a bare number counts nanoseconds."""
+    """Return seconds; text has units, and a bare number counts nanoseconds."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return read_int(value) * 1e-9
     if not isinstance(value, str):
@@ -75,7 +75,7 @@ def read_duration(value: object) -> float:
 
 
 def read_bool(value: object) -> bool:
-    """Return a truth value; text is one of those that switches are written in."""
+    """Return a truth value; text may have any of the usual spellings."""
     if isinstance(value, (bool, int, float)):
         return bool(value)
     if isinstance(value, str):
@@ -87,7 +87,7 @@ def read_bool(value: object) -> bool:
 
 
 def read_int(value: object) -> int:
-    """Return a whole number of 64 bits; a fraction is cut off.
+    """Return a whole number of 64 bits; drop a fraction.
 
     Text may be decimal, or begin with ``0x``, ``0o``, ``0`` (octal) or ``0b``.
     """
@@ -109,7 +109,9 @@ def _int(text: str) -> int:
     sign, *forms = match.groups()
     for form, base in zip(forms, (16, 2, 8, 10), strict=True):
         if form is not None:
-            digits = form.replace("_", "")[:80]  # more is out of range anyway
+            digits = form.replace("_", "")[
+                :80
+            ]  # longer numbers are out of range anyway
             return -int(digits, base) if sign == "-" else int(digits, base)
     raise AssertionError(text)
 
@@ -139,9 +141,9 @@ def read_str(value: object) -> str:
 
 
 def read_strings(value: object, *, split: bool) -> list[str]:
-    """Return a list of texts; ``split`` takes text apart at each space.
+    """Return a list of texts; ``split`` separates text at each space.
 
-    Without it a single text is a list of one, and commas mean nothing.
+    Without ``split`` a text is a list of one item, and commas have no meaning.
     """
     if isinstance(value, str):
         if value == "" or (split and not value.strip()):
@@ -157,7 +159,7 @@ def read_strings(value: object, *, split: bool) -> list[str]:
 
 
 def read_map(value: object, *, text: bool) -> dict[str, str]:
-    """Return names with their values; ``text``: it stood in a variable, as JSON."""
+    """Return names with their values; ``text``: the value is JSON from a variable."""
     if isinstance(value, str):
         if value == "":
             return {}
@@ -207,7 +209,7 @@ def _pairs(items: list[object] | tuple[object, ...]) -> dict[str, str]:
 
 
 def substitute(value: str, variables: Mapping[str, str]) -> str:
-    """Return *value* with each ``${CENTRIFUGO_VAR_…}`` replaced by the variable."""
+    """Return *value* with each ``${CENTRIFUGO_VAR_…}`` replaced by its variable."""
 
     def look_up(match: re.Match[str]) -> str:
         name = match[1]
@@ -219,7 +221,7 @@ def substitute(value: str, variables: Mapping[str, str]) -> str:
 
 
 def read_pem(value: object) -> str:
-    """Return PEM text, given as such, as its base64, or as the path of its file."""
+    """Return PEM text from PEM, its base64, or the path of its file."""
     text = read_str(value)
     if text == "" or _is_pem(text):
         return text

@@ -1,7 +1,7 @@
-"""YAML as the reference reads it: the core schema of YAML 1.2, plus dates.
+"""Reads YAML as the reference does: the core schema of YAML 1.2, plus dates.
 
-PyYAML parses; only the meaning of plain scalars is decided here.  YAML 1.1, which
-PyYAML follows by itself, takes ``no`` for false and ``12:30:45`` for a number.
+PyYAML parses; this module decides only the meaning of plain scalars.  PyYAML follows
+YAML 1.1, in which ``no`` is false and ``12:30:45`` a number.
 """
 
 import re
@@ -18,7 +18,7 @@ from .values import WrittenFloat, WrittenInt
 
 __all__ = ["MOST_NODES", "parse_yaml"]
 
-#: Nodes that a document may have after its aliases are expanded.
+#: Most nodes of a document after its aliases are expanded.
 MOST_NODES = 1_000_000
 
 _TAG = "tag:yaml.org,2002:"
@@ -51,9 +51,10 @@ _KINDS: dict[type, str] = {
 
 
 def parse_yaml(text: str) -> Any:
-    """Return what a document holds; None if it is empty.
+    """Return the content of a document; None if it is empty.
 
-    :raises ValueError: in one line that names the line of the document.
+    :raises ValueError: the document is malformed; the message is one line and names the
+        line.
     """
     try:
         loader = _Loader(text)
@@ -70,7 +71,7 @@ def parse_yaml(text: str) -> Any:
 
 
 def plain_value(text: str) -> object:
-    """Return the value of a scalar that is written without quotes."""
+    """Return the value of an unquoted scalar."""
     if text in _WORDS:
         value = _WORDS[text]
         return WrittenFloat(value, text) if isinstance(value, float) else value
@@ -98,7 +99,7 @@ def plain_value(text: str) -> object:
 
 
 def _date(text: str) -> date | None:
-    """Return the day of a date, with or without a time; None for other text."""
+    """Return the date in *text*, which may have a time; None for other text."""
     match = _DATE.fullmatch(text)
     if match is None:
         return None
@@ -117,14 +118,14 @@ class _Loader(yaml.SafeLoader):
     """Gives plain scalars the values of `plain_value`."""
 
     def compose_node(self, parent: Node | None, index: Any) -> Node | None:
-        """Return the next node; an anchor may be set again."""
+        """Return the next node; an anchor may be defined again."""
         event = self.peek_event()  # type: ignore[no-untyped-call]
         if isinstance(event, NodeEvent) and not isinstance(event, AliasEvent):
             self.anchors.pop(event.anchor, None)
         return super().compose_node(parent, index)
 
     def resolve(self, kind: type[Node], value: Any, implicit: Any) -> str:
-        """Return the tag of a node that has none."""
+        """Return the tag of an untagged node."""
         if kind is not ScalarNode or not implicit[0]:
             return super().resolve(kind, value, (False, True))  # type: ignore[no-any-return,no-untyped-call]
         if value == "<<":
@@ -132,7 +133,7 @@ class _Loader(yaml.SafeLoader):
         return _TAG + _KINDS[type(plain_value(value))]
 
     def construct_text(self, node: ScalarNode) -> str:
-        """Return the text that a scalar holds in base64."""
+        """Return the text that a scalar holds as base64."""
         try:
             return b64decode(node.value, validate=False).decode()
         except ValueError:
@@ -140,7 +141,7 @@ class _Loader(yaml.SafeLoader):
             raise ConstructorError(None, None, problem, node.start_mark) from None
 
     def construct_plain(self, node: ScalarNode) -> object:
-        """Return a scalar's value, which must be of the kind that its tag says."""
+        """Return a scalar's value, which must be of the kind that its tag names."""
         wanted = node.tag.removeprefix(_TAG)
         value = plain_value(node.value)
         if wanted == "float" and isinstance(value, WrittenInt):
@@ -157,7 +158,7 @@ _Loader.add_constructor(_TAG + "binary", _Loader.construct_text)
 
 
 def _examine(root: Node) -> None:
-    """Raise if a mapping names a key twice, or if aliases make too much of it."""
+    """Raise if a mapping defines a key twice, or if aliases expand it too far."""
     sizes: dict[Node, int] = {}
     open_nodes: set[Node] = set()
     waiting = [root]
