@@ -9,7 +9,8 @@ from typing import Any
 
 from centrifugo_tx.core.channel.encoded_publication import EncodedPublication
 from centrifugo_tx.protocol.delta import apply, make
-from centrifugo_tx.protocol.messages import Publication, raw
+from centrifugo_tx.protocol.messages import Publication
+from centrifugo_tx.protocol.payloads import checked
 from centrifugo_tx.protocol.wire import Wire, websocket_json, websocket_protobuf
 
 from .measures import Bench, Comparison, Figure, Rounds
@@ -110,7 +111,7 @@ def _mean(payloads: list[bytes], wire: Wire, form: Callable[..., Any]) -> float:
     total = 0
     previous: Publication | None = None
     for offset, payload in enumerate(payloads, 1):
-        publication = Publication(data=raw(payload), offset=offset)
+        publication = Publication(data=checked(payload), offset=offset)
         encoded = EncodedPublication("feed:of-one-thing", publication, previous)
         total += len(wire.push(form(encoded, wire)))
         previous = publication

@@ -27,7 +27,7 @@ from centrifugo_tx.engines.redis import scripts  # noqa: E402
 from centrifugo_tx.engines.redis.engine import redis_engine  # noqa: E402
 from centrifugo_tx.engines.redis.options import EngineRedisOptions  # noqa: E402
 from centrifugo_tx.options import PublishOptions  # noqa: E402
-from centrifugo_tx.protocol.messages import Raw  # noqa: E402
+from centrifugo_tx.protocol.payloads import checked  # noqa: E402
 
 reactor: Any = _reactor
 
@@ -90,7 +90,7 @@ async def publishing(server: ValkeyServer, engine: Any, rounds: int) -> None:
     await plain.script_load(scripts.PUBLISH_STREAM.source)
     sha = scripts.PUBLISH_STREAM.sha.decode()
     calls: dict[str, Callable[[], Any]] = {
-        "centrifugo-tx": lambda: engine.broker.publish("c", Raw(_DATA), options),
+        "centrifugo-tx": lambda: engine.broker.publish("c", checked(_DATA), options),
         "plain txredisapi": lambda: plain.evalsha(sha, _KEYS, _ARGUMENTS),
     }
     for in_flight, count in ((1, 1000), (100, 10000), (1000, 10000)):

@@ -25,7 +25,7 @@ from centrifugo_tx.engines.redis.map_layout import MapLayout
 from centrifugo_tx.engines.redis.map_scripts import PUBLISH_KEY
 from centrifugo_tx.engines.redis.options import MapBrokerRedisOptions
 from centrifugo_tx.options import MapChange, MapQuery, MapRules
-from centrifugo_tx.protocol.messages import Raw
+from centrifugo_tx.protocol.payloads import checked
 
 #: Keys that take turns.
 KEYS = 1000
@@ -78,7 +78,7 @@ async def publishing(plain: Any, maps: Any, rounds: int) -> None:
             change: MapChange = change, numbers: Any = numbers, channel: str = channel
         ) -> Any:
             key = f"k{next(numbers) % KEYS}"
-            return maps.publish(channel, key, Raw(_DATA), change)
+            return maps.publish(channel, key, checked(_DATA), change)
 
         def theirs(keys: list[bytes] = keys, arguments: list[bytes] = arguments) -> Any:
             return plain.evalsha(sha, keys, arguments)
@@ -112,7 +112,7 @@ async def reading(maps: Any, size: int = 100_000, page: int = 1000) -> None:
     await rate(
         size,
         500,
-        lambda: maps.publish("large", f"k{next(numbers)}", Raw(_DATA), change),
+        lambda: maps.publish("large", f"k{next(numbers)}", checked(_DATA), change),
     )
     found, longest, cursor = 0, 0.0, ""
     began = time.process_time()

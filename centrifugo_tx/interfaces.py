@@ -35,6 +35,7 @@ from .protocol.messages import (
     ConnectRequest,
     HistoryRequest,
     KeyedItem,
+    Payload,
     Publication,
     PublishRequest,
     Raw,
@@ -145,7 +146,7 @@ class IBroker(Interface):
         """Undo `subscribe`."""
 
     def publish(
-        channel: str, data: Raw, options: PublishOptions
+        channel: str, data: Payload, options: PublishOptions
     ) -> "Deferred[Published]":
         """Append to the stream and deliver to all nodes, as one step per channel."""
 
@@ -215,7 +216,7 @@ class IMapBroker(Interface):
         """Undo `subscribe`."""
 
     def publish(
-        channel: str, key: str, data: Raw, change: MapChange
+        channel: str, key: str, data: Payload, change: MapChange
     ) -> "Deferred[MapChanged]":
         """Set a key, append the change to the stream, and deliver it, in one step."""
 

@@ -30,8 +30,8 @@ from ..protocol.messages import (
     Raw,
     RPCRequest,
     SubscribeRequest,
-    raw,
 )
+from ..protocol.payloads import checked
 from ..proxy_messages import (
     CONNECT,
     MAP_PUBLISH,
@@ -344,6 +344,6 @@ def _replacement(answer: PublishAnswer | MapPublishAnswer) -> Raw | None:
     if not answer.b64data:
         return None
     try:
-        return raw(b64decode(answer.b64data, validate=True))
+        return checked(b64decode(answer.b64data, validate=True))
     except ValueError:
         raise ReplyError(INTERNAL, "malformed base64 from the backend") from None

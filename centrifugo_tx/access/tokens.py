@@ -21,7 +21,8 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorTime
 
 from ..errors import CentrifugoError
-from ..protocol.messages import EMPTY, Raw, raw
+from ..protocol.messages import EMPTY, Raw
+from ..protocol.payloads import checked
 from .claims import ConnectionClaims, SubscriptionClaims, TokenClaims, seconds
 
 __all__ = [
@@ -350,5 +351,5 @@ def payload_of(plain: Raw, encoded: str | None) -> Raw:
     :raises ValueError: it is no base64.
     """
     if encoded:
-        return raw(b64decode(encoded, validate=True))
+        return checked(b64decode(encoded, validate=True))
     return EMPTY if plain is EMPTY else plain.copy()

@@ -17,7 +17,7 @@ from ..core.time_slices import RoundRobin, Slices
 from ..errors import ReplyError
 from ..globs import compile_glob
 from ..protocol.codes import BAD_REQUEST, NOT_AVAILABLE
-from ..protocol.messages import ClientInfo, Raw, raw
+from ..protocol.messages import ClientInfo, Raw
 from . import messages as m
 from .measures import LagProbe, measure
 from .paging import first_rows, merged
@@ -29,7 +29,7 @@ SUBSCRIPTIONS, INFO_LIMIT = 1000, 65536
 #: How a node answers that it could not.
 FAILED = 2
 
-_NOTHING = raw(b"null")
+_NOTHING = Raw(b"null")
 
 A = TypeVar("A")
 _Ask = Callable[[Any], Awaitable[msgspec.Struct | None]]
@@ -344,10 +344,10 @@ def _shown(value: Raw) -> Raw:
     if not text:
         return _NOTHING
     if len(text) > INFO_LIMIT:
-        return raw(_encode(f"{len(text)} bytes"))
+        return Raw(_encode(f"{len(text)} bytes"))
     try:
         msgspec.json.decode(text)
         text.decode()
     except (msgspec.DecodeError, ValueError, RecursionError):
-        return raw(_encode(f"{len(text)} bytes of binary data"))
+        return Raw(_encode(f"{len(text)} bytes of binary data"))
     return value

@@ -10,8 +10,10 @@ from ..core.time_slices import Slices
 from ..errors import ReplyError
 from ..protocol.codes import BAD_REQUEST
 from ..protocol.errors import EncodeError
-from ..protocol.lenient_json import MAX_DEPTH, as_strict_json, too_deep
-from ..protocol.messages import EMPTY, ClientInfo, Raw, raw
+from ..protocol.json_text import MAX_DEPTH, too_deep
+from ..protocol.lenient_json import as_strict_json
+from ..protocol.messages import EMPTY, ClientInfo
+from ..protocol.payloads import Payload, Raw, checked, detached
 from . import api_messages as m
 from .batches import BatchRequest, Command
 from .map_messages import MapReadStateResult, MapReadStreamResult
@@ -163,17 +165,17 @@ def _of_info(info: ClientInfo) -> Iterator[Raw]:
     yield info.chan_info
 
 
-def payload(plain: Raw, encoded: str) -> Raw:
+def payload(plain: Payload, encoded: str) -> Payload:
     """Return the payload of the fields ``x`` and ``b64x``; the latter takes precedence.
 
     See server API, "JSON rules".
     """
     if not encoded:
-        return plain.copy() if plain is not EMPTY else plain
+        return detached(plain)
     encoded = encoded.replace("\r", "").replace("\n", "")
     if len(encoded) % 4:
         raise ReplyError(BAD_REQUEST, "malformed base64")
     try:
-        return raw(a2b_base64(encoded, strict_mode=True))
+        return checked(a2b_base64(encoded, strict_mode=True))
     except ValueError:
         raise ReplyError(BAD_REQUEST, "malformed base64") from None

@@ -9,7 +9,7 @@ from typing import Annotated
 import msgspec
 
 from ..options import SubscribeOverride
-from ..protocol.messages import EMPTY, ClientInfo, Raw, StreamPosition
+from ..protocol.messages import EMPTY, ClientInfo, Payload, Raw, StreamPosition
 
 __all__ = [
     "BatchResult",
@@ -88,7 +88,7 @@ class PublishRequest(Request, frozen=True):
     """Publish into one channel; ``b64data`` overrides ``data``."""
 
     channel: str = ""
-    data: Raw = EMPTY
+    data: Payload = EMPTY
     b64data: str = ""
     skip_history: bool = False
     tags: dict[str, str] | None = None
@@ -105,7 +105,7 @@ class BroadcastRequest(Request, frozen=True):
     """Publish the same into several channels."""
 
     channels: list[str] | None = None
-    data: Raw = EMPTY
+    data: Payload = EMPTY
     b64data: str = ""
     skip_history: bool = False
     tags: dict[str, str] | None = None
@@ -124,10 +124,10 @@ class SubscribeRequest(Request, frozen=True):
     channel: str = ""
     user: str = ""
     expire_at: Int64 = 0
-    info: Raw = EMPTY
+    info: Payload = EMPTY
     b64info: str = ""
     client: str = ""
-    data: Raw = EMPTY
+    data: Payload = EMPTY
     b64data: str = ""
     recover_since: Position | None = None
     override: SubscribeOverride | None = None
@@ -167,7 +167,7 @@ class RefreshRequest(Request, frozen=True):
     client: str = ""
     expired: bool = False
     expire_at: Int64 = 0
-    info: Raw = EMPTY
+    info: Payload = EMPTY
     session: str = ""
 
 
@@ -251,7 +251,7 @@ class PresenceStatsResult(Result, frozen=True):
 class Publication(Result, frozen=True):
     """A publication in a result of the API."""
 
-    data: Raw = EMPTY
+    data: Payload = EMPTY
     info: ClientInfo | None = None
     offset: int = 0
     tags: dict[str, str] = {}
@@ -307,7 +307,7 @@ class InfoResult(Result, frozen=True):
 class RPCResult(Result, frozen=True):
     """The result of the extension."""
 
-    data: Raw = EMPTY
+    data: Payload = EMPTY
 
 
 class BatchResult(Result, frozen=True):

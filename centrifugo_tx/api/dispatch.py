@@ -14,7 +14,8 @@ from twisted.logger import Logger
 from ..bounded_log import BoundedLog
 from ..core.time_slices import Slices
 from ..protocol.codes import INTERNAL
-from ..protocol.messages import EMPTY, Raw, raw
+from ..protocol.messages import EMPTY, Raw
+from ..protocol.payloads import checked
 from . import api_messages as m
 from .api import NOT_FOUND, Api
 from .api_json import decode
@@ -93,7 +94,7 @@ class Dispatcher:
     ) -> "str | Deferred[str]":
         """Publish *data* into one channel, or broadcast it into several."""
         rest: dict[str, Any] = {
-            "data": raw(data) if data else EMPTY,
+            "data": checked(data),
             "idempotency_key": idempotency_key,
             "delta": delta,
             "tags": dict(tags or {}),

@@ -16,7 +16,7 @@ from ..core import run_or_defer
 from ..options import Answer
 from ..protocol.codes import BAD_REQUEST
 from ..protocol.errors import EncodeError
-from ..protocol.lenient_json import MAX_DEPTH, too_deep
+from ..protocol.json_text import MAX_DEPTH, too_deep
 from ..protocol.messages import EMPTY, Raw
 from . import api_messages as m
 from .api import NOT_FOUND, Api, Method

@@ -3,7 +3,7 @@
 See server API, "Maps and keys".
 """
 
-from ..protocol.messages import EMPTY, Raw, StreamPosition
+from ..protocol.messages import EMPTY, Payload, StreamPosition
 from .api_messages import Int32, Request, Result, UInt64, fit
 
 __all__ = [
@@ -27,7 +27,7 @@ class MapPublishRequest(Request, frozen=True):
 
     channel: str = ""
     key: str = ""
-    data: Raw = EMPTY
+    data: Payload = EMPTY
     b64data: str = ""
     tags: dict[str, str] | None = None
     idempotency_key: str = ""
@@ -102,7 +102,7 @@ class SharedPollPublishRequest(Request, frozen=True):
 
     channel: str = ""
     key: str = ""
-    data: Raw = EMPTY
+    data: Payload = EMPTY
     b64data: str = ""
     version: UInt64 = 0
     epoch: str = ""
@@ -124,7 +124,7 @@ class MapEntry(Result, frozen=True):
     """An entry, or a change of one; ``time`` is in milliseconds since 1970."""
 
     key: str = ""
-    data: Raw = EMPTY
+    data: Payload = EMPTY
     tags: dict[str, str] | None = None
     offset: int = 0
     removed: bool = False

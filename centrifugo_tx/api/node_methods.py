@@ -2,6 +2,7 @@
 
 from ..errors import ReplyError
 from ..protocol.codes import BAD_REQUEST, Error
+from ..protocol.payloads import checked
 from . import api_messages as m
 from .api import NOT_FOUND, Api
 
@@ -39,4 +40,4 @@ async def rpc(api: Api, request: m.RPCRequest) -> m.RPCResult:
     if extension is None:
         error = Error(NOT_FOUND.code, NOT_FOUND.message)
         raise ReplyError(error, "unknown rpc method")
-    return m.RPCResult(await extension(request.params))
+    return m.RPCResult(checked(await extension(request.params)))

@@ -11,7 +11,7 @@ from ..core import run_or_defer
 from ..errors import ReplyError
 from ..options import ChannelOptions, PublishOptions
 from ..protocol.codes import BAD_REQUEST
-from ..protocol.messages import Raw
+from ..protocol.messages import Payload
 from ..publication_format import matches_format
 from . import api_messages as m
 from .api import Api
@@ -35,13 +35,13 @@ async def publish(api: Api, request: m.PublishRequest) -> m.PublishResult:
 async def _publish(
     api: Api,
     channel: str,
-    data: Raw,
+    data: Payload,
     options: ChannelOptions,
     request: m.PublishRequest | m.BroadcastRequest,
 ) -> m.PublishResult:
     if not matches_format(data, options.publication_data_format):
         raise ReplyError(BAD_REQUEST, "publish data validation failed")
-    published = await api.node.publish(
+    published = await api.node.streams.publish(
         channel, data, _publish_options(options, request)
     )
     return m.PublishResult(published.position.offset, published.position.epoch)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from attrs import define, field
+from msgspec.structs import replace
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 
@@ -26,7 +27,15 @@ from ..protocol.codes import (
     Disconnect,
     Unsubscribe,
 )
-from ..protocol.messages import EMPTY, ClientInfo, EmulationRequest, Raw, StreamPosition
+from ..protocol.messages import (
+    EMPTY,
+    ClientInfo,
+    EmulationRequest,
+    Raw,
+    StreamPosition,
+    checked_info,
+)
+from ..protocol.payloads import checked
 from .channel.hub import Hub
 from .channel.lanes import BroadcastContext
 from .channel.presence import Presence
@@ -218,7 +227,9 @@ class Node:
         self, channel: str, data: Raw | bytes, options: PublishOptions = _PLAIN
     ) -> Deferred[Published]:
         """Publish *data* (JSON, or any bytes) into *channel*."""
-        return self.streams.publish(channel, data, options)
+        if options.info is not None:
+            options = replace(options, info=checked_info(options.info))
+        return self.streams.publish(channel, checked(data), options)
 
     def history(self, channel: str, query: HistoryQuery) -> Deferred[History]:
         """Read part of a stream (engines, "Reading history").

@@ -31,7 +31,7 @@ from ..options import (
     Published,
     PublishOptions,
 )
-from ..protocol.messages import ClientInfo, Publication, Raw, StreamPosition
+from ..protocol.messages import ClientInfo, Payload, Publication, StreamPosition
 from .event_queue import EventQueue
 from .memory_map_broker import MemoryMapBroker
 from .memory_stream import MemoryStream
@@ -107,7 +107,7 @@ class MemoryBroker:
         return succeed(None)
 
     def publish(
-        self, channel: str, data: Raw, options: PublishOptions
+        self, channel: str, data: Payload, options: PublishOptions
     ) -> "Deferred[Published]":
         """Append to the stream, if the channel has one, and deliver."""
         key = options.idempotency_key

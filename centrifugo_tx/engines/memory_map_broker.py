@@ -17,7 +17,7 @@ from ..options import (
     MapRules,
     Suppression,
 )
-from ..protocol.messages import Publication, Raw
+from ..protocol.messages import Payload, Publication
 from .event_queue import EventQueue
 from .memory_map import MemoryMap
 from .recent_results import RecentResults
@@ -62,7 +62,7 @@ class MemoryMapBroker:
         return succeed(None)
 
     def publish(
-        self, channel: str, key: str, data: Raw, change: MapChange
+        self, channel: str, key: str, data: Payload, change: MapChange
     ) -> "Deferred[MapChanged]":
         """Set a key, append the change to the stream, and deliver it."""
         known = self._remembered_result(channel, change)

@@ -11,7 +11,7 @@ from string import ascii_letters
 from attrs import define, field
 
 from ..options import HistoryQuery, PublishOptions
-from ..protocol.messages import Publication, Raw, StreamPosition
+from ..protocol.messages import Payload, Publication, StreamPosition
 
 __all__ = ["MemoryStream", "new_epoch"]
 
@@ -59,7 +59,7 @@ class MemoryStream:
             return False
         return version <= self._version
 
-    def append(self, data: Raw, options: PublishOptions) -> Publication:
+    def append(self, data: Payload, options: PublishOptions) -> Publication:
         """Append *data*, and drop the oldest publications beyond the history size.
 
         A publication without a version clears the version of the stream.

@@ -1,28 +1,24 @@
 """Protocol v2 in JSON (client protocol, "Batches" and "JSON")."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
 from .errors import DecodeError, EncodeError
-from .lenient_json import MAX_DEPTH, as_strict_json, replace_lone_surrogates, too_deep
+from .json_text import check_text, replace_lone_surrogates
+from .lenient_json import as_strict_json
 from .messages import (
-    EMPTY,
-    ClientInfo,
     Command,
     ConnectRequest,
     EmulationRequest,
-    Publication,
     Push,
-    Raw,
     Reply,
-    SubscribeResult,
 )
+from .payloads import Payload, Raw
 
 __all__ = [
     "NAME",
     "PING",
-    "check_text",
     "decode_commands",
     "decode_connect",
     "decode_emulation",
@@ -31,9 +27,6 @@ __all__ = [
     "encode_push",
     "encode_reply",
     "has_oversized_number",
-    "is_json",
-    "payloads_of_push",
-    "payloads_of_reply",
     "quote",
     "unquote",
 ]
@@ -42,8 +35,14 @@ _decode = msgspec.json.Decoder(Command).decode
 _decode_connect = msgspec.json.Decoder(ConnectRequest).decode
 _decode_emulation = msgspec.json.Decoder(EmulationRequest).decode
 _decode_text = msgspec.json.Decoder(str | None).decode
-_validate = msgspec.json.Decoder(Raw).decode
-_encode = msgspec.json.Encoder().encode
+
+
+def _refuse(part: object) -> object:
+    """Refuse what JSON cannot express: a `Binary`."""
+    raise EncodeError("a payload is no JSON")
+
+
+_encode = msgspec.json.Encoder(enc_hook=_refuse).encode
 
 NAME = "json"
 #: The server's ping: an empty reply.
@@ -85,17 +84,6 @@ def _command(line: bytes, before: Sequence[Command]) -> Command:
     except (ValueError, RecursionError) as error:
         raise DecodeError(f"malformed command: {error}", tuple(before)) from None
     return command
-
-
-def check_text(text: bytes) -> None:
-    """Check payloads for invalid UTF-8 and for nesting that the decoder accepts.
-
-    :raises ValueError: the text has either.
-    """
-    if not text.isascii():
-        text.decode()
-    if len(text) > MAX_DEPTH and too_deep(text):
-        raise ValueError(f"nested more than {MAX_DEPTH} levels deep")
 
 
 def has_oversized_number(command: Command) -> bool:
@@ -156,16 +144,7 @@ def decode_emulation(data: bytes) -> EmulationRequest:
         raise DecodeError(f"malformed emulation request: {error}") from None
 
 
-def is_json(payload: bytes) -> bool:
-    """Whether *payload* is JSON that can be sent to any client."""
-    try:
-        _check_payload(payload)
-    except EncodeError:
-        return False
-    return payload.isascii() or _is_utf8(payload)
-
-
-def quote(payload: bytes) -> Raw:
+def quote(payload: bytes) -> Payload:
     """Return *payload* as a JSON string, the form that deltas require.
 
     See client protocol, "Deltas".
@@ -173,7 +152,7 @@ def quote(payload: bytes) -> Raw:
     :raises EncodeError: it is not UTF-8.
     """
     try:
-        return Raw(_encode(payload.decode()))
+        return Payload(Raw(_encode(payload.decode())))
     except UnicodeDecodeError:
         raise EncodeError("a payload is no UTF-8") from None
 
@@ -195,20 +174,12 @@ def unquote(text: bytes) -> bytes:
     return (said or "").encode()
 
 
-def _is_utf8(text: bytes) -> bool:
-    try:
-        text.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
 def encode_reply(reply: Reply) -> bytes:
     """Encode a reply; its payloads are copied unchanged.
 
     :raises EncodeError: a payload is not JSON.
     """
-    return encode(reply, payloads_of_reply(reply))
+    return encode(reply)
 
 
 def encode_push(push: Push) -> bytes:
@@ -216,7 +187,7 @@ def encode_push(push: Push) -> bytes:
 
     :raises EncodeError: a payload is not JSON.
     """
-    return encode(Reply(push=push), payloads_of_push(push))
+    return encode(Reply(push=push))
 
 
 def encode_bare_push(push: Push) -> bytes:
@@ -226,90 +197,14 @@ def encode_bare_push(push: Push) -> bytes:
 
     :raises EncodeError: a payload is not JSON.
     """
-    return encode(push, payloads_of_push(push))
+    return encode(push)
 
 
-def encode(message: msgspec.Struct, payloads: Iterable[Raw]) -> bytes:
+def encode(message: msgspec.Struct) -> bytes:
     """Encode *message* as one line.
 
-    :param payloads: the payloads in *message*.
-    :raises EncodeError: one of them is not JSON.
+    :raises EncodeError: a payload is not JSON.
     """
-    for payload in payloads:
-        _check_payload(payload)
-    return _one_line(_encode(message))
-
-
-def _check_payload(payload: bytes | Raw) -> None:
-    """Check that a payload is JSON, so that it cannot break out of its field."""
-    if payload is EMPTY:
-        return
-    try:
-        try:
-            _validate(payload)
-        except msgspec.DecodeError:
-            _validate(replace_lone_surrogates(bytes(payload)))
-    except (msgspec.DecodeError, RecursionError):
-        raise EncodeError("a payload is no JSON") from None
-
-
-def _one_line(encoded: bytes) -> bytes:
-    """Remove newlines, which can only be white space inside a payload."""
-    if not (encoded.isascii() or _is_utf8(encoded)):
-        raise EncodeError("a payload is no UTF-8")
+    encoded = _encode(message)
+    # Newlines can only be white space inside a payload.
     return encoded.replace(b"\n", b"") if b"\n" in encoded else encoded
-
-
-def payloads_of_push(push: Push) -> Iterator[Raw]:
-    """Yield the payloads in a push."""
-    if push.pub is not None:
-        yield from _of_publication(push.pub)
-    elif push.join is not None:
-        yield from _of_info(push.join.info)
-    elif push.leave is not None:
-        yield from _of_info(push.leave.info)
-    elif push.message is not None:
-        yield push.message.data
-    elif push.subscribe is not None:
-        yield push.subscribe.data
-    elif push.connect is not None:
-        yield push.connect.data
-        for result in push.connect.subs.values():
-            yield from _of_subscribe(result)
-
-
-def payloads_of_reply(reply: Reply) -> Iterator[Raw]:
-    """Yield the payloads in a reply."""
-    if reply.push is not None:
-        yield from payloads_of_push(reply.push)
-    elif reply.connect is not None:
-        yield reply.connect.data
-        for result in reply.connect.subs.values():
-            yield from _of_subscribe(result)
-    elif reply.subscribe is not None:
-        yield from _of_subscribe(reply.subscribe)
-    elif reply.presence is not None:
-        for info in reply.presence.presence.values():
-            yield from _of_info(info)
-    elif reply.history is not None:
-        for publication in reply.history.publications:
-            yield from _of_publication(publication)
-    elif reply.rpc is not None:
-        yield reply.rpc.data
-
-
-def _of_subscribe(result: SubscribeResult) -> Iterator[Raw]:
-    yield result.data
-    for publication in (*result.publications, *result.state):
-        yield from _of_publication(publication)
-
-
-def _of_publication(publication: Publication) -> Iterator[Raw]:
-    yield publication.data
-    if publication.info is not None:
-        yield from _of_info(publication.info)
-
-
-def _of_info(info: ClientInfo) -> Iterator[Raw]:
-    yield info.conn_info
-    yield info.chan_info

@@ -2,8 +2,8 @@
 
 Field names are those of the JSON form and of ``proto/client.proto``; defaults
 are the protocol's zero values and are not written (client protocol, "JSON" and
-"Requests"). A field without a default is always written.  Payloads are ``msgspec.Raw``:
-JSON passes through as the bytes it came in, binary passes through Protobuf untouched.
+"Requests"). A field without a default is always written.  Payloads pass through as the
+bytes they came in.
 """
 
 from typing import Annotated
@@ -11,6 +11,7 @@ from typing import Annotated
 import msgspec
 
 from .codes import Disconnect, Error, Unsubscribe
+from .payloads import EMPTY, Payload, Raw, checked
 
 __all__ = [
     "EMPTY",
@@ -29,6 +30,7 @@ __all__ = [
     "KeyedItem",
     "Leave",
     "Message",
+    "Payload",
     "PingRequest",
     "PingResult",
     "PresenceRequest",
@@ -58,19 +60,8 @@ __all__ = [
     "Unsubscribe",
     "UnsubscribeRequest",
     "UnsubscribeResult",
-    "raw",
+    "checked_info",
 ]
-
-Raw = msgspec.Raw
-
-#: The absent payload.  Omission is decided by identity, so use this very object.
-EMPTY = Raw(b"")
-
-
-def raw(payload: bytes) -> Raw:
-    """Wrap *payload* for a message; empty bytes become the absent payload."""
-    return Raw(payload) if payload else EMPTY
-
 
 UInt32 = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
 Int32 = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
@@ -106,8 +97,16 @@ class ClientInfo(Part, frozen=True):
 
     user: str
     client: str
-    conn_info: Raw = EMPTY
-    chan_info: Raw = EMPTY
+    conn_info: Payload = EMPTY
+    chan_info: Payload = EMPTY
+
+
+def checked_info(info: ClientInfo) -> ClientInfo:
+    """Return *info* with its payloads checked; it may come from an application."""
+    conn_info, chan_info = checked(info.conn_info), checked(info.chan_info)
+    if conn_info is info.conn_info and chan_info is info.chan_info:
+        return info
+    return ClientInfo(info.user, info.client, conn_info, chan_info)
 
 
 class Publication(Part, frozen=True):
@@ -118,7 +117,7 @@ class Publication(Part, frozen=True):
     ``prev_data`` never leaves the brokers.
     """
 
-    data: Raw = EMPTY
+    data: Payload = EMPTY
     info: ClientInfo | None = None
     offset: int = 0
     tags: dict[str, str] = {}
@@ -129,7 +128,7 @@ class Publication(Part, frozen=True):
     removed: bool = False
     score: int = 0
     epoch: str = ""
-    prev_data: Raw = EMPTY
+    prev_data: Payload = EMPTY
     version: int = 0
 
 
@@ -172,7 +171,7 @@ class SubscribeRequest(RequestPart, frozen=True):
     recover: bool = False
     epoch: str = ""
     offset: UInt64 = 0
-    data: Raw = EMPTY
+    data: Payload = EMPTY
     positioned: bool = False
     recoverable: bool = False
     join_leave: bool = False
@@ -190,7 +189,7 @@ class ConnectRequest(RequestPart, frozen=True):
     """The first command: who is it, and which server-side channels it knows."""
 
     token: str = ""
-    data: Raw = EMPTY
+    data: Payload = EMPTY
     subs: dict[str, SubscribeRequest | None] = {}
     name: str = ""
     version: str = ""
@@ -208,7 +207,7 @@ class PublishRequest(RequestPart, frozen=True):
     """Publish into a channel (``type`` 1: into a map, under ``key``)."""
 
     channel: str = ""
-    data: Raw = EMPTY
+    data: Payload = EMPTY
     type: Int32 = 0
     key: str = ""
     removed: bool = False
@@ -242,13 +241,13 @@ class PingRequest(RequestPart, frozen=True):
 class SendRequest(RequestPart, frozen=True):
     """A message to the server that gets no reply."""
 
-    data: Raw = EMPTY
+    data: Payload = EMPTY
 
 
 class RPCRequest(RequestPart, frozen=True):
     """A call of an application's method."""
 
-    data: Raw = EMPTY
+    data: Payload = EMPTY
     method: str = ""
 
 
@@ -316,7 +315,7 @@ class SubscribeResult(Part, frozen=True):
     recovered: bool = False
     offset: int = 0
     positioned: bool = False
-    data: Raw = EMPTY
+    data: Payload = EMPTY
     was_recovering: bool = False
     delta: bool = False
     id: int = 0
@@ -334,7 +333,7 @@ class ConnectResult(Part, frozen=True):
     version: str = ""
     expires: bool = False
     ttl: int = 0
-    data: Raw = EMPTY
+    data: Payload = EMPTY
     subs: dict[str, SubscribeResult] = {}
     ping: int = 0
     pong: bool = False
@@ -379,7 +378,7 @@ class PingResult(Part, frozen=True):
 class RPCResult(Part, frozen=True):
     """What the application answered."""
 
-    data: Raw = EMPTY
+    data: Payload = EMPTY
 
 
 class RefreshResult(Part, frozen=True):
@@ -432,7 +431,7 @@ class Leave(Part, frozen=True):
 class Message(Part, frozen=True):
     """A message outside any channel."""
 
-    data: Raw = EMPTY
+    data: Payload = EMPTY
 
 
 class Subscribe(Part, frozen=True):
@@ -442,7 +441,7 @@ class Subscribe(Part, frozen=True):
     epoch: str = ""
     offset: int = 0
     positioned: bool = False
-    data: Raw = EMPTY
+    data: Payload = EMPTY
 
 
 class Connect(Part, frozen=True):
@@ -450,7 +449,7 @@ class Connect(Part, frozen=True):
 
     client: str = ""
     version: str = ""
-    data: Raw = EMPTY
+    data: Payload = EMPTY
     subs: dict[str, SubscribeResult] = {}
     expires: bool = False
     ttl: int = 0

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from .errors import DecodeError, EncodeError
-from .messages import Command, ConnectRequest, EmulationRequest, Push, Raw, Reply
+from .messages import Command, ConnectRequest, EmulationRequest, Push, Reply
+from .payloads import Binary, Payload
 from .proto import client_pb2
 from .struct_bridge import Bridge, bridge
 
@@ -127,9 +128,9 @@ def encode_bare_push(push: Push) -> bytes:
     return _encode(_pushes, push)
 
 
-def quote(payload: bytes) -> Raw:
+def quote(payload: bytes) -> Payload:
     """Return *payload* unchanged: Protobuf needs no other form beside deltas."""
-    return Raw(payload)
+    return Binary(payload)  # type: ignore[return-value]  # for Protobuf alone
 
 
 def _encode(form: "Bridge[Reply] | Bridge[Push]", message: Reply | Push) -> bytes:

@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError as ProtobufError
 from google.protobuf.message_factory import GetMessageClass
 
 from .errors import DecodeError
-from .messages import raw
+from .payloads import EMPTY, Payload, Raw, checked
 
 __all__ = ["Bridge", "bridge"]
 
@@ -115,13 +115,17 @@ def _plan(field: Any, hint: Any) -> tuple[Writer, Reader]:
     if field.type == Kinds.TYPE_BYTES:
         return (
             lambda message, member: setattr(message, name, bytes(member)),
-            raw,
+            checked if hint is Payload else _unchecked,
         )
     return lambda message, member: setattr(message, name, member), _unchanged
 
 
 def _unchanged(value: Any) -> Any:
     return value
+
+
+def _unchecked(value: bytes) -> Raw:
+    return Raw(value) if value else EMPTY
 
 
 def _zero(field: Any) -> Any:

@@ -17,7 +17,8 @@ from .frames import (
     line,
     text_frame,
 )
-from .messages import Command, Push, Raw, Reply
+from .messages import Command, Push, Reply
+from .payloads import Payload
 
 __all__ = [
     "Wire",
@@ -62,7 +63,7 @@ class Wire:
     ping: bytes
     #: Encodes a payload or a delta for a subscription with deltas (client protocol,
     #: "Deltas").  Raises `EncodeError`.
-    quote: Callable[[bytes], Raw]
+    quote: Callable[[bytes], Payload]
 
 
 def _bidirectional(transport: str, codec: Any, frame: Frame) -> Wire:

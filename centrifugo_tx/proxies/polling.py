@@ -7,7 +7,8 @@ from twisted.internet.defer import Deferred, DeferredSemaphore
 
 from ..metrics import Histogram, Metrics
 from ..options import Polled
-from ..protocol.messages import EMPTY, KeyedItem, Publication
+from ..protocol.messages import KeyedItem, Publication
+from ..protocol.payloads import checked, detached
 from ..proxy_messages import SharedPollRefreshAnswer, SharedPollRefreshEvent
 from .client import BackendFailed
 from .event_proxy import EventProxy
@@ -59,7 +60,7 @@ class Polling:
         self._answered.observe(len(answer.items))
         items = [
             Publication(
-                data=each.data.copy() if each.data is not EMPTY else EMPTY,
+                data=detached(checked(each.data)),
                 key=each.key,
                 version=each.version,
                 removed=each.removed,

@@ -48,6 +48,7 @@ from centrifugo_tx.protocol.messages import (
     UnsubscribeRequest,
     UnsubscribeResult,
 )
+from centrifugo_tx.protocol.payloads import checked
 from centrifugo_tx.protocol.proto import client_v1_pb2
 
 from ..support import unframed
@@ -398,7 +399,7 @@ class JSONReplyTests(SynchronousTestCase):
     def test_unspeakable(self) -> None:
         """What has no form in v1, or no JSON for its data, is refused."""
         self.assertRaises(EncodeError, self.wire.push, Push(connect=Connect()))
-        binary = Push(channel="c", pub=Publication(data=Raw(b"\xff")))
+        binary = Push(channel="c", pub=Publication(data=checked(b"\xff")))
         self.assertRaises(EncodeError, self.wire.push, binary)
 
 

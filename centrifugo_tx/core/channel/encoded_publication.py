@@ -6,8 +6,8 @@ from attrs import define, field
 from msgspec.structs import replace
 
 from ...errors import EncodeError
-from ...protocol.json_codec import is_json
-from ...protocol.messages import EMPTY, Publication, Push, Raw
+from ...protocol.messages import EMPTY, Payload, Publication, Push
+from ...protocol.payloads import is_binary
 from ...protocol.wire import Wire
 from .deltas import Between, difference
 
@@ -122,11 +122,13 @@ def _change(publication: Publication, delta: bytes, wire: Wire) -> Publication:
 
 def _check(publication: Publication) -> None:
     """Refuse a payload that the client could not parse after applying the delta."""
-    if not is_json(bytes(publication.data)):
+    if publication.data is EMPTY or is_binary(publication.data):
         raise EncodeError("a payload is no JSON")
 
 
-def _restated(publication: Publication, data: Raw, delta: bool = False) -> Publication:
+def _restated(
+    publication: Publication, data: Payload, delta: bool = False
+) -> Publication:
     """Return *publication* with other data, without epoch and time.
 
     So does the version, but for a polled key, which it belongs to.

@@ -16,11 +16,10 @@ from ...protocol.messages import (
     ClientInfo,
     Join,
     Leave,
+    Payload,
     Publication,
     Push,
-    Raw,
     StreamPosition,
-    raw,
 )
 from ..runtime import Runtime
 from .broker_subscriptions import BrokerSubscriptions
@@ -79,12 +78,11 @@ class Streams:
     # --- Publish and history ---------------------------------------------------
 
     def publish(
-        self, channel: str, data: Raw | bytes, options: PublishOptions = _PLAIN
+        self, channel: str, data: Payload, options: PublishOptions = _PLAIN
     ) -> Deferred[Published]:
-        """Publish *data* (JSON, or any bytes) into *channel*."""
+        """Publish *data* into *channel*."""
         self._runtime.metrics.published.value += 1
-        payload = raw(data) if isinstance(data, bytes) else data
-        return self.broker.publish(channel, payload, options)
+        return self.broker.publish(channel, data, options)
 
     def history(self, channel: str, query: HistoryQuery) -> Deferred[History]:
         """Read part of a stream (engines, "Reading history").

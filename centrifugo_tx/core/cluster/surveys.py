@@ -10,7 +10,7 @@ from twisted.python.failure import Failure
 from ...errors import CentrifugoError
 from ...globs import compile_glob
 from ...protocol import control
-from ...protocol.messages import raw
+from ...protocol.payloads import Raw
 from ..channel.hub import Hub
 from ..runtime import Runtime
 from .peers import Peers
@@ -92,7 +92,7 @@ class Surveys:
         self._last += 1
         id = self._last
         survey = self._surveys[id] = _Survey(1 if node else 1 + others)
-        question = control.SurveyRequest(id=id, op=op, data=raw(data))
+        question = control.SurveyRequest(id=id, op=op, data=Raw(data))
         sent = self._peers.send(control.ControlCommand(survey_request=question), node)
         sent.addErrback(self._fail, id)
         if not node:
@@ -121,7 +121,7 @@ class Surveys:
     def _handle_request(self, uid: str, question: control.SurveyRequest) -> None:
         def answer(result: tuple[int, bytes]) -> None:
             code, data = result
-            response = control.SurveyResponse(id=question.id, code=code, data=raw(data))
+            response = control.SurveyResponse(id=question.id, code=code, data=Raw(data))
             self._peers.notify(control.ControlCommand(survey_response=response), uid)
 
         handled = self._handle(question.op, bytes(question.data))

@@ -17,7 +17,13 @@ from ...protocol.codes import (
     PERMISSION_DENIED,
     SLOW,
 )
-from ...protocol.messages import PublishRequest, PublishResult, SubscribeRequest
+from ...protocol.messages import (
+    PublishRequest,
+    PublishResult,
+    SubscribeRequest,
+    checked_info,
+)
+from ...protocol.payloads import checked, detached
 from ..runtime import Runtime
 from ..session.client import Client
 from ..session.outcome import Outcome
@@ -102,8 +108,12 @@ class MapKind:
             await self._maps.remove(name, key, change)
             return PublishResult()
         if change.info is None:
-            change = msgspec.structs.replace(change, info=client.info_in(name))
-        data = request.data.copy() if change.data is None else change.data
+            info = client.info_in(name)
+        else:
+            info = checked_info(change.info)
+        given = change.data
+        data = detached(request.data) if given is None else checked(given)
+        change = msgspec.structs.replace(change, info=info)
         await self._maps.publish(name, key, data, change)
         return PublishResult()
 

@@ -23,6 +23,7 @@ from ...protocol.messages import (
     SubscribeRequest,
     SubscribeResult,
 )
+from ...protocol.payloads import checked
 from ..channel.encoded_publication import full
 from ..channel.recovery import Held, Recovery, recover_stream
 from ..channel.variants import Variant, variant_of
@@ -336,7 +337,7 @@ class MapReader:
             expires=expires,
             ttl=subscription.client.ttl(subscription.expire_at) if expires else 0,
             epoch=self._since.epoch,
-            data=subscription.options.data,
+            data=checked(subscription.options.data),
             delta=subscription.variant is not None and subscription.variant.delta,
             type=MAP,
             state=entries,

@@ -24,9 +24,9 @@ from ...protocol.messages import (
     ClientInfo,
     Join,
     Leave,
+    Payload,
     Publication,
     Push,
-    Raw,
     StreamPosition,
 )
 from ..channel.broker_subscriptions import BrokerSubscriptions
@@ -86,7 +86,7 @@ class Maps:
     # --- Reading and changes ---------------------------------------------------
 
     def publish(
-        self, channel: str, key: str, data: Raw, change: MapChange
+        self, channel: str, key: str, data: Payload, change: MapChange
     ) -> "Deferred[MapChanged]":
         """Set a key of *channel*."""
         self._runtime.metrics.count_sent("map_publication")

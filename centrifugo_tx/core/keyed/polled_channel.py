@@ -12,6 +12,7 @@ from ...errors import EncodeError
 from ...interfaces import ITransport
 from ...options import Polled, PollRules
 from ...protocol.messages import KeyedItem, Publication
+from ...protocol.payloads import checked
 from ...protocol.wire import Wire
 from ..channel.encoded_publication import EncodedPublication
 from ..runtime import Runtime
@@ -196,13 +197,15 @@ class PolledChannel:
             found = self.keys.get(item.key)
             if found is None:
                 continue
+            data, version = checked(item.data), item.version
             if item.removed:
                 self._remove(item.key, found)
-            elif self.rules.versioned or item.version:
-                self._set(item.key, found, item)
-            elif found.newest is None or found.newest.data != item.data:
+            elif self.rules.versioned or version:
+                value = Publication(data=data, version=version, epoch=item.epoch)
+                self._set(item.key, found, value)
+            elif found.newest is None or found.newest.data != data:
                 self._counter += 1
-                counted = Publication(data=item.data, version=self._counter)
+                counted = Publication(data=data, version=self._counter)
                 self._set(item.key, found, counted)
 
     # --- Values ----------------------------------------------------------------

@@ -5,7 +5,7 @@ from twisted.internet.defer import Deferred
 
 from ...interfaces import IBroker
 from ...options import PollRules, Published, PublishOptions
-from ...protocol.messages import Publication, Raw
+from ...protocol.messages import Payload, Publication
 from ..runtime import Runtime
 from .key_channels import KeyChannels, key_channel_name, split_key_channel_name
 from .polled_channel import PolledChannel
@@ -37,7 +37,7 @@ class Polls:
         return channel
 
     def publish(
-        self, channel: str, key: str, data: Raw, version: int, epoch: str = ""
+        self, channel: str, key: str, data: Payload, version: int, epoch: str = ""
     ) -> "Deferred[Published]":
         """Publish the value of a key to its trackers on all nodes.
 

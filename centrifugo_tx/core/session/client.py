@@ -38,6 +38,7 @@ from ...protocol.messages import (
     Raw,
     Reply,
 )
+from ...protocol.payloads import checked
 from ..command_scheduler import UNIT
 from ..node_metrics import ClientCounters
 from ..runtime import Runtime
@@ -216,7 +217,7 @@ class Client:
 
     def update_info(self, conn_info: Raw) -> None:
         """Set the ``conn_info`` that subscribers of all its channels see."""
-        self.info = ClientInfo(self.user, self.id, conn_info)
+        self.info = ClientInfo(self.user, self.id, checked(conn_info))
         for subscription in self.subscriptions.values():
             subscription.update_info()
 

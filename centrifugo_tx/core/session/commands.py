@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from uuid import uuid4
 
 from attrs import define, field
+from msgspec.structs import replace
 from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.python.failure import Failure
 
@@ -55,7 +56,9 @@ from ...protocol.messages import (
     SubscribeResult,
     UnsubscribeRequest,
     UnsubscribeResult,
+    checked_info,
 )
+from ...protocol.payloads import checked, detached
 from ..channel.streams import Streams
 from ..run_or_defer import run_or_defer
 from ..runtime import Runtime
@@ -146,7 +149,7 @@ class Commands:
         admission: Admission = await runtime.policy.connect(client, request)
         client.ensure_open()
         client.user = admission.user
-        client.info = ClientInfo(admission.user, client.id, admission.info)
+        client.info = ClientInfo(admission.user, client.id, checked(admission.info))
         client.meta = admission.meta
         client.server_side_refresh = admission.server_side_refresh
         client.emulated_headers = admission.emulated_headers
@@ -196,7 +199,7 @@ class Commands:
             version=options.version,
             expires=expires,
             ttl=client.ttl(admission.expire_at) if expires else 0,
-            data=admission.data,
+            data=checked(admission.data),
             subs=results,
             ping=int(options.ping_interval) if deadlines.pings else 0,
             pong=deadlines.pongs,
@@ -320,9 +323,12 @@ class Commands:
             raise DisconnectClient(MALFORMED, "channel required for publish")
         options = await self._runtime.policy.publish(client, request)
         if options is not None:
-            data = request.data.copy() if options.data is None else options.data
+            given = options.data
+            data = detached(request.data) if given is None else checked(given)
             if options.info is None:
                 options = client.as_publisher(options, name)
+            else:
+                options = replace(options, info=checked_info(options.info))
             await self._streams.publish(name, data, options)
         return PublishResult()
 
@@ -357,7 +363,7 @@ class Commands:
 
     async def rpc(self, client: Client, request: RPCRequest) -> RPCResult:
         """Call a method of the application."""
-        return RPCResult(await self._runtime.policy.rpc(client, request))
+        return RPCResult(checked(await self._runtime.policy.rpc(client, request)))
 
     async def send(self, client: Client, request: SendRequest) -> None:
         """Pass a message to the application.

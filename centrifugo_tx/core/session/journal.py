@@ -168,9 +168,17 @@ class TraceJournal(DebugJournal):
         )
 
 
+def _named(payload: bytes) -> str:
+    """Return the text in place of a payload that is not JSON."""
+    return f"{len(payload)} bytes of binary data"
+
+
+_encode = msgspec.json.Encoder(enc_hook=_named).encode
+
+
 def _shown(message: object) -> str:
     """Return a message as JSON, cut to `FRAME_LIMIT`; payloads stay encoded."""
-    text = msgspec.json.encode(message)[: 4 * FRAME_LIMIT]
+    text = _encode(message)[: 4 * FRAME_LIMIT]
     return _cut(text.decode(errors="backslashreplace"))
 
 

@@ -15,6 +15,7 @@ from ...protocol.messages import (
     Subscribe,
     SubscribeRequest,
 )
+from ...protocol.payloads import checked
 from .client import Client
 from .subscription import Subscription
 
@@ -60,7 +61,7 @@ async def subscribe(
         epoch=result.epoch,
         offset=result.offset,
         positioned=result.positioned,
-        data=options.data,
+        data=checked(options.data),
     )
     client.push(Push(channel=name, subscribe=push))
     for publication in result.publications:

@@ -14,6 +14,7 @@ from ...protocol.messages import (
     SubscribeRequest,
     SubscribeResult,
 )
+from ...protocol.payloads import checked
 from ..channel.recovery import Held, Recovery, fresh, recover_latest, recover_stream
 from ..channel.streams import Streams
 from ..runtime import Runtime
@@ -158,7 +159,7 @@ class StreamKind:
             return SubscribeResult(
                 expires=expires,
                 ttl=ttl,
-                data=options.data,
+                data=checked(options.data),
                 was_recovering=was_recovering,
                 delta=delta,
             )
@@ -171,7 +172,7 @@ class StreamKind:
             recovered=recovery.recovered,
             offset=recovery.offset,
             positioned=True,
-            data=options.data,
+            data=checked(options.data),
             was_recovering=was_recovering,
             delta=delta,
         )

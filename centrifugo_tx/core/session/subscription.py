@@ -30,6 +30,7 @@ from ...protocol.messages import (
     SubscribeRequest,
     SubscribeResult,
 )
+from ...protocol.payloads import checked
 from ..channel.broker_subscriptions import BrokerSubscriptions
 from ..channel.channel import HELD, Channel
 from ..channel.encoded_publication import EncodedPublication
@@ -253,7 +254,9 @@ class Subscription:
             chan_info = self.info.chan_info
         self.info = seen = self.client.info
         if chan_info is not EMPTY:
-            self.info = ClientInfo(seen.user, seen.client, seen.conn_info, chan_info)
+            self.info = ClientInfo(
+                seen.user, seen.client, seen.conn_info, checked(chan_info)
+            )
 
     def _ensure_not_ended(self) -> None:
         """Stop the caller if the subscription was ended while it waited."""

@@ -10,7 +10,7 @@ from ...errors import BrokerUnavailable, ReplyError
 from ...interfaces import IBroker, IBrokerEventHandler
 from ...metrics import Metrics
 from ...options import History, HistoryQuery, Published, PublishOptions
-from ...protocol.messages import ClientInfo, Raw
+from ...protocol.messages import ClientInfo, Payload
 from ..memory_stream import new_epoch
 from . import scripts
 from .connection import Refused, Reply, ignore_result
@@ -127,7 +127,7 @@ class RedisBroker:
     # --- Publishing ------------------------------------------------------------
 
     def publish(
-        self, channel: str, data: Raw, options: PublishOptions
+        self, channel: str, data: Payload, options: PublishOptions
     ) -> "Deferred[Published]":
         """Append to the stream, if the channel has one, and publish."""
         shard = self._shards.of(channel)

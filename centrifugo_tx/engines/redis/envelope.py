@@ -13,11 +13,11 @@ from ...protocol.errors import DecodeError
 from ...protocol.messages import (
     EMPTY,
     ClientInfo,
+    Payload,
     Publication,
-    Raw,
     StreamPosition,
-    raw,
 )
+from ...protocol.payloads import checked
 from ...protocol.proto import broker_pb2
 
 __all__ = [
@@ -80,11 +80,13 @@ def decode_client_info(data: bytes) -> ClientInfo:
 
 
 def _to_client_info(info: broker_pb2.ClientInfo) -> ClientInfo:
-    return ClientInfo(info.user, info.client, raw(info.conn_info), raw(info.chan_info))
+    return ClientInfo(
+        info.user, info.client, checked(info.conn_info), checked(info.chan_info)
+    )
 
 
 def encode_publication(
-    data: Raw, options: PublishOptions, time: int, delta: bool
+    data: Payload, options: PublishOptions, time: int, delta: bool
 ) -> bytes:
     """Return the bytes of a new publication.
 
@@ -117,7 +119,7 @@ def decode_publication(data: bytes, offset: int = 0) -> Publication:
     except ProtobufError as error:
         raise DecodeError(f"malformed Publication: {error}") from None
     return Publication(
-        raw(message.data),
+        checked(message.data),
         _to_client_info(message.info) if message.HasField("info") else None,
         message.offset or offset,
         dict(message.tags),
@@ -128,7 +130,7 @@ def decode_publication(data: bytes, offset: int = 0) -> Publication:
         message.removed,
         message.score,
         message.epoch,
-        raw(message.prev_data),
+        checked(message.prev_data),
         message.version,
     )
 

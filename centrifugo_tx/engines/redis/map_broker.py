@@ -20,7 +20,7 @@ from ...options import (
 )
 from ...protocol.codes import BAD_REQUEST
 from ...protocol.errors import DecodeError
-from ...protocol.messages import Publication, Raw
+from ...protocol.messages import Payload, Publication
 from ..memory_stream import new_epoch
 from . import map_scripts as scripts
 from .connection import Refused, Reply, ignore_result
@@ -184,7 +184,7 @@ class RedisMapBroker:
     # --- Changes ---------------------------------------------------------------
 
     def publish(
-        self, channel: str, key: str, data: Raw, change: MapChange
+        self, channel: str, key: str, data: Payload, change: MapChange
     ) -> "Deferred[MapChanged]":
         """Set a key, append the change to the stream, and deliver it."""
         now, ttl = int(self._reactor.seconds() * 1000), change.rules.key_ttl

@@ -11,7 +11,7 @@ import msgspec
 
 from ...options import MapChange
 from ...protocol.errors import DecodeError
-from ...protocol.messages import ClientInfo, Publication, Raw, StreamPosition
+from ...protocol.messages import ClientInfo, Payload, Publication, StreamPosition
 from ...protocol.proto import broker_pb2
 from .envelope import (
     JOIN,
@@ -33,7 +33,7 @@ __all__ = [
 _LIMIT = 2**64
 
 
-def encode_value(key: str, data: Raw, change: MapChange, time: int) -> bytes:
+def encode_value(key: str, data: Payload, change: MapChange, time: int) -> bytes:
     """Return the bytes of what a key is to hold.
 
     :param time: milliseconds since 1970.

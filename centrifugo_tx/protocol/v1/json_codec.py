@@ -3,13 +3,8 @@
 import msgspec
 
 from ..errors import DecodeError
-from ..json_codec import (
-    check_text,
-    encode,
-    has_oversized_number,
-    payloads_of_push,
-    payloads_of_reply,
-)
+from ..json_codec import encode, has_oversized_number
+from ..json_text import check_text
 from ..lenient_json import as_strict_json
 from ..messages import EMPTY, Command, Push, Raw, Reply, RequestPart, UInt32
 from .old_messages import METHODS, Dialect, OldReply, command
@@ -92,7 +87,7 @@ def encode_reply(reply: Reply, dialect: Dialect) -> bytes:
 
     :raises EncodeError: a payload is not JSON.
     """
-    return encode(dialect.reply(reply), payloads_of_reply(reply))
+    return encode(dialect.reply(reply))
 
 
 def encode_push(push: Push, dialect: Dialect) -> bytes:
@@ -100,4 +95,4 @@ def encode_push(push: Push, dialect: Dialect) -> bytes:
 
     :raises EncodeError: a payload is not JSON.
     """
-    return encode(OldReply(result=dialect.push(push)), payloads_of_push(push))
+    return encode(OldReply(result=dialect.push(push)))

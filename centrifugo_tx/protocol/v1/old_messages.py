@@ -19,13 +19,13 @@ from ..messages import (
     HistoryRequest,
     HistoryResult,
     Part,
+    Payload,
     PingRequest,
     PresenceRequest,
     PresenceStatsRequest,
     Publication,
     PublishRequest,
     Push,
-    Raw,
     RefreshRequest,
     Reply,
     RequestPart,
@@ -52,7 +52,7 @@ class OldSubscribeRequest(RequestPart, frozen=True):
     gen: UInt32 = 0
     epoch: str = ""
     offset: UInt64 = 0
-    data: Raw = EMPTY
+    data: Payload = EMPTY
 
     def as_current(self) -> SubscribeRequest:
         """Return it in the form of v2."""
@@ -71,7 +71,7 @@ class OldConnectRequest(RequestPart, frozen=True):
     """The first command."""
 
     token: str = ""
-    data: Raw = EMPTY
+    data: Payload = EMPTY
     subs: dict[str, OldSubscribeRequest | None] = {}
     name: str = ""
     version: str = ""
@@ -96,7 +96,7 @@ class OldPublication(Part, frozen=True):
 
     seq: int = 0
     gen: int = 0
-    data: Raw = EMPTY
+    data: Payload = EMPTY
     info: ClientInfo | None = None
     offset: int = 0
 
@@ -114,7 +114,7 @@ class OldSubscribeResult(Part, frozen=True):
     recovered: bool = False
     offset: int = 0
     positioned: bool = False
-    data: Raw = EMPTY
+    data: Payload = EMPTY
 
 
 class OldConnectResult(Part, frozen=True):
@@ -124,7 +124,7 @@ class OldConnectResult(Part, frozen=True):
     version: str = ""
     expires: bool = False
     ttl: int = 0
-    data: Raw = EMPTY
+    data: Payload = EMPTY
     subs: dict[str, OldSubscribeResult] = {}
 
 
@@ -156,7 +156,7 @@ class OldSubscribe(Part, frozen=True):
     epoch: str = ""
     offset: int = 0
     positioned: bool = False
-    data: Raw = EMPTY
+    data: Payload = EMPTY
 
 
 class OldError(Part, frozen=True):

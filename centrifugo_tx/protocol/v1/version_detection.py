@@ -7,7 +7,7 @@ import msgspec
 from google.protobuf.message import DecodeError
 from google.protobuf.unknown_fields import UnknownFieldSet
 
-from ..json_codec import check_text
+from ..json_text import check_text
 from ..lenient_json import as_strict_json
 from ..messages import Command, Raw
 from ..proto import client_pb2, client_v1_pb2

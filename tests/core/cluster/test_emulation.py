@@ -14,7 +14,7 @@ from centrifugo_tx.core import Node, SurveyFailed, UnknownNode
 from centrifugo_tx.engines import memory_engine
 from centrifugo_tx.interfaces import IEmulatedTransport
 from centrifugo_tx.options import NodeOptions, TransportInfo
-from centrifugo_tx.protocol.messages import EmulationRequest, Raw, raw
+from centrifugo_tx.protocol.messages import EMPTY, EmulationRequest, Raw
 from centrifugo_tx.protocol.protobuf_codec import decode_commands, encode_emulation
 from centrifugo_tx.protocol.wire import http_stream_protobuf, websocket_json
 
@@ -76,7 +76,7 @@ class EmulationTests(SynchronousTestCase):
         return by.forward(EmulationRequest(**given))
 
     def quoted(self, commands: bytes = RPC) -> Raw:
-        return raw(json.dumps(commands.decode()).encode())
+        return Raw(json.dumps(commands.decode()).encode())
 
     def test_delivered(self) -> None:
         """Commands reach their client from any node."""
@@ -101,13 +101,13 @@ class EmulationTests(SynchronousTestCase):
 
     def test_no_string(self) -> None:
         """Data that is not a JSON string is dropped, and the client stays connected."""
-        for data in (raw(b"{}"), raw(b"17"), raw(b"{"), raw(b"")):
+        for data in (Raw(b"{}"), Raw(b"17"), Raw(b"{"), EMPTY):
             self.successResultOf(self.send(self.second, data))
         self.assertEqual((self.peer.take(), self.peer.closed), ([], 0))
 
     def test_half_a_surrogate(self) -> None:
         """A cut emoji in the string is replace_lone_surrogates, as everywhere."""
-        data = raw(json.dumps(RPC.decode()).encode()[:-1] + b'\\ud83d"')
+        data = Raw(json.dumps(RPC.decode()).encode()[:-1] + b'\\ud83d"')
         self.successResultOf(self.send(self.first, data))
         self.assertEqual([reply["id"] for reply in self.peer.take()], [9])
 
@@ -137,7 +137,7 @@ class EmulationTests(SynchronousTestCase):
         other.client.receive(b"\x04\x08\x01\x22\x00")
         transport.frames.clear()
         self.assertEqual([each.id for each in decode_commands(BINARY_RPC)], [9])
-        self.successResultOf(self.send(self.second, raw(BINARY_RPC), other))
+        self.successResultOf(self.send(self.second, Raw(BINARY_RPC), other))
         self.assertEqual([frame[1:3] for frame in transport.frames], [b"\x08\x09"])
 
     def test_on_the_bus(self) -> None:
@@ -149,7 +149,7 @@ class EmulationTests(SynchronousTestCase):
         )
         self.assertEqual(self.successResultOf(answers), {self.first.id: (0, b"")})
         for name, body, code in (("x", b'""', 2), (session, b"{}", 1)):
-            request = EmulationRequest(self.first.id, name, raw(body))
+            request = EmulationRequest(self.first.id, name, Raw(body))
             answers = self.second.survey(
                 "centrifuge_emulation", encode_emulation(request), self.first.id
             )

@@ -17,7 +17,7 @@ from centrifugo_tx.options import (
     SubscribeOptions,
 )
 from centrifugo_tx.protocol.delta import apply as apply_delta
-from centrifugo_tx.protocol.messages import Raw
+from centrifugo_tx.protocol.payloads import checked
 
 from .map_world import SMALL, STREAMLESS, MapWorld, Reader
 
@@ -445,5 +445,5 @@ class SpecialTests(LiveCase):
         reader = self.live("e:a")
         maps = self.world.node.maps
         assert maps is not None
-        maps.publish("e:a", "k", Raw(b"\xff"), MapChange(STREAMLESS))
+        maps.publish("e:a", "k", checked(b"\xff"), MapChange(STREAMLESS))
         self.assertEqual(reader.peer.closed, 3506)
