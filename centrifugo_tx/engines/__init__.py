@@ -1,4 +1,4 @@
-"""Engines: what carries publications, presence and control between nodes."""
+"""Engines, which carry publications, presence and control messages between nodes."""
 
 from .memory import memory_engine, memory_maps
 

@@ -1,9 +1,9 @@
-"""The engine of a single node: all data is in this process.
+"""The engine of a single node, which keeps all data in this process.
 
 See engines, "Memory engine".
 
-Every call completes immediately.  Expiry may be up to a second late (up to a minute
-for the position of a stream), and takes one reactor call for all entries.
+Every call completes immediately.  Expiry may be up to a second late (up to a minute for
+the position of a stream); one reactor call serves all entries.
 """
 
 from collections.abc import Callable
@@ -53,11 +53,11 @@ WHEEL_RESOLUTION = 1
 class _StoredStream(MemoryStream):
     """A channel's stream, and its expiry times.
 
-    The wheel holds the first deadline only, so renewing is an assignment.
+    The wheel holds only the first deadline, so a renewal is an assignment.
     """
 
     channel: str = ""
-    #: When the publications expire; 0: there are none.
+    #: When the publications expire; 0: the stream holds none.
     history_ends: float = 0.0
     #: When the stream itself expires; 0: never.
     ends: float = 0.0
@@ -66,7 +66,7 @@ class _StoredStream(MemoryStream):
     broker: "MemoryBroker | None" = None
 
     def wake(self, now: float) -> None:
-        """Remove what has expired."""
+        """Remove expired publications, or the expired stream."""
         assert self.broker is not None
         self.scheduled = 0.0
         self.broker.expire(self, now)
@@ -77,9 +77,9 @@ class _StoredStream(MemoryStream):
 class MemoryBroker:
     """PUB/SUB and history within one process.
 
-    A publication is appended and delivered before `publish` returns, unless it is
-    published while another is being delivered: then it waits for its turn, so
-    that subscribers see every channel in the order of its offsets.
+    `publish` appends and delivers a publication before it returns.  A publication that
+    arrives while another is being delivered waits until that is finished, so that
+    subscribers see the publications of a channel in the order of their offsets.
     """
 
     _clock: IReactorTime
@@ -175,7 +175,7 @@ class MemoryBroker:
     def _renew_stream(
         self, channel: str, history_ttl: float, meta_ttl: float
     ) -> _StoredStream:
-        """Return the stream of *channel*, and prolong its life."""
+        """Return the stream of *channel*, and extend its life."""
         stream = self._streams.get(channel)
         if stream is None:
             stream = self._streams[channel] = _StoredStream(
@@ -191,7 +191,7 @@ class MemoryBroker:
         return stream
 
     def expire(self, stream: _StoredStream, now: float) -> None:
-        """Remove what has expired of a stream, or the stream itself."""
+        """Remove the expired publications of a stream, or the expired stream."""
         if stream.ends and stream.ends <= now:
             del self._streams[stream.channel]
             return
@@ -220,7 +220,7 @@ def _round_deadline(due: float, ttl: float) -> float:
 
 @define(eq=False)
 class _PresenceEntry:
-    """One client in one channel; expires unless it is renewed."""
+    """One client in one channel; it expires unless it is renewed."""
 
     info: ClientInfo
     due: float
@@ -343,7 +343,7 @@ def memory_engine(
 
 
 def memory_maps(clock: IReactorTime, engine: Engine) -> Engine:
-    """Return *engine* with maps in this process, if it has none."""
+    """Return *engine* with maps in this process if it has no maps."""
     if engine.maps is not None:
         return engine
     maps = MemoryMapBroker(clock)

@@ -61,7 +61,9 @@ class MemoryMap:
     # --- Time ------------------------------------------------------------------
 
     def renew(self, now: float, stream_ttl: float, meta_ttl: float) -> None:
-        """Prolong the stream and the map by these seconds; 0 changes nothing."""
+        """Extend the life of the stream and the map by these seconds; 0 changes
+        nothing.
+        """
         if stream_ttl > 0:
             self.stream_ends = now + stream_ttl
         if meta_ttl > 0:
@@ -69,7 +71,7 @@ class MemoryMap:
         self._schedule()
 
     def wake(self, now: float) -> None:
-        """Remove what has expired."""
+        """Remove expired changes, or the expired map."""
         self._scheduled = 0.0
         if self.ends and self.ends <= now:
             self.forget(self.channel)
@@ -101,7 +103,7 @@ class MemoryMap:
     # --- Changes ---------------------------------------------------------------
 
     def suppression(self, key: str, change: MapChange) -> Suppression:
-        """Return why a publication of the key is suppressed; empty if it is not."""
+        """Return why a publication of the key is suppressed; empty: it is accepted."""
         entry = self.entries.get(key)
         if (
             entry is not None
@@ -147,7 +149,7 @@ class MemoryMap:
     def record(
         self, publication: Publication, rules: MapRules, now: float
     ) -> Publication:
-        """Append a change to the stream, if there is one; return it with its offset."""
+        """Append a change to the stream, if any; return it with its offset."""
         self.rules = rules
         self.renew(now, rules.stream_ttl if rules.stream_size else 0.0, rules.meta_ttl)
         if not rules.stream_size:

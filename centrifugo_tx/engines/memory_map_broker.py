@@ -1,4 +1,4 @@
-"""Maps, in memory: keyed entries and the stream of their changes."""
+"""Maps in memory: keyed entries and the stream of their changes."""
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, succeed
@@ -128,7 +128,7 @@ class MemoryMapBroker:
         return succeed(0 if found is None else len(found.entries))
 
     def clear(self, channel: str) -> "Deferred[None]":
-        """Remove all data, and announce it."""
+        """Remove all data, and announce the removal."""
         self._results.forget(channel)
         if channel in self._maps:
             self._forget_map(channel)

@@ -27,9 +27,9 @@ def new_epoch() -> str:
 class MemoryStream:
     """Publications of one channel, numbered from 1 within one epoch.
 
-    Publications are shared with readers and never change.  Offsets have no gaps, so
-    the index of a publication is computed.  Most streams of a node have no
-    publications any longer, so the queue exists only while it is needed.
+    Readers share the publications, which never change.  Offsets have no gaps, so the
+    index of a publication is computed.  Most streams of a node hold no publications any
+    longer, so the queue exists only while it holds some.
     """
 
     epoch: str = field(factory=new_epoch)
@@ -89,7 +89,7 @@ class MemoryStream:
             kept.popleft()
 
     def read(self, query: HistoryQuery) -> list[Publication]:
-        """Return the publications that *query* asks for; epochs are not compared."""
+        """Return the publications that *query* selects; epochs are not compared."""
         kept = self._kept
         if not query.limit or not kept:
             return []

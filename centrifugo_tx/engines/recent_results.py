@@ -19,10 +19,10 @@ Key = tuple[str, str]
 
 @define(eq=False)
 class RecentResults:
-    """Positions by channel and idempotency key, each for a time.
+    """Positions by channel and idempotency key, each kept for a limited time.
 
-    They share one deadline in the wheel.  Results are removed in the order in which
-    they were stored, so a long-lived result delays the removal of later ones, until
+    All share one deadline in the wheel.  Results are removed in the order in which they
+    were stored, so a long-lived result delays the removal of later ones, until
     `MAX_RESULTS` more have arrived.
     """
 
@@ -35,7 +35,7 @@ class RecentResults:
         return len(self._order)
 
     def get(self, channel: str, key: str, now: float) -> StreamPosition | None:
-        """Return the result of an earlier call; None if there is none any longer."""
+        """Return the result of an earlier call; None if it is unknown or forgotten."""
         found = self._found.get((channel, key))
         return found[1] if found is not None and found[0] > now else None
 

@@ -2,6 +2,6 @@
 
 See engines, "Redis connections".
 
-Only `engine` and what it imports need txredisapi, which brings the global reactor
-along; so nothing is imported here.
+Only `engine` and the modules that it imports need txredisapi.  Importing txredisapi
+installs the global reactor, so this package imports nothing.
 """

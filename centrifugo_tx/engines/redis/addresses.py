@@ -1,4 +1,4 @@
-"""Where the shards are: the address forms of the configuration.
+"""Addresses of shards, in all forms that the configuration allows.
 
 See engines, "Redis addresses".
 """
@@ -28,7 +28,7 @@ class TCPAddress(msgspec.Struct, frozen=True):
 
 
 class UnixAddress(msgspec.Struct, frozen=True):
-    """A socket in the file system."""
+    """The path of a Unix socket."""
 
     path: str
 
@@ -37,7 +37,9 @@ class UnixAddress(msgspec.Struct, frozen=True):
 
 
 class Login(msgspec.Struct, frozen=True):
-    """What a connection says before anything else; empty parts are not said."""
+    """The credentials, database and client name of a connection; empty parts are
+    skipped.
+    """
 
     user: str = ""
     password: str = ""
@@ -47,10 +49,10 @@ class Login(msgspec.Struct, frozen=True):
 
 
 class ShardAddress(msgspec.Struct, frozen=True, kw_only=True):
-    """One Redis, one master behind Sentinels, or one Cluster.
+    """One server, one master behind Sentinels, or one Cluster.
 
-    ``single`` turns into ``cluster`` when the server says so, and may have several
-    nodes only then.  With ``sentinel`` the nodes are the Sentinels.
+    ``single`` becomes ``cluster`` if the server is part of one, and may have several
+    nodes only in that case.  With ``sentinel`` the nodes are the Sentinels.
     """
 
     kind: Literal["single", "sentinel", "cluster"]
@@ -80,7 +82,7 @@ _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 
 
 def shard_addresses(options: RedisConnectionOptions) -> list[ShardAddress]:
-    """Return the shards that *options* name, in their order.
+    """Return the shards of *options*, in order.
 
     :raises ConfigError: an address is malformed.
     """
@@ -167,7 +169,7 @@ def _is_port(text: str) -> bool:
 
 
 class _URL:
-    """One address in the form of a URL; its parts win over the options."""
+    """One address in the form of a URL; its parts take precedence over the options."""
 
     def __init__(self, options: RedisConnectionOptions, text: str) -> None:
         self.options = options
@@ -181,12 +183,12 @@ class _URL:
 
     @staticmethod
     def _shown(text: str) -> str:
-        """Return *text* without what must not be logged."""
+        """Return *text* without its secrets."""
         scheme, _, rest = text.partition("://")
         return repr(f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}")
 
     def shard(self) -> ShardAddress:
-        """Return the shard that the URL names."""
+        """Return the shard at the URL."""
         scheme = self.parts.scheme
         kind = _SCHEMES[scheme]
         if "sentinel_master_name" in self.query and scheme != "unix":
@@ -241,7 +243,9 @@ class _URL:
         return int(path[1:])
 
     def _tls(self, tls: TLSOptions, switch: str) -> TLSOptions | None:
-        """Return how to encrypt: the scheme or *switch* can only turn it on."""
+        """Return the TLS options; scheme and *switch* can enable TLS, but not disable
+        it.
+        """
         if tls.enabled:
             return tls
         if self.parts.scheme.startswith("rediss") or self._bool(switch):

@@ -59,7 +59,7 @@ class RedisBroker:
     # --- Life ------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Check that the servers have the features needed, and start listening.
+        """Check that the servers have the necessary features, and start listening.
 
         :raises BrokerUnavailable: a server lacks a feature.
         """
@@ -169,7 +169,7 @@ class RedisBroker:
             _append_result,
             layout.history(name),
             meta,
-            # An existing key: while a Cluster migrates a slot, commands with missing
+            # A key that exists: while a Cluster migrates a slot, commands with missing
             # keys have to wait.
             layout.result(name, key) if key else meta,
             *PublishStream(

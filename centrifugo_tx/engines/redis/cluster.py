@@ -45,14 +45,14 @@ def key_slot(key: bytes) -> int:
 class Cluster:
     """Sends each command to the master of its key's slot.
 
-    A redirected command was not executed, so it is sent again; nothing else is.
+    A redirected command was not executed, so it is sent again; no other command is.
     """
 
     _reactor: IRedisReactor
     _address: ShardAddress
     _slots: list[_Node | None] = field(init=False)
     _masters: dict[TCPAddress, _Node] = field(factory=dict, init=False)
-    #: All nodes that can be asked for the slot table, including replicas.
+    #: All nodes that can supply the slot table, including replicas.
     _nodes: list[TCPAddress] = field(init=False)
     _refreshing: "Deferred[None] | None" = field(default=None, init=False)
     _check_timer: IDelayedCall | None = field(default=None, init=False)
@@ -126,7 +126,7 @@ class Cluster:
         )
 
     def can_reach(self, key: bytes) -> bool:
-        """Whether the master of *key* can be reached now."""
+        """Whether the master of *key* is reachable."""
         connection = self._slots[key_slot(key)]
         return connection is not None and connection.protocol is not None
 
@@ -203,7 +203,9 @@ class Cluster:
         self._refreshing = None
         if isinstance(result, Failure) and self._check_timer is not None:
             reason = result.getErrorMessage()
-            self._log.warn("cannot learn about the Cluster: {reason}", reason=reason)
+            self._log.warn(
+                "cannot load the slot table of the Cluster: {reason}", reason=reason
+            )
 
     def _check_nodes(self) -> None:
         self._check_timer = self._reactor.callLater(CHECK_INTERVAL, self._check_nodes)
@@ -294,6 +296,6 @@ class Cluster:
 
 
 def _node_address(entry: Reply, asked: TCPAddress) -> TCPAddress:
-    """Return the address of a node's entry, whose host may be missing."""
+    """Return the address in a node's entry, whose host may be missing."""
     host = (entry[0] or b"").decode()
     return TCPAddress(asked.host if host in ("", "?") else host, entry[1])

@@ -1,8 +1,8 @@
 """The protocol of a connection to Redis.
 
-It extends txredisapi's protocol class, whose commands stay usable, for the hot path
+It extends txredisapi's protocol class, whose commands remain usable, for the hot path
 and for outages (engines, "The Redis client"): commands are sent as bytes, a queue
-matches replies with them, and no failure is final.
+matches replies to them, and no failure is final.
 """
 
 from collections import deque
@@ -26,7 +26,7 @@ __all__ = [
     "ignore_result",
 ]
 
-#: Maximum seconds between two heartbeats.
+#: Maximum number of seconds between two heartbeats.
 HEARTBEAT = 1.0
 #: Maximum number of calls that wait for their replies.
 MAX_PENDING = 262144
@@ -83,9 +83,9 @@ class CommandProtocol(txredisapi.HiredisProtocol):  # type: ignore[misc]
     def send(self, *command: bytes) -> "Deferred[Reply]":
         """Send a command; commands of one reactor turn leave in one write.
 
-        Fails with `Refused` when Redis answers with an error, with
-        `BrokerUnavailable` when the connection is lost before it answers, and at
-        once when too many calls are pending already.
+        Fails with `Refused` if Redis answers with an error, and with
+        `BrokerUnavailable` if the connection is lost before the answer.  Fails at once
+        if too many calls are pending.
         """
         if len(self._waiting) >= MAX_PENDING:
             return fail(BrokerUnavailable(f"too many pending calls to {self.name}"))
@@ -135,7 +135,7 @@ class CommandProtocol(txredisapi.HiredisProtocol):  # type: ignore[misc]
         return min(HEARTBEAT, self._io_timeout / 2)
 
     def _check_alive(self) -> None:
-        """Ping an idle server; close the connection when no reply comes in time."""
+        """Ping an idle server; close the connection if no reply comes in time."""
         self._heartbeat = self._clock.callLater(self._interval, self._check_alive)
         if self._heard:
             self._heard = False
@@ -148,7 +148,7 @@ class CommandProtocol(txredisapi.HiredisProtocol):  # type: ignore[misc]
                 self.abort(f"no answer for {self._silence:g} s")
 
     def dataReceived(self, data: bytes, unpause: bool = False) -> None:
-        """Match replies with commands."""
+        """Match replies to commands."""
         self._heard = True
         self._reader.feed(data)
         replies = self._reader.gets
@@ -159,7 +159,7 @@ class CommandProtocol(txredisapi.HiredisProtocol):  # type: ignore[misc]
             self.abort(f"malformed reply: {error}")
 
     def handle_reply(self, reply: Reply) -> None:
-        """Pass a reply to the command that waits for it."""
+        """Pass a reply to the command that is waiting for it."""
         if not self._waiting:
             self.abort(f"unexpected reply: {reply!r:.100}")
             return
@@ -192,14 +192,14 @@ class CommandProtocol(txredisapi.HiredisProtocol):  # type: ignore[misc]
 
 
 def _unless_forbidden(failure: Failure) -> None:
-    """Treat a refusal for lack of permission as a successful ping."""
+    """Treat a permission error as a successful ping."""
     error = failure.trap(Refused) and failure.value
     if not isinstance(error, Refused) or error.code != "NOPERM":
         failure.raiseException()
 
 
 class _Acknowledged(Deferred[None]):
-    """Fires when *left* channels are acknowledged."""
+    """A Deferred that fires after *left* channels have been acknowledged."""
 
     def __init__(self, left: int) -> None:
         super().__init__()
@@ -209,7 +209,7 @@ class _Acknowledged(Deferred[None]):
 class PubSubProtocol(CommandProtocol):
     """A connection that receives published messages.
 
-    :param receive: called with the channels and payloads that came in one read.
+    :param receive: called with the channels and payloads of one read.
     """
 
     def __init__(

@@ -36,7 +36,7 @@ class _ControlListener:
         self._receiver.handle_control(payload)
 
     def missed(self, names: Sequence[bytes]) -> None:
-        """Do nothing: nodes repeat their messages, or can do without them."""
+        """Do nothing: nodes repeat their messages, or work without them."""
 
 
 @implementer(IController)

@@ -1,4 +1,4 @@
-"""A queue of messages to deliver."""
+"""A queue of messages that wait for delivery."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ Message = tuple[bytes, bytes]
 class DeliveryQueue:
     """Delivers messages in order, in slices of time.
 
-    Usually the queue is empty and messages are delivered when they arrive.  When they
+    Usually the queue is empty and messages are delivered when they arrive.  If they
     arrive faster than they can be delivered, the connection is still read, because
     Redis disconnects slow readers; messages beyond the limit are dropped.
 
@@ -57,7 +57,7 @@ class DeliveryQueue:
             self._deliver_slice()
 
     def stop(self) -> None:
-        """Deliver nothing more."""
+        """Stop delivering."""
         if self._call is not None:
             self._call.cancel()
             self._call = None

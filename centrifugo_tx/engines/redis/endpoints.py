@@ -1,4 +1,4 @@
-"""Endpoints of Redis connections: TCP, TLS or Unix socket, directly or by Sentinel."""
+"""Endpoints of Redis connections: TCP, TLS or Unix socket, direct or by Sentinel."""
 
 from collections.abc import Callable
 from random import choice, sample
@@ -62,7 +62,7 @@ def endpoint(
 @implementer(IStreamClientEndpoint)
 @define(eq=False)
 class ChoosingEndpoint:
-    """Connects to one of several servers, chosen anew each time.
+    """Connects to one of several servers, chosen anew for each attempt.
 
     :param choose: returns the server to try next.
     """
@@ -106,7 +106,7 @@ class SentinelEndpoint:
     async def find_master(self) -> TCPAddress:
         """Return the address of the master; call ``moved`` if it has changed.
 
-        :raises BrokerUnavailable: no Sentinel knows.
+        :raises BrokerUnavailable: no Sentinel knows the master.
         """
         master = await self._ask_sentinels()
         before, self._master = self._master, master

@@ -1,4 +1,4 @@
-"""The whole engine on Redis, or half of it."""
+"""Builds an engine of which all or some parts use Redis."""
 
 from typing import cast
 
@@ -30,11 +30,12 @@ def redis_engine(
 ) -> Engine:
     """Return an engine that many nodes share.
 
-    Starting fails with `BrokerUnavailable` when a shard is away; later everything
-    that needs it does, until it is back.
+    The start fails with `BrokerUnavailable` if a shard is unreachable.  Later, calls
+    that need an unreachable shard fail with it until the shard is back.
 
     :param reactor: one with TCP, Unix sockets and names, as any real one has.
-    :param history_meta_ttl: seconds an unused stream keeps its position; 0: for good.
+    :param history_meta_ttl: seconds for which an unused stream keeps its position; 0:
+        forever.
     :raises ConfigError: an address is malformed.
     """
     full = cast(IRedisReactor, reactor)
@@ -52,13 +53,13 @@ def redis_engine(
     controller = RedisController(full, shards, counts)
 
     async def stop() -> None:
-        """Stop everything, the shards last."""
+        """Stop all parts; the shards come last."""
         await broker.stop()
         await controller.stop()
         await shards.stop()
 
     async def start() -> None:
-        """Start everything, or stop what has started."""
+        """Start all parts; if one fails, stop those that have started."""
         try:
             await shards.start()
             await broker.start()
@@ -83,7 +84,7 @@ def redis_maps(
     options: MapBrokerRedisOptions,
     metrics: Metrics | None = None,
 ) -> Engine:
-    """Return *engine* with maps that many nodes share, on connections of their own.
+    """Return *engine* with maps that many nodes share, on separate connections.
 
     :raises ConfigError: an address is malformed.
     """
@@ -130,7 +131,7 @@ def redis_maps(
 
 
 def combine(broker: Engine, presence: Engine) -> Engine:
-    """Return an engine that has of another nothing but its presence."""
+    """Return *broker* with the presence manager of the engine *presence*."""
 
     async def start() -> None:
         """Start the broker, then presence."""

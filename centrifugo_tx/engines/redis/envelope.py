@@ -1,4 +1,4 @@
-"""What travels over PUB/SUB and lies in history, byte for byte.
+"""The bytes of messages in PUB/SUB and of entries in history.
 
 See engines, "Redis payloads".
 """
@@ -38,9 +38,9 @@ _LIMIT = 2**64
 
 
 class Delivered(NamedTuple):
-    """A message of a channel, taken apart.
+    """A decoded message of a channel.
 
-    ``publication`` or one of ``join`` and ``leave`` is there.
+    Exactly one of ``publication``, ``join`` and ``leave`` is set.
     """
 
     publication: Publication | None = None
@@ -71,7 +71,7 @@ def _client_info(info: ClientInfo) -> broker_pb2.ClientInfo:
 def decode_client_info(data: bytes) -> ClientInfo:
     """Return the info in *data*.
 
-    :raises DecodeError: there is none.
+    :raises DecodeError: *data* is malformed.
     """
     try:
         return _to_client_info(broker_pb2.ClientInfo.FromString(data))
@@ -112,7 +112,7 @@ def encode_publication(
 def decode_publication(data: bytes, offset: int = 0) -> Publication:
     """Return the publication in *data*, at *offset* unless it names its own.
 
-    :raises DecodeError: there is none.
+    :raises DecodeError: *data* is malformed.
     """
     try:
         message = broker_pb2.Publication.FromString(data)
@@ -139,7 +139,7 @@ def decode_publication(data: bytes, offset: int = 0) -> Publication:
 
 
 def parse(payload: bytes) -> Delivered:
-    """Take a message of a channel apart.
+    """Decode a message of a channel.
 
     :raises DecodeError: it is malformed.
     """
@@ -157,7 +157,7 @@ def parse(payload: bytes) -> Delivered:
         position = _position(header)
         publication = decode_publication(body, position.offset)
         return _delivered(publication, position, None)
-    raise DecodeError("a header is of no known kind")
+    raise DecodeError("a header is of an unknown kind")
 
 
 def _delivered(
@@ -165,7 +165,7 @@ def _delivered(
     position: StreamPosition,
     previous: Publication | None,
 ) -> Delivered:
-    """Put together what header and Protobuf say; the latter wins."""
+    """Combine the header and the Protobuf message, whose fields take precedence."""
     if publication.delta or publication.epoch or publication.prev_data:
         if publication.prev_data:
             previous = Publication(data=publication.prev_data)
@@ -198,7 +198,7 @@ def _position(header: bytes) -> StreamPosition:
 
 
 def _parse_delta(payload: bytes) -> Delivered:
-    """Take ``__d1:OFFSET:EPOCH:LENGTH:PREVIOUS:LENGTH:NEW`` apart."""
+    """Decode ``__d1:OFFSET:EPOCH:LENGTH:PREVIOUS:LENGTH:NEW``."""
     parts = payload.split(b":", 4)
     if len(parts) < 5 or parts[0] != b"__d1":
         raise DecodeError("a delta's header is too short")
@@ -217,31 +217,31 @@ def _parse_delta(payload: bytes) -> Delivered:
 
 
 def _sized(length: bytes, rest: bytes) -> tuple[bytes, bytes]:
-    """Return as many bytes of *rest* as *length* says, and what follows."""
+    """Split *rest* after as many bytes as *length* says."""
     size = _number(length)
     if len(rest) < size:
-        raise DecodeError("a delta is shorter than it says")
+        raise DecodeError("a delta is shorter than its length")
     return rest[:size], rest[size:]
 
 
 def decode_item(data: bytes) -> Publication:
-    """Return a publication as lists keep it: with its position in front.
+    """Return the publication of a list entry, which begins with its position.
 
-    :raises DecodeError: there is none.
+    :raises DecodeError: the entry is malformed.
     """
     header, body = _split(data)
     return decode_publication(body, _position(header).offset)
 
 
 def _previous(data: bytes) -> Publication:
-    """Return the predecessor in a delta; from a list it comes with its header."""
+    """Return the previous publication of a delta; one from a list has a header."""
     if data.startswith(b"__"):
         data = _split(data)[1]
     return decode_publication(data)
 
 
 def _split(payload: bytes) -> tuple[bytes, bytes]:
-    """Return the header without its underscores, and what follows it."""
+    """Return the header without its underscores, and the rest."""
     end = payload.find(b"__", 2)
     if end < 0:
         raise DecodeError("a header has no end")

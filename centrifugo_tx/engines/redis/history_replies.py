@@ -1,4 +1,7 @@
-"""Reading history out of Redis (engines, "Reading history" and "Redis scripts")."""
+"""Decodes the replies of history scripts.
+
+See engines, "Reading history" and "Redis scripts".
+"""
 
 from msgspec.structs import replace
 
@@ -11,12 +14,12 @@ __all__ = ["first_offset", "from_list", "from_stream", "position"]
 
 
 def position(reply: Reply) -> StreamPosition:
-    """Return the position that a reply begins with."""
+    """Return the position at the start of a reply."""
     return StreamPosition(int(reply[0] or 0), reply[1].decode())
 
 
 def first_offset(query: HistoryQuery) -> bytes:
-    """Return the offset to begin with, nothing to read no publications."""
+    """Return the first offset to read; empty to read no publications."""
     if not query.limit:
         return b""
     if query.since is None:
@@ -26,7 +29,7 @@ def first_offset(query: HistoryQuery) -> bytes:
 
 
 def from_stream(reply: Reply) -> History:
-    """Return what was read from a stream."""
+    """Return the history in a reply from a stream."""
     publications = [
         _stored(decode_publication(fields[1], int(entry.partition(b"-")[0])))
         for entry, fields in reply[2]
@@ -35,7 +38,7 @@ def from_stream(reply: Reply) -> History:
 
 
 def from_list(reply: Reply, query: HistoryQuery) -> History:
-    """Pick from a whole list, which begins with the newest."""
+    """Select publications from a whole list, which begins with the newest."""
     since = query.since
     publications = [_stored(decode_item(item)) for item in reply[2]]
     if since is not None:
@@ -52,5 +55,5 @@ def from_list(reply: Reply, query: HistoryQuery) -> History:
 
 
 def _stored(publication: Publication) -> Publication:
-    """Return a publication without what only live ones need."""
+    """Return a publication without the fields that only live publications need."""
     return replace(publication, delta=False, time=0, epoch="", prev_data=EMPTY)

@@ -1,4 +1,4 @@
-"""The names of keys and PUB/SUB channels, as every node must form them.
+"""The names of keys and PUB/SUB channels, which all nodes must form alike.
 
 See engines, "Redis keys".
 """
@@ -13,9 +13,9 @@ __all__ = ["Layout"]
 
 @define(eq=False)
 class Layout:
-    """Forms the names for one shard.
+    """Forms the names of one shard.
 
-    In a Cluster the channel stands in braces, so that all its keys are in one slot.
+    In a Cluster the channel is in braces, so that all its keys are in one slot.
     """
 
     prefix: str
@@ -42,7 +42,8 @@ class Layout:
     def encode(self, channel: str) -> bytes:
         """Return a channel's name in bytes.
 
-        :raises ReplyError: 107, in a Cluster the keys of such a channel would scatter.
+        :raises ReplyError: 107, because the keys of such a channel would be in several
+            slots of a Cluster.
         """
         if self.cluster and channel[:1] == "}":
             raise ReplyError(BAD_REQUEST)
@@ -53,11 +54,11 @@ class Layout:
         return self._history + channel + self._right
 
     def meta(self, channel: bytes) -> bytes:
-        """Return the key of what is known about the stream."""
+        """Return the key of the stream's position and version."""
         return self._meta + channel + self._right
 
     def result(self, channel: bytes, key: str) -> bytes:
-        """Return the key of what a publish with an idempotency key came to."""
+        """Return the key of the result of a publish with an idempotency key."""
         return self._result + channel + self._right + b"." + key.encode()
 
     def messages(self, channel: bytes) -> bytes:
@@ -65,7 +66,7 @@ class Layout:
         return self._client + channel + self._right
 
     def channel(self, messages: bytes) -> str | None:
-        """Return the channel of a PUB/SUB channel, None if it is no such one."""
+        """Return the channel of a PUB/SUB channel; None if it belongs to no channel."""
         start, end = len(self._client), len(messages) - len(self._right)
         if not messages.startswith(self._client) or end < start:
             return None
@@ -88,18 +89,18 @@ class Layout:
 
     @property
     def service(self) -> bytes:
-        """The channel on which the subscriber's connection is proven."""
+        """The PUB/SUB channel on which the subscriber's connection is probed."""
         return self.prefix.encode() + b".shard.0"
 
     @property
     def control(self) -> bytes:
-        """The channel of all nodes."""
+        """The PUB/SUB channel of all nodes."""
         return self.prefix.encode() + b".control"
 
     def node(self, uid: str) -> bytes:
-        """Return the channel of one node."""
+        """Return the PUB/SUB channel of one node."""
         return f"{self.prefix}.node.{uid}".encode()
 
     def probe(self, uid: str) -> bytes:
-        """Return the channel on which a node's control connection is proven."""
+        """Return the PUB/SUB channel on which a node's control connection is probed."""
         return f"{self.prefix}.node.{uid}.probe".encode()

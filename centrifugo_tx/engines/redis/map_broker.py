@@ -53,8 +53,8 @@ PAGE = 1000
 class RedisMapBroker:
     """Maps, their changes and PUB/SUB, for all nodes that use the same Redis.
 
-    Every node searches for expired keys; Redis decides which node removes a key and
-    announces it, so that happens once.
+    Every node searches for expired keys, but Redis lets only one node remove a key and
+    announce it.
 
     :param expiry_interval: seconds between two searches; not positive: no searches.
     :param expiry_batch: maximum number of keys that one script removes.
@@ -83,7 +83,7 @@ class RedisMapBroker:
     # --- Life ------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Check that the servers have the features needed, and start listening.
+        """Check that the servers have the necessary features, and start listening.
 
         :raises BrokerUnavailable: a server lacks a feature.
         """
@@ -236,7 +236,7 @@ class RedisMapBroker:
             script,
             _change_result,
             *_common_keys(keys),
-            # An existing key: while a Cluster migrates a slot, commands with missing
+            # A key that exists: while a Cluster migrates a slot, commands with missing
             # keys have to wait.
             self._layouts[shard].result(channel, once) if once else keys.meta,
             *ChangeMap(
@@ -256,7 +256,9 @@ class RedisMapBroker:
         )
 
     def clear(self, channel: str) -> "Deferred[None]":
-        """Remove all data and announce it to our nodes; others notice the new epoch."""
+        """Remove all data and announce it to nodes of this server; others see the new
+        epoch.
+        """
         try:
             shard, keys = self._locate(channel)
         except BrokerUnavailable as error:
@@ -301,9 +303,10 @@ class RedisMapBroker:
         )
 
     async def _whole(self, channel: str, query: MapQuery) -> MapPage:
-        """Read all entries, a page at a time; Redis may give one of them twice.
+        """Read all entries page by page; Redis may return an entry twice.
 
-        The position is that of the first page, so what changed since comes again.
+        The position is that of the first page, so recovery repeats changes made
+        meanwhile.
         """
         found: dict[str, Publication] = {}
         first: MapPage | None = None
@@ -311,7 +314,7 @@ class RedisMapBroker:
         while True:
             page = await self._page(channel, query, cursor, PAGE)
             if first is None or page.position.epoch != first.position.epoch:
-                found, first = {}, page  # the map began anew
+                found, first = {}, page  # the map was recreated
             for entry in page.entries:
                 found[entry.key] = entry
             cursor = page.cursor
@@ -327,7 +330,9 @@ class RedisMapBroker:
             try:
                 entries.append(parse_entry(value, key.decode()))
             except (DecodeError, UnicodeDecodeError) as error:
-                self._log.warn("left out an entry of a map: {reason}", reason=error)
+                self._log.warn(
+                    "skipped a malformed entry of a map: {reason}", reason=error
+                )
         cursor = reply[2].decode()
         return MapPage(entries, position(reply), "" if cursor == "0" else cursor)
 
@@ -360,7 +365,7 @@ class RedisMapBroker:
 
 
 def _common_keys(keys: MapKeys) -> tuple[bytes, ...]:
-    """Return the keys that all scripts begin with."""
+    """Return the keys that are the first ones of every script."""
     stream, meta, state, expire, state_meta, _, due, _ = keys
     return stream, meta, state, expire, state_meta, due
 

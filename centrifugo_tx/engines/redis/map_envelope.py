@@ -1,10 +1,10 @@
-"""A map's entries and changes, byte for byte as Redis holds and carries them.
+"""The bytes of a map's entries and of the messages about changes.
 
 See engines, "Other keys in Redis".
 
-An entry is ``OFFSET:EPOCH:PROTOBUF``, and so is the message of its change.  With a
-delta asked for the message is ``d:OFFSET:EPOCH:LENGTH:ENTRY:LENGTH:PROTOBUF``, where
-the entry is what the key held before.
+An entry is ``OFFSET:EPOCH:PROTOBUF``, and so is the message about its change.  If a
+delta is requested, the message is ``d:OFFSET:EPOCH:LENGTH:ENTRY:LENGTH:PROTOBUF``,
+where the entry is the previous one of the key.
 """
 
 import msgspec
@@ -34,7 +34,7 @@ _LIMIT = 2**64
 
 
 def encode_value(key: str, data: Payload, change: MapChange, time: int) -> bytes:
-    """Return the bytes of what a key is to hold.
+    """Return the bytes of a new value of a key.
 
     :param time: milliseconds since 1970.
     """
@@ -66,9 +66,9 @@ def removal_of_any(time: int) -> bytes:
 
 
 def placed(data: bytes, offset: int, epoch: str) -> Publication:
-    """Return the publication in *data* as it stands in a map.
+    """Return the publication in *data*, in its form for maps.
 
-    :raises DecodeError: there is none.
+    :raises DecodeError: *data* is malformed.
     """
     publication = decode_publication(data, offset)
     shown = epoch if offset == 1 else ""
@@ -78,10 +78,10 @@ def placed(data: bytes, offset: int, epoch: str) -> Publication:
 
 
 def parse_entry(value: bytes, key: str = "") -> Publication:
-    """Return what an entry holds.
+    """Return the publication in an entry.
 
-    :param key: the key under which it is, if that is known.
-    :raises DecodeError: it is malformed.
+    :param key: the key of the entry, if it is known.
+    :raises DecodeError: the entry is malformed.
     """
     position, data = _position(value)
     publication = placed(data, position.offset, position.epoch)
@@ -91,7 +91,7 @@ def parse_entry(value: bytes, key: str = "") -> Publication:
 
 
 def parse_change(payload: bytes) -> Delivered:
-    """Take a message of a map apart.
+    """Decode a message of a map.
 
     :raises DecodeError: it is malformed.
     """
@@ -100,7 +100,7 @@ def parse_change(payload: bytes) -> Delivered:
     if payload[:1].isdigit():
         position, data = _position(payload)
         return Delivered(placed(data, position.offset, position.epoch), position)
-    # Joins and leaves travel as those of other channels do.
+    # Joins and leaves have the same form as in other channels.
     if payload.startswith(JOIN):
         return Delivered(join=decode_client_info(payload[len(JOIN) :]))
     if payload.startswith(LEAVE):
@@ -122,7 +122,7 @@ def _parse_delta(payload: bytes) -> Delivered:
 
 
 def _position(value: bytes) -> tuple[StreamPosition, bytes]:
-    """Return the position in front of *value*, and what follows it."""
+    """Return the position at the start of *value*, and the rest."""
     parts = value.split(b":", 2)
     if len(parts) < 3:
         raise DecodeError("an entry has no position")
@@ -140,9 +140,9 @@ def _number(text: bytes) -> int:
 
 
 def _sized(rest: bytes) -> tuple[bytes, bytes]:
-    """Return as many bytes as the number in front says, and what follows them."""
+    """Return as many bytes as the leading number says, and the rest."""
     length, colon, rest = rest.partition(b":")
     size = _number(length)
     if not colon or len(rest) < size:
-        raise DecodeError("a change is shorter than it says")
+        raise DecodeError("a change is shorter than its length")
     return rest[:size], rest[size:]

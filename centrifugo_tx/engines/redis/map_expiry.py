@@ -1,4 +1,4 @@
-"""Removes the keys of maps whose time is over."""
+"""Removes expired keys of maps."""
 
 from collections.abc import Callable, Mapping
 
@@ -22,18 +22,18 @@ from .topology import Shard
 
 __all__ = ["MapExpiry", "stream_limits"]
 
-#: Maps to work on at the same time, and steps in one look at one list of them: what is
-#: left then waits for the next look.
+#: Maps that are processed concurrently, and steps per list in one search; the rest
+#: waits for the next search.
 MAPS, STEPS = 64, 100
 
 
 @define(eq=False)
 class MapExpiry:
-    """Looks at what is due, in each list of maps whose keys expire.
+    """Searches the lists of maps for keys that have expired.
 
     A script removes a batch of keys, announces each removal, and lists the map under
-    the time of its next key; so of all nodes that look, one removes a key.  Maps that
-    no namespace of this node has are left to others.
+    the expiry time of its next key.  So only one of the searching nodes removes a key.
+    Maps without a namespace on this node are left to other nodes.
     """
 
     _clock: IReactorTime
@@ -56,18 +56,20 @@ class MapExpiry:
         self._errors = counter("map_broker_cleanup_errors_count", broker_name="")
 
     def start(self, interval: float) -> None:
-        """Look every *interval* seconds; the next look waits for the last."""
+        """Search every *interval* seconds; a search starts after the previous one has
+        ended.
+        """
         if interval > 0:
             self._loop.start(interval, now=False)
 
     def stop(self) -> None:
-        """Look no more; that a look under way fails then is no news."""
+        """Stop searching, and ignore failures of a search that is still running."""
         self._away = True
         if self._loop.running:
             self._loop.stop()
 
     def look(self) -> "Deferred[None]":
-        """Remove what is due now; never fails."""
+        """Remove the keys that have expired; never fails."""
         looks = [
             Deferred.fromCoroutine(self._look_at(shard, layout, due)).addErrback(
                 self._failed
@@ -82,7 +84,7 @@ class MapExpiry:
             self._away = False
 
     def _failed(self, failure: Failure) -> None:
-        """Count a failure; log the first of an outage, and what is none."""
+        """Count a failure; log the first of an outage, and all unexpected ones."""
         self._errors.value += 1
         if isinstance(failure.value, FirstError):
             failure = failure.value.subFailure
@@ -125,7 +127,7 @@ class MapExpiry:
         rules: MapRules,
         now: bytes,
     ) -> "Deferred[bool]":
-        """Remove a batch of a map's keys; return whether that is impossible."""
+        """Remove a batch of a map's keys; return whether Redis cannot do so."""
         stream, meta, state, expire, state_meta, order, due, messages = layout.keys(
             channel
         )
@@ -152,14 +154,14 @@ class MapExpiry:
         return False
 
     def _refused(self, failure: Failure) -> bool:
-        """Pass over a map that Redis cannot work on, for the sake of the others."""
+        """Skip a map that Redis cannot process, so that the others are processed."""
         failure.trap(Refused)
         self._failed(failure)
         return True
 
 
 def stream_limits(rules: MapRules) -> tuple[bytes, bytes, bytes]:
-    """Return size and ttl of the stream, and the meta ttl, in milliseconds."""
+    """Return size and TTL of the stream, and the meta TTL, in milliseconds."""
     if not rules.stream_size:
         return b"0", b"0", b"0"
     return (

@@ -8,8 +8,8 @@ from .sharding import shard_index
 
 __all__ = ["PARTITIONS", "MapKeys", "MapLayout"]
 
-#: Parts of a Cluster's channels; each has a slot of its own, and so one list of the
-#: maps whose keys expire.  All nodes must agree on it.
+#: Partitions of the channels of a Cluster.  Each has its own slot, and so its own list
+#: of maps with expiring keys.  All nodes must use the same number.
 PARTITIONS = 16
 
 
@@ -22,7 +22,7 @@ class MapKeys(NamedTuple):
     expire: bytes
     state_meta: bytes
     order: bytes
-    #: The maps of the same server, or slot, by when their next key expires.
+    #: The maps of the same server, or slot, sorted by the expiry of their next key.
     due: bytes
     #: The PUB/SUB channel.
     messages: bytes
@@ -30,10 +30,10 @@ class MapKeys(NamedTuple):
 
 @define(eq=False)
 class MapLayout:
-    """Forms the names for one shard.
+    """Forms the names of one shard.
 
-    In a Cluster all maps of one partition are in one slot, since the scripts write to
-    a map and to the list of those that expire.
+    In a Cluster all maps of one partition are in one slot, because the scripts write to
+    a map and to the list of maps with expiring keys.
     """
 
     prefix: str
@@ -61,7 +61,7 @@ class MapLayout:
         )
 
     def result(self, channel: str, key: str) -> bytes:
-        """Return the key of what a change with an idempotency key came to."""
+        """Return the key of the result of a change with an idempotency key."""
         tag = f"{{{shard_index(channel, PARTITIONS)}}}." if self.cluster else ""
         return f"{self.prefix}.result.{tag}{channel}.{key}".encode()
 
@@ -71,18 +71,18 @@ class MapLayout:
 
     @property
     def due(self) -> list[bytes]:
-        """Return the keys of all lists of maps whose keys expire."""
+        """Return the keys of all lists of maps with expiring keys."""
         if not self.cluster:
             return [self._due(b"")]
         return [self._due(b"{%d}" % number) for number in range(PARTITIONS)]
 
     @property
     def cleared(self) -> bytes:
-        """The PUB/SUB channel on which our nodes name maps that were cleared."""
+        """The PUB/SUB channel on which nodes of this server announce cleared maps."""
         return self.prefix.encode() + b".map.cleared"
 
     def channel(self, messages: bytes) -> str | None:
-        """Return the channel of a PUB/SUB channel, None if it is no such one."""
+        """Return the channel of a PUB/SUB channel; None if it belongs to no channel."""
         if not messages.startswith(self._client):
             return None
         name = messages[len(self._client) :]

@@ -3,11 +3,10 @@
 See engines, "Other keys in Redis".
 
 The keys of a map, in this order: stream of changes, meta (epoch ``e`` and top ``s``),
-state (entries by key), expiries, state meta (the epoch that the state is of, and the
-versions of keys), and the list of the maps that have keys which expire.  All times are
-in milliseconds.
+state (entries by key), expiries, state meta (the epoch of the state, and the versions
+of keys), and the list of maps with expiring keys.  All times are in milliseconds.
 
-A state that is of another epoch than meta says is left over, and counts as empty.
+A state whose epoch differs from that of meta is obsolete, and counts as empty.
 """
 
 from .scripts import Script
@@ -27,7 +26,7 @@ local stream, meta, state, expiries = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local state_meta, maps_due = KEYS[5], KEYS[6]
 """
 
-#: List the map under the time at which its next key expires.
+#: List the map under the expiry time of its next key.
 _DUE = b"""
 local function list(channel)
   local first = redis.call('ZRANGE', expiries, 0, 0, 'WITHSCORES')
@@ -39,7 +38,7 @@ local function list(channel)
 end
 """
 
-#: Take the tags, which are field 7, out of an entry, as they are in Protobuf.
+#: Extract the tags, which are field 7, from an entry, still encoded.
 _TAGS = b"""
 local function tags_of(entry)
   local _, at = string.find(entry, '^%d+:[^:]*:')
@@ -84,7 +83,7 @@ local function tags_of(entry)
 end
 """
 
-#: Number a change, write it down, and publish it.
+#: Number a change, store it, and publish it.
 _RECORD = b"""
 local function record(payload, before)
   local offset = 0
@@ -148,9 +147,8 @@ end
     + _RECORD
 )
 
-#: Key 7: result.  Further arguments: `PublishKey`.
-#: Versions of up to 20 digits are compared as text, since Lua's own numbers are exact
-#: to 53 bits only.
+#: Key 7: result.  Further arguments: `PublishKey`. Versions of up to 20 digits are
+#: compared as text, because Lua's numbers are exact only up to 53 bits.
 PUBLISH_KEY = Script(
     _BEGIN
     + b"""
@@ -220,7 +218,7 @@ return finish(offset)
     b"7",
 )
 
-#: Key 7: result.  Further argument: "1" to add the tags that the key has.
+#: Key 7: result.  Further argument: "1" to add the tags of the key.
 REMOVE_KEY = Script(
     _BEGIN
     + _TAGS
@@ -331,8 +329,8 @@ return {top, epoch, redis.call(command, KEYS[1], first, last, 'COUNT', limit)}
     b"2",
 )
 
-#: Arguments: meta ttl, epoch for a new map, cursor, how many about ("0": none), key
-#: ("": many), "1": the map has no stream.
+#: Arguments: meta TTL, epoch for a new map, cursor, approximate number of entries ("0":
+#: none), key ("": many), "1": the map has no stream.
 READ_STATE = Script(
     b"""
 local state, state_meta = KEYS[3], KEYS[5]
@@ -367,8 +365,7 @@ return read_state()
     b"5",
 )
 
-#: Key 7: order.  Arguments: channel, the PUB/SUB channel for what was cleared ("":
-#: none).
+#: Key 7: order.  Arguments: channel, the PUB/SUB channel of cleared maps ("": none).
 CLEAR_MAP = Script(
     _KEYS
     + b"""

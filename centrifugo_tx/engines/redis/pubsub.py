@@ -17,11 +17,11 @@ from .reconnecting import ReconnectingConnection
 
 __all__ = ["Subscriber"]
 
-#: Channels in one command, and commands under way while subscriptions are restored.
+#: Channels in one command, and concurrent commands while subscriptions are restored.
 CHANNELS_PER_COMMAND, COMMANDS_AT_ONCE = 512, 16
 #: Seconds of silence after which the connection is probed.
 SILENCE = 30.0
-#: Maximum intervals of silence between two reconnects for silence.
+#: Reconnects for silence become rarer, up to this many intervals of silence apart.
 MAX_SKIPPED_INTERVALS = 10
 
 
@@ -31,9 +31,8 @@ class Subscriber:
 
     :param service: a PUB/SUB channel of this node, whose messages only prove that
         messages arrive.
-    :param dropped: counts messages that came too fast to be delivered.
-    :param always: PUB/SUB channels that are subscribed to whenever there is a
-        connection.
+    :param dropped: counts messages that arrived faster than they could be delivered.
+    :param always: PUB/SUB channels that are subscribed to whenever a connection exists.
     :param probe: publishes to that channel, over another connection.
     :param deliver: takes a PUB/SUB channel and a payload.
     :param missed: takes the PUB/SUB channels that may have lost messages.
@@ -79,7 +78,7 @@ class Subscriber:
         connection.changed = self._connection_changed
 
     def start(self) -> "Deferred[None]":
-        """Connect; fires after the first attempt, and fails if that failed."""
+        """Connect; fires after the first attempt, and fails if that attempt failed."""
         self._silence_timer = self._clock.callLater(self.silence, self._check_silence)
         return self.connection.start()
 
@@ -211,7 +210,7 @@ class Subscriber:
         protocol.abort(f"cannot restore subscriptions: {failure.getErrorMessage()}")
 
     def _fail_pending(self, error: BrokerUnavailable) -> None:
-        """Fail the subscribes that were not sent yet."""
+        """Fail the subscribes that were not sent."""
         if self._flush is not None:
             self._flush.cancel()
             self._flush = None
@@ -222,7 +221,7 @@ class Subscriber:
     # --- Signs of life ---------------------------------------------------------
 
     def _check_silence(self) -> None:
-        """Probe a silent connection; reconnect when the probe does not arrive.
+        """Probe a silent connection; reconnect if the probe does not arrive.
 
         A probe that could not be published proves nothing.
         """

@@ -1,11 +1,11 @@
-"""A connection to Redis that is made again whenever it is lost.
+"""A connection to Redis that is restored whenever it is lost.
 
-Twisted's ``ClientService`` is not used, for three reasons.  Its delays start over
-with every connection that opens: a server that accepts, logs in and hangs up is
-tried 120 times a minute with delays from 0.25 to 2 s, here 34 times, because a
-connection must last before its failures are forgotten.  It cannot be told to try
-now, which a Sentinel's news of another master requires.  And it keeps callers
-waiting for a connection, while commands here fail at once with the reason.
+Twisted's ``ClientService`` is not used, for three reasons.  It resets its delay with
+every connection that opens.  So a server that accepts, authenticates and hangs up is
+tried 120 times a minute with delays from 0.25 to 2 s, but 34 times here, where only a
+connection that lasts resets the delay.  It cannot be made to try at once, which is
+required when a Sentinel announces another master.  And it keeps callers waiting for a
+connection, while commands here fail at once with the reason.
 """
 
 from collections.abc import Awaitable, Callable
@@ -88,7 +88,7 @@ class ReconnectingConnection(Generic[P]):
     _log = Logger()
 
     def send(self, *command: bytes) -> "Deferred[Reply]":
-        """Send a command; fail at once without a connection."""
+        """Send a command; fail at once if there is no connection."""
         protocol = self.protocol
         if protocol is None:
             return fail(BrokerUnavailable(self.reason))
@@ -97,7 +97,8 @@ class ReconnectingConnection(Generic[P]):
     def start(self) -> "Deferred[None]":
         """Connect, and keep trying.
 
-        :return: fires when usable, fails when the first attempt failed.
+        :return: fires when the connection is usable, and fails if the first attempt
+            failed.
         """
         self._running = True
         outcome = self.attempt_outcome()
@@ -124,7 +125,7 @@ class ReconnectingConnection(Generic[P]):
             self.protocol.abort(why)
 
     def stop(self) -> "Deferred[None]":
-        """Close for good; fires when all connections and timers are gone."""
+        """Close permanently; fires when all connections and timers are gone."""
         self._running = False
         self.reason = "stopped"
         if self._retry is not None:

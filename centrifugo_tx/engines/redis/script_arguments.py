@@ -1,6 +1,6 @@
 """The arguments of the longer scripts, by name and in the order of the scripts.
 
-Every argument is bytes.  An empty one stands for "none" unless stated otherwise.
+Every argument is bytes.  Empty bytes mean "none" unless stated otherwise.
 """
 
 from typing import NamedTuple

@@ -1,7 +1,7 @@
 """Lua scripts that change several keys atomically (engines, "Redis scripts").
 
-Nodes of Centrifugo run their own scripts on the same keys, so the keys must end up
-the same; how a script gets there may differ.
+Nodes of Centrifugo run other scripts on the same keys, so both must leave the keys in
+the same state.
 """
 
 from hashlib import sha1
@@ -28,7 +28,7 @@ __all__ = [
 
 @define(eq=False)
 class Script:
-    """A Lua script, and the hash under which Redis knows it once it is loaded."""
+    """A Lua script, and the hash under which Redis stores it."""
 
     source: bytes
     keys: bytes
@@ -40,7 +40,7 @@ class Script:
 
 # --- Publishing ---------------------------------------------------------------
 
-#: What both kinds of history begin with: the earlier result, and the epoch.
+#: The common start of the publish scripts: the earlier result, and the epoch.
 _BEGIN = b"""
 local history, meta, result = KEYS[1], KEYS[2], KEYS[3]
 local payload, size, ttl, channel = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
@@ -58,8 +58,8 @@ if not epoch then
 end
 """
 
-#: Drops a version that is not newer.  Numbers of up to 20 digits are compared as
-#: text, since Lua's own numbers are exact to 53 bits only.
+#: Drops a version that is not newer.  Numbers of up to 20 digits are compared as text,
+#: because Lua's numbers are exact only up to 53 bits.
 _VERSION = b"""
 local version, version_epoch = ARGV[10], ARGV[11]
 if version ~= '0' then
@@ -128,8 +128,8 @@ redis.call('EXPIRE', history, ttl)
     b"3",
 )
 
-#: The same with a list, and without versions.  A predecessor is sent without the
-#: header that it has in the list.
+#: The same with a list, and without versions.  The previous publication is sent without
+#: the header that it has in the list.
 PUBLISH_LIST = Script(
     _BEGIN
     + _NUMBER
@@ -296,7 +296,7 @@ return redis.call('HGETALL', data)
     b"4",
 )
 
-#: The same, but counts; needs the counting of users.
+#: The same, but counts; requires that users are counted.
 PRESENCE_STATS = Script(
     _PRESENCE
     + _SWEEP
@@ -324,7 +324,7 @@ ALL_SCRIPTS = (
 
 
 async def load_scripts(protocol: CommandProtocol) -> None:
-    """Load all scripts into a server, so that publishing never has to send one.
+    """Load all scripts into a server, so that a publish never sends one.
 
     A server that refuses ``SCRIPT LOAD`` receives each script on its first use.
     """

@@ -1,4 +1,4 @@
-"""Converts PUB/SUB messages of one shard to events, and reports lost ones."""
+"""Converts the PUB/SUB messages of one shard to events, and reports lost messages."""
 
 from collections.abc import Callable, Sequence
 
@@ -15,7 +15,7 @@ from .topology import Shard
 
 __all__ = ["ShardListener", "listen_to_shard"]
 
-#: Seconds between two checks whether storage can be reached again.
+#: Seconds between two checks of unreachable storage.
 GAP_RETRY_INTERVAL = 0.5
 
 
@@ -23,7 +23,7 @@ GAP_RETRY_INTERVAL = 0.5
 class ShardListener:
     """Converts the messages of one shard to events.
 
-    :param channel_of: returns the channel of a PUB/SUB channel, None if it is none.
+    :param channel_of: returns the channel of a PUB/SUB channel, None if it has none.
     :param take: takes a channel and a payload; may raise `DecodeError`.
     :param gap: takes the channels that may have lost messages.
     """
@@ -59,7 +59,7 @@ class ShardListener:
     def missed(self, names: Sequence[bytes]) -> None:
         """Report the channels that may have lost messages.
 
-        Channels whose storage is unreachable are reported later, since the receiver
+        Channels whose storage is unreachable are reported later, because the receiver
         compares them with storage.
         """
         self._gaps.update(dict.fromkeys(names))
@@ -95,7 +95,7 @@ def listen_to_shard(
 ) -> tuple[ShardListener, Subscriber]:
     """Return a `ShardListener` and its `Subscriber`, which listens once started.
 
-    :param family: first part of the names of the metrics.
+    :param family: the first part of the names of the metrics.
     :param always: PUB/SUB channels that are subscribed to all the time.
     """
     malformed = metrics.counter(

@@ -1,7 +1,7 @@
-"""Which of several shards a channel belongs to (engines, "Redis sharding").
+"""Assigns channels to shards (engines, "Redis sharding").
 
-The same channel must come to the same shard on every node of every language, so
-both functions are exact.
+Nodes in every language must assign a channel to the same shard, so both functions are
+exact.
 """
 
 from functools import lru_cache
@@ -26,7 +26,7 @@ def fnv1a64(data: bytes) -> int:
 
 
 def jump_hash(key: int, count: int) -> int:
-    """Return the bucket of *key* among *count*: Jump Consistent Hash."""
+    """Return the bucket of *key* among *count* buckets, by Jump Consistent Hash."""
     bucket, candidate = -1, 0
     while candidate < count:
         bucket = candidate
@@ -37,13 +37,13 @@ def jump_hash(key: int, count: int) -> int:
 
 @lru_cache(maxsize=65536)
 def shard_index(channel: str, count: int) -> int:
-    """Return which of *count* shards *channel* belongs to."""
+    """Return the index of the shard of *channel* among *count* shards."""
     return jump_hash(fnv1a64(channel.encode()), count)
 
 
 @define(eq=False)
 class Shards:
-    """The shards that share the channels, in the order of the configuration."""
+    """The shards of all channels, in the order of the configuration."""
 
     all: list[Shard]
 
@@ -53,13 +53,13 @@ class Shards:
         return shards[shard_index(channel, len(shards)) if len(shards) > 1 else 0]
 
     async def start(self) -> None:
-        """Connect to all of them.
+        """Connect to all shards.
 
-        :raises BrokerUnavailable: one is away.
+        :raises BrokerUnavailable: a shard is unreachable.
         """
         for shard in self.all:
             await shard.start()
 
     def stop(self) -> "Deferred[Any]":
-        """Close; fires when nothing is left in the reactor."""
+        """Close; fires when the reactor has no connections or timers of theirs left."""
         return gatherResults([shard.stop() for shard in self.all])

@@ -93,8 +93,8 @@ class SingleServer:
 class SentinelMaster(SingleServer):
     """The master of servers that Sentinels monitor.
 
-    A new master is noticed by lost connections, by announcements of the Sentinels,
-    and by polling them, since announcements can get lost.
+    A new master is detected by lost connections, by announcements of the Sentinels, and
+    by polling them, because announcements can get lost.
     """
 
     _endpoint: SentinelEndpoint
@@ -131,7 +131,7 @@ class SentinelMaster(SingleServer):
         await load_scripts(protocol)
 
     def _sentinel_message(self, messages: list[Message]) -> None:
-        """Take ``NAME OLD-HOST OLD-PORT NEW-HOST NEW-PORT`` from a Sentinel."""
+        """Decode an announcement: ``NAME OLD-HOST OLD-PORT NEW-HOST NEW-PORT``."""
         name = self._address.master_name.encode()
         if any(message.split(b" ")[0] == name for _, message in messages):
             self._look_up_master()
@@ -148,7 +148,7 @@ class SentinelMaster(SingleServer):
             self._lookup.addBoth(self._lookup_done)
 
     def _lookup_done(self, result: object) -> None:
-        # A failure is reported when a Sentinel is needed to connect.
+        # A failure is reported if connecting requires a Sentinel.
         self._lookup = None
 
 
@@ -170,7 +170,7 @@ class Shard:
     def start(self) -> "Deferred[None]":
         """Connect, and detect whether the server is part of a Cluster.
 
-        :return: fires when commands can be sent, fails when the shard is away.
+        :return: fires when commands can be sent, and fails if the shard is unreachable.
         """
         return Deferred.fromCoroutine(self._start())
 
@@ -222,7 +222,7 @@ class Shard:
     ) -> "Deferred[T]":
         """Run *script*; return the result of *then* for its reply.
 
-        :param command: the keys of the script, and then its arguments.
+        :param command: the keys of the script, followed by its arguments.
         """
         reply = self.send(command[0], b"EVALSHA", script.sha, script.keys, *command)
         return reply.addCallbacks(
@@ -244,7 +244,7 @@ class Shard:
         return failure
 
     def listen(self, subscriber: Subscriber) -> None:
-        """Let *subscriber* use a connection to this shard."""
+        """Make *subscriber* use a connection to this shard."""
         assert self._route is not None
         address, reactor = self._address, self._reactor
         name = f"PUB/SUB of Redis at {address}"
@@ -263,7 +263,7 @@ class Shard:
         self._listeners.append(connection)
 
     async def _wait_for_commands(self, protocol: PubSubProtocol) -> None:
-        """Subscribe only once commands work, so that gaps can be checked."""
+        """Subscribe only after commands work, so that gaps can be checked."""
         assert isinstance(self._route, SingleServer)
         self._route.connection.retry_now()
         await self._route.connection.attempt_outcome()
