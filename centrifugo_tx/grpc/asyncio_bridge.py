@@ -125,22 +125,37 @@ class AsyncioBridge:
     def run(
         self, function: Callable[..., Coroutine[Any, Any, T]], *arguments: object
     ) -> "Deferred[T]":
-        """Run a coroutine function on the loop; return its result."""
-        result: Deferred[T] = Deferred()
+        """Run a coroutine function on the loop; return its result.
+
+        Cancelling the Deferred cancels the task, or keeps it from starting.
+        """
+        task: asyncio.Task[T] | None = None
+        result: Deferred[T] = Deferred(lambda _: self.to_loop(abandon))
         assert self.loop is not None
         loop = self.loop
 
         def begin() -> None:
+            nonlocal task
+            if result.called:  # cancelled
+                return
             task = loop.create_task(function(*arguments))
             self._tasks.add(task)
             task.add_done_callback(end)
 
+        def abandon() -> None:
+            if task is not None:
+                task.cancel()
+
         def end(task: "asyncio.Task[T]") -> None:
             self._tasks.discard(task)
             try:
-                self.to_reactor(result.callback, task.result())
+                self.to_reactor(settle, task.result())
             except BaseException:
-                self.to_reactor(result.errback, Failure())
+                self.to_reactor(settle, Failure())
+
+        def settle(outcome: "T | Failure") -> None:
+            if not result.called:
+                result.callback(outcome)
 
         self.to_loop(begin)
         return result

@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import define, field
 from twisted.internet.asyncioreactor import AsyncioSelectorReactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from centrifugo_tx.grpc.asyncio_bridge import AsyncioBridge
@@ -78,6 +78,43 @@ class ThreadTests(CrossingCase):
         result = self.bridge.run(failing, ValueError("x"))
         self.reactor.turn()
         self.assertEqual(self.failureResultOf(result, ValueError).value.args, ("x",))
+
+    def test_cancel(self) -> None:
+        """Cancelling the result cancels the task, whatever it does then."""
+        loop = self.bridge.loop
+        assert loop is not None
+        steps: Queue[str] = Queue()
+
+        async def patient() -> str:
+            steps.put("began")
+            try:
+                await asyncio.sleep(PATIENCE)
+            except asyncio.CancelledError:
+                steps.put("cancelled")
+            return "too late"
+
+        result = self.bridge.run(patient)
+        self.assertEqual(steps.get(timeout=PATIENCE), "began")
+        result.cancel()
+        self.failureResultOf(result, CancelledError)
+        self.assertEqual(steps.get(timeout=PATIENCE), "cancelled")
+        self.assertEqual(self.wait(self.bridge.run(where)), "grpc")
+
+    def test_cancel_early(self) -> None:
+        """What is cancelled before it begins never begins."""
+        go = threading.Event()
+        self.bridge.to_loop(lambda: go.wait(PATIENCE))
+        began: list[object] = []
+
+        async def begin() -> None:
+            began.append(None)
+
+        result = self.bridge.run(begin)
+        result.cancel()
+        self.failureResultOf(result, CancelledError)
+        go.set()
+        self.wait(self.bridge.run(where))
+        self.assertEqual(began, [])
 
     def test_order(self) -> None:
         """Calls happen in the order in which they were made, in both directions."""
