@@ -13,6 +13,7 @@ BIN = $(VENV)/bin
 CONFIG = config/development.json
 PAGE_PORT = 3000
 JS = tests/integration/js
+KAFKA = tests/integration/kafka
 
 .PHONY: run test unit coverage check docs news clean
 
@@ -68,7 +69,7 @@ news: $(VENV)/test.stamp
 	$(BIN)/towncrier build --draft --version next
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info $(JS)/node_modules
+	rm -rf $(VENV) build dist *.egg-info $(JS)/node_modules $(KAFKA)/jars
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -81,9 +82,13 @@ $(VENV)/docs.stamp: setup.cfg $(VENV)/bin/python
 	$(BIN)/pip install --quiet --editable '.[docs]'
 	@touch $@
 
-$(VENV)/test.stamp: setup.cfg $(wildcard $(JS)/package.json) $(VENV)/bin/python
+$(VENV)/test.stamp: setup.cfg $(wildcard $(JS)/package.json $(KAFKA)/pom.xml) $(VENV)/bin/python
 	$(BIN)/pip install --quiet --editable '.[test]'
 	@if command -v npm >/dev/null && [ -f $(JS)/package.json ]; then \
 	    npm install --prefix $(JS) --silent --no-audit --no-fund; \
+	fi
+	@if command -v mvn >/dev/null && [ -f $(KAFKA)/pom.xml ]; then \
+	    mvn --quiet --batch-mode --file $(KAFKA)/pom.xml \
+	        dependency:copy-dependencies; \
 	fi
 	@touch $@ $(VENV)/run.stamp

@@ -13,6 +13,7 @@ from .bounded_log import BoundedLog
 from .config.consumers import (
     Consumer,
     JetStreamOptions,
+    KafkaOptions,
     OutboxConsumerOptions,
     RedisStreamOptions,
     SQSOptions,
@@ -90,6 +91,8 @@ class Consumers:
             return self._sqs(options.aws_sqs, dispatcher, record)
         if options.type == "nats_jetstream":
             return self._jetstream(options.nats_jetstream, dispatcher, record)
+        if options.type == "kafka":
+            return self._kafka(options.kafka, dispatcher, record)
         return self._redis_streams(options.redis_stream, dispatcher, record)
 
     def _loop(self) -> AsyncioBridge:
@@ -230,6 +233,35 @@ class Consumers:
         )
         stream = JetStream(self._loop(), settings)
         return JetStreamConsumer(self._reactor, stream, messages, record)
+
+    def _kafka(
+        self, options: KafkaOptions, dispatcher: Dispatcher, record: Record
+    ) -> IConsumer:
+        from .consumers.kafka import KafkaConsumer
+        from .consumers.kafka_client import KafkaGroup, KafkaSettings
+
+        settings = KafkaSettings(
+            options.brokers,
+            options.topics,
+            options.consumer_group,
+            options.max_poll_records or 100,
+            options.fetch_max_bytes,
+            options.fetch_max_wait or 0.5,
+            options.fetch_read_uncommitted,
+            options.dial_timeout or 3.0,
+            options.tls if options.tls.enabled else None,
+            options.sasl_mechanism,
+            options.sasl_user,
+            options.sasl_password,
+            options.instance_id,
+        )
+        messages = self._messages(
+            dispatcher, options.method_header, options.publication_data_mode, "header"
+        )
+        group = KafkaGroup(self._loop(), settings)
+        # 0 is the default here, and -1 no queue.
+        queue_size = max(0, options.partition_queue_max_size or 1000)
+        return KafkaConsumer(self._reactor, group, messages, record, queue_size)
 
 
 def publication_names(mode: Any, kind: str) -> PublicationNames | None:

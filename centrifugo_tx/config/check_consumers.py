@@ -17,6 +17,8 @@ __all__ = ["check_consumers"]
 #: Where it is, and what is wrong there.
 Finding = tuple[str, str]
 
+_MECHANISMS = ("plain", "scram-sha-256", "scram-sha-512")
+
 
 def check_consumers(config: Config) -> Iterator[Finding]:
     """Yield what is wrong with each consumer that is enabled."""
@@ -97,6 +99,31 @@ def _nats_jetstream(consumer: Consumer) -> Iterator[Finding]:
     yield from _tls(options.tls, f"{path}.tls")
 
 
+def _kafka(consumer: Consumer) -> Iterator[Finding]:
+    options, path = consumer.kafka, "kafka"
+    if find_spec("aiokafka") is None:
+        yield "type", _missing(consumer.type, "aiokafka", "kafka")
+        return
+    yield from _required(options, path, "brokers", "topics", "consumer_group")
+    yield from _not_negative(options, path, "max_poll_records", "fetch_max_bytes")
+    if options.partition_queue_max_size < -1:
+        size = options.partition_queue_max_size
+        yield f"{path}.partition_queue_max_size", f"{size} must be -1 or more"
+    for name in ("fetch_max_wait", "dial_timeout"):
+        if (value := getattr(options, name)) < 0:
+            yield f"{path}.{name}", f"{format_duration(value)} must not be negative"
+    mechanism = options.sasl_mechanism
+    if mechanism not in ("", *_MECHANISMS):
+        known = ", ".join(f'"{each}"' for each in _MECHANISMS)
+        yield f"{path}.sasl_mechanism", f'"{mechanism}" must be one of {known}'
+    elif mechanism and not options.sasl_user:
+        yield f"{path}.sasl_user", f'"{mechanism}" needs a user'
+    if options.assume_role_arn and mechanism != "aws-msk-iam":
+        message = 'needs the sasl_mechanism "aws-msk-iam"'
+        yield f"{path}.assume_role_arn", message
+    yield from _tls(options.tls, f"{path}.tls")
+
+
 def _missing(type: str, library: str, extra: str) -> str:
     return f'"{type}" needs {library}: pip install centrifugo-tx[{extra}]'
 
@@ -122,6 +149,7 @@ def _tls(options: TLSOptions, path: str) -> Iterator[Finding]:
 
 _RULES: dict[str, Callable[[Consumer], Iterator[Finding]]] = {
     "aws_sqs": _aws_sqs,
+    "kafka": _kafka,
     "nats_jetstream": _nats_jetstream,
     "postgresql": _postgresql,
     "redis_stream": _redis_stream,

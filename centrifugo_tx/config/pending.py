@@ -52,7 +52,9 @@ REFUSED = frozenset(
 #: Types of brokers that are to come.
 _BACKENDS = frozenset({"nats", "postgres", "redisnats"})
 #: Types of consumers that can run.
-_CONSUMERS = frozenset({"aws_sqs", "nats_jetstream", "postgresql", "redis_stream"})
+_CONSUMERS = frozenset(
+    {"aws_sqs", "kafka", "nats_jetstream", "postgresql", "redis_stream"}
+)
 
 
 def ignored(config: Config) -> list[str]:

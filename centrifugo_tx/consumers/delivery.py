@@ -144,6 +144,10 @@ class Record:
         if not self._reasons:
             self._log.info("consumer works again", consumer=self.consumer)
 
+    def forget(self, where: Hashable) -> None:
+        """Say no more of what failed *where*: somebody else has taken it over."""
+        self._reasons.pop(where, None)
+
 
 @define(eq=False)
 class Pause:

@@ -2,10 +2,7 @@
 
 import asyncio
 import builtins
-import ssl
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 import nats
@@ -18,6 +15,7 @@ from ..grpc.asyncio_bridge import AsyncioBridge
 from ..options import TLSOptions
 from .delivery import SourceUnavailable
 from .jetstream import JetStreamMessage
+from .ssl_context import ssl_context
 
 __all__ = ["JetStream", "JetStreamSettings"]
 
@@ -120,7 +118,7 @@ class JetStream:
         elif settings.token:
             login["token"] = settings.token
         if settings.tls is not None:
-            login["tls"] = _context(settings.tls)
+            login["tls"] = ssl_context(settings.tls)
             if settings.tls.server_name:
                 login["tls_hostname"] = settings.tls.server_name
         return await nats.connect(
@@ -194,19 +192,3 @@ def _message(given: Any) -> JetStreamMessage:
     headers = dict(given.headers or {})
     deliveries = given.metadata.num_delivered or 1
     return JetStreamMessage(given.data, headers, deliveries, given)
-
-
-def _context(tls: TLSOptions) -> ssl.SSLContext:
-    """Return what encrypts connections as *tls* says."""
-    context = ssl.create_default_context(cadata=tls.server_ca_pem or None)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if tls.insecure_skip_verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    if tls.cert_pem:
-        with TemporaryDirectory(prefix="centrifugo-tls-") as folder:
-            own = Path(folder, "own.pem")
-            own.touch(0o600)
-            own.write_text(f"{tls.cert_pem}\n{tls.key_pem}")
-            context.load_cert_chain(own)
-    return context

@@ -10,6 +10,7 @@ from attrs import define, frozen
 from twisted.internet.defer import Deferred
 
 from ..bounded_log import BoundedLog
+from ..core.time_slices import Slices
 from .delivery import Dispatch
 
 __all__ = ["Malformed", "Messages", "PublicationNames", "Target", "target_of"]
@@ -61,6 +62,10 @@ class Messages:
     names: PublicationNames | None = None
     empty_is_bad: bool = False
     retry_malformed: bool = False
+
+    def slices(self) -> Slices:
+        """Return what cuts a batch into slices, one for a turn of the reactor."""
+        return self._dispatch.slices()
 
     def dispatch(
         self, headers: Mapping[str, str], body: bytes

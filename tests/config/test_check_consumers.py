@@ -127,6 +127,41 @@ class ConsumerTests(SynchronousTestCase):
         existing = {**given, "deliver_policy": "last", "use_existing_consumer": True}
         self.assertEqual(found("nats_jetstream", **existing), [])
 
+    def test_kafka(self) -> None:
+        """Brokers, topics and group are named; logins are those that can be used."""
+        path = "consumers.[0].kafka"
+        self.assertEqual(
+            found("kafka"),
+            [
+                f"{path}.brokers: must be set",
+                f"{path}.topics: must be set",
+                f"{path}.consumer_group: must be set",
+            ],
+        )
+        given: dict[str, Any] = {
+            "brokers": ["127.0.0.1:9092"],
+            "topics": ["t"],
+            "consumer_group": "g",
+        }
+        self.assertEqual(found("kafka", **given), [])
+        login = {"sasl_mechanism": "scram-sha-256", "sasl_user": "u"}
+        self.assertEqual(found("kafka", **given, **login), [])
+        known = '"plain", "scram-sha-256", "scram-sha-512"'
+        for name, value, message in (
+            ("max_poll_records", -1, "-1 must not be negative"),
+            ("fetch_max_bytes", -1, "-1 must not be negative"),
+            ("fetch_max_wait", "-1s", "-1s must not be negative"),
+            ("dial_timeout", "-1s", "-1s must not be negative"),
+            ("partition_queue_max_size", -2, "-2 must be -1 or more"),
+            ("sasl_mechanism", "gssapi", f'"gssapi" must be one of {known}'),
+            ("sasl_mechanism", "aws-msk-iam", f'"aws-msk-iam" must be one of {known}'),
+            ("assume_role_arn", "a", 'needs the sasl_mechanism "aws-msk-iam"'),
+        ):
+            [line] = found("kafka", **{**given, name: value})
+            self.assertEqual(line, f"{path}.{name}: {message}")
+        [line] = found("kafka", **given, sasl_mechanism="plain")
+        self.assertEqual(line, f'{path}.sasl_user: "plain" needs a user')
+
     def test_not_built(self) -> None:
         """Types that cannot run are refused when they are enabled."""
         for enabled in (False, True):
