@@ -19,7 +19,7 @@ from centrifugo_tx.web.metric_growth import MetricGrowth, Value
 
 from .log_lines import LogTestCase
 from .support import World
-from .transports.support import Stream
+from .transports.websocket_stream import Stream
 
 
 @implementer(IStreamClientEndpoint)
