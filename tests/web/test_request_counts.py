@@ -16,7 +16,7 @@ from centrifugo_tx.web.request_counts import RequestCounts
 from centrifugo_tx.web.site import Endpoints, HTTPSite
 
 from ..support import World
-from ..transports.support import Stream
+from ..transports.websocket_stream import Stream
 
 UPGRADE = (
     "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
