@@ -69,7 +69,7 @@ class TLSOptions(msgspec.Struct, frozen=True):
     server_ca_pem: Pem = ""
     """Authorities that a client trusts; empty: those of the system."""
     client_ca_pem: Pem = ""
-    """Authorities that a server trusts; clients must then present a certificate."""
+    """Authorities that a server trusts; if set, clients must present a certificate."""
     insecure_skip_verify: bool = False
     """Accept any certificate of the server, as a client."""
     server_name: str = ""
@@ -79,11 +79,11 @@ class TLSOptions(msgspec.Struct, frozen=True):
 class TransportInfo(Value, frozen=True):
     """Facts about the transport of a client.
 
-    ``name`` is the field's name for it (``websocket``, ``uni_sse``, …), ``headers``
-    the request headers that the configuration keeps, in lower case.  ``emulated``:
-    commands arrive by other requests, so the client needs a session.  ``pings``:
-    the protocol's own pings are wanted.  ``version``: that of the client protocol,
-    0 while it is not known.
+    ``name`` is the name of the transport (``websocket``, ``uni_sse``, …), and
+    ``headers`` are the request headers that the configuration keeps, in lower case.
+    ``emulated``: commands arrive in separate requests, so the client needs a session.
+    ``pings``: the server sends pings of the client protocol.  ``version`` is that of
+    the client protocol; 0 while it is unknown.
     """
 
     name: str = "websocket"
@@ -96,7 +96,7 @@ class TransportInfo(Value, frozen=True):
 
 
 class Answer(Value, frozen=True):
-    """The answer of an HTTP endpoint."""
+    """The response of an HTTP endpoint."""
 
     status: int = 200
     body: bytes = b""
@@ -105,13 +105,13 @@ class Answer(Value, frozen=True):
 
 
 class MapRules(Value, frozen=True):
-    """How a channel keeps a map (client protocol, "Maps").
+    """The rules of a map (client protocol, "Maps").
 
-    ``stream_size`` 0: changes are not kept, so nothing can be recovered; ``key_ttl``
-    0: keys stay for good; ``meta_ttl`` 0: so does the map's position.  Those who
-    subscribe get the state in pages, and at most ``live_limit`` changes at once when
-    they go live, which must not take longer than ``catch_up`` seconds (negative: any
-    time).  ``own_keys``: the key that is a client's id goes when it leaves.
+    ``stream_size`` 0: changes are not kept, so nothing can be recovered.  ``key_ttl``
+    0: keys never expire; ``meta_ttl`` 0: the map's position never expires. Subscribers
+    read the state in pages.  When they go live they get at most ``live_limit`` changes,
+    and must do so within ``catch_up`` seconds (negative: no limit). ``own_keys``: a key
+    that is a client's id is removed when that client leaves.
     """
 
     stream_size: int = 100
@@ -132,13 +132,13 @@ class MapRules(Value, frozen=True):
 
 
 class PollRules(Value, frozen=True):
-    """How a channel's keys are polled (client protocol, "Shared poll").
+    """The rules for polling a channel's keys (client protocol, "Shared poll").
 
-    ``interval`` is the time between two polls of a key, ``batch`` how many keys one
-    poll asks for, ``max_keys`` how many one client may track.  ``versioned``: the
-    application says versions.  The channel lives ``linger`` seconds longer than its
-    last subscriber, a key's signature ``grace`` seconds longer than it says.
-    ``publish``: the server API may set keys.
+    ``interval`` is the time between two polls of a key, ``batch`` the number of keys in
+    one poll, ``max_keys`` the number of keys that one client may track. ``versioned``:
+    the application supplies versions.  The channel is kept for ``linger`` seconds after
+    its last subscriber has left, and a key's signature is accepted for ``grace``
+    seconds after it has expired.  ``publish``: the server API may set keys.
     """
 
     interval: float = 10.0
@@ -151,9 +151,9 @@ class PollRules(Value, frozen=True):
 
 
 class Polled(Value, frozen=True):
-    """The application's answer to a poll: keys with data and version, or removed.
+    """The application's response to a poll: keys with data and version, or removed.
 
-    Keys of which nothing new is known may be left out.
+    Unchanged keys may be omitted.
     """
 
     items: list[Publication] = []
@@ -163,8 +163,9 @@ class Polled(Value, frozen=True):
 class PresenceMaps(Value, frozen=True):
     """The maps that mirror the presence of a channel.
 
-    Their names are these prefixes and the channel's name; an empty one: no such map.
-    In ``clients`` the keys are client ids, in ``users`` user ids.
+    The name of each map is one of these prefixes followed by the channel's name; an
+    empty prefix means no map.  The keys of ``clients`` are client ids, those of
+    ``users`` user ids.
     """
 
     clients: str = ""
@@ -174,7 +175,7 @@ class PresenceMaps(Value, frozen=True):
 class ChannelOptions(Value, frozen=True):
     """The options of a channel, taken from its namespace.
 
-    ``map`` is there if the channel is a map, ``poll`` if its keys are polled.
+    ``map`` is set if the channel is a map, ``poll`` if its keys are polled.
     """
 
     subscription_type: str = ""
@@ -199,12 +200,12 @@ class ChannelOptions(Value, frozen=True):
 
 
 class PublishOptions(Value, frozen=True):
-    """How to publish (engines, "Publish options").
+    """The options of a publish (engines, "Publish options").
 
-    History needs both ``history_size`` and ``history_ttl``; ``history_meta_ttl`` 0
-    takes the engine's default.  ``version`` > 0 drops what is not newer.  ``data``
-    is a payload that replaces the publisher's own.  ``key`` and ``epoch`` are those
-    of a polled key.
+    History requires both ``history_size`` and ``history_ttl``; ``history_meta_ttl`` 0
+    selects the engine's default.  A positive ``version`` drops publications that are
+    not newer.  ``data`` replaces the publisher's payload.  ``key`` and ``epoch`` are
+    those of a polled key.
     """
 
     history_size: int = 0
@@ -225,8 +226,8 @@ class PublishOptions(Value, frozen=True):
 class Published(Value, frozen=True):
     """The position of a publication.
 
-    When ``suppressed`` is ``"idempotency"`` or ``"version"`` nothing was published
-    and ``position`` is the earlier result, or the top.
+    If ``suppressed`` is ``"idempotency"`` or ``"version"``, nothing was published, and
+    ``position`` is the earlier result or the top.
     """
 
     position: StreamPosition = NOWHERE
@@ -236,7 +237,8 @@ class Published(Value, frozen=True):
 class HistoryQuery(Value, frozen=True):
     """The part of a stream to read (engines, "Reading history").
 
-    ``limit`` 0: the position alone; -1: everything.  ``since`` excludes itself.
+    ``limit`` 0: only the position; -1: all publications.  The publication at ``since``
+    is not included.
     """
 
     limit: int = 0
@@ -253,14 +255,14 @@ class History(Value, frozen=True):
 
 
 class MapChange(Value, frozen=True):
-    """How to publish a key, or to remove it.
+    """How to set or remove a key.
 
-    ``version`` > 0 drops what is not newer for this key; ``key_mode`` drops what
-    finds the key there (``if_new``) or not there (``if_exists``); ``expected`` drops
-    what does not find the key's last change at this position.  ``renew``: a change
-    that ``if_new`` drops lets the key stay as long as if it had been published.
-    ``idempotent_result_ttl`` 0: as long as the broker is set to.  ``data`` is a value
-    that replaces the publisher's own.
+    A change has no effect in these cases: ``version`` is positive and not newer than
+    that of the key; ``key_mode`` is ``if_new`` and the key exists, or ``if_exists`` and
+    it does not; ``expected`` is set and the key's last change has another position.
+    ``renew``: a change that ``if_new`` suppresses still renews the TTL of the key.
+    ``idempotent_result_ttl`` 0 selects the broker's default.  ``data`` replaces the
+    publisher's value.
     """
 
     rules: MapRules
@@ -286,7 +288,7 @@ Suppression = Literal[
 class MapChanged(Value, frozen=True):
     """The position of a change; or why it was suppressed, with the newest position.
 
-    ``current`` is what the key holds, if it was expected to stand elsewhere.
+    ``current`` is the value of the key if it was not at the expected position.
     """
 
     position: StreamPosition = NOWHERE
@@ -297,9 +299,9 @@ class MapChanged(Value, frozen=True):
 class MapQuery(Value, frozen=True):
     """The part of a map's state to read.
 
-    ``limit`` 0: the position alone; -1: everything.  ``cursor`` is what the page
-    before gave; ``key`` asks for one entry, whatever else is said.  ``streamless``:
-    the map keeps no changes, and so has no position.
+    ``limit`` 0: only the position; -1: all entries.  ``cursor`` comes from the previous
+    page.  ``key`` selects one entry and overrides the rest.  ``streamless``: the map
+    keeps no changes, and so has no position.
     """
 
     limit: int = 0
@@ -344,10 +346,10 @@ class Source:
 class SubscribeOptions(Value, frozen=True):
     """The permissions and settings of one subscription, after all decisions.
 
-    ``expire_at`` 0 never expires.  ``info`` becomes ``chan_info``, ``data`` goes
-    into the subscribe reply.  ``presence`` and ``join_leave``: this subscriber is
-    seen by others; ``push_join_leave``: it sees them.  ``auto_recover``: treat
-    every subscribe as if it asked to recover (cache mode).
+    ``expire_at`` 0 never expires.  ``info`` becomes ``chan_info``, and ``data`` is sent
+    in the subscribe reply.  ``presence`` and ``join_leave`` make this subscriber
+    visible to others; ``push_join_leave`` lets it see others.  ``auto_recover`` treats
+    every subscribe as if it requested recovery (cache mode).
     """
 
     expire_at: int = 0
@@ -377,7 +379,7 @@ class BoolValue(Value, frozen=True):
 class SubscribeOverride(Value, frozen=True):
     """Options that a token or a backend sets for one subscription.
 
-    None keeps what the namespace says.
+    None keeps the value of the namespace.
     """
 
     presence: BoolValue | None = None
@@ -421,9 +423,9 @@ class Admission(Value, frozen=True):
 class Expiry(Value, frozen=True):
     """The result of refreshing a connection or subscription.
 
-    ``expire_at`` 0: never.  ``info`` and ``meta`` replace what was there, unless
-    absent.  ``channels``, if given, are those the client's new token subscribes
-    it to.
+    ``expire_at`` 0: never.  ``info`` and ``meta`` replace the previous values unless
+    they are absent.  ``channels``, if given, are the server-side subscriptions of the
+    client's new token.
     """
 
     expired: bool = False
@@ -436,10 +438,10 @@ class Expiry(Value, frozen=True):
 class NodeOptions(Value, frozen=True):
     """The settings of a node (configuration rules, "Client options").
 
-    A negative ``pong_timeout`` waits for no pong, a negative ``ping_interval``
-    sends no ping, a negative ``position_check_delay`` checks no position.
-    ``disconnects`` says by code what connect errors become for clients that get no
-    replies, where it is not what the protocol says.
+    Negative values disable: ``pong_timeout`` the wait for pongs, ``ping_interval``
+    pings, ``position_check_delay`` position checks.  ``disconnects`` maps codes of
+    connect errors to the disconnects that clients without replies receive, where these
+    differ from the protocol's.
     """
 
     name: str = ""

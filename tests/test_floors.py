@@ -12,7 +12,7 @@ PACKAGE = Path(centrifugo_tx.__file__).parent
 
 FLOORS = (
     {"protocol", "grpc", "metrics", "backend"},
-    {"interfaces", "options", "errors", "globs", "publication_format", "tls"}
+    {"interfaces", "options", "errors", "globs", "tls"}
     | {"bounded_log", "durations", "http_client", "client_tls", "proxy_messages"},
     {"core"},
     {"engines", "access", "proxies", "transports", "api", "consumers"} | {"admin"},

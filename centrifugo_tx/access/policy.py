@@ -43,7 +43,7 @@ from ..protocol.messages import (
     SubRefreshRequest,
     SubscribeRequest,
 )
-from ..publication_format import matches_format
+from ..protocol.payloads import matches_format
 from .backend_policy import BackendPolicy, NoProxies
 from .connect_policy import AccessOptions, ConnectPolicy
 from .grants import (

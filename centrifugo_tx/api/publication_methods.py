@@ -12,7 +12,7 @@ from ..errors import ReplyError
 from ..options import ChannelOptions, PublishOptions
 from ..protocol.codes import BAD_REQUEST
 from ..protocol.messages import Payload
-from ..publication_format import matches_format
+from ..protocol.payloads import matches_format
 from . import api_messages as m
 from .api import Api
 from .api_json import payload

@@ -1,4 +1,4 @@
-"""What nodes say to each other: structs, and their Protobuf.
+"""Messages between nodes: structs, and their Protobuf encoding.
 
 See engines, "Control messages".
 """
@@ -31,14 +31,14 @@ __all__ = [
 
 
 class Metrics(msgspec.Struct, frozen=True):
-    """What a node measured during ``interval`` seconds."""
+    """The metrics of a node, measured during ``interval`` seconds."""
 
     interval: float = 0.0
     items: dict[str, float] = {}
 
 
 class Node(msgspec.Struct, frozen=True):
-    """A node's own state; ``uptime`` is seconds."""
+    """The state of a node; ``uptime`` is in seconds."""
 
     uid: str = ""
     name: str = ""
@@ -53,7 +53,7 @@ class Node(msgspec.Struct, frozen=True):
 
 
 class Unsubscribe(msgspec.Struct, frozen=True):
-    """Take the connections of ``user`` out of ``channel``."""
+    """Unsubscribe the connections of ``user`` from ``channel``."""
 
     channel: str = ""
     user: str = ""
@@ -64,7 +64,7 @@ class Unsubscribe(msgspec.Struct, frozen=True):
 
 
 class Disconnect(msgspec.Struct, frozen=True):
-    """Close the connections of ``user``, but for the client ids in ``whitelist``."""
+    """Close the connections of ``user``, except the client ids in ``whitelist``."""
 
     user: str = ""
     whitelist: list[str] = []
@@ -76,11 +76,11 @@ class Disconnect(msgspec.Struct, frozen=True):
 
 
 class Shutdown(msgspec.Struct, frozen=True):
-    """The sender goes away."""
+    """The sender is shutting down."""
 
 
 class SurveyRequest(msgspec.Struct, frozen=True):
-    """A question that every node answers."""
+    """A request that every node answers."""
 
     id: int = 0
     op: str = ""
@@ -88,7 +88,7 @@ class SurveyRequest(msgspec.Struct, frozen=True):
 
 
 class SurveyResponse(msgspec.Struct, frozen=True):
-    """The answer; ``code`` 0 is well."""
+    """The response to a survey; ``code`` 0 means success."""
 
     id: int = 0
     code: int = 0
@@ -115,14 +115,14 @@ class Subscribe(msgspec.Struct, frozen=True):
 
 
 class Notification(msgspec.Struct, frozen=True):
-    """Something an application tells all nodes."""
+    """A notification from an application to all nodes."""
 
     op: str = ""
     data: Raw = EMPTY
 
 
 class Refresh(msgspec.Struct, frozen=True):
-    """Move the expiry of the connections of ``user``."""
+    """Change the expiry of the connections of ``user``."""
 
     user: str = ""
     client: str = ""
@@ -133,7 +133,7 @@ class Refresh(msgspec.Struct, frozen=True):
 
 
 class ControlCommand(msgspec.Struct, frozen=True):
-    """One message from the node ``uid``; exactly one of the parts is set."""
+    """One message from the node ``uid``; exactly one of the other fields is set."""
 
     uid: str = ""
     node: Node | None = None
@@ -155,7 +155,7 @@ def encode(command: ControlCommand) -> bytes:
 def decode(data: bytes) -> ControlCommand:
     """Return the command in *data*.
 
-    :raises DecodeError: it is none.
+    :raises DecodeError: *data* is malformed.
     """
     return bridge(ControlCommand, control_pb2.ControlCommand).decode(data)
 
@@ -173,21 +173,21 @@ class _ChannelsResult(msgspec.Struct, frozen=True):
 
 
 def encode_channels_request(pattern: str) -> bytes:
-    """Return the question of the survey ``channels``."""
+    """Return the request of the survey ``channels``."""
     request = bridge(_ChannelsRequest, control_pb2.ChannelsRequest)
     return request.encode(_ChannelsRequest(pattern))
 
 
 def decode_channels_request(data: bytes) -> str:
-    """Return the pattern that the survey ``channels`` asks for.
+    """Return the pattern in a request of the survey ``channels``.
 
-    :raises DecodeError: it is no such question.
+    :raises DecodeError: it is malformed.
     """
     return bridge(_ChannelsRequest, control_pb2.ChannelsRequest).decode(data).pattern
 
 
 def encode_channels_result(channels: dict[str, int]) -> bytes:
-    """Return a node's answer to the survey ``channels``: subscribers by channel."""
+    """Return the response to the survey ``channels``: subscribers by channel."""
     result = _ChannelsResult(
         {name: _ChannelInfo(count) for name, count in channels.items()}
     )
@@ -195,9 +195,9 @@ def encode_channels_result(channels: dict[str, int]) -> bytes:
 
 
 def decode_channels_result(data: bytes) -> dict[str, int]:
-    """Return the subscribers by channel.
+    """Return the number of subscribers by channel, from such a response.
 
-    :raises DecodeError: it is no such answer.
+    :raises DecodeError: it is malformed.
     """
     result = bridge(_ChannelsResult, control_pb2.ChannelsResult).decode(data)
     return {name: info.num_clients for name, info in result.channels.items()}

@@ -1,9 +1,8 @@
-"""Payloads as the difference to the one before: fossil deltas.
+"""Fossil deltas: payloads as differences from the previous payload.
 
 See client protocol, "Deltas".
 
-A delta is text as far as its target is: no insert begins or ends inside a character
-of UTF-8.
+A delta between texts is itself text: no insert splits a UTF-8 character.
 """
 
 import re
@@ -22,27 +21,26 @@ _DIGITS = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz~"
 _VALUES = {digit: value for value, digit in enumerate(_DIGITS)}
 _NEWLINE, _COPY, _INSERT, _COMMA, _END = b"\n@:,;"
 
-#: How many bytes are looked for near by, and how far away that is.
+#: The number of bytes to search for nearby, and the greatest distance of that search.
 _NEAR, _REACH = 8, 32
-#: How long the parts of the base are that can be found anywhere, and how long a
-#: common part must be to be taken without looking for a better one.
+#: The length of indexed blocks of the base, and the length from which a match is taken
+#: without looking for a better one.
 _BLOCK, _LONG = 16, 32
-#: How many common parts are looked for.
+#: Maximum number of matches.
 _MOST = 400
 
-#: How much is compared at once, and the runs of zeros where it is alike.
+#: Bytes that are compared at once, and the runs of zeros that mark equal bytes.
 _WINDOW = 1024
 _ALIKE = re.compile(rb"\0{8,}")
 
-#: A part of the target that the base has, too: where in the target, where in the
-#: base, how long.
+#: A match: its start in the target, its start in the base, and its length.
 Match = tuple[int, int, int]
 
 
 def make(base: bytes, target: bytes) -> bytes:
-    """Return what makes *target* of *base*; it may be longer than *target*.
+    """Return the delta that turns *base* into *target*; it may be longer than *target*.
 
-    The time it takes grows with the lengths, not with their product.
+    The time grows with the sum of the lengths, not with their product.
     """
     parts = [_number(len(target)), b"\n"]
     characters = not target.isascii() and _is_text(target)
@@ -63,12 +61,12 @@ def make(base: bytes, target: bytes) -> bytes:
 
 
 def apply(base: bytes, delta: bytes) -> bytes:
-    """Return what *delta* makes of *base*.
+    """Return the result of applying *delta* to *base*.
 
-    :raises DecodeError: *delta* is none, or belongs to another base.
+    :raises DecodeError: *delta* is malformed, or belongs to another base.
     """
     size, place = _read(delta, 0)
-    _expect(delta, place, _NEWLINE, "its length ends with a newline")
+    _expect(delta, place, _NEWLINE, "no newline after its length")
     place += 1
     made = bytearray()
     while True:
@@ -77,28 +75,28 @@ def apply(base: bytes, delta: bytes) -> bytes:
         place += 1
         if command == _COPY:
             at, place = _read(delta, place)
-            _expect(delta, place, _COMMA, "a copy ends with a comma")
+            _expect(delta, place, _COMMA, "no comma after a copy")
             place += 1
-            _claim(at + number <= len(base), "a copy lies within the base")
+            _require(at + number <= len(base), "a copy reaches beyond the base")
             made += base[at : at + number]
         elif command == _INSERT:
-            _claim(place + number <= len(delta), "an insert lies within the delta")
+            _require(place + number <= len(delta), "an insert reaches beyond the delta")
             made += delta[place : place + number]
             place += number
         else:
-            _claim(command == _END, "a command is a copy, an insert or the end")
-            _claim(place == len(delta), "nothing follows the end")
-            _claim(len(made) == size, "the result has the length that was said")
-            _claim(_checksum(made) == number, "the result has the right checksum")
+            _require(command == _END, "an unknown command")
+            _require(place == len(delta), "bytes follow the end")
+            _require(len(made) == size, "the result has another length")
+            _require(_checksum(made) == number, "the result has another checksum")
             return bytes(made)
-        _claim(len(made) <= size, "the result has the length that was said")
+        _require(len(made) <= size, "the result has another length")
 
 
 # --- What two payloads have in common ------------------------------------------
 
 
 def _matches(base: bytes, target: bytes) -> Iterator[Match]:
-    """Find common parts, in the order of *target*; they do not overlap there."""
+    """Find matches in the order of *target*, in which they do not overlap."""
     first = _alike(base, 0, target, 0, min(len(base), len(target)))
     if first:
         yield 0, 0, first
@@ -112,26 +110,26 @@ def _matches(base: bytes, target: bytes) -> Iterator[Match]:
 
 @define(eq=False)
 class _Search:
-    """Finds common parts between the first and the last change.
+    """Finds matches between the first and the last difference.
 
-    What was changed in its place goes on beside it, at the same distance; what was
-    moved a little is found near by, what was moved far by an index of the base.
-    Where nothing is found, the steps become longer.
+    A match after a change in place has the same distance between base and target.  A
+    block that moved a little is found by a search nearby, one that moved far by an
+    index of the base.  While no match is found, the steps become longer.
     """
 
     base: bytes
     target: bytes
     stop: int
-    #: Where blocks of the base stand.
+    #: The positions of blocks in the base.
     _index: dict[bytes, int] | None = field(default=None, init=False)
-    #: How often the index may still be of no use.
+    #: The number of failed lookups that the index may still have.
     _hope: int = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._hope = min(2 + len(self.target) // 512, _BLOCK)
 
     def matches(self, place: int) -> Iterator[Match]:
-        """Find common parts from *place* on, which is the same in both."""
+        """Find matches from *place* on, which is the same position in both."""
         at = place
         while True:
             for match in self._beside(place, at):
@@ -153,7 +151,7 @@ class _Search:
                 place, at = found[0] + found[2], found[1] + found[2]
 
     def _beside(self, place: int, at: int) -> Iterator[Match]:
-        """Find what is alike at the same distance, as long as the gaps are small."""
+        """Find matches at the same distance, as long as the gaps are small."""
         base, target, stop = self.base, self.target, self.stop
         while True:
             size = min(_WINDOW, stop - place, len(base) - at)
@@ -175,7 +173,7 @@ class _Search:
             place, at = place + end, at + end
 
     def _near(self, place: int, at: int) -> Match | None:
-        """Find the next common part, wherever it begins."""
+        """Find the next match at any distance."""
         find, target, floor, misses = self.base.find, self.target, place, 0
         while place + _NEAR <= self.stop:
             beside = at + place - floor
@@ -190,7 +188,7 @@ class _Search:
         return None
 
     def _extended(self, place: int, at: int, floor: int) -> Match:
-        """Return what is alike around *place* and *at*."""
+        """Return the match around *place* and *at*."""
         base, target = self.base, self.target
         while place > floor and at > 0 and base[at - 1] == target[place - 1]:
             place, at = place - 1, at - 1
@@ -198,7 +196,7 @@ class _Search:
         return place, at, _alike(base, at, target, place, limit)
 
     def _better(self, match: Match, floor: int) -> Match | None:
-        """Return what the index knows instead of a short match, if it is long."""
+        """Return the indexed match in place of a short one, if it is long enough."""
         place = match[0]
         known = self._known()
         for start in range(place, min(place + _LONG, self.stop - _BLOCK)):
@@ -219,7 +217,7 @@ class _Search:
 
 
 def _alike(base: bytes, at: int, target: bytes, place: int, limit: int) -> int:
-    """Return how many bytes are the same from here on, at most *limit*."""
+    """Return how many bytes are equal from here on, at most *limit*."""
     known, size = 0, 64
     while known < limit:
         size = min(size, limit - known)
@@ -232,7 +230,7 @@ def _alike(base: bytes, at: int, target: bytes, place: int, limit: int) -> int:
 
 
 def _alike_at_end(base: bytes, target: bytes, limit: int) -> int:
-    """Return how many bytes are the same at the end, at most *limit*."""
+    """Return how many bytes are equal at the end, at most *limit*."""
     known, size = 0, 64
     while known < limit:
         size = min(size, limit - known)
@@ -245,7 +243,7 @@ def _alike_at_end(base: bytes, target: bytes, limit: int) -> int:
 
 
 def _first_difference(one: bytes, other: bytes, order: Literal["little", "big"]) -> int:
-    """Return how many bytes before the first different one, seen from low to high."""
+    """Return the number of bytes before the first difference, from low to high."""
     different = int.from_bytes(one, order) ^ int.from_bytes(other, order)
     return (different & -different).bit_length() - 1 >> 3
 
@@ -259,7 +257,7 @@ def _is_text(target: bytes) -> bool:
 
 
 def _whole(match: Match, target: bytes) -> Match:
-    """Return *match* without the parts of characters at its ends."""
+    """Return *match* without partial characters at its ends."""
     start, at, count = match
     while count and target[start] & 0xC0 == 0x80:
         start, at, count = start + 1, at + 1, count - 1
@@ -288,13 +286,13 @@ def _number(value: int) -> bytes:
 
 
 def _read(delta: bytes, place: int) -> tuple[int, int]:
-    """Return the number at *place*, and where it ends."""
+    """Return the number at *place*, and the place after it."""
     value, start = 0, place
     while place < len(delta) and delta[place] in _VALUES:
         value = value << 6 | _VALUES[delta[place]]
         place += 1
-        _claim(value < 2**32, "a number has 32 bits")
-    _claim(place > start, "a number has digits")
+        _require(value < 2**32, "a number exceeds 32 bits")
+    _require(place > start, "a number has no digits")
     return value, place
 
 
@@ -306,9 +304,9 @@ def _checksum(data: bytes | bytearray) -> int:
 
 
 def _expect(delta: bytes, place: int, byte: int, claim: str) -> None:
-    _claim(place < len(delta) and delta[place] == byte, claim)
+    _require(place < len(delta) and delta[place] == byte, claim)
 
 
-def _claim(holds: bool, claim: str) -> None:
+def _require(holds: bool, problem: str) -> None:
     if not holds:
-        raise DecodeError(f"malformed delta: not so that {claim}")
+        raise DecodeError(f"malformed delta: {problem}")

@@ -1,4 +1,4 @@
-"""Exceptions of encoding and decoding, and their base class."""
+"""The exceptions of encoding and decoding, and the base class of all exceptions."""
 
 from collections.abc import Sequence
 
@@ -8,11 +8,11 @@ __all__ = ["CentrifugoError", "DecodeError", "EncodeError"]
 
 
 class CentrifugoError(Exception):
-    """Base class of all exceptions that this package raises on purpose."""
+    """Base class of the exceptions that this package defines."""
 
 
 class DecodeError(CentrifugoError):
-    """The peer's bytes are malformed; the message says how and where.
+    """The peer's bytes are malformed; the message says where and why.
 
     ``commands`` are the complete commands before the malformed one.
     """

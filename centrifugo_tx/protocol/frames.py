@@ -1,4 +1,4 @@
-"""How messages are set apart on each kind of stream."""
+"""Framers, which separate messages on each kind of stream."""
 
 import zlib
 from collections.abc import Callable
@@ -17,14 +17,14 @@ __all__ = [
     "varint",
 ]
 
-#: A payload into bytes that can be written.
+#: Turns a payload into bytes that can be written.
 Frame = Callable[[bytes], bytes]
 
 _TEXT = 0x1
 _BINARY = 0x2
 #: The flag of a compressed message (RFC 7692, 6).
 _RSV1 = 0x40
-#: How much memory a compressor takes: little, since payloads are small.
+#: The memory level of a compressor: low, because payloads are small.
 _MEM_LEVEL = 5
 
 
@@ -48,12 +48,12 @@ def binary_frame(payload: bytes) -> bytes:
 
 
 class Deflate(msgspec.Struct, frozen=True):
-    """How WebSocket frames are compressed (RFC 7692).
+    """Compression of WebSocket frames (RFC 7692).
 
-    Nothing is remembered from message to message (``server_no_context_takeover``,
-    7.1.1.1), so one frame serves everybody who negotiated that.  ``min_size`` is
-    the size in bytes from which compression is tried, ``window_bits`` (9 to 15)
-    at most what was negotiated.
+    Compression keeps no context between messages (``server_no_context_takeover``,
+    7.1.1.1), so one frame serves all clients that negotiated that.  ``min_size`` is the
+    smallest message in bytes that is compressed, and ``window_bits`` (9 to 15) must not
+    exceed the negotiated value.
     """
 
     level: int = 1
@@ -61,11 +61,11 @@ class Deflate(msgspec.Struct, frozen=True):
     window_bits: int = 12
 
     def text_frame(self, payload: bytes) -> bytes:
-        """Return one text frame, compressed if that makes it shorter."""
+        """Return one text frame, compressed if that makes it smaller."""
         return self._frame(_TEXT, payload)
 
     def binary_frame(self, payload: bytes) -> bytes:
-        """Return one binary frame, compressed if that makes it shorter."""
+        """Return one binary frame, compressed if that makes it smaller."""
         return self._frame(_BINARY, payload)
 
     def _frame(self, opcode: int, payload: bytes) -> bytes:
@@ -81,7 +81,7 @@ class Deflate(msgspec.Struct, frozen=True):
 
 
 def varint(number: int) -> bytes:
-    """Return *number*, which is not negative, as Protobuf writes it."""
+    """Return *number*, which is not negative, as a Protobuf varint."""
     if number < 0x80:
         return bytes((number,))
     written = bytearray()
@@ -93,7 +93,7 @@ def varint(number: int) -> bytes:
 
 
 def delimited(message: bytes) -> bytes:
-    """Return a Protobuf message with its length before it.
+    """Return a Protobuf message with its length prefix.
 
     See client protocol, "Batches".
     """
@@ -101,7 +101,7 @@ def delimited(message: bytes) -> bytes:
 
 
 def line(payload: bytes) -> bytes:
-    """Return *payload* as a line, as HTTP streaming wants it.
+    """Return *payload* as a line, as HTTP streaming requires.
 
     See client protocol, "HTTP streaming".
     """
@@ -113,11 +113,11 @@ def event(payload: bytes) -> bytes:
 
     See client protocol, "Server-sent events".
 
-    A carriage return, which can only be white space there, would end the line, too.
+    A carriage return would end the line, too; in JSON it can only be white space.
     """
     return b"data: " + payload.replace(b"\r", b"") + b"\n\n"
 
 
 def as_is(payload: bytes) -> bytes:
-    """Return *payload*: something else sets the messages apart."""
+    """Return *payload*: the stream separates messages by other means."""
     return payload

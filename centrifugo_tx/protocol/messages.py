@@ -1,9 +1,9 @@
 """The client protocol's messages: one model for v1 and v2, JSON and Protobuf.
 
-Field names are those of the JSON form and of ``proto/client.proto``; defaults
-are the protocol's zero values and are not written (client protocol, "JSON" and
-"Requests"). A field without a default is always written.  Payloads pass through as the
-bytes they came in.
+Field names are those of the JSON form and of ``proto/client.proto``.  Defaults are the
+protocol's zero values and are not written (client protocol, "JSON" and "Requests"); a
+field without a default is always written.  Payloads keep the bytes in which they
+arrived.
 """
 
 from typing import Annotated
@@ -71,14 +71,14 @@ UInt64 = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Part(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """What all messages have in common: values, never written when zero."""
+    """Base class of all messages, which are values; zero values are not written."""
 
 
 class RequestPart(Part, frozen=True, forbid_unknown_fields=True):
     """A part of a command.
 
-    An unknown name is no error of the client's; it makes the decoder look twice,
-    since it may be a known one in another case (client protocol, "Batches").
+    An unknown field name is not an error.  It makes the decoder run again, because the
+    name may be a known one in another case (client protocol, "Batches").
     """
 
 
@@ -86,14 +86,14 @@ class RequestPart(Part, frozen=True, forbid_unknown_fields=True):
 
 
 class StreamPosition(Part, frozen=True):
-    """A place in a channel's stream: ``offset`` within one ``epoch``."""
+    """A position in a channel's stream: ``offset`` within one ``epoch``."""
 
     offset: UInt64 = 0
     epoch: str = ""
 
 
 class ClientInfo(Part, frozen=True):
-    """Who is behind a connection, as other subscribers may see it."""
+    """The user of a connection, as other subscribers may see it."""
 
     user: str
     client: str
@@ -147,14 +147,14 @@ class FilterNode(RequestPart, frozen=True):
 
 
 class KeyedItem(RequestPart, frozen=True):
-    """A key a shared poll subscriber tracks, and the version it has."""
+    """A key that a shared poll subscriber tracks, with the subscriber's version."""
 
     key: str = ""
     version: UInt64 = 0
 
 
 class TrackBatch(RequestPart, frozen=True):
-    """Keys to track under one signature (client protocol, "Shared poll")."""
+    """Keys that are tracked with one signature (client protocol, "Shared poll")."""
 
     signature: str = ""
     items: list[KeyedItem] = []
@@ -164,7 +164,7 @@ class TrackBatch(RequestPart, frozen=True):
 
 
 class SubscribeRequest(RequestPart, frozen=True):
-    """Ask for a channel; ``recover`` asks for what was missed since a position."""
+    """Subscribe to a channel; ``recover`` requests publications since a position."""
 
     channel: str = ""
     token: str = ""
@@ -186,7 +186,7 @@ class SubscribeRequest(RequestPart, frozen=True):
 
 
 class ConnectRequest(RequestPart, frozen=True):
-    """The first command: who is it, and which server-side channels it knows."""
+    """The first command: credentials, and the known server-side subscriptions."""
 
     token: str = ""
     data: Payload = EMPTY
@@ -198,7 +198,7 @@ class ConnectRequest(RequestPart, frozen=True):
 
 
 class UnsubscribeRequest(RequestPart, frozen=True):
-    """Leave a channel."""
+    """Unsubscribe from a channel."""
 
     channel: str = ""
 
@@ -214,19 +214,19 @@ class PublishRequest(RequestPart, frozen=True):
 
 
 class PresenceRequest(RequestPart, frozen=True):
-    """Ask who is in a channel."""
+    """Request the clients in a channel."""
 
     channel: str = ""
 
 
 class PresenceStatsRequest(RequestPart, frozen=True):
-    """Ask how many are in a channel."""
+    """Request the numbers of clients and users in a channel."""
 
     channel: str = ""
 
 
 class HistoryRequest(RequestPart, frozen=True):
-    """Read a channel's stream; ``limit`` 0 asks for the position alone."""
+    """Read a channel's stream; ``limit`` 0 requests only the position."""
 
     channel: str = ""
     limit: Int32 = 0
@@ -235,7 +235,7 @@ class HistoryRequest(RequestPart, frozen=True):
 
 
 class PingRequest(RequestPart, frozen=True):
-    """Not used by any SDK; here because the protocol names it."""
+    """A ping command, which the protocol defines and no SDK sends."""
 
 
 class SendRequest(RequestPart, frozen=True):
@@ -245,7 +245,7 @@ class SendRequest(RequestPart, frozen=True):
 
 
 class RPCRequest(RequestPart, frozen=True):
-    """A call of an application's method."""
+    """Call a method of the application."""
 
     data: Payload = EMPTY
     method: str = ""
@@ -291,7 +291,7 @@ class Command(RequestPart, frozen=True):
 
 
 class EmulationRequest(Part, frozen=True):
-    """Commands on their way to a session that another request holds open.
+    """Commands for a session that another request keeps open.
 
     See client protocol, "Emulation".
     """
@@ -305,7 +305,9 @@ class EmulationRequest(Part, frozen=True):
 
 
 class SubscribeResult(Part, frozen=True):
-    """The answer to a subscribe; see 7.1 and 7.2 for ``offset``."""
+    """The result of a subscribe (``offset``: client protocol, "Subscribing" and
+    "Recovery").
+    """
 
     expires: bool = False
     ttl: int = 0
@@ -327,7 +329,9 @@ class SubscribeResult(Part, frozen=True):
 
 
 class ConnectResult(Part, frozen=True):
-    """The answer to connect.  ``ping`` and ``ttl`` are seconds, ``time`` is ms."""
+    """The result of connect; ``ping`` and ``ttl`` are seconds, ``time`` is
+    milliseconds.
+    """
 
     client: str = ""
     version: str = ""
@@ -343,21 +347,21 @@ class ConnectResult(Part, frozen=True):
 
 
 class UnsubscribeResult(Part, frozen=True):
-    """Left."""
+    """The result of an unsubscribe."""
 
 
 class PublishResult(Part, frozen=True):
-    """Published."""
+    """The result of a publish."""
 
 
 class PresenceResult(Part, frozen=True):
-    """Who is in the channel, by client id."""
+    """The clients in the channel, by client id."""
 
     presence: dict[str, ClientInfo]
 
 
 class PresenceStatsResult(Part, frozen=True):
-    """How many connections and how many different users are in the channel."""
+    """The numbers of connections and of distinct users in the channel."""
 
     num_clients: int
     num_users: int
@@ -372,17 +376,17 @@ class HistoryResult(Part, frozen=True):
 
 
 class PingResult(Part, frozen=True):
-    """The answer to a ping command, which no SDK sends."""
+    """The result of a ping command, which no SDK sends."""
 
 
 class RPCResult(Part, frozen=True):
-    """What the application answered."""
+    """The application's result of a call."""
 
     data: Payload = EMPTY
 
 
 class RefreshResult(Part, frozen=True):
-    """The connection lives on; ``ttl`` seconds more when ``expires``."""
+    """The connection continues; for ``ttl`` seconds more if ``expires``."""
 
     client: str = ""
     version: str = ""
@@ -391,7 +395,7 @@ class RefreshResult(Part, frozen=True):
 
 
 class SubRefreshResult(Part, frozen=True):
-    """The subscription lives on; ``ttl`` seconds more when ``expires``."""
+    """The subscription continues; for ``ttl`` seconds more if ``expires``."""
 
     expires: bool = False
     ttl: int = 0
@@ -417,19 +421,19 @@ Result = (
 
 
 class Join(Part, frozen=True):
-    """Somebody subscribed."""
+    """A client subscribed."""
 
     info: ClientInfo
 
 
 class Leave(Part, frozen=True):
-    """Somebody left."""
+    """A client left."""
 
     info: ClientInfo
 
 
 class Message(Part, frozen=True):
-    """A message outside any channel."""
+    """A message that belongs to no channel."""
 
     data: Payload = EMPTY
 
@@ -445,7 +449,7 @@ class Subscribe(Part, frozen=True):
 
 
 class Connect(Part, frozen=True):
-    """What a unidirectional client gets instead of a connect reply."""
+    """The push that a unidirectional client gets in place of a connect reply."""
 
     client: str = ""
     version: str = ""
@@ -461,14 +465,14 @@ class Connect(Part, frozen=True):
 
 
 class Refresh(Part, frozen=True):
-    """The server moved the connection's expiry."""
+    """The server changed the connection's expiry."""
 
     expires: bool = False
     ttl: int = 0
 
 
 class Push(Part, frozen=True):
-    """What the server says unasked: exactly one of the parts, about ``channel``."""
+    """A message about ``channel`` that answers no command: exactly one of the parts."""
 
     channel: str = ""
     pub: Publication | None = None
@@ -483,7 +487,7 @@ class Push(Part, frozen=True):
 
 
 class Reply(Part, frozen=True):
-    """The answer to the command with the same ``id``, or a push; empty: a ping."""
+    """The reply to the command with the same ``id``, a push, or (empty) a ping."""
 
     id: int = 0
     error: Error | None = None

@@ -1,13 +1,13 @@
 """Payloads: application data that messages carry unchanged.
 
-A JSON message contains its payloads as they are, so a payload that is no JSON could
+A JSON message contains its payloads unchanged, so a payload that is not JSON could
 break out of its field.  Payloads are therefore checked once, where they enter, and
-carry the result: JSON is a `Raw`, anything else a `Binary`, which no JSON message can
-contain.
+their type records the result: JSON is a `Raw`, other data is a `Binary`, which no JSON
+message can contain.
 
-The fields of messages have the type `Payload`.  Only two things produce one: `checked`,
-from bytes or from the payloads of options, and the decoders of requests, which accept
-nothing but JSON.  So mypy reports a path on which a payload is not checked.
+The fields of messages have the type `Payload`.  Two sources produce one:
+`checked`, from bytes or from the payloads of options, and the decoders of requests,
+which accept only JSON.  So mypy reports a path on which a payload is not checked.
 """
 
 from typing import NewType, Self
@@ -25,18 +25,20 @@ __all__ = [
     "detached",
     "is_binary",
     "is_json",
+    "matches_format",
 ]
 
-#: A payload as it came: it may be unchecked.
+#: A payload that may be unchecked.
 Raw = msgspec.Raw
 
 #: A payload that was checked: JSON, or a `Binary`.
 Payload = NewType("Payload", Raw)
 
-#: The absent payload.  Omission is decided by identity, so use this very object.
+#: The absent payload.  The encoder omits this very object, so always use it.
 EMPTY = Payload(Raw(b""))
 
 _validate = msgspec.json.Decoder(Raw).decode
+_SPACE = b" \t\r\n"
 
 
 class Binary(bytes):
@@ -89,3 +91,23 @@ def detached(payload: Payload) -> Payload:
     The payload of a decoded message keeps the whole message in memory.
     """
     return payload if payload is EMPTY else Payload(payload.copy())
+
+
+def matches_format(data: Raw, format: str) -> bool:
+    """Return whether *data* has the publication format of a channel.
+
+    The formats are ``""``, not empty; ``binary``, any bytes; ``json``, a JSON value;
+    and ``json_object``, a JSON object (server API, "Publish").
+    """
+    if format == "binary":
+        return True
+    if format == "":
+        return data is not EMPTY and bytes(data) != b""
+    payload = bytes(data)
+    try:
+        _validate(payload)
+        payload.decode()
+    except (ValueError, RecursionError):
+        return False
+    stripped = payload.strip(_SPACE)
+    return format == "json" or (stripped[:1] == b"{" and stripped[-1:] == b"}")

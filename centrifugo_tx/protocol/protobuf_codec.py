@@ -129,7 +129,9 @@ def encode_bare_push(push: Push) -> bytes:
 
 
 def quote(payload: bytes) -> Payload:
-    """Return *payload* unchanged: Protobuf needs no other form beside deltas."""
+    """Return *payload* unchanged: in Protobuf, full payloads next to deltas need no
+    other form.
+    """
     return Binary(payload)  # type: ignore[return-value]  # for Protobuf alone
 
 

@@ -22,9 +22,9 @@ __all__ = ["Bridge", "bridge"]
 
 T = TypeVar("T", bound=msgspec.Struct)
 
-# The runtime's own annotations name two kinds of descriptors; here they are Any.
+# Any, because the runtime's annotations name two kinds of descriptors.
 
-#: Puts a value into a message; converts a value that came out of one.
+#: Sets a value in a message; converts a value of a message.
 Writer = Callable[[Any, Any], None]
 Reader = Callable[[Any], Any]
 
@@ -74,7 +74,7 @@ class Bridge(Generic[T]):
     def take(self, message: Any) -> T:
         """Copy *message* into a struct."""
         readers, members = self._readers, self._zeros.copy()
-        for field, value in message.ListFields():  # those that are set
+        for field, value in message.ListFields():  # the fields that are set
             name = field.name
             if name in readers:
                 members[name] = readers[name](value)
@@ -83,7 +83,7 @@ class Bridge(Generic[T]):
     def decode(self, data: bytes) -> T:
         """Return the struct of *data*.
 
-        :raises DecodeError: it is not such a message.
+        :raises DecodeError: *data* is malformed.
         """
         message = self.message()
         try:

@@ -17,8 +17,8 @@ from ..interfaces import IClient, IEventProxy
 from ..metrics import Counter, Histogram, Metrics
 from ..protocol.codes import CONNECTION_CLOSED, INTERNAL
 from ..protocol.messages import EMPTY, Raw
+from ..protocol.payloads import matches_format
 from ..proxy_messages import ClientEvent, ProxyEvent, ProxyResponse
-from ..publication_format import matches_format
 from .call_limiter import CallLimiter
 from .client import BackendFailed, Forwarded, ProxyClient
 from .headers import HeaderRules

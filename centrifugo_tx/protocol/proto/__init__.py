@@ -1,5 +1,6 @@
-"""Modules generated from the ``.proto`` files beside them.
+"""Modules generated from the ``.proto`` files in this folder.
 
-``python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. PATH``, called where the
-package ``centrifugo_tx`` is, makes them; `tests.protocol.test_proto` compares.
+To generate them, run ``python -m grpc_tools.protoc -I. --python_out=. --pyi_out=.
+PATH`` in the folder of the package ``centrifugo_tx``; `tests.protocol.test_proto`
+compares the result.
 """

@@ -1,4 +1,4 @@
-"""The messages of protocol v1, and what they are in v2.
+"""The messages of protocol v1, and their conversion to and from v2.
 
 See client protocol v1, "Envelopes", "Messages" and "Positions".
 """
@@ -43,7 +43,7 @@ __all__ = ["METHODS", "Dialect", "OldError", "OldPush", "OldReply", "command"]
 
 
 class OldSubscribeRequest(RequestPart, frozen=True):
-    """Ask for a channel; the position is ``offset``, or ``seq`` and ``gen``."""
+    """Subscribe to a channel; the position is ``offset``, or ``seq`` and ``gen``."""
 
     channel: str = ""
     token: str = ""
@@ -55,7 +55,7 @@ class OldSubscribeRequest(RequestPart, frozen=True):
     data: Payload = EMPTY
 
     def as_current(self) -> SubscribeRequest:
-        """Return it in the form of v2."""
+        """Return this request in the form of v2."""
         offset = (self.gen << 32 | self.seq) or self.offset
         return SubscribeRequest(
             channel=self.channel,
@@ -77,7 +77,7 @@ class OldConnectRequest(RequestPart, frozen=True):
     version: str = ""
 
     def as_current(self) -> ConnectRequest:
-        """Return it in the form of v2."""
+        """Return this request in the form of v2."""
         subs = {
             name: None if each is None else each.as_current()
             for name, each in self.subs.items()
@@ -102,7 +102,7 @@ class OldPublication(Part, frozen=True):
 
 
 class OldSubscribeResult(Part, frozen=True):
-    """The answer to a subscribe."""
+    """The result of a subscribe."""
 
     expires: bool = False
     ttl: int = 0
@@ -118,7 +118,7 @@ class OldSubscribeResult(Part, frozen=True):
 
 
 class OldConnectResult(Part, frozen=True):
-    """The answer to connect."""
+    """The result of connect."""
 
     client: str = ""
     version: str = ""
@@ -129,7 +129,7 @@ class OldConnectResult(Part, frozen=True):
 
 
 class OldSubRefreshResult(Part, frozen=True):
-    """The subscription lives on."""
+    """The subscription continues."""
 
     expires: bool = False
     ttl: int = 0
@@ -144,7 +144,7 @@ class OldHistoryResult(Part, frozen=True):
 
 
 class OldUnsubscribe(Part, frozen=True):
-    """The server ended a subscription; the client must not renew it."""
+    """The server ended a subscription, and the client must not renew it."""
 
 
 class OldSubscribe(Part, frozen=True):
@@ -160,14 +160,14 @@ class OldSubscribe(Part, frozen=True):
 
 
 class OldError(Part, frozen=True):
-    """Why a command failed."""
+    """The error of a command."""
 
     code: int
     message: str
 
 
 class OldReply(Part, frozen=True):
-    """The answer to the command with the same ``id``; without one: a push."""
+    """The reply to the command with the same ``id``; without an id, a push."""
 
     id: int = 0
     error: OldError | None = None
@@ -175,14 +175,14 @@ class OldReply(Part, frozen=True):
 
 
 class OldPush(Part, frozen=True):
-    """What the server says unasked; ``data`` is of the type that ``type`` names."""
+    """A message that answers no command; ``type`` names the type of ``data``."""
 
     type: int = 0
     channel: str = ""
     data: Any = None
 
 
-#: What is asked by each method, in the order of their numbers.
+#: The request of each method, in the order of the methods' numbers.
 METHODS: tuple[tuple[str, type[msgspec.Struct]], ...] = (
     ("connect", OldConnectRequest),
     ("subscribe", OldSubscribeRequest),
@@ -211,9 +211,10 @@ _PUSHES = {
 
 
 def command(id: int, method: int, request: Any, whole_history: bool) -> Command:
-    """Return a command in the form of v2; one without a request has no known method.
+    """Return a command in the form of v2; one of an unknown method has no request.
 
-    :param whole_history: what is asked without limit and position is all there is.
+    :param whole_history: a history request without a limit and a position returns all
+        publications.
     """
     if not 0 <= method < len(METHODS):
         return Command(id=id)
@@ -223,7 +224,7 @@ def command(id: int, method: int, request: Any, whole_history: bool) -> Command:
     elif isinstance(request, HistoryRequest):
         if whole_history and not request.limit and request.since is None:
             request = msgspec.structs.replace(request, limit=-1)
-    elif isinstance(request, PublishRequest):  # nothing but these was known
+    elif isinstance(request, PublishRequest):  # v1 has no other fields
         request = PublishRequest(request.channel, request.data)
     elif isinstance(request, SubRefreshRequest):
         request = SubRefreshRequest(request.channel, request.token)
@@ -232,16 +233,16 @@ def command(id: int, method: int, request: Any, whole_history: bool) -> Command:
 
 @frozen
 class Dialect:
-    """One of the two eras of positions (client protocol v1, "Positions").
+    """One of the two forms of positions (client protocol v1, "Positions").
 
-    ``seqgen``: a position is two numbers of 32 bits, and recovered publications
-    come newest first.
+    ``seqgen``: a position is two numbers of 32 bits, and recovered publications are
+    sent newest first.
     """
 
     seqgen: bool = False
 
     def reply(self, reply: Reply) -> OldReply:
-        """Return the form of a reply."""
+        """Return a reply in the form of v1."""
         if reply.error is not None:
             error = OldError(reply.error.code, reply.error.message)
             return OldReply(id=reply.id, error=error)
@@ -255,7 +256,7 @@ class Dialect:
             if result is not None:
                 made: msgspec.Struct = form(result)
                 return made
-        raise EncodeError("nothing that protocol v1 could say")
+        raise EncodeError("protocol v1 has no such reply")
 
     @property
     def _forms(self) -> dict[str, Callable[[Any], Any]]:
@@ -273,12 +274,12 @@ class Dialect:
         }
 
     def push(self, push: Push) -> OldPush:
-        """Return the form of a push."""
+        """Return a push in the form of v1."""
         for name, kind in _PUSHES.items():
             part: Any = getattr(push, name)
             if part is not None:
                 return OldPush(kind, push.channel, self._part(name, part))
-        raise EncodeError("nothing that protocol v1 could say")
+        raise EncodeError("protocol v1 has no such push")
 
     def _part(self, name: str, part: Any) -> Any:
         if name == "pub":
@@ -299,7 +300,7 @@ class Dialect:
         return part
 
     def _place(self, offset: int) -> tuple[int, int, int]:
-        """Return seq, gen and offset of a place, as far as the era knows them."""
+        """Return seq, gen and offset of a position; zero where this form has none."""
         if self.seqgen:
             return offset & 0xFFFFFFFF, offset >> 32, 0
         return 0, 0, offset
@@ -310,7 +311,7 @@ class Dialect:
 
     def _subscribed(self, result: SubscribeResult) -> OldSubscribeResult:
         given: Sequence[Publication] = result.publications
-        # In v1 it is the top of the stream that is told, also after a recovery.
+        # v1 sends the top of the stream, even after a recovery.
         seq, gen, offset = self._place(given[-1].offset if given else result.offset)
         publications = [self._publication(each) for each in given]
         if self.seqgen:
@@ -349,5 +350,5 @@ class Dialect:
 
 
 def _same(result: Any) -> Any:
-    """Return what both versions have alike."""
+    """Return the fields that both versions share."""
     return result

@@ -21,9 +21,10 @@ _REQUESTS = [
 
 
 def decode_commands(data: bytes, whole_history: bool = False) -> list[Command]:
-    """Decode a message: commands with their lengths, one after the other.
+    """Decode a message: commands, each preceded by its length.
 
-    :param whole_history: what is asked without limit and position is all there is.
+    :param whole_history: a history request without a limit and a position returns all
+        publications.
     :raises DecodeError: with the commands before the malformed one.
     """
     commands: list[Command] = []
@@ -46,7 +47,7 @@ def _command(part: bytes, whole_history: bool) -> Command:
 
 
 def encode_reply(reply: Reply, dialect: Dialect) -> bytes:
-    """Encode a reply, without its length.
+    """Encode a reply, without a length prefix.
 
     :raises EncodeError: a number does not fit its field.
     """
@@ -58,7 +59,7 @@ def encode_reply(reply: Reply, dialect: Dialect) -> bytes:
 
 
 def encode_push(push: Push, dialect: Dialect) -> bytes:
-    """Encode a push: a reply without an id, and without its length.
+    """Encode a push: a reply without an id, and without a length prefix.
 
     :raises EncodeError: a number does not fit its field.
     """
@@ -75,7 +76,7 @@ def _finished(message: Any, old: OldReply) -> bytes:
         elif old.result is not None:
             message.result = _body(old.result)
     except ValueError as error:
-        raise EncodeError(f"not to be said in Protobuf: {error}") from None
+        raise EncodeError(f"cannot be encoded in Protobuf: {error}") from None
     encoded: bytes = message.SerializeToString()
     return encoded
 
