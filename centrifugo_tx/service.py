@@ -143,6 +143,7 @@ class Server(MultiService):
         counts, prometheus = None, self._config.prometheus
         if prometheus.enabled and prometheus.instrument_http_handlers:
             counts = RequestCounts(self.node.metrics)
+        http, (outside, _) = self._config.http_server, addresses(self._config)
         for (host, port), (served, names) in self._endpoints.items():
             if not self.running:
                 return
@@ -151,7 +152,8 @@ class Server(MultiService):
                 interface=interface_of(host),
                 port=port,
                 tls=self._tls_of((host, port)),
-                http2=not self._config.http_server.http2_disabled,
+                http2=not http.http2_disabled,
+                h2c=http.h2c_external and (host, port) == outside,
                 shared=self._shared,
                 inherited=self._inherited.get((host, port)),
                 access_log=self._config.log.level.lower() in ("debug", "trace"),

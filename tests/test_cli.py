@@ -207,11 +207,12 @@ class FileTests(CommandCase):
         """What could not start is an error, what has no effect a warning."""
         tls = self.write({"controller": {"enabled": True, "type": "postgres"}})
         said = self.command("checkconfig", "-c", tls, code=1)
-        self.assertIn("controller.enabled: not implemented; refusing", said)
+        self.assertIn("controller.enabled: not supported, because nodes", said)
         ignored = self.write({"enable_unreleased_features": True})
         self.command("checkconfig", "-c", ignored)
         self.assertIn(
-            "warning: option enable_unreleased_features is not", self.complaints
+            "warning: option enable_unreleased_features has no effect: it unlocks",
+            self.complaints,
         )
 
     def test_checkconfig_maps(self) -> None:

@@ -1,7 +1,7 @@
-"""Options that are accepted but not implemented, so that none is silently ignored.
+"""Options that do not do what they say, so that none is ignored silently.
 
-A change that implements an option deletes its entry here.  ``*`` stands for any item
-of a list.
+Some are not implemented yet; a change that implements one deletes its entry here.
+Others never will be, and the entry says why.  ``*`` stands for any item of a list.
 """
 
 from collections.abc import Iterator
@@ -13,43 +13,56 @@ from .model import Config
 from .schema import options_of
 from .used_proxies import proxy_references
 
-__all__ = ["IGNORED", "POINTLESS", "REFUSED", "ignored", "refused"]
+__all__ = ["IGNORED", "POINTLESS", "REFUSED", "UNSUPPORTED", "ignored", "refused"]
 
 _CHANNEL = ("channel.without_namespace", "channel.namespaces.*")
-_SOCKETS = ("websocket", "uni_websocket")
-_BUFFERS = ("read_buffer_size", "write_buffer_size", "use_write_buffer_pool")
+_NO_BUFFERS = "a connection has no buffer of its own that could have a size"
+_NO_QUIC = "no maintained library serves HTTP/3 on Twisted; a proxy in front can"
 
-#: The server starts with these options, and warns that they have no effect.
-IGNORED = frozenset(
-    {
-        *("http_server.h2c_external", "http_server.http3.enabled"),
-        "webtransport.enabled",
-        "debug.enabled",
-        "opentelemetry.enabled",
-        *(f"{path}.{name}" for path in _SOCKETS for name in _BUFFERS),
-        "enable_unreleased_features",
-    }
-)
-
-#: Options that will never have an effect here, each with the reason.
+#: Options that mean nothing in this server, and why; it starts with them, and warns.
 POINTLESS = {
+    **{
+        f"{socket}.{name}": _NO_BUFFERS
+        for socket in ("websocket", "uni_websocket")
+        for name in ("read_buffer_size", "write_buffer_size", "use_write_buffer_pool")
+    },
+    "http_server.http3.enabled": _NO_QUIC,
+    "webtransport.enabled": f"it needs HTTP/3, and {_NO_QUIC}",
+    "enable_unreleased_features": (
+        'it unlocks nothing but the broker "redisnats", which this server does not have'
+    ),
     "prometheus.native_histograms": (
         "metrics are served as text, which cannot hold native histograms; the classic"
         " ones, and the summaries, are served as without it"
     ),
 }
 
+#: Options that this server does not have, and why; it refuses to start with them.
+UNSUPPORTED = {
+    "controller.enabled": (
+        "nodes exchange messages through the engine; for several nodes set engine.type"
+        ' to "redis"'
+    ),
+}
+
+#: The server starts with these options, and warns that they have no effect.
+IGNORED = frozenset(
+    {
+        "debug.enabled",
+        "opentelemetry.enabled",
+    }
+)
+
 #: The server refuses to start with these options: ignoring them would be unsafe, or
 #: would change behavior.
 REFUSED = frozenset(
     {
         "http_server.tls_autocert.enabled",
-        "controller.enabled",
         *(f"{path}.subscribe_stream_proxy_enabled" for path in _CHANNEL),
     }
 )
 
-#: Types of brokers that are to come.
+#: Types of brokers that this server does not have.
 _BACKENDS = frozenset({"nats", "postgres", "redisnats"})
 #: Types of consumers that can run.
 _CONSUMERS = frozenset(
@@ -70,31 +83,41 @@ def ignored(config: Config) -> list[str]:
 
 def refused(config: Config) -> list[str]:
     """Return one line for each option that keeps the server from starting."""
-    found = [path for path, general in _changed(config) if general in REFUSED]
-    for section in ("broker", "presence_manager"):
-        user = section if getattr(config, section).enabled else "engine"
-        path = f"{user}.type"
-        if getattr(config, user).type in _BACKENDS and path not in found:
-            found.append(path)
-    if config.map_broker.type in _BACKENDS:
-        found.append("map_broker.type")
-    found += [
-        f"consumers.[{index}].type"
+    lines = []
+    for path, general in _changed(config):
+        if general in REFUSED:
+            lines.append(f"{path}: {_NOT_IMPLEMENTED}")
+        elif general in UNSUPPORTED:
+            lines.append(f"{path}: not supported, because {UNSUPPORTED[general]}")
+    for section in dict.fromkeys(_used_backends(config)):
+        kind = getattr(config, section).type
+        if kind in _BACKENDS:
+            lines.append(f'{section}.type: "{kind}" is not supported; use "redis"')
+    lines += [
+        f"consumers.[{index}].type: {_NOT_IMPLEMENTED}"
         for index, consumer in enumerate(config.consumers)
         if consumer.enabled and consumer.type not in _CONSUMERS
     ]
-    found += {
-        f"{each.where}.endpoint": None
+    unreachable = {
+        f"{each.where}.endpoint: {_NOT_IMPLEMENTED}": None
         for each in proxy_references(config)
         if each.enabled
         and each.options is not None
         and not each.options.endpoint.startswith(HTTP_SCHEMES)
     }
-    return [
-        f"{path}: not implemented; refusing to start, because ignoring it would change"
-        " behavior"
-        for path in found
-    ]
+    return [*lines, *unreachable]
+
+
+_NOT_IMPLEMENTED = (
+    "not implemented; refusing to start, because ignoring it would change behavior"
+)
+
+
+def _used_backends(config: Config) -> Iterator[str]:
+    """Yield the sections that say where data is kept."""
+    for section in ("broker", "presence_manager"):
+        yield section if getattr(config, section).enabled else "engine"
+    yield "map_broker"
 
 
 def _changed(

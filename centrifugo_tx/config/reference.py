@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from ..durations import format_duration
 from .model import Config
-from .pending import IGNORED, REFUSED
+from .pending import IGNORED, POINTLESS, REFUSED, UNSUPPORTED
 from .schema import Option, options_of
 
 __all__ = ["markdown", "restructured"]
@@ -204,10 +204,15 @@ def _facts(option: Option) -> str:
 
 
 def _state(places: list[str]) -> str:
-    """Return a remark if the option is implemented at none of its paths."""
-    pending = IGNORED | REFUSED
-    built = any(place not in pending for place in places)
-    return "" if built else " **Not implemented yet.**"
+    """Return a remark if the option has an effect at none of its paths."""
+    for options, remark in (
+        (IGNORED | REFUSED, "Not implemented yet."),
+        (POINTLESS.keys(), "Has no effect in this server."),
+        (UNSUPPORTED.keys(), "Not supported by this server."),
+    ):
+        if all(place in options for place in places):
+            return f" **{remark}**"
+    return ""
 
 
 def _default(option: Option) -> str:

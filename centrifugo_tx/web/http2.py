@@ -1,4 +1,4 @@
-"""HTTP/2 over TLS (RFC 9113)."""
+"""HTTP/2 (RFC 9113)."""
 
 from collections import deque
 from contextlib import suppress

@@ -15,6 +15,8 @@ __all__ = ["PortFactory", "ProtocolDetector", "websocket_path"]
 
 #: Bytes of the largest request head that is examined here.
 HEAD_LIMIT = 16384
+#: The first bytes of HTTP/2 (RFC 9113, 3.4).
+HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 #: Seconds for the first head of a connection, including the TLS handshake.
 HEAD_SECONDS = 10.0
 
@@ -57,13 +59,19 @@ class ProtocolDetector(Protocol):
             if head_end < 0 and len(data) <= HEAD_LIMIT:
                 self._data = data
                 return
-        elif len(data) < 4 and b"GET ".startswith(data):
+        elif any(
+            len(data) < len(start) and start.startswith(data)
+            for start in self.factory.beginnings
+        ):
             self._data = data
             return
         self._data = b""
         del self.factory.waiting[self]
-        path = websocket_path(data[: head_end + 2]) if head_end >= 0 else None
-        factory = self.factory.factory_for(path, self.transport)
+        if self.factory.h2c and data.startswith(HTTP2_PREFACE):
+            factory: Factory = self.factory.http2
+        else:
+            path = websocket_path(data[: head_end + 2]) if head_end >= 0 else None
+            factory = self.factory.factory_for(path, self.transport)
         protocol = factory.buildProtocol(self.transport.getPeer())
         switch_protocol(self.transport, protocol, data)
 
@@ -73,7 +81,8 @@ class ProtocolDetector(Protocol):
 class PortFactory(ServerFactory):
     """The factories of one port.
 
-    ``http`` serves HTTP/1.1; ``http2``, if set, HTTP/2 over TLS.  ``sockets`` are the
+    ``http`` serves HTTP/1.1; ``http2``, if set, HTTP/2 over TLS or, with ``h2c``,
+    without TLS to clients that know of it (RFC 9113, 3.3).  ``sockets`` are the
     WebSocket factories by path; ``accept_limiter`` pauses accepting.
     """
 
@@ -84,11 +93,15 @@ class PortFactory(ServerFactory):
     http: Factory
     sockets: dict[bytes, Factory]
     http2: Any = None
+    h2c: bool = False
     accept_limiter: AcceptLimiter | None = None
     waiting: dict[ProtocolDetector, float] = field(factory=dict, init=False)
+    #: The first bytes that decide on the protocol.
+    beginnings: tuple[bytes, ...] = field(init=False)
     _loop: LoopingCall = field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self.beginnings = (b"GET ", HTTP2_PREFACE) if self.h2c else (b"GET ",)
         self._loop = LoopingCall(self._check_every_second)
         self._loop.clock = self.clock
 

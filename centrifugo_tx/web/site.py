@@ -167,16 +167,17 @@ class ListenerSettings:
     """How one TCP port listens.
 
     ``tls`` is a context factory, None for plain text.  ``http2`` offers HTTP/2 over
-    TLS.  ``shared`` lets other processes of this user listen on the same port.
-    ``access_log`` logs every request, at level ``debug``.  ``inherited`` is the
-    descriptor of a socket that listens already, in place of one at this address.
-    ``counts`` counts every request; None does not.
+    TLS, ``h2c`` without TLS.  ``shared`` lets other processes of this user listen on
+    the same port.  ``access_log`` logs every request, at level ``debug``.
+    ``inherited`` is the descriptor of a socket that listens already, in place of one
+    at this address.  ``counts`` counts every request; None does not.
     """
 
     interface: str = ""
     port: int = 0
     tls: Any = None
     http2: bool = False
+    h2c: bool = False
     shared: bool = False
     access_log: bool = False
     inherited: int | None = None
@@ -191,12 +192,14 @@ def port_factory(
 ) -> PortFactory:
     """Return the factory of a port that serves *endpoints*."""
     site = HTTPSite(reactor, endpoints, settings.access_log, settings.counts)
-    http2 = settings.http2 and settings.tls is not None
+    h2c = settings.h2c and settings.tls is None
+    http2 = h2c or (settings.http2 and settings.tls is not None)
     return PortFactory(
         clock=reactor,
         http=site,
         sockets=endpoints.sockets,
         http2=HTTP2Factory(site) if http2 else None,
+        h2c=h2c,
     )
 
 

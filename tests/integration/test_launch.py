@@ -103,7 +103,7 @@ class RefusedStartTests(LaunchCase):
         self.configure(controller={"enabled": True, "type": "postgres"})
         code, output = self.run_to_end()
         self.assertEqual(code, 1)
-        self.assertIn("controller.enabled: not implemented; refusing", output)
+        self.assertIn("controller.enabled: not supported, because nodes", output)
 
     def test_port_taken(self) -> None:
         """A port that is taken is a fatal line."""
@@ -201,8 +201,8 @@ class RunTests(LaunchCase):
         for message in (
             f"serving websocket, api, health endpoints on 127.0.0.1:{self.port}",
             "INSECURE client mode enabled, this must not be used in production",
-            "option enable_unreleased_features is not implemented yet and has no"
-            " effect",
+            "option enable_unreleased_features has no effect: it unlocks nothing but"
+            ' the broker "redisnats", which this server does not have',
             "old option port is ignored in favor of http_server.port",
             "configuration reloaded",
             "shutting down",
