@@ -221,6 +221,7 @@ class FileTests(CommandCase):
         tree: dict[str, Any] = {
             "engine": {"type": "redis"},
             "channel": {"without_namespace": maps},
+            "client": {"token": {"hmac_secret_key": SECRET}},
         }
         self.command("checkconfig", "-c", self.write(tree))
         (line,) = self.complaints.splitlines()
@@ -228,11 +229,22 @@ class FileTests(CommandCase):
         self.assertIn('set "redis" to share them', line)
 
     def test_checkconfig_strict(self) -> None:
-        """Unknown keys are an error for those who ask."""
+        """Warnings are errors for those who ask."""
         path = self.write({"foo": 1, "client": {"bar": 1}})
-        self.command("checkconfig", "-c", path)
+        self.assertEqual(self.command("checkconfig", "-c", path), "")
+        self.assertEqual(
+            self.complaints,
+            "warning: unknown key foo\nwarning: unknown key client.bar\n",
+        )
         said = self.command("checkconfig", "-s", "-c", path, code=1)
         self.assertEqual(said, "unknown keys in config: foo, client.bar\n")
+        path = self.write({"http_api": {"insecure": True}})
+        self.assertEqual(self.command("checkconfig", "-c", path), "")
+        self.assertEqual(len(self.complaints.splitlines()), 2, self.complaints)
+        said = self.command("checkconfig", "-s", "-c", path, code=1)
+        self.assertIn("error: http_api.insecure: true serves everybody", said)
+        path = self.write({"client": {"token": {"hmac_secret_key": SECRET}}})
+        self.assertEqual(self.command("checkconfig", "-s", "-c", path), "")
 
     def test_defaultconfig(self) -> None:
         """All options, over those of a base, printed or written."""

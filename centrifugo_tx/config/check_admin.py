@@ -4,12 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from .findings import Finding
 from .model import Config
 
 __all__ = ["check_admin"]
-
-#: Where it is, and what is wrong there.
-Finding = tuple[str, str]
 
 
 def check_admin(config: Config) -> Iterator[Finding]:

@@ -7,11 +7,10 @@ from collections.abc import Iterator
 
 from ..access.namespaces import NamespaceOptions
 from ..durations import format_duration
+from .findings import Finding
 from .model import Config
 
 __all__ = ["check_channel_options", "uses_maps"]
-
-Finding = tuple[str, str]
 
 _MAPS = ("map", "map_clients", "map_users")
 

@@ -10,12 +10,10 @@ from ..engines.redis.addresses import shard_addresses
 from ..errors import ConfigError
 from ..options import TLSOptions
 from .consumers import Consumer
+from .findings import Finding
 from .model import Config
 
 __all__ = ["check_consumers"]
-
-#: Where it is, and what is wrong there.
-Finding = tuple[str, str]
 
 _MECHANISMS = ("plain", "scram-sha-256", "scram-sha-512")
 

@@ -6,12 +6,10 @@ from attrs import frozen
 
 from ..admin import ADMIN_PATHS
 from ..api import METHODS
+from .findings import Finding
 from .model import Config
 
-__all__ = ["check_paths", "check_ports"]
-
-#: Where it is, and what is wrong there.
-Finding = tuple[str, str]
+__all__ = ["check_paths", "check_ports", "internal_address", "is_loopback"]
 
 _OUTSIDE = (
     *("websocket", "sse", "http_stream", "emulation", "webtransport"),
@@ -40,6 +38,16 @@ class _Port:
             or self.address in _ALL
             or other.address in _ALL
         )
+
+
+def internal_address(config: Config) -> str:
+    """Return the address of the internal endpoints; empty: all addresses."""
+    return config.http_server.internal_address or config.http_server.address
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches *host*."""
+    return host in ("localhost", "::1", "[::1]") or host.startswith("127.")
 
 
 def check_paths(config: Config) -> Iterator[Finding]:

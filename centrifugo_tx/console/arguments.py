@@ -82,7 +82,7 @@ def _add_config_commands(commands: Any) -> None:
     )
     _add_config(command)
     command.add_argument(
-        "-s", "--strict", action="store_true", help="make unknown keys an error"
+        "-s", "--strict", action="store_true", help="make every warning an error"
     )
     _add_convertconfig(commands)
     command = _add(

@@ -7,7 +7,7 @@ import secrets
 import sys
 from pathlib import Path
 
-from ..config.check import problems, scope_warnings
+from ..config.check import problems, warnings
 from ..config.dump import FORMATS, as_text, as_tree, as_variables
 from ..config.pending import ignored, refused
 from ..config.reference import markdown, restructured
@@ -91,11 +91,20 @@ def checkconfig(options: argparse.Namespace) -> None:
     found = found or check_workers(file.config)
     if found:
         raise Refusal("error validating config: " + "\n".join(found))
-    if options.strict and file.unknown_keys:
-        raise Refusal("unknown keys in config: " + ", ".join(file.unknown_keys))
-    config = file.config
-    lines = [*file.renamed, *file.converted, *ignored(config)]
-    for line in (*lines, *scope_warnings(config)):
+    lines = [
+        *(f"unknown variable {name}" for name in file.unknown_variables),
+        *file.renamed,
+        *file.converted,
+        *ignored(file.config),
+        *warnings(file.config),
+    ]
+    if options.strict:
+        errors = [f"error: {line}" for line in lines]
+        if file.unknown_keys:
+            errors.append("unknown keys in config: " + ", ".join(file.unknown_keys))
+        if errors:
+            raise Refusal("\n".join(errors))
+    for line in (*(f"unknown key {key}" for key in file.unknown_keys), *lines):
         print(f"warning: {line}", file=sys.stderr)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from centrifugo_tx.config.check import check, problems, scope_warnings, warnings
+from centrifugo_tx.config.check import check, problems, warnings
 from centrifugo_tx.config.model import Config
 from centrifugo_tx.config.reader import Reader
 from centrifugo_tx.errors import ConfigError
@@ -215,24 +215,6 @@ class ServerTests(CheckCase):
         """The error mode of gRPC is empty or transport."""
         self.assertProblem(nested("grpc_api.error_mode", "x"), "grpc_api.error_mode")
 
-    def test_compression(self) -> None:
-        """A level that zlib does not have is told, and the quickest is used."""
-        for level in (-1, 0, 1, 9):
-            tree = nested("websocket.compression_level", level)
-            self.assertFine(tree)
-            self.assertEqual(warnings(config_of(tree)), [])
-        for name in ("websocket", "uni_websocket"):
-            for level in (20, -2):
-                tree = nested(f"{name}.compression_level", level)
-                self.assertFine(tree)
-                self.assertEqual(
-                    warnings(config_of(tree)),
-                    [
-                        f"{name}.compression_level: {level} is not a level from -1"
-                        " to 9; using 1"
-                    ],
-                )
-
 
 class ClientTests(CheckCase):
     """Connections and tokens."""
@@ -425,24 +407,6 @@ class ChannelTests(CheckCase):
             map={"remove_client_on_unsubscribe": True},
         )
 
-    def test_maps_apart(self) -> None:
-        """Maps in memory beside a shared engine are allowed, and worth a warning."""
-        options = channel(subscription_type="map", map={"mode": "persistent"})
-        for engine in (
-            {"engine": {"type": "redis"}},
-            {"broker": {"enabled": True, "type": "redis"}},
-        ):
-            tree: dict[str, Any] = {**options, **engine}
-            self.assertFine(tree)
-            (line,) = scope_warnings(config_of(tree))
-            self.assertIn("map_broker.type: maps are kept in memory", line)
-            self.assertIn(line, warnings(config_of(tree)))
-            tree["map_broker"] = {"type": "redis"}
-            self.assertFine(tree)
-            self.assertEqual(scope_warnings(config_of(tree)), [])
-        self.assertEqual(scope_warnings(config_of(options)), [])
-        self.assertEqual(scope_warnings(config_of({"engine": {"type": "redis"}})), [])
-
     def test_presence_prefix(self) -> None:
         """A presence prefix leads to a namespace of its type."""
         self.problem(
@@ -538,31 +502,3 @@ class ProxyTests(CheckCase):
             "consumers.[0].name",
             "consumers.[1].type",
         )
-
-
-class WarningTests(SynchronousTestCase):
-    """What an operator should know of."""
-
-    def test_all(self) -> None:
-        """Insecure modes, open origins, diagnostics, an unknown log level."""
-        found = warnings(
-            config_of(
-                {
-                    "client": {
-                        "insecure": True,
-                        "insecure_skip_token_signature_verify": True,
-                        "allowed_origins": ["*"],
-                    },
-                    "http_api": {"insecure": True},
-                    "admin": {"insecure": True},
-                    "debug": {"enabled": True},
-                    "log": {"level": "loud"},
-                }
-            )
-        )
-        self.assertEqual(len([line for line in found if "INSECURE" in line]), 4)
-        self.assertEqual(len(found), 7)
-
-    def test_level_case(self) -> None:
-        """Log levels are known in any case."""
-        self.assertEqual(warnings(config_of({"log": {"level": "WARN"}})), [])

@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from centrifugo_tx.config import check
+from centrifugo_tx.config import check_servers
 from centrifugo_tx.config.check import problems
 
 from .test_check import config_of
@@ -20,7 +20,7 @@ class UniGRPCTests(SynchronousTestCase):
     def found(self, installed: bool = True, **options: Any) -> list[str]:
         """Return what is wrong, with or without grpcio."""
         find: Callable[[str], object] = find_spec if installed else lambda name: None
-        self.patch(check, "find_spec", find)
+        self.patch(check_servers, "find_spec", find)
         return problems(config_of({self.section: {"enabled": True, **options}}))
 
     def test_missing(self) -> None:
