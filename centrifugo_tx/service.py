@@ -32,7 +32,14 @@ from .admin_page import AdminPage
 from .certificate_renewal import CertificateExpiry, own_certificates
 from .config.model import Config
 from .configured_node import engine, node_options
-from .configured_ports import Address, Gather, endpoints, interface_of, port_tls
+from .configured_ports import (
+    Address,
+    Gather,
+    addresses,
+    endpoints,
+    interface_of,
+    port_tls,
+)
 from .consumer_services import Consumers
 from .core import Node, journal_for
 from .errors import ConfigError
