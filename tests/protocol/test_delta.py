@@ -144,10 +144,10 @@ class SizeTests(SynchronousTestCase):
 
 
 class BadDeltaTests(SynchronousTestCase):
-    """What is no delta, or one to something else, is refused."""
+    """A malformed delta, or one for another base, is refused."""
 
     def test_malformed(self) -> None:
-        """Every fault is named."""
+        """The error names the problem."""
         for delta, fault in (
             (b"", "digits"),
             (b"\n", "digits"),
@@ -165,19 +165,19 @@ class BadDeltaTests(SynchronousTestCase):
             (b"h\nZ:abc", "insert"),
             (b"5\n4:abcd1XODa;", "length"),
             (b"4\n4:abcd0;", "checksum"),
-            (DELTA + b"\n", "follows"),
+            (DELTA + b"\n", "follow the end"),
         ):
             error = self.assertRaises(DecodeError, apply, BASE, delta)
             self.assertIn(fault, str(error), delta)
 
     def test_other_base(self) -> None:
-        """The checksum tells that the base is another one."""
+        """A delta for another base fails the checksum."""
         other = BASE.replace(b"night", b"party")
         self.assertRaises(DecodeError, apply, other, DELTA)
 
     @given(st.binary(max_size=60))
     def test_noise(self, delta: bytes) -> None:
-        """Whatever comes, the answer is an error or a result."""
+        """Arbitrary bytes lead to an error or a result."""
         try:
             apply(BASE, delta)
         except DecodeError:
