@@ -14,6 +14,7 @@ from .transports.connection_limit import ConnectionLimiter
 from .transports.emulation import EmulationEndpoint
 from .transports.http_stream import HTTPStream
 from .transports.origin import OriginRule
+from .transports.overload import OverloadGuard
 from .transports.response_stream import BODY_LIMIT, StreamFactory
 from .transports.settings import TransportSettings
 from .transports.sse import SSE
@@ -35,6 +36,7 @@ class ClientEndpoints:
     _reactor: Any
     _config: Config
     _node: Node
+    _overload: OverloadGuard | None = None
     _settings: TransportSettings = field(init=False)
     _streams: StreamFactory = field(init=False)
 
@@ -49,6 +51,7 @@ class ClientEndpoints:
                 node.metrics.counter("node_client_connection_limit"),
                 client.connection_limit,
                 client.connection_rate_limit,
+                self._overload,
             ),
             OriginRule(client.allowed_origins, BoundedLog(Logger(), self._reactor)),
             client.queue_max_size,

@@ -16,6 +16,7 @@ from .client_endpoints import ClientEndpoints
 from .config.model import Config
 from .core import Node
 from .tls import server_context
+from .transports.overload import OverloadGuard
 from .web.exposition import exposition
 from .web.probes import Health, metrics
 from .web.site import Endpoints
@@ -74,6 +75,7 @@ def endpoints(
     gather: Gather | None = None,
     health: Health | None = None,
     admin: AdminPage | None = None,
+    overload: OverloadGuard | None = None,
 ) -> "dict[Address, tuple[Endpoints, list[str]]]":
     """Return the endpoints by address, with their names.
 
@@ -87,7 +89,7 @@ def endpoints(
         endpoints.merge(served)
         names.append(name)
 
-    for name, served in ClientEndpoints(reactor, config, node).enabled():
+    for name, served in ClientEndpoints(reactor, config, node, overload).enabled():
         place(outside, name, served)
     if not config.http_api.disabled:
         handlers = http_handlers(Api(node), config.http_api)

@@ -13,6 +13,7 @@ from .core import Node
 from .grpc.asyncio_bridge import AsyncioBridge
 from .options import TLSOptions
 from .proxy_services import forwarded_metadata
+from .transports.overload import OverloadGuard
 from .transports.uni_grpc import UniGRPC
 
 __all__ = ["GRPCPorts"]
@@ -31,6 +32,7 @@ class GRPCPorts:
     _config: Config
     _node: Node
     _shared: bool
+    _overload: OverloadGuard | None = None
     _bridge: AsyncioBridge = field(init=False)
     _api_server: Any = field(default=None, init=False)
     _servers: list[Any] = field(factory=list, init=False)
@@ -71,7 +73,7 @@ class GRPCPorts:
     async def _serve_uni(self) -> None:
         limit = self._config.client.queue_max_size
         kept = forwarded_metadata(self._config)
-        consumers = UniGRPC(self._node, self._bridge, limit, kept)
+        consumers = UniGRPC(self._node, self._bridge, limit, kept, self._overload)
         server = await self._serve(
             self._config.uni_grpc, "unidirectional GRPC", streams=consumers.streams
         )

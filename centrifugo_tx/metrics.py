@@ -124,6 +124,7 @@ BOUNDS: dict[str, Sequence[float]] = {
     "node_pub_sub_lag_seconds": (
         *(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10),
     ),
+    "node_reactor_lag_seconds": _COMMON,
     "node_broadcast_duration_seconds": (
         *(0.000001, 0.000005, 0.00001, 0.00005, 0.0001, 0.00025, 0.0005),
         *_COMMON,

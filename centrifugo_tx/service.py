@@ -50,6 +50,7 @@ from .metrics import Metrics
 from .proxies import EventProxies, Polling
 from .proxy_services import event_proxies, polling_backends, rpc_rules
 from .tls import ServerTLS
+from .transports.overload import OverloadGuard
 from .web.probes import Health
 from .web.request_counts import RequestCounts
 from .web.site import Endpoints, ListenerSettings, listen
@@ -82,15 +83,17 @@ def build(
         counts,
         journal_for(config.log.level, reactor.seconds),
     )
-    health = Health(serving=gather is None)
+    overload = OverloadGuard(reactor, counts, config.overload)
+    health = Health(serving=gather is None, overload=overload)
     admin = AdminPage(reactor, config, node)
-    served = endpoints(reactor, config, node, gather, health, admin)
+    served = endpoints(reactor, config, node, gather, health, admin, overload)
     for host, port in (inherited or {}).keys() - served.keys():
         raise ConfigError(f"socket from systemd: nothing is served on {host}:{port}")
     server = Server(
         *(reactor, config, node, served, gather is not None, polling, health, admin),
         inherited=inherited or {},
         proxies=proxies,
+        overload=overload,
     )
     gc_freezer = GCFreezer(reactor, lambda: node.connections.num_clients)
     MultiService.addService(server, gc_freezer)
@@ -116,6 +119,7 @@ class Server(MultiService):
     _admin: AdminPage | None = None
     _inherited: Mapping[Address, int] = field(factory=dict)
     _proxies: EventProxies | None = None
+    _overload: OverloadGuard | None = None
     #: Fires when the server is serving; fails if it cannot start.
     started: "Deferred[None]" = field(factory=Deferred, init=False)
     ports: list[IListeningPort] = field(factory=list, init=False)
@@ -130,7 +134,9 @@ class Server(MultiService):
         self._expiry = CertificateExpiry(self._reactor, self._note_expiry)
         self._expiry.watch(own_certificates(self._config))
         MultiService.addService(self, self._expiry)
-        self._grpc = GRPCPorts(self._reactor, self._config, self.node, self._shared)
+        self._grpc = GRPCPorts(
+            *(self._reactor, self._config, self.node, self._shared, self._overload)
+        )
         self._consumers = Consumers(self._reactor, self._config, self.node)
 
     def startService(self) -> None:
@@ -144,6 +150,8 @@ class Server(MultiService):
             await self._grpc.start()
         if self.running:
             await self._consumers.start()
+        if self.running and self._overload is not None:
+            self._overload.start()
         self._listen()
 
     def _listen(self) -> None:
@@ -188,6 +196,8 @@ class Server(MultiService):
         return stopped.addCallback(lambda _: MultiService.stopService(self))
 
     async def _disconnect_clients(self) -> None:
+        if self._overload is not None:
+            self._overload.stop()
         if self._admin is not None:
             self._admin.stop()
         try:

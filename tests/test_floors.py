@@ -13,7 +13,8 @@ PACKAGE = Path(centrifugo_tx.__file__).parent
 FLOORS = (
     {"protocol", "grpc", "metrics", "backend"},
     {"interfaces", "options", "errors", "globs", "tls"}
-    | {"bounded_log", "durations", "http_client", "client_tls", "proxy_messages"},
+    | {"bounded_log", "durations", "http_client", "client_tls", "proxy_messages"}
+    | {"resident_memory"},
     {"core"},
     {"engines", "access", "proxies", "transports", "api", "consumers"} | {"admin"},
     {"config", "web"},

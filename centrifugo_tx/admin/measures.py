@@ -1,20 +1,16 @@
 """What a node costs: processor time, memory, and how late its reactor is."""
 
-import os
-import resource
 import time
 from collections import deque
-from pathlib import Path
 
 from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from ..metrics import Metrics
+from ..resident_memory import resident_memory
 from .messages import Measures
 
 __all__ = ["LagProbe", "measure"]
-
-_STATM = Path("/proc/self/statm")
 
 
 @define(eq=False)
@@ -74,7 +70,7 @@ def measure(metrics: Metrics, lag: float) -> Measures:
             sums[found] += counter.value
     return Measures(
         cpu_seconds=time.process_time(),
-        memory_bytes=_memory(),
+        memory_bytes=resident_memory(),
         lag_seconds=lag,
         sent=int(sums["sent"]),
         sent_bytes=int(sums["sent_bytes"]),
@@ -89,12 +85,3 @@ _COUNTED = {
     "received": "transport_messages_received",
     "published": "",
 }
-
-
-def _memory() -> int:
-    """Return the resident memory in bytes; the greatest so far without ``/proc``."""
-    try:
-        pages = int(_STATM.read_text().split()[1])
-    except (OSError, ValueError, IndexError):
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return pages * os.sysconf("SC_PAGE_SIZE")

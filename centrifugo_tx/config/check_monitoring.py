@@ -15,6 +15,13 @@ def check_monitoring(config: Config) -> Iterator[tuple[str, str]]:
             yield "graphite.port", f"{graphite.port} is not a port from 1 to 65535"
         if graphite.interval < 1:
             yield "graphite.interval", "must be at least one second"
+    overload = config.overload
+    if overload.max_reactor_lag < 0 or 0 < overload.max_reactor_lag < 0.05:
+        yield "overload.max_reactor_lag", "must be at least 50ms, or 0 for no limit"
+    if overload.max_memory < 0:
+        yield "overload.max_memory", f"{overload.max_memory} must not be negative"
+    if not 1 <= overload.retry_after <= 3600:
+        yield "overload.retry_after", "must be from 1s to 1h"
     if 0 < config.node.info_metrics_aggregate_interval < 1:
         yield (
             "node.info_metrics_aggregate_interval",

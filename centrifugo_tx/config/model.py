@@ -12,6 +12,7 @@ from ..admin import AdminOptions
 from ..api.http import HTTPAPIOptions
 from ..options import Duration
 from ..proxies import ProxyOptions
+from ..transports.overload import OverloadOptions
 from ..transports.uni_grpc import UniGRPCOptions
 from ..transports.uni_http_stream import UniHTTPStreamOptions
 from ..transports.uni_sse import UniSSEOptions
@@ -311,6 +312,8 @@ class Config(Section, frozen=True):
     workers: str = "1"
     """Number of processes that serve together as nodes of one cluster; ``auto``: one
     for each CPU core."""
+    overload: OverloadOptions = OverloadOptions()
+    """Refusal of new connections while a process is overloaded."""
     shutdown: ShutdownOptions = ShutdownOptions()
     """Graceful shutdown."""
     pid_file: str = ""

@@ -199,8 +199,8 @@ class StreamFactory:
 
         :param limit: bytes that the body may have; 0 means `BODY_LIMIT`.
         """
-        if not self.limiter.admits():
-            return Answer(503)
+        if (refusal := self.limiter.refusal()) is not None:
+            return refusal
         if request.method != b"POST":
             return self.refuse(request, 405)
         body = read_body(request, limit)
@@ -216,8 +216,8 @@ class StreamFactory:
         """
         if request.method != b"GET":
             return self.post_body(request, limit)
-        if not self.limiter.admits():
-            return Answer(503)
+        if (refusal := self.limiter.refusal()) is not None:
+            return refusal
         argument: bytes = request.args.get(b"cf_connect", (b"",))[0]
         return argument
 

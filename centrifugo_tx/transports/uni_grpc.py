@@ -22,6 +22,7 @@ from ..options import TLSOptions, TransportInfo
 from ..protocol.codes import CONNECTION_CLOSED, SLOW, Disconnect
 from ..protocol.messages import Push
 from ..protocol.wire import Wire, uni_grpc
+from .overload import OverloadGuard
 
 __all__ = ["GRPCTransport", "UniGRPC", "UniGRPCOptions"]
 
@@ -171,6 +172,14 @@ class GRPCTransport:
             self._task.cancel()
 
 
+async def _refuse(context: Any, seconds: int) -> None:
+    """End a call with UNAVAILABLE; *seconds* later its client may try again."""
+    from grpc import StatusCode
+
+    pushback = (("grpc-retry-pushback-ms", str(1000 * seconds)),)
+    await context.abort(StatusCode.UNAVAILABLE, "server is overloaded", pushback)
+
+
 @define(eq=False)
 class UniGRPC:
     """Makes unidirectional clients of *node* out of gRPC calls.
@@ -183,6 +192,7 @@ class UniGRPC:
     _bridge: AsyncioBridge
     queue_max_size: int = 1048576
     kept_metadata: frozenset[str] = frozenset()
+    overload: OverloadGuard | None = None
 
     @property
     def streams(self) -> dict[str, dict[str, Any]]:
@@ -191,6 +201,9 @@ class UniGRPC:
 
     async def consume(self, request: bytes, context: Any) -> None:
         """Serve one client, from its connect request to the end of the call."""
+        if self.overload is not None and self.overload.reason:
+            seconds = await self._bridge.ask_reactor(self.overload.refuse)
+            await _refuse(context, seconds)
         info = self._describe(context.invocation_metadata())
         stream = GRPCTransport(self._bridge, self.queue_max_size, info)
         self._bridge.to_reactor(self._connect_client, stream, request)

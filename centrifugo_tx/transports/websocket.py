@@ -160,6 +160,7 @@ class ClientProtocol(LeanWebSocketProtocol):
     opens_plain_requests = True
     websocket_extensions: Any = ()
     _pings: FramePings | None = None
+    _retry_after = ""
 
     def check_request(self, request: Any) -> str | None:
         """Check origin and limits, and choose the encoding."""
@@ -167,7 +168,11 @@ class ClientProtocol(LeanWebSocketProtocol):
         if not factory.origins.passes(request.headers.get("origin")):
             raise ConnectionDeny(403, "origin is not allowed")
         if not factory.limiter.admits():
-            raise ConnectionDeny(503, "too many connections")
+            self._retry_after = factory.limiter.retry_after
+            busy = (
+                "server is overloaded" if self._retry_after else "too many connections"
+            )
+            raise ConnectionDeny(503, busy)
         chosen = next(
             (each for each in request.protocols if each in SUBPROTOCOLS), None
         )
@@ -180,9 +185,12 @@ class ClientProtocol(LeanWebSocketProtocol):
         """Return CORS headers, so that allowed pages can read the reason."""
         found = _ORIGIN.search(self.data.partition(b"\r\n\r\n")[0])
         headers = self.factory.cors.of_origin(found[1] if found else None)
-        return [
+        lines = [
             f"{name.decode()}: {value.decode('latin-1')}" for name, value in headers
         ]
+        if self._retry_after:
+            lines.append(f"Retry-After: {self._retry_after}")
+        return lines
 
     def onOpen(self) -> None:
         """Connect a client to the node."""

@@ -1,5 +1,6 @@
 """Endpoints for monitoring (operations, "Endpoints for operators")."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ from twisted.internet.defer import Deferred
 from ..options import Answer
 from ..transports.connection_limit import ConnectionLimiter
 from ..transports.cors import CORS
+from ..transports.overload import OverloadGuard
 from .exposition import CONTENT_TYPE
 from .request import Handler
 
@@ -20,12 +22,20 @@ _STARTING = Answer(503, b"{}", "application/json")
 
 @define(eq=False)
 class Health:
-    """Answers 200 once the whole server is serving, and 503 before."""
+    """Answers 200 once the whole server is serving, and 503 before.
+
+    While new connections are refused because of an overload, it stays at 200, since
+    open connections are served, and the body has the reason.
+    """
 
     serving: bool = True
+    overload: OverloadGuard | None = None
 
     def __call__(self, request: Any) -> Answer:
         """Answer a request, whatever its method."""
+        if self.serving and self.overload is not None and self.overload.reason:
+            text = json.dumps({"overloaded": self.overload.reason}).encode()
+            return Answer(200, text, "application/json")
         return _HEALTHY if self.serving else _STARTING
 
 
@@ -52,8 +62,8 @@ def init(limiter: ConnectionLimiter, cors: CORS) -> Handler:
     def handler(request: Any) -> Answer:
         if request.method != b"GET":
             return Answer(405)
-        if not limiter.admits():
-            return Answer(503)
+        if (refusal := limiter.refusal()) is not None:
+            return refusal
         kind = "application/json; charset=utf-8"
         return Answer(200, b"{}", kind, cors.headers(request))
 
