@@ -305,9 +305,7 @@ class EmulationRequest(Part, frozen=True):
 
 
 class SubscribeResult(Part, frozen=True):
-    """The result of a subscribe (``offset``: client protocol, "Subscribing" and
-    "Recovery").
-    """
+    """The result of a subscribe (client protocol, "Results"; ``offset``: "Recovery")."""
 
     expires: bool = False
     ttl: int = 0
