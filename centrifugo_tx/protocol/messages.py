@@ -305,7 +305,7 @@ class EmulationRequest(Part, frozen=True):
 
 
 class SubscribeResult(Part, frozen=True):
-    """The result of a subscribe (client protocol, "Results"; ``offset``: "Recovery")."""
+    """The result of a subscribe (client protocol, "Results" and "Recovery")."""
 
     expires: bool = False
     ttl: int = 0
