@@ -171,6 +171,7 @@ class Server(MultiService):
                 h2c=http.h2c_external and (host, port) == outside,
                 shared=self._shared,
                 inherited=self._inherited.get((host, port)),
+                internal=(host, port) != outside,
                 access_log=self._config.log.level.lower() in ("debug", "trace"),
                 counts=counts,
             )

@@ -12,12 +12,14 @@ from twisted.logger import Logger
 from ..metrics import Counter
 from ..transports.eager_tcp import EagerTCPServer
 
-__all__ = ["AcceptLimiter"]
+__all__ = ["INTERNAL_RESERVED", "INTERNAL_ROOM", "AcceptLimiter"]
 
 #: Descriptors reserved for listeners, the log, the engine and API calls.
 RESERVED = 64
 #: Free descriptors with which accepting resumes.
 ROOM = 32
+#: The same for an internal port, which goes on when clients have taken all others.
+INTERNAL_RESERVED, INTERNAL_ROOM = 16, 8
 #: Seconds without a pause after which the shortage counts as over.
 QUIET = 10.0
 
@@ -30,6 +32,8 @@ def _open_files() -> int:
 class AcceptLimiter:
     """Makes a port's transports, and pauses the port before ``limit`` open files.
 
+    ``reserved`` descriptors stay free; accepting resumes when ``room`` more are.
+
     The kernel queues new connections meanwhile; open ones are not affected.
     ``paused`` counts the pauses.  During a shortage every closed connection admits a
     client, and the next pause follows.  So the log has one line at the start of a
@@ -40,6 +44,8 @@ class AcceptLimiter:
     _paused: Counter
     _clock: IReactorTime
     limit: int = field(factory=_open_files)
+    reserved: int = RESERVED
+    room: int = ROOM
     waiting: bool = field(default=False, init=False)
     _pauses: int = field(default=0, init=False)
     _short_since: float = field(default=0.0, init=False)
@@ -52,7 +58,7 @@ class AcceptLimiter:
     def _accept(self, skt: Any, *arguments: Any) -> EagerTCPServer:
         # The rest of the batch is accepted in any case.
         highest = skt.fileno() + self._port.numberAccepts
-        if highest >= self.limit - RESERVED and not self.waiting:
+        if highest >= self.limit - self.reserved and not self.waiting:
             self._pause()
         return EagerTCPServer(skt, *arguments)
 
@@ -86,11 +92,11 @@ class AcceptLimiter:
         """Return whether descriptors are free; the kernel assigns the lowest first."""
         tried: list[int] = []
         try:
-            for _ in range(ROOM):
+            for _ in range(self.room):
                 tried.append(os.dup(self._port.fileno()))
         except OSError:
             return False
         finally:
             for descriptor in tried:
                 os.close(descriptor)
-        return tried[-1] < self.limit - RESERVED
+        return tried[-1] < self.limit - self.reserved

@@ -21,7 +21,7 @@ from ..core.time_slices import RoundRobin
 from ..metrics import Counter
 from ..options import Answer
 from ..transports.cors import CORS
-from .accept_limit import AcceptLimiter
+from .accept_limit import INTERNAL_RESERVED, INTERNAL_ROOM, AcceptLimiter
 from .access_log import LoggedRequest
 from .http2 import HTTP2Factory
 from .http_channel import HTTP1Channel
@@ -170,7 +170,8 @@ class ListenerSettings:
     TLS, ``h2c`` without TLS.  ``shared`` lets other processes of this user listen on
     the same port.  ``access_log`` logs every request, at level ``debug``.
     ``inherited`` is the descriptor of a socket that listens already, in place of one
-    at this address.  ``counts`` counts every request; None does not.
+    at this address.  ``counts`` counts every request; None does not.  ``internal``: it
+    accepts while descriptors are too short for clients.
     """
 
     interface: str = ""
@@ -182,6 +183,7 @@ class ListenerSettings:
     access_log: bool = False
     inherited: int | None = None
     counts: RequestCounts | None = None
+    internal: bool = False
 
 
 _PLAIN = ListenerSettings()
@@ -226,5 +228,10 @@ def listen(
     else:
         listening = reactor.listenTCP(port, served, BACKLOG, interface)
     if isinstance(listening, tcp.Port):
-        factory.accept_limiter = AcceptLimiter(listening, paused or Counter(), reactor)
+        limiter = AcceptLimiter(listening, paused or Counter(), reactor)
+        if settings.internal:
+            limiter.reserved, limiter.room = INTERNAL_RESERVED, INTERNAL_ROOM
+            # Twisted begins with batches of 100, for which there is never room.
+            listening.numberAccepts = 1
+        factory.accept_limiter = limiter
     return listening

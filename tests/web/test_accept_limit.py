@@ -107,3 +107,13 @@ class GuardTests(SynchronousTestCase):
             self.clock.advance(1)
             self.accept_limiter.resume_if_possible()
         self.assertEqual(len(self.logged), 1)
+
+    def test_internal(self) -> None:
+        """A port with fewer reserved descriptors goes on where others pause."""
+        self.accept_limiter.reserved = accept_limit.INTERNAL_RESERVED
+        self.port.numberAccepts = 1
+        self.fill()
+        self.assertTrue(self.port.reading)
+        self.port.opened = LIMIT - accept_limit.INTERNAL_RESERVED
+        self.port.transport(self.port)
+        self.assertFalse(self.port.reading)
