@@ -8,6 +8,7 @@ With the argument ``protobuf`` the clients speak that, and payloads are JSON as 
 import asyncio
 import json
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -94,7 +95,8 @@ class Connection(ClientEventHandler):  # type: ignore[misc]  # untyped
         self._tell("connecting", code=ctx.code, reason=ctx.reason)
 
     async def on_connected(self, ctx: Any) -> None:
-        self._tell("connected", id=ctx.client, data=inward(ctx.data))
+        at = time.monotonic()
+        self._tell("connected", id=ctx.client, data=inward(ctx.data), at=at)
 
     async def on_disconnected(self, ctx: Any) -> None:
         self._tell("disconnected", code=ctx.code, reason=ctx.reason)
@@ -181,13 +183,14 @@ class Session:
     async def connect(self, order: Order) -> None:
         """Make a client, and connect it."""
         name = order["client"]
+        shortest, longest = order.get("reconnect_delays", (0.05, 0.3))
         client = Client(
             order["url"],
             Connection(name),
             token=order.get("token", ""),
             get_token=self._tokens(order, "token", client=name),
-            min_reconnect_delay=0.05,
-            max_reconnect_delay=0.3,
+            min_reconnect_delay=shortest,
+            max_reconnect_delay=longest,
             proxy=None,
             use_protobuf=PROTOBUF,
         )
