@@ -1,13 +1,22 @@
 """The metrics of one node (operations, "Metrics")."""
 
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
 from attrs import define, field
 
 from ..metrics import Counter, Histogram, Metrics
 from ..options import TransportInfo
 from ..protocol.codes import Disconnect, Error, Unsubscribe
-from ..protocol.wire import Wire
 
-__all__ = ["ClientCounters", "MessageCounters", "NodeMetrics", "TransportCounters"]
+__all__ = [
+    "ClientCounters",
+    "MessageCounters",
+    "NodeMetrics",
+    "Table",
+    "TransportCounters",
+]
 
 #: Labels that are exposed from the start, with the value 0.
 METHODS = (
@@ -15,6 +24,24 @@ METHODS = (
     *("history", "send", "rpc", "refresh", "sub_refresh", "unknown"),
 )
 TYPES = ("publication", "join", "leave", "control")
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Table(dict[K, V]):
+    """A dict that creates missing values.
+
+    Looking up a value that is known calls no function.
+    """
+
+    def __init__(self, create: Callable[[K], V]) -> None:
+        super().__init__()
+        self._create = create
+
+    def __missing__(self, key: K) -> V:
+        value = self[key] = self._create(key)
+        return value
 
 
 @define(eq=False)
@@ -30,43 +57,25 @@ class MessageCounters:
         self.size.value += messages * size
 
 
-@define(eq=False)
 class TransportCounters:
-    """Finds the counters for a wire and a kind of message (``frame_type``)."""
+    """The counters of messages, by ``(wire.transport, frame_type)``."""
 
-    _metrics: Metrics
-    _sent: dict[tuple[str, str], MessageCounters] = field(factory=dict, init=False)
-    _received: dict[tuple[str, str], MessageCounters] = field(factory=dict, init=False)
+    sent: "Table[tuple[str, str], MessageCounters]"
+    received: "Table[tuple[str, str], MessageCounters]"
 
-    def sent(self, wire: Wire, kind: str) -> MessageCounters:
-        """Return the counters of the *kind* messages that *wire* sends."""
-        return self._sent.get((wire.transport, kind)) or self._create(
-            self._sent, "sent", wire, kind
-        )
+    def __init__(self, metrics: Metrics) -> None:
+        def table(direction: str) -> "Table[tuple[str, str], MessageCounters]":
+            def create(key: tuple[str, str]) -> MessageCounters:
+                name = f"transport_messages_{direction}"
+                labels = {"transport": key[0], "frame_type": key[1]}
+                return MessageCounters(
+                    metrics.counter(name, **labels, channel_namespace=""),
+                    metrics.counter(f"{name}_size", **labels, channel_namespace=""),
+                )
 
-    def received(self, wire: Wire, kind: str) -> MessageCounters:
-        """Return the counters of the *kind* messages that *wire* receives."""
-        return self._received.get((wire.transport, kind)) or self._create(
-            self._received, "received", wire, kind
-        )
+            return Table(create)
 
-    def _create(
-        self,
-        counters: dict[tuple[str, str], MessageCounters],
-        direction: str,
-        wire: Wire,
-        kind: str,
-    ) -> MessageCounters:
-        labels = {"transport": wire.transport, "frame_type": kind}
-        found = counters[wire.transport, kind] = MessageCounters(
-            self._metrics.counter(
-                f"transport_messages_{direction}", **labels, channel_namespace=""
-            ),
-            self._metrics.counter(
-                f"transport_messages_{direction}_size", **labels, channel_namespace=""
-            ),
-        )
-        return found
+        self.sent, self.received = table("sent"), table("received")
 
 
 @define(eq=False)
@@ -91,9 +100,13 @@ class NodeMetrics:
     dropped_by_filter: Counter = field(init=False)
     broadcast_duration: Histogram = field(init=False)
     delivery_lag: Histogram = field(init=False)
-    _durations: dict[str, Histogram] = field(factory=dict, init=False)
-    _received: dict[str, Counter] = field(factory=dict, init=False)
-    _actions: dict[str, Counter] = field(factory=dict, init=False)
+    #: The durations of commands, by method.
+    durations: Table[str, Histogram] = field(init=False)
+    #: Messages sent to the broker and received from it, by type.
+    sent: Table[str, Counter] = field(init=False)
+    received: Table[str, Counter] = field(init=False)
+    #: Actions of the node, by name.
+    actions: Table[str, Counter] = field(init=False)
     _clients: dict[tuple[str, bool, bool], ClientCounters] = field(
         factory=dict, init=False
     )
@@ -101,9 +114,11 @@ class NodeMetrics:
     def __attrs_post_init__(self) -> None:
         metrics = self._metrics
         self.transport_counters = TransportCounters(metrics)
-        self.published = metrics.counter(
-            "node_messages_sent_count", type="publication", channel_namespace=""
-        )
+        self.durations = Table(self._create_duration)
+        self.sent = Table(partial(self._create_messages, "sent"))
+        self.received = Table(partial(self._create_messages, "received"))
+        self.actions = Table(self._create_action)
+        self.published = self.sent["publication"]
         self.dropped_by_filter = metrics.counter(
             "node_tags_filter_dropped_publications", channel_namespace=""
         )
@@ -114,10 +129,10 @@ class NodeMetrics:
             "node_pub_sub_lag_seconds", channel_namespace=""
         )
         for method in METHODS:
-            self._duration(method)
+            self.durations[method]
         for type in TYPES:
-            self._counter_of_sent(type)
-            self._counter_of_received(type)
+            self.sent[type]
+            self.received[type]
         for family, channel_type in (
             ("broker", "control"),
             ("broker", "client"),
@@ -129,64 +144,34 @@ class NodeMetrics:
                 channel_type=channel_type,
             )
 
-    def count_action(self, action: str) -> None:
-        """Count one *action* of the node."""
-        counter = self._actions.get(action)
-        if counter is None:
-            counter = self._actions[action] = self._metrics.counter(
-                "node_action_count", action=action, channel_namespace=""
-            )
-        counter.value += 1
+    def _create_duration(self, method: str) -> Histogram:
+        return self._metrics.histogram(
+            "client_command_duration_seconds_histogram",
+            method=method,
+            channel_namespace="",
+        )
+
+    def _create_messages(self, direction: str, type: str) -> Counter:
+        name = f"node_messages_{direction}_count"
+        return self._metrics.counter(name, type=type, channel_namespace="")
+
+    def _create_action(self, action: str) -> Counter:
+        return self._metrics.counter(
+            "node_action_count", action=action, channel_namespace=""
+        )
 
     def observe_survey(self, op: str, seconds: float) -> None:
         """Count a survey of the other nodes, and observe its duration."""
-        self.count_action("survey")
+        self.actions["survey"].value += 1
         self._metrics.histogram(
             "node_survey_duration_seconds_histogram", op=op
         ).observe(seconds)
-
-    def count_sent(self, type: str) -> None:
-        """Count a message that was sent to the broker."""
-        self._counter_of_sent(type).value += 1
-
-    def _counter_of_sent(self, type: str) -> Counter:
-        return self._metrics.counter(
-            "node_messages_sent_count", type=type, channel_namespace=""
-        )
 
     def count_suppressed(self, verb: str, reason: str) -> None:
         """Count a map change that was suppressed for *reason*."""
         self._metrics.counter(
             f"map_broker_{verb}_suppressed_count", reason=reason, channel_namespace=""
         ).value += 1
-
-    def count_received(self, type: str) -> None:
-        """Count a message that was received from the broker."""
-        counter = self._received.get(type) or self._counter_of_received(type)
-        counter.value += 1
-
-    def _counter_of_received(self, type: str) -> Counter:
-        counter = self._received.get(type)
-        if counter is None:
-            counter = self._received[type] = self._metrics.counter(
-                "node_messages_received_count", type=type, channel_namespace=""
-            )
-        return counter
-
-    def observe_command(self, method: str, seconds: float) -> None:
-        """Count a client's command, and observe its duration."""
-        duration = self._durations.get(method) or self._duration(method)
-        duration.observe(seconds)
-
-    def _duration(self, method: str) -> Histogram:
-        duration = self._durations.get(method)
-        if duration is None:
-            duration = self._durations[method] = self._metrics.histogram(
-                "client_command_duration_seconds_histogram",
-                method=method,
-                channel_namespace="",
-            )
-        return duration
 
     def count_error_reply(self, method: str, error: Error) -> None:
         """Count an error reply."""
@@ -261,24 +246,12 @@ class NodeMetrics:
         """Count a client that connected."""
         counters.accepted.value += 1
         counters.connections.value += 1
-        self.count_action("add_client")
+        self.actions["add_client"].value += 1
 
     def count_disconnected(self, counters: ClientCounters) -> None:
         """Count the end of a client that had connected."""
         counters.connections.value -= 1
-        self.count_action("remove_client")
-
-    def count_subscribed(self, counters: ClientCounters | None) -> None:
-        """Count a new subscription of a client."""
-        self.count_action("add_subscription")
-        if counters is not None:
-            counters.subscriptions.value += 1
-
-    def count_unsubscribed(self, counters: ClientCounters | None) -> None:
-        """Count the end of a subscription."""
-        self.count_action("remove_subscription")
-        if counters is not None:
-            counters.subscriptions.value -= 1
+        self.actions["remove_client"].value += 1
 
     def count_close_frame(self, transport: str, code: int) -> None:
         """Count a closing handshake that the server started."""

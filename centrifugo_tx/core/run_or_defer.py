@@ -1,15 +1,45 @@
-"""Run coroutines that seldom wait, and create a Deferred only if they do."""
+"""Run what seldom waits, and create a Deferred only if it does."""
 
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar, TypeVarTuple
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-__all__ = ["run_or_defer"]
+__all__ = ["run_or_defer", "when_known"]
 
 T = TypeVar("T")
+R = TypeVar("R")
+Ts = TypeVarTuple("Ts")
+
+
+def when_known(
+    value: "T | Deferred[T]",
+    function: "Callable[[T, *Ts], R | Deferred[R]]",
+    *arguments: *Ts,
+) -> "R | Deferred[R]":
+    """Call ``function(result, *arguments)`` once *value* is known: mostly at once.
+
+    It does for plain functions what ``await`` does in coroutines, without creating
+    anything if *value* is a result, or a Deferred that has fired.
+
+    :return: what *function* returns, or a Deferred of it.
+    :raises: the exception of *value* if it has failed already, or that of *function*.
+    """
+    if not isinstance(value, Deferred):
+        return function(value, *arguments)
+    if not value.called or value.paused:
+        return value.addCallback(function, *arguments)
+    result: Any = value.result
+    if isinstance(result, Failure):
+        value.addErrback(_handled)
+        result.raiseException()
+    return function(result, *arguments)
+
+
+def _handled(failure: Failure) -> None:
+    """Mark a failure as handled: the caller gets its exception."""
 
 
 def run_or_defer(coroutine: Coroutine["Deferred[Any]", Any, T]) -> "T | Deferred[T]":

@@ -140,20 +140,18 @@ class MemoryBroker:
             now, ttl = self._clock.seconds(), options.idempotent_result_ttl
             self._results.put(channel, key, position, now, ttl)
         self._events.run(
-            lambda: self._receiver.handle_publication(
-                channel, publication, position, previous
-            )
+            self._receiver.handle_publication, channel, publication, position, previous
         )
         return succeed(Published(position if position.offset else NOWHERE))
 
     def publish_join(self, channel: str, info: ClientInfo) -> "Deferred[None]":
         """Deliver a join."""
-        self._events.run(lambda: self._receiver.handle_join(channel, info))
+        self._events.run(self._receiver.handle_join, channel, info)
         return succeed(None)
 
     def publish_leave(self, channel: str, info: ClientInfo) -> "Deferred[None]":
         """Deliver a leave."""
-        self._events.run(lambda: self._receiver.handle_leave(channel, info))
+        self._events.run(self._receiver.handle_leave, channel, info)
         return succeed(None)
 
     def history(self, channel: str, query: HistoryQuery) -> "Deferred[History]":

@@ -132,7 +132,7 @@ class MemoryMapBroker:
         self._results.forget(channel)
         if channel in self._maps:
             self._forget_map(channel)
-            self._events.run(lambda: self._receiver.handle_clear(channel))
+            self._events.run(self._receiver.handle_clear, channel)
         return succeed(None)
 
     def stop(self) -> None:
@@ -218,7 +218,5 @@ class MemoryMapBroker:
     ) -> None:
         channel, position = found.channel, found.position
         self._events.run(
-            lambda: self._receiver.handle_change(
-                channel, publication, position, previous
-            )
+            self._receiver.handle_change, channel, publication, position, previous
         )

@@ -37,9 +37,16 @@ def _header(opcode: int, size: int) -> bytes:
     return bytes((0x80 | opcode, 127)) + size.to_bytes(8, "big")
 
 
+#: The headers of short text frames, by the size of the payload.
+_SHORT_TEXT = [_header(_TEXT, size) for size in range(126)]
+
+
 def text_frame(payload: bytes) -> bytes:
     """Return one unmasked, final WebSocket text frame (RFC 6455, 5.2)."""
-    return _header(_TEXT, len(payload)) + payload
+    size = len(payload)
+    if size < 126:
+        return _SHORT_TEXT[size] + payload
+    return _header(_TEXT, size) + payload
 
 
 def binary_frame(payload: bytes) -> bytes:

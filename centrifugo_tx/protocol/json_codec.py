@@ -1,10 +1,11 @@
 """Protocol v2 in JSON (client protocol, "Batches" and "JSON")."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from .errors import DecodeError, EncodeError
+from .frames import Frame
 from .json_text import check_text, replace_lone_surrogates
 from .lenient_json import as_strict_json
 from .messages import (
@@ -27,7 +28,9 @@ __all__ = [
     "encode_push",
     "encode_reply",
     "has_oversized_number",
+    "push_frames",
     "quote",
+    "reply_frames",
     "unquote",
 ]
 
@@ -205,6 +208,29 @@ def encode(message: msgspec.Struct) -> bytes:
 
     :raises EncodeError: a payload is not JSON.
     """
-    encoded = _encode(message)
-    # Newlines can only be white space inside a payload.
+    return _one_line(_encode(message))
+
+
+def _one_line(encoded: bytes) -> bytes:
+    """Remove newlines, which can only be white space inside a payload."""
     return encoded.replace(b"\n", b"") if b"\n" in encoded else encoded
+
+
+def reply_frames(frame: Frame) -> Callable[[Reply], bytes]:
+    """Return a function that encodes a reply and frames it, in one step."""
+
+    def encode_frame(reply: Reply) -> bytes:
+        encoded = _encode(reply)
+        return frame(_one_line(encoded) if b"\n" in encoded else encoded)
+
+    return encode_frame
+
+
+def push_frames(frame: Frame) -> Callable[[Push], bytes]:
+    """Return a function that encodes a push inside a reply and frames it."""
+
+    def encode_frame(push: Push) -> bytes:
+        encoded = _encode(Reply(push=push))
+        return frame(_one_line(encoded) if b"\n" in encoded else encoded)
+
+    return encode_frame

@@ -30,6 +30,7 @@ __all__ = [
     "KeyedItem",
     "Leave",
     "Message",
+    "Part",
     "Payload",
     "PingRequest",
     "PingResult",

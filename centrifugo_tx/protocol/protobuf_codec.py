@@ -1,8 +1,9 @@
 """Protocol v2 in Protobuf (client protocol, "Batches" and "Protobuf encoding")."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from .errors import DecodeError, EncodeError
+from .frames import Frame
 from .messages import Command, ConnectRequest, EmulationRequest, Push, Reply
 from .payloads import Binary, Payload
 from .proto import client_pb2
@@ -18,7 +19,9 @@ __all__ = [
     "encode_emulation",
     "encode_push",
     "encode_reply",
+    "push_frames",
     "quote",
+    "reply_frames",
     "split_messages",
 ]
 
@@ -126,6 +129,16 @@ def encode_bare_push(push: Push) -> bytes:
     :raises EncodeError: a number does not fit its field.
     """
     return _encode(_pushes, push)
+
+
+def reply_frames(frame: Frame) -> Callable[[Reply], bytes]:
+    """Return a function that encodes a reply and frames it."""
+    return lambda reply: frame(encode_reply(reply))
+
+
+def push_frames(frame: Frame) -> Callable[[Push], bytes]:
+    """Return a function that encodes a push inside a reply and frames it."""
+    return lambda push: frame(encode_push(push))
 
 
 def quote(payload: bytes) -> Payload:

@@ -71,8 +71,8 @@ def _bidirectional(transport: str, codec: Any, frame: Frame) -> Wire:
         transport=transport,
         protocol=codec.NAME,
         commands=codec.decode_commands,
-        reply=lambda reply: frame(codec.encode_reply(reply)),
-        push=lambda push: frame(codec.encode_push(push)),
+        reply=codec.reply_frames(frame),
+        push=codec.push_frames(frame),
         ping=frame(codec.PING),
         quote=codec.quote,
     )

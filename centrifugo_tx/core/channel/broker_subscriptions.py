@@ -87,7 +87,7 @@ class BrokerSubscriptions(Generic[C]):
         self._vacant.clear()
 
     def _subscribe(self, channel: C) -> None:
-        self._runtime.metrics.count_action(f"{self._family}_subscribe")
+        self._runtime.metrics.actions[f"{self._family}_subscribe"].value += 1
         started = self._broker.subscribe(channel.name)
         started.addCallback(self._subscribed, channel)
         started.addErrback(self._subscribe_failed, channel)
@@ -126,7 +126,7 @@ class BrokerSubscriptions(Generic[C]):
                 continue
             channel.subscribed = False
             self._leaving.add(channel)
-            self._runtime.metrics.count_action(f"{self._family}_unsubscribe")
+            self._runtime.metrics.actions[f"{self._family}_unsubscribe"].value += 1
             left = self._broker.unsubscribe(channel.name)
             left.addCallbacks(
                 self._unsubscribed,

@@ -320,9 +320,9 @@ class Channel:
             self._refuse(list(lane.members))
             return room
         members = lane.members
-        self._context.transport_counters.sent(lane.wire, kind).add(
-            len(members), len(frame)
-        )
+        counters = self._context.transport_counters.sent[lane.wire.transport, kind]
+        counters.messages.value += len(members)
+        counters.size.value += len(members) * len(frame)
         if len(members) > room:
             self._queue(lane, frame, kind != "push_publication", room)
             return 0

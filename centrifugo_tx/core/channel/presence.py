@@ -20,27 +20,27 @@ class Presence:
 
     def clients(self, channel: str) -> Deferred[dict[str, ClientInfo]]:
         """Return the clients in *channel*, by client id."""
-        self._runtime.metrics.count_action("presence")
+        self._runtime.metrics.actions["presence"].value += 1
         return self._manager.presence(channel)
 
     def stats(self, channel: str) -> Deferred[PresenceStats]:
         """Return the numbers of clients and users in *channel*."""
-        self._runtime.metrics.count_action("presence_stats")
+        self._runtime.metrics.actions["presence_stats"].value += 1
         return self._manager.stats(channel)
 
     def add(self, channel: str, info: ClientInfo) -> Deferred[None]:
         """Add a client to *channel*."""
-        self._runtime.metrics.count_action("add_presence")
+        self._runtime.metrics.actions["add_presence"].value += 1
         return self._manager.add(channel, info.client, info)
 
     def renew(self, channel: str, info: ClientInfo) -> None:
         """Renew a client's entry; no caller waits for it."""
-        self._runtime.metrics.count_action("add_presence")
+        self._runtime.metrics.actions["add_presence"].value += 1
         done = self._manager.add(channel, info.client, info)
         done.addErrback(self._runtime.log_failure, "presence", channel)
 
     def remove(self, channel: str, info: ClientInfo) -> None:
         """Remove a client from *channel*; no caller waits for it."""
-        self._runtime.metrics.count_action("remove_presence")
+        self._runtime.metrics.actions["remove_presence"].value += 1
         done = self._manager.remove(channel, info.client, info.user)
         done.addErrback(self._runtime.log_failure, "presence", channel)

@@ -89,7 +89,7 @@ class Streams:
 
         Fails with `ReplyError`: 107, backwards from offset 0; 112, another epoch.
         """
-        self._runtime.metrics.count_action("history")
+        self._runtime.metrics.actions["history"].value += 1
         since = query.since
         if since is not None and query.reverse and not since.offset:
             return fail(ReplyError(BAD_REQUEST))
@@ -111,18 +111,18 @@ class Streams:
 
     def remove_history(self, channel: str) -> Deferred[None]:
         """Delete a channel's publications; its stream position continues."""
-        self._runtime.metrics.count_action("history_remove")
+        self._runtime.metrics.actions["history_remove"].value += 1
         return self.broker.remove_history(channel)
 
     def publish_join(self, channel: str, info: ClientInfo) -> None:
         """Announce a subscriber on all nodes; no caller waits for it."""
-        self._runtime.metrics.count_sent("join")
+        self._runtime.metrics.sent["join"].value += 1
         done = self.broker.publish_join(channel, info)
         done.addErrback(self._runtime.log_failure, "join", channel)
 
     def publish_leave(self, channel: str, info: ClientInfo) -> None:
         """Announce on all nodes that a subscriber left; no caller waits for it."""
-        self._runtime.metrics.count_sent("leave")
+        self._runtime.metrics.sent["leave"].value += 1
         done = self.broker.publish_leave(channel, info)
         done.addErrback(self._runtime.log_failure, "leave", channel)
 
@@ -137,7 +137,7 @@ class Streams:
     ) -> None:
         """Deliver a publication to the subscribers on this node."""
         runtime = self._runtime
-        runtime.metrics.count_received("publication")
+        runtime.metrics.received["publication"].value += 1
         found = self._hub.channels.get(channel)
         if found is None or not found.subscribers:
             if publication.key:
@@ -165,12 +165,12 @@ class Streams:
 
     def handle_join(self, channel: str, info: ClientInfo) -> None:
         """Send a join to the subscribers on this node."""
-        self._runtime.metrics.count_received("join")
+        self._runtime.metrics.received["join"].value += 1
         self._hub.announce(Push(channel=channel, join=Join(info)))
 
     def handle_leave(self, channel: str, info: ClientInfo) -> None:
         """Send a leave to the subscribers on this node."""
-        self._runtime.metrics.count_received("leave")
+        self._runtime.metrics.received["leave"].value += 1
         self._hub.announce(Push(channel=channel, leave=Leave(info)))
 
     def handle_gap(self, channels: Sequence[str]) -> None:

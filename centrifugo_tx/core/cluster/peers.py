@@ -187,7 +187,7 @@ class Peers:
         :return: fires when the controller has accepted it.
         """
         command = msgspec.structs.replace(command, uid=self._runtime.id)
-        self._runtime.metrics.count_sent("control")
+        self._runtime.metrics.sent["control"].value += 1
         return self._controller.publish(control.encode(command), node)
 
     def notify(self, command: control.ControlCommand, node: str = "") -> Deferred[None]:
@@ -199,7 +199,7 @@ class Peers:
 
     def handle_control(self, message: bytes) -> None:
         """Handle a control message, except this node's own."""
-        self._runtime.metrics.count_received("control")
+        self._runtime.metrics.received["control"].value += 1
         try:
             command = control.decode(message)
         except DecodeError as error:

@@ -89,8 +89,8 @@ class Maps:
         self, channel: str, key: str, data: Payload, change: MapChange
     ) -> "Deferred[MapChanged]":
         """Set a key of *channel*."""
-        self._runtime.metrics.count_sent("map_publication")
-        self._runtime.metrics.count_action("map_publish")
+        self._runtime.metrics.sent["map_publication"].value += 1
+        self._runtime.metrics.actions["map_publish"].value += 1
         done = self.broker.publish(channel, key, data, change)
         return done.addCallback(self._count, "publish")
 
@@ -98,8 +98,8 @@ class Maps:
         self, channel: str, key: str, change: MapChange
     ) -> "Deferred[MapChanged]":
         """Remove a key from *channel*."""
-        self._runtime.metrics.count_sent("map_removal")
-        self._runtime.metrics.count_action("map_remove")
+        self._runtime.metrics.sent["map_removal"].value += 1
+        self._runtime.metrics.actions["map_remove"].value += 1
         done = self.broker.remove(channel, key, change)
         return done.addCallback(self._count, "remove")
 
@@ -117,7 +117,7 @@ class Maps:
             _compare(epoch, page.position)
             return page
 
-        self._runtime.metrics.count_action("map_state_read")
+        self._runtime.metrics.actions["map_state_read"].value += 1
         return self.broker.state(channel, query).addCallback(compare)
 
     def stream(self, channel: str, query: HistoryQuery) -> "Deferred[History]":
@@ -135,17 +135,17 @@ class Maps:
                 raise ReplyError(UNRECOVERABLE_POSITION)
             return history
 
-        self._runtime.metrics.count_action("map_stream_read")
+        self._runtime.metrics.actions["map_stream_read"].value += 1
         return self.broker.stream(channel, query).addCallback(compare)
 
     def size(self, channel: str) -> "Deferred[int]":
         """Return the number of keys."""
-        self._runtime.metrics.count_action("map_stats")
+        self._runtime.metrics.actions["map_stats"].value += 1
         return self.broker.size(channel)
 
     def clear(self, channel: str) -> "Deferred[None]":
         """Remove all keys of *channel*."""
-        self._runtime.metrics.count_action("map_clear")
+        self._runtime.metrics.actions["map_clear"].value += 1
         return self.broker.clear(channel)
 
     # --- Events of the broker --------------------------------------------------
@@ -158,7 +158,7 @@ class Maps:
         previous: Publication | None,
     ) -> None:
         """Deliver a change to the subscribers on this node."""
-        self._runtime.metrics.count_received("publication")
+        self._runtime.metrics.received["publication"].value += 1
         found = self._hub.maps.get(channel)
         if found is not None and found.subscribers:
             lose_positions(found.deliver(shown(publication), position, previous))
@@ -184,12 +184,12 @@ class Maps:
 
     def handle_join(self, channel: str, info: ClientInfo) -> None:
         """Send a join to the subscribers on this node."""
-        self._runtime.metrics.count_received("join")
+        self._runtime.metrics.received["join"].value += 1
         self._hub.announce(Push(channel=channel, join=Join(info)))
 
     def handle_leave(self, channel: str, info: ClientInfo) -> None:
         """Send a leave to the subscribers on this node."""
-        self._runtime.metrics.count_received("leave")
+        self._runtime.metrics.received["leave"].value += 1
         self._hub.announce(Push(channel=channel, leave=Leave(info)))
 
     def rules(self, channel: str) -> MapRules | None:

@@ -264,7 +264,9 @@ class PolledChannel:
                 except EncodeError:
                     tracker.undeliverable()
                     continue
-            counters.sent(transport.wire, "push_publication").add(1, len(frame))
+            counters.sent[transport.wire.transport, "push_publication"].add(
+                1, len(frame)
+            )
             transport.write(frame)
 
     def _remove(self, key: str, found: _Key) -> None:

@@ -1,6 +1,6 @@
 """One connection: its identity, subscriptions, replies and pushes."""
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -45,7 +45,7 @@ from ..runtime import Runtime
 from .command_queue import CommandQueue
 from .connections import CLOSED, CONNECTED, CONNECTING, NEW, REFUSED, Connections, State
 from .deadlines import Deadlines
-from .outcome import Outcome
+from .outcome import Answer
 from .services import Services
 from .stream_kind import StreamKind
 from .subscription import Subscription
@@ -59,7 +59,7 @@ _ANONYMOUS = ClientInfo("", "")
 _NO_HEADERS: Mapping[str, str] = {}
 
 #: Handles the request of one command.
-Handler = Callable[["Client", Any], Coroutine[Deferred[Any], Any, Outcome]]
+Handler = Callable[["Client", Any], Answer]
 
 
 @define(eq=False)
@@ -332,7 +332,9 @@ class Client:
         size = len(frame)
         if size >= UNIT:
             self.queue.allowance -= size // UNIT
-        self.runtime.metrics.transport_counters.sent(wire, name).add(1, size)
+        counters = self.runtime.metrics.transport_counters.sent[wire.transport, name]
+        counters.messages.value += 1
+        counters.size.value += size
         self.transport.write(frame)
 
     def push(self, push: Push) -> None:
@@ -343,22 +345,21 @@ class Client:
         except EncodeError:
             self.close(INAPPROPRIATE_PROTOCOL)
             return
-        self.runtime.metrics.transport_counters.sent(wire, _kind(push)).add(
-            1, len(frame)
-        )
+        self._count_sent(_kind(push), len(frame))
         self.transport.write(frame)
 
     def count_disconnect_push(self, size: int) -> None:
         """Count the disconnect push of *size* bytes that the transport has sent."""
-        counters = self.runtime.metrics.transport_counters
-        counters.sent(self.transport.wire, "push_disconnect").add(1, size)
+        self._count_sent("push_disconnect", size)
+
+    def _count_sent(self, kind: str, size: int) -> None:
+        transport_counters = self.runtime.metrics.transport_counters
+        transport_counters.sent[self.transport.wire.transport, kind].add(1, size)
 
     def ping(self) -> None:
         """Send a ping of the client protocol."""
         wire = self.transport.wire
-        self.runtime.metrics.transport_counters.sent(wire, "server_ping").add(
-            1, len(wire.ping)
-        )
+        self._count_sent("server_ping", len(wire.ping))
         self.services.journal.pinged(self)
         self.transport.write(wire.ping)
 

@@ -1,6 +1,7 @@
 """The commands of one client: decoded, executed in order, and answered."""
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
+from types import CoroutineType
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from attrs import define, field
@@ -15,14 +16,14 @@ from ...protocol.codes import (
     Disconnect,
     Error,
 )
-from ...protocol.messages import Command, Reply
+from ...protocol.messages import Command, Part, Reply
 from ..command_scheduler import SHORT, SLICE
 from ..run_or_defer import run_or_defer
 from ..runtime import Runtime
 from .backlog import Backlog
 from .connections import CLOSED, CONNECTED, REFUSED, Connection, State
 from .deadlines import Deadlines
-from .outcome import Outcome, ReplyThen
+from .outcome import Answer, Outcome, ReplyThen
 from .services import Services
 
 __all__ = ["CommandQueue"]
@@ -62,13 +63,11 @@ class CommandQueue(Generic[C]):
 
     Up to ``NodeOptions.concurrency`` commands run at the same time once the client is
     connected; later ones wait.  ``handlers`` are pairs of a field of `Command` and the
-    coroutine that handles its request.
+    function that handles its request.
     """
 
     _client: C
-    _handlers: Sequence[
-        tuple[str, Callable[[C, Any], Coroutine[Deferred[Any], Any, Outcome]]]
-    ]
+    _handlers: Sequence[tuple[str, Callable[[C, Any], Answer]]]
     #: The work that the client may still do in turn number ``turn`` of the reactor;
     #: `CommandScheduler` sets both.
     allowance: int = field(default=SLICE, init=False)
@@ -164,7 +163,7 @@ class CommandQueue(Generic[C]):
         self._client.fail(failure, doing)
 
     def _execute(self, command: Command | None, size: int) -> None:
-        """Start one command; answer it at once if its handler never waits."""
+        """Start one command; answer it at once if its handler does not wait."""
         client = self._client
         state = client.state
         if state is CLOSED:
@@ -204,28 +203,36 @@ class CommandQueue(Generic[C]):
         self,
         id: int,
         name: str,
-        handler: Callable[[C, Any], Coroutine[Deferred[Any], Any, Outcome]],
+        handler: Callable[[C, Any], Answer],
         request: object,
         size: int,
     ) -> None:
         client = self._client
         transport, runtime = client.transport, client.runtime
+        # The connect of a unidirectional client is not a command.
         if not transport.info.unidirectional:
-            counters = runtime.metrics.transport_counters
-            counters.received(transport.wire, name).add(1, size)
+            counters = runtime.metrics.transport_counters.received[
+                transport.wire.transport, name
+            ]
+            counters.messages.value += 1
+            counters.size.value += size
         began = runtime.clock.seconds()
         self._running += 1
         self.allowance -= 1
         try:
-            result = run_or_defer(handler(client, request))
+            outcome: Any = handler(client, request)
+            if isinstance(outcome, CoroutineType):
+                outcome = run_or_defer(outcome)
         except Exception:
             self._finish(Failure(), id, name, request, began)
+            return
+        # Asking a result whether it is a Deferred is slow: that is an abstract class.
+        waits = not isinstance(outcome, Part) and isinstance(outcome, Deferred)
+        if waits:
+            self._held = name == "unsubscribe"
+            outcome.addBoth(self._finish_later, id, name, request, began)
         else:
-            if isinstance(result, Deferred):
-                self._held = name == "unsubscribe"
-                result.addBoth(self._finish_later, id, name, request, began)
-            else:
-                self._finish(result, id, name, request, began)
+            self._finish(outcome, id, name, request, began)
 
     def _finish_later(
         self,
@@ -251,23 +258,20 @@ class CommandQueue(Generic[C]):
         """Answer a command."""
         client = self._client
         self._running -= 1
-        # The connect of a unidirectional client is not a command.
         if not client.transport.info.unidirectional:
             runtime = client.runtime
-            runtime.metrics.observe_command(name, runtime.clock.seconds() - began)
-        if client.state is CLOSED:
+            runtime.metrics.durations[name].observe(runtime.clock.seconds() - began)
+        if client.state is CLOSED or outcome is None:
             return
-        if isinstance(outcome, Failure):
-            self._answer_failure(outcome, id, name, request)
-        elif outcome is not None:
-            then: Callable[[], None] | None = None
-            if isinstance(outcome, ReplyThen):
-                then = outcome.then
-                outcome = outcome.result
-            # The name of a command is the name of its result; tests check this.
+        # The name of a command is the name of its result; tests check this.
+        if isinstance(outcome, Part):
             client.reply(Reply(id=id, **{name: outcome}), name)  # type: ignore[arg-type]
-            if then is not None:
-                then()
+        elif isinstance(outcome, ReplyThen):
+            result = outcome.result
+            client.reply(Reply(id=id, **{name: result}), name)  # type: ignore[arg-type]
+            outcome.then()
+        else:
+            self._answer_failure(outcome, id, name, request)
 
     def _answer_failure(
         self, failure: Failure, id: int, name: str, request: object
@@ -298,6 +302,7 @@ class CommandQueue(Generic[C]):
     def _pong(self, size: int) -> None:
         client = self._client
         counters = client.runtime.metrics.transport_counters
-        counters.received(client.transport.wire, "client_pong").add(1, size)
+        wire = client.transport.wire
+        counters.received[wire.transport, "client_pong"].add(1, size)
         if client.state is not CONNECTED or not client.deadlines.pong():
             self._reject("", "unnecessary pong")

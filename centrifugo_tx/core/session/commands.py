@@ -1,8 +1,8 @@
-"""The client's commands (client protocol, "Commands"): one coroutine each.
+"""The client's commands (client protocol, "Commands"): one handler each.
 
 A handler returns the result of the reply, a `ReplyThen` if something must follow the
-reply in the same turn, or None if there is no reply.  It raises `ReplyError` or
-`DisconnectClient`.
+reply in the same turn, or None if there is no reply.  If it has to wait, it returns a
+coroutine or a Deferred of these.  It raises `ReplyError` or `DisconnectClient`.
 """
 
 from collections import deque
@@ -16,7 +16,14 @@ from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.python.failure import Failure
 
 from ...errors import DisconnectClient, ReplyError
-from ...options import Admission, Source, SubscribeOptions
+from ...options import (
+    Admission,
+    PresenceStats,
+    Published,
+    PublishOptions,
+    Source,
+    SubscribeOptions,
+)
 from ...protocol.codes import (
     ALREADY_SUBSCRIBED,
     BAD_REQUEST,
@@ -58,13 +65,13 @@ from ...protocol.messages import (
     UnsubscribeResult,
     checked_info,
 )
-from ...protocol.payloads import checked, detached
+from ...protocol.payloads import Raw, checked, detached
 from ..channel.streams import Streams
-from ..run_or_defer import run_or_defer
+from ..run_or_defer import run_or_defer, when_known
 from ..runtime import Runtime
 from . import expiry
 from .client import Client, Handler, Sessions
-from .outcome import Outcome, ReplyThen
+from .outcome import Answer, Outcome, ReplyThen
 from .services import Services
 from .subscription import Subscriber, Subscription
 
@@ -74,6 +81,7 @@ __all__ = ["Commands", "Kind"]
 AT_ONCE = 32
 
 _NOTHING_KNOWN = SubscribeRequest()
+_PUBLISHED = PublishResult()
 
 
 class Kind(Protocol):
@@ -248,7 +256,7 @@ class Commands:
             client.check_size(found)
         return begun
 
-    async def ping(self, client: Client, request: PingRequest) -> PingResult:
+    def ping(self, client: Client, request: PingRequest) -> PingResult:
         """Answer a ping of protocol v1; in v2 the server pings.
 
         See client protocol, "Ping and pong".
@@ -311,45 +319,54 @@ class Commands:
             subscription = client.subscriptions.get(request.channel)
         return UnsubscribeResult()
 
-    async def publish(self, client: Client, request: PublishRequest) -> Outcome:
+    def publish(self, client: Client, request: PublishRequest) -> Answer:
         """Publish for the client, if the policy permits it."""
         if request.type:
             typed = self._publishers.get(request.type)
             if typed is None:
                 raise ReplyError(NOT_AVAILABLE, "unknown type of publication")
-            return await typed(client, request)
-        name = request.channel
-        if not name:
+            return typed(client, request)
+        if not request.channel:
             raise DisconnectClient(MALFORMED, "channel required for publish")
-        options = await self._runtime.policy.publish(client, request)
-        if options is not None:
-            given = options.data
-            data = detached(request.data) if given is None else checked(given)
-            if options.info is None:
-                options = client.as_publisher(options, name)
-            else:
-                options = replace(options, info=checked_info(options.info))
-            await self._streams.publish(name, data, options)
-        return PublishResult()
+        decided = self._runtime.policy.publish(client, request)
+        return when_known(decided, self._publish, client, request)
 
-    async def presence(
-        self, client: Client, request: PresenceRequest
-    ) -> PresenceResult:
+    def _publish(
+        self, options: PublishOptions | None, client: Client, request: PublishRequest
+    ) -> "PublishResult | Deferred[PublishResult]":
+        if options is None:
+            return _PUBLISHED
+        name, given = request.channel, options.data
+        data = detached(request.data) if given is None else checked(given)
+        if options.info is None:
+            options = client.as_publisher(options, name)
+        else:
+            options = replace(options, info=checked_info(options.info))
+        return when_known(self._streams.publish(name, data, options), _published)
+
+    def presence(self, client: Client, request: PresenceRequest) -> Answer:
         """Return the clients in a channel."""
         if not request.channel:
             raise DisconnectClient(MALFORMED, "channel required for presence")
-        await self._runtime.policy.presence(client, request.channel)
-        return PresenceResult(await self._services.presence.clients(request.channel))
+        permitted = self._runtime.policy.presence(client, request.channel)
+        return when_known(permitted, self._presence, request.channel)
 
-    async def presence_stats(
-        self, client: Client, request: PresenceStatsRequest
-    ) -> PresenceStatsResult:
+    def _presence(
+        self, _: None, channel: str
+    ) -> "PresenceResult | Deferred[PresenceResult]":
+        return when_known(self._services.presence.clients(channel), PresenceResult)
+
+    def presence_stats(self, client: Client, request: PresenceStatsRequest) -> Answer:
         """Return the numbers of clients and users in a channel."""
         if not request.channel:
             raise DisconnectClient(MALFORMED, "channel required for presence stats")
-        await self._runtime.policy.presence(client, request.channel)
-        stats = await self._services.presence.stats(request.channel)
-        return PresenceStatsResult(stats.num_clients, stats.num_users)
+        permitted = self._runtime.policy.presence(client, request.channel)
+        return when_known(permitted, self._presence_stats, request.channel)
+
+    def _presence_stats(
+        self, _: None, channel: str
+    ) -> "PresenceStatsResult | Deferred[PresenceStatsResult]":
+        return when_known(self._services.presence.stats(channel), _stats)
 
     async def history(self, client: Client, request: HistoryRequest) -> HistoryResult:
         """Read a channel's stream (client protocol, "History")."""
@@ -361,11 +378,11 @@ class Commands:
         position = found.position
         return HistoryResult(found.publications, position.epoch, position.offset)
 
-    async def rpc(self, client: Client, request: RPCRequest) -> RPCResult:
+    def rpc(self, client: Client, request: RPCRequest) -> Answer:
         """Call a method of the application."""
-        return RPCResult(checked(await self._runtime.policy.rpc(client, request)))
+        return when_known(self._runtime.policy.rpc(client, request), _called)
 
-    async def send(self, client: Client, request: SendRequest) -> None:
+    def send(self, client: Client, request: SendRequest) -> None:
         """Pass a message to the application.
 
         In protocol v1 a message without a receiver is dropped silently (client protocol
@@ -431,6 +448,18 @@ class Commands:
         return SubRefreshResult(
             expires=expires, ttl=client.ttl(extended.expire_at) if expires else 0
         )
+
+
+def _published(published: Published) -> PublishResult:
+    return _PUBLISHED
+
+
+def _stats(stats: PresenceStats) -> PresenceStatsResult:
+    return PresenceStatsResult(stats.num_clients, stats.num_users)
+
+
+def _called(answer: Raw) -> RPCResult:
+    return RPCResult(checked(answer))
 
 
 def _activate_all(

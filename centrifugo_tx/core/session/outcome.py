@@ -1,12 +1,14 @@
 """The outcome of a command's handler."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from attrs import frozen
+from twisted.internet.defer import Deferred
 
 from ...protocol.messages import Result
 
-__all__ = ["Outcome", "ReplyThen"]
+__all__ = ["Answer", "Outcome", "ReplyThen"]
 
 
 @frozen
@@ -17,5 +19,8 @@ class ReplyThen:
     then: Callable[[], None]
 
 
-#: The return value of a handler; None: the command has no reply.
+#: The outcome of a command; None: it has no reply.
 Outcome = Result | ReplyThen | None
+
+#: The return value of a handler: an outcome, or what an outcome is awaited from.
+Answer = Outcome | Deferred[Any] | Coroutine[Deferred[Any], Any, Outcome]

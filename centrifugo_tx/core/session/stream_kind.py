@@ -91,7 +91,7 @@ class StreamKind:
             since = StreamPosition(request.offset, request.epoch)
             action = "history_recover"
             query = HistoryQuery(limit, since, meta_ttl=ttl)
-        self._runtime.metrics.count_action(action)
+        self._runtime.metrics.actions[action].value += 1
         return self.source.read(subscription.name, query)
 
     def recover(

@@ -224,7 +224,9 @@ class Subscription:
         self.channel = channel = self.kind.source.local(self.name)
         channel.buffer(self)
         services.hub.num_subscriptions += 1
-        client.runtime.metrics.count_subscribed(client.counters)
+        client.runtime.metrics.actions["add_subscription"].value += 1
+        if client.counters is not None:
+            client.counters.subscriptions.value += 1
         try:
             if not channel.subscribed:
                 await self.kind.source.broker_subscriptions.start(channel)
@@ -387,7 +389,10 @@ class Subscription:
         assert self.info is not None
         channel.leave(self)
         services.hub.num_subscriptions -= 1
-        self.client.runtime.metrics.count_unsubscribed(self.client.counters)
+        client = self.client
+        client.runtime.metrics.actions["remove_subscription"].value += 1
+        if client.counters is not None:
+            client.counters.subscriptions.value -= 1
         self.kind.source.broker_subscriptions.vacate(channel)
         if self._present:
             services.presence.remove(self.name, self.info)
