@@ -13,6 +13,7 @@ from ..bounded_log import BoundedLog
 from ..core import Node, run_or_defer
 from ..core.time_slices import RoundRobin, Slices
 from ..errors import BrokerUnavailable, CentrifugoError, ReplyError
+from ..metrics import Histogram
 from ..protocol.codes import INTERNAL
 from ..protocol.messages import Raw
 from . import api_messages as m
@@ -62,6 +63,7 @@ class Api:
     extensions: dict[str, Extension] = field(factory=dict)
     _log: BoundedLog = field(init=False)
     _robin: RoundRobin = field(init=False)
+    _durations: dict[str, Histogram] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._log = BoundedLog(Logger(), self.node.clock)
@@ -99,17 +101,22 @@ class Api:
         began: float,
     ) -> m.Result:
         if name != "batch":  # its commands are observed themselves
-            self.node.metrics.histogram(
-                "api_command_duration_seconds_histogram",
-                protocol=self.protocol,
-                method=name,
-            ).observe(perf_counter() - began)
+            duration = self._durations.get(name) or self._duration(name)
+            duration.observe(perf_counter() - began)
         if not isinstance(outcome, Failure):
             return outcome
         error = self.error_of(outcome, name, getattr(request, "channel", ""))
         if counted:
             self.count_error(name, str(error.code))
         return error
+
+    def _duration(self, name: str) -> Histogram:
+        duration = self._durations[name] = self.node.metrics.histogram(
+            "api_command_duration_seconds_histogram",
+            protocol=self.protocol,
+            method=name,
+        )
+        return duration
 
     def count_error(self, method: str, error: str) -> None:
         """Count an error: a code, or ``read_body``, ``unmarshal``, ``marshal``."""

@@ -1,7 +1,7 @@
 """Requests and responses of the server API as JSON (server API, "JSON rules")."""
 
 from binascii import a2b_base64
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 import msgspec
@@ -138,31 +138,55 @@ def _fit(payload: Raw) -> None:
         raise EncodeError("payload is not valid JSON") from None
 
 
-def _payloads(answer: Any) -> Iterator[Raw]:
-    if isinstance(answer, dict):
-        for part in answer.values():
-            yield from _payloads(part)
-    elif isinstance(answer, m.BatchResult):
-        for reply in answer.replies:
-            yield from _payloads(reply)
-    elif isinstance(answer, m.HistoryResult):
-        for publication in answer.publications:
-            yield publication.data
-            if publication.info is not None:
-                yield from _of_info(publication.info)
-    elif isinstance(answer, m.PresenceResult):
-        for info in answer.presence.values():
-            yield from _of_info(info)
-    elif isinstance(answer, MapReadStateResult | MapReadStreamResult):
-        for entry in answer.entries:
-            yield entry.data
-    elif isinstance(answer, m.RPCResult):
-        yield answer.data
+def _payloads(answer: object) -> Iterable[Payload]:
+    """Return the payloads in a result, or in a dict of results."""
+    find = _FINDERS.get(type(answer))
+    return () if find is None else find(answer)
 
 
-def _of_info(info: ClientInfo) -> Iterator[Raw]:
+def _of_all(results: Iterable[object]) -> Iterator[Payload]:
+    for result in results:
+        find = _FINDERS.get(type(result))
+        if find is not None:
+            yield from find(result)
+
+
+def _of_batch(batch: m.BatchResult) -> Iterator[Payload]:
+    return _of_all(result for reply in batch.replies for result in reply.values())
+
+
+def _of_history(history: m.HistoryResult) -> Iterator[Payload]:
+    for publication in history.publications:
+        yield publication.data
+        if publication.info is not None:
+            yield from _of_info(publication.info)
+
+
+def _of_presence(presence: m.PresenceResult) -> Iterator[Payload]:
+    for info in presence.presence.values():
+        yield from _of_info(info)
+
+
+def _of_info(info: ClientInfo) -> Iterator[Payload]:
     yield info.conn_info
     yield info.chan_info
+
+
+def _of_map(page: MapReadStateResult | MapReadStreamResult) -> Iterator[Payload]:
+    for entry in page.entries:
+        yield entry.data
+
+
+#: What finds the payloads in results of each type; the other types have none.
+_FINDERS: dict[type, Callable[[Any], Iterable[Payload]]] = {
+    dict: lambda parts: _of_all(parts.values()),
+    m.BatchResult: _of_batch,
+    m.HistoryResult: _of_history,
+    m.PresenceResult: _of_presence,
+    m.RPCResult: lambda result: (result.data,),
+    MapReadStateResult: _of_map,
+    MapReadStreamResult: _of_map,
+}
 
 
 def payload(plain: Payload, encoded: str) -> Payload:
