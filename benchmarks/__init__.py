@@ -1,1 +1,1 @@
-"""Figures of the server beside those of what it is built on."""
+"""Measurements of the server, next to those of the software that it is built on."""

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from .delta import deltas
 from .grpc_api import grpc_api
+from .http_neighbors import http_neighbors
 from .measures import MEASURES, Bench, Comparison, Figure
 from .names import names
-from .neighbours_http import neighbours_http
 from .processes import Tools
 from .workers import nodes, workers
 
@@ -20,7 +20,7 @@ __all__ = ["main"]
 _ALL = {
     **MEASURES,
     "grpc": grpc_api,
-    "neighbours_http": neighbours_http,
+    "http_neighbors": http_neighbors,
     "delta": deltas,
     "names": names,
     "workers": workers,
@@ -29,7 +29,7 @@ _ALL = {
 
 
 def main() -> None:
-    """Measure what is asked for."""
+    """Run the measurements that the command line names."""
     parser = ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
         "measures", nargs="*", metavar="MEASURE", help=f"one of {', '.join(_ALL)}"

@@ -1,8 +1,8 @@
 """A burst of publications to a channel that is larger than one slice.
 
-``python -m benchmarks.burst`` publishes 16 times in one turn of the reactor and prints
-the CPU of each delivery, down to the transport's ``write``, as it is and without
-gathering what waits for a lane.
+``python -m benchmarks.burst`` publishes 16 times in one turn of the reactor.  It prints
+the CPU time of each delivery, down to the transport's ``write``, with and without
+gathering the publications that wait for a lane.
 """
 
 import platform
@@ -30,26 +30,26 @@ BURST, ROUNDS = 16, 5
 @implementer(ITransport)
 @define(eq=False)
 class Sink:
-    """Takes frames and forgets them."""
+    """A transport that discards its frames."""
 
     wire: Wire = field(factory=websocket_json)
     info: TransportInfo = field(factory=TransportInfo)
 
     def write(self, frame: bytes) -> None:
-        """Forget *frame*."""
+        """Discard *frame*."""
 
     def close(self, disconnect: Disconnect) -> None:
-        """Do nothing: no client of this benchmark is closed."""
+        """Do nothing, because this benchmark closes no client."""
 
     def pause(self) -> None:
-        """Do nothing: no command waits."""
+        """Do nothing, because no commands wait."""
 
     def resume(self) -> None:
-        """Do nothing: no command waits."""
+        """Do nothing, because no commands wait."""
 
 
 class Open(Policy):
-    """Subscribes every client to one channel."""
+    """A policy that subscribes every client to one channel."""
 
     def connect(
         self, client: IClient, request: ConnectRequest
@@ -59,7 +59,7 @@ class Open(Policy):
 
 
 def delivery(subscribers: int) -> float:
-    """Return the microseconds of CPU of one delivery in a burst."""
+    """Return the CPU time of one delivery in a burst, in microseconds."""
     clock = Clock()
     clock.advance(1_000_000_000)
     node = Node(memory_engine(clock), Open(), clock)
@@ -75,7 +75,7 @@ def delivery(subscribers: int) -> float:
 
 
 def main() -> None:
-    """Print the figures, the two ways taking turns."""
+    """Print the figures; the two variants alternate."""
     print(f"Python {platform.python_version()}, {BURST} publications in one turn")
     gathered = node_module.GATHERED
     for subscribers in (1000, 1001, 10000):

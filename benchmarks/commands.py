@@ -1,8 +1,8 @@
-"""What each command of the client protocol costs, without sockets.
+"""The cost of each command of the client protocol, without sockets.
 
-``python -m benchmarks.commands`` gives commands to clients of a node with the policy
-of the standalone server and the memory engine, and prints the microseconds of CPU of
-each: from the bytes of the message to the frame that is given to the transport.
+``python -m benchmarks.commands`` passes commands to clients of a node with the policy
+of the standalone server and the memory engine.  It prints the CPU time of each command
+in microseconds, from the bytes of the message to the frame that the transport receives.
 """
 
 import os
@@ -33,7 +33,7 @@ from .burst import Sink
 __all__ = ["measures"]
 
 ROUNDS = 7
-#: How often a command is executed in one round.
+#: Executions of a command in one round.
 COUNT = 10_000
 
 _OPEN = NamespaceOptions(
@@ -71,14 +71,14 @@ def new_node() -> Node:
 
 
 def _spent(action: Callable[[], object]) -> float:
-    """Return the seconds of CPU that *action* takes."""
+    """Return the CPU time of *action* in seconds."""
     began = time.process_time()
     action()
     return time.process_time() - began
 
 
 def repeated(text: str, depth: int, setup: tuple[str, ...] = ()) -> float:
-    """Return the CPU of one command that is sent *depth* times in each message."""
+    """Return the CPU time of one command, of which each message holds *depth*."""
     client = new_node().connect(Sink())
     for command in ('{"id":1,"connect":{}}', *setup):
         client.receive(command.encode())
@@ -94,7 +94,7 @@ def repeated(text: str, depth: int, setup: tuple[str, ...] = ()) -> float:
 
 
 def subscribing(prefix: str) -> float:
-    """Return the CPU of a subscribe to a new channel; 100 on each client."""
+    """Return the CPU time of a subscribe to a new channel; each client makes 100."""
     node = new_node()
     clients = [node.connect(Sink()) for _ in range(COUNT // 100)]
     messages = [
@@ -115,7 +115,7 @@ def subscribing(prefix: str) -> float:
 
 
 def connecting(text: str) -> float:
-    """Return the CPU of a new client with the commands of *text*."""
+    """Return the CPU time of a new client with the commands of *text*."""
     node, message = new_node(), text.encode()
 
     def run() -> None:
@@ -126,7 +126,7 @@ def connecting(text: str) -> float:
 
 
 def measures() -> dict[str, Callable[[], float]]:
-    """Return what is measured, by name."""
+    """Return the measured functions, by name."""
     void, heard = _PUBLISH % (3, "void"), _PUBLISH % (3, "heard")
     presence = '{"id":3,"presence":{"channel":"pres:room"}}'
     ping = '{"id":3,"rpc":{"method":"ping","data":{"a":1}}}'

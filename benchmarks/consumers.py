@@ -1,9 +1,10 @@
-"""python -m benchmarks.consumers: the outbox, beside a bare psycopg reader.
+"""python -m benchmarks.consumers: the outbox, next to a bare psycopg reader.
 
-Both work off the same rows of one PostgreSQL, turn by turn in one run, in the same
+Both read the same rows of one PostgreSQL server, alternately in one run, in the same
 transactions: lock the partition, select 100 rows in order, delete them, commit.  The
 reader does nothing else; the server decodes each row and publishes it into a channel
-with history.  Servers run on the last core but for PostgreSQL, which may use all.
+with history.  All processes run on the last core, except for PostgreSQL, which may use
+all cores.
 """
 
 import os
@@ -33,7 +34,7 @@ FROM generate_series(1, {rows}) n
 
 
 def bare(dsn: str) -> None:
-    """Work off all rows, and do nothing with them."""
+    """Read and delete all rows, and discard them."""
     with psycopg.connect(dsn) as connection:
         while True:
             connection.execute("SELECT pg_advisory_xact_lock(1)")
@@ -58,7 +59,7 @@ def emptied(dsn: str) -> float:
 
 
 def cpu(pid: int) -> float:
-    """Return the seconds that a process has used of its core."""
+    """Return the CPU time of a process in seconds."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -116,7 +117,7 @@ def main() -> None:
 def one(
     name: str, server: Server, postgresql: PostgreSQL, rows: int, core: int
 ) -> tuple[float, float]:
-    """Return rows per second, and microseconds of CPU time for each row."""
+    """Return rows per second, and the CPU time of each row in microseconds."""
     postgresql.execute("TRUNCATE outbox")
     fill = _FILL.format(rows=rows)
     if name == "bare psycopg":
@@ -128,7 +129,7 @@ def one(
         os.sched_setaffinity(process.pid, {core})
         _, _, used = os.wait4(process.pid, 0)
         seconds, busy = time.perf_counter() - ready, used.ru_utime + used.ru_stime
-        # What it takes to start Python is no part of reading.
+        # The start of Python is not part of reading.
         ready = time.perf_counter()
         process = subprocess.Popen([*program, postgresql.dsn])
         os.sched_setaffinity(process.pid, {core})

@@ -1,4 +1,4 @@
-"""What deltas save on feeds whose payloads differ little, and what they cost."""
+"""The savings of deltas on feeds of similar payloads, and their cost."""
 
 import json
 import random
@@ -17,14 +17,14 @@ from .measures import Bench, Comparison, Figure, Rounds
 
 __all__ = ["deltas"]
 
-#: How many updates a feed has.
+#: Updates of one feed.
 UPDATES = 1_000
 
 Feed = Callable[[random.Random], Iterator[Any]]
 
 
 def _tickers(chance: random.Random) -> Iterator[Any]:
-    """A price moves, and with it the top of the book."""
+    """A price feed, in which the price and the top of the order book change."""
     price, volume = 41_234.5, 12_345.678
     while True:
         step = chance.choice([-1.5, -0.5, 0.5, 1.0, 2.5])
@@ -44,7 +44,7 @@ def _tickers(chance: random.Random) -> Iterator[Any]:
 
 
 def _positions(chance: random.Random) -> Iterator[Any]:
-    """A bus moves along its line; now and then a stop is behind it."""
+    """A bus that moves along its line and sometimes passes a stop."""
     latitude, longitude = 50.9413, 6.9583
     stops = [f"Stop {n}, Große Straße" for n in range(1, UPDATES)]
     for n in range(UPDATES * 2):
@@ -67,7 +67,7 @@ FEEDS: dict[str, Feed] = {"tickers": _tickers, "positions": _positions}
 
 
 def _payloads(feed: Feed) -> list[bytes]:
-    """Return the first updates of a feed, always the same."""
+    """Return the first updates of a feed, which are always the same."""
     updates = feed(random.Random(1))
     return [
         json.dumps(next(updates), separators=(",", ":"), ensure_ascii=False).encode()
@@ -76,7 +76,7 @@ def _payloads(feed: Feed) -> list[bytes]:
 
 
 def deltas(bench: Bench) -> Iterator[Figure]:
-    """Bytes of pushes with deltas and without, and the time to make a delta."""
+    """The size of pushes with and without deltas, and the time to make a delta."""
     costs: Rounds = {}
     for name, feed in FEEDS.items():
         payloads = _payloads(feed)
@@ -96,7 +96,7 @@ def deltas(bench: Bench) -> Iterator[Figure]:
 
 
 def _sizes(payloads: list[bytes]) -> Rounds:
-    """Return the mean size of a WebSocket frame, for each way to send."""
+    """Return the mean size of a WebSocket frame, with and without deltas."""
     binary, text, deflate = websocket_protobuf(), websocket_json(), websocket_json(1)
     return {
         "JSON": [_mean(payloads, text, EncodedPublication.plain)],
@@ -119,7 +119,7 @@ def _mean(payloads: list[bytes], wire: Wire, form: Callable[..., Any]) -> float:
 
 
 def _seconds(payloads: list[bytes]) -> float:
-    """Return the mean time to make a delta between neighbors."""
+    """Return the mean time to make a delta between successive updates."""
     pairs = list(pairwise(payloads))
     began = time.perf_counter()
     made = [make(base, target) for base, target in pairs]

@@ -1,7 +1,7 @@
-"""Publishes over gRPC beside those over HTTP, on the same server.
+"""Publishes over gRPC next to those over HTTP, on the same server.
 
 ``python -m benchmarks.grpc_api PORT COUNT`` is the client over gRPC: it prints the
-seconds that COUNT publishes took.
+duration of COUNT publishes in seconds.
 """
 
 import asyncio
@@ -19,14 +19,14 @@ from .processes import Load, Program, free_port, server_command
 __all__ = ["grpc_api"]
 
 HTTP, GRPC = "HTTP", "gRPC"
-#: Publishes of a round, and how many are under way at once.
+#: Publishes of a round, and the number of concurrent ones.
 COUNT, IN_FLIGHT = 4_000, 16
 
 _DATA = b'{"user":"alice","text":"hello world, this is a message","ts":1700000000000}'
 
 
 def grpc_api(bench: Bench) -> Iterator[Figure]:
-    """Measure publishes per second, and what one costs the server."""
+    """Measure publishes per second, and the server's cost of one publish."""
     port = free_port()
     rates: Rounds = {HTTP: [], GRPC: []}
     costs: Rounds = {HTTP: [], GRPC: []}
@@ -65,7 +65,7 @@ def grpc_api(bench: Bench) -> Iterator[Figure]:
 
 
 def _cpu(pid: int) -> float:
-    """Return the seconds of CPU that a process has used."""
+    """Return the CPU time of a process in seconds."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 

@@ -1,7 +1,7 @@
-"""What is measured, each time beside what it is to be compared with.
+"""The measurements, each of several servers.
 
-All servers of a measure stand at the same time, and take turns; so what the machine
-does besides meets all of them.
+All servers of a measurement run at the same time and are measured alternately, so that
+other load on the machine affects all of them.
 """
 
 import sys
@@ -28,18 +28,18 @@ _PUBLICATION = (
     '"text":"hello world, this is a message","ts":1700000000000}}'
 )
 
-#: A connect command that subscribes, too.
-_ENTER = '{"id":1,"connect":{"subs":{"news":{}}}}'
+#: A connect command that also subscribes.
+_CONNECT_TO_NEWS = '{"id":1,"connect":{"subs":{"news":{}}}}'
 _PROTOBUF = "Protobuf"
-#: How clients come, by the name of the transport, and what they say then.
+#: The address and the first commands of clients, by transport.
 TRANSPORTS = {
-    OURS: ("websocket /connection/websocket", _ENTER),
+    OURS: ("websocket /connection/websocket", _CONNECT_TO_NEWS),
     _PROTOBUF: (
         "websocket /connection/websocket?cf_protocol=protobuf",
         r"\x0c\x08\x01\x22\x08\x1a\x06\x0a\x04news",
     ),
-    "HTTP streaming": ("stream /connection/http_stream", _ENTER),
-    "SSE": ("stream /connection/sse", _ENTER),
+    "HTTP streaming": ("stream /connection/http_stream", _CONNECT_TO_NEWS),
+    "SSE": ("stream /connection/sse", _CONNECT_TO_NEWS),
 }
 MIXED = "all four in turn"
 
@@ -49,7 +49,7 @@ Rounds = dict[str, list[float]]
 
 @define
 class Figure:
-    """One row: a value of each server."""
+    """One measurement: a title, a unit, and the values of each server."""
 
     title: str
     unit: str
@@ -61,14 +61,14 @@ class Figure:
         return median(self.rounds[name])
 
     def ratio(self, name: str, other: str) -> float:
-        """Return the median, over the rounds, of one value by another."""
+        """Return the median, over the rounds, of the ratio of two servers."""
         pairs = zip(self.rounds[name], self.rounds[other], strict=True)
         return median(one / another for one, another in pairs)
 
 
 @define
 class Comparison:
-    """A ratio of two servers and what it should be; ``limit`` 0: nothing."""
+    """A ratio of two servers, and its target; ``limit`` 0 means no target."""
 
     top: str
     bottom: str
@@ -76,20 +76,20 @@ class Comparison:
     at_most: bool = False
 
     def met(self, ratio: float) -> bool:
-        """Whether *ratio* is as it should be."""
+        """Whether *ratio* meets the target."""
         return ratio <= self.limit if self.at_most else ratio >= self.limit
 
 
 @define(eq=False)
 class Bench:
-    """A folder with the tools, and how often things are measured."""
+    """A folder with the compiled tools, and the number of rounds."""
 
     folder: Path
     tools: Tools
     rounds: int
 
     def program(self, name: str) -> Program:
-        """Return a server, to be started."""
+        """Return a server that is not yet started."""
         port = free_port()
         commands: dict[str, Callable[[], list[str]]] = {
             OURS: lambda: server_command(self.folder, port),
@@ -105,7 +105,7 @@ class Bench:
         prepare: Callable[[str, Load], object],
         measure: Callable[[str, Load], float],
     ) -> Rounds:
-        """Measure several servers again and again; the first round does not count."""
+        """Measure several servers in alternation; the first round does not count."""
         values: Rounds = {name: [] for name in names}
         with ExitStack() as stack:
             loads = {}
@@ -123,7 +123,7 @@ class Bench:
 
 
 def _server_of(name: str) -> str:
-    """Return the server of that name; ours is measured under several."""
+    """Return the server of that name; ours is measured under several names."""
     return OURS if name in TRANSPORTS or name == MIXED else name
 
 
@@ -136,7 +136,7 @@ def _nothing(name: str, load: Load) -> None:
 
 
 def _subscribed(count: int, channel: str = "news") -> str:
-    """Return the command that opens subscribers of our server."""
+    """Return the load client's command that opens subscribers of our server."""
     return f"open {count} 2 {_CONNECT}\\n{_SUBSCRIBE % channel}"
 
 
@@ -203,7 +203,7 @@ def wires(bench: Bench) -> Iterator[Figure]:
 
 
 def _entered(bench: Bench, server: Program, kind: str, clients: int) -> Load:
-    """Return a load client whose clients came by a transport, and subscribed."""
+    """Return a load client whose clients use *transport* and have subscribed."""
     transport, said = TRANSPORTS[kind]
     load = Load(bench.tools, server)
     load.run(f"transport {transport}")
@@ -256,7 +256,7 @@ def connects(bench: Bench) -> Iterator[Figure]:
 
 
 def memory(bench: Bench) -> Iterator[Figure]:
-    """Connections that do nothing."""
+    """Idle connections."""
     count = 10_000
     shared, own = "one channel for all", "a channel for each"
     opens = {
@@ -281,7 +281,7 @@ def memory(bench: Bench) -> Iterator[Figure]:
 
 
 def http(bench: Bench) -> Iterator[Figure]:
-    """Publish requests over 16 connections that stay open."""
+    """Publish requests over 16 persistent connections."""
     count = 4_000
     body = _PUBLICATION % "nobody"
     yield Figure(

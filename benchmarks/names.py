@@ -1,6 +1,6 @@
-"""Memory that the memory engine keeps for channels that nobody uses any more.
+"""The memory of channels that are no longer used, in the memory engine.
 
-Run as a program it prints one figure, in bytes per channel name or per key.
+Run as a program, this module prints one figure, in bytes per channel name or per key.
 """
 
 import gc
@@ -22,7 +22,7 @@ from .measures import Bench, Figure, Rounds
 
 __all__ = ["names"]
 
-#: Channel names that are made up in a round.
+#: New channel names in a round.
 NAMES = 200_000
 
 
@@ -39,7 +39,7 @@ def names(bench: Bench) -> Iterator[Figure]:
 
 
 def _measured(*arguments: str) -> float:
-    """Return a figure of a process of its own, whose memory nothing else has used."""
+    """Return the figure of a separate process, whose memory nothing else has used."""
     command = [sys.executable, "-m", "benchmarks.names", *arguments]
     root = Path(__file__).parents[1]
     return float(subprocess.check_output(command, text=True, cwd=root))
@@ -52,7 +52,7 @@ def _channels(rate: int) -> int:
 
     def fill() -> None:
         for number in range(NAMES):
-            # A subscriber that may recover asks for the top of the stream.
+            # A subscriber that may recover reads the top of the stream.
             broker.history(f"room:{number:016x}", query)
             if number % rate == 0:
                 clock.advance(1)

@@ -1,7 +1,8 @@
-"""python -m benchmarks.neighbors: one client while others do their worst.
+"""python -m benchmarks.neighbors: one client next to abusive clients.
 
-A client asks for something small every few milliseconds, on the core of the attackers.
-What is printed is how long it waits, and how much memory the server takes meanwhile.
+A client sends a small command every few milliseconds, on the core of the attackers.
+The benchmark prints how long that client waits for replies, and how much memory the
+server uses meanwhile.
 """
 
 import json
@@ -23,9 +24,9 @@ from .processes import Program, _cores, free_port, server_command
 
 __all__ = ["ATTACKS", "Attacker", "main"]
 
-#: Seconds between two questions.
+#: Seconds between two commands of the neighbor.
 PAUSE = 0.005
-#: What p99 should stay under, in milliseconds.
+#: The target of the 99th percentile, in milliseconds.
 TARGET = 100.0
 SMALL, MEDIUM, LARGE = 1_000, 5_000, 50_000
 
@@ -41,7 +42,7 @@ def frame(payload: bytes, first: int = 0x81) -> bytes:
 
 
 class Attacker:
-    """A WebSocket that sends whatever it likes, and reads if it likes."""
+    """A WebSocket that sends any bytes, and reads only on request."""
 
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), 30)
@@ -88,7 +89,7 @@ class Attacker:
         self.data = b"".join(parts)
 
     def drain(self) -> None:
-        """Read until the server ends it."""
+        """Read until the server closes the connection."""
         try:
             while self.socket.recv(1 << 20):
                 pass
@@ -96,7 +97,7 @@ class Attacker:
             pass
 
     def close(self) -> None:
-        """Go, without a word."""
+        """Close the connection without a close frame."""
         self.socket.close()
 
 
@@ -107,7 +108,7 @@ def many_histories(channel: str, limit: int = 100) -> list[dict[str, Any]]:
 
 
 def many_recoveries(channel: str) -> list[dict[str, Any]]:
-    """Return 200 times subscribe with recovery and unsubscribe."""
+    """Return 200 pairs of a subscribe with recovery and an unsubscribe."""
     commands: list[dict[str, Any]] = []
     for id in range(2, 402, 2):
         request = {"channel": channel, "recover": True, "offset": 0}
@@ -117,7 +118,7 @@ def many_recoveries(channel: str) -> list[dict[str, Any]]:
 
 
 def unread(port: int, commands: list[dict[str, Any]]) -> None:
-    """Ask for much and read nothing."""
+    """Request large replies, and read nothing."""
     attacker = Attacker(port)
     attacker.send(commands)
     time.sleep(1)
@@ -125,7 +126,7 @@ def unread(port: int, commands: list[dict[str, Any]]) -> None:
 
 
 def read(port: int, commands: list[dict[str, Any]]) -> None:
-    """Ask for much and read all of it."""
+    """Request large replies, and read all of them."""
     attacker = Attacker(port)
     attacker.send(commands)
     for _ in commands:
@@ -145,7 +146,7 @@ def long_messages(port: int) -> None:
 
 
 def small_commands(port: int) -> None:
-    """Send 20 messages of 898 commands with small answers, and read these."""
+    """Send 20 messages of 898 commands with short replies, and read the replies."""
     attacker = Attacker(port)
     for _ in range(20):
         commands = [{"id": id, "presence_stats": {"channel": "a"}} for id in range(898)]
@@ -171,7 +172,7 @@ def crowd(port: int) -> None:
 
 
 def pings(port: int) -> None:
-    """Send pings without reading the answers."""
+    """Send pings without reading the pongs."""
     attacker = Attacker(port)
     attacker.socket.settimeout(1)
     try:
@@ -209,7 +210,7 @@ def command(folder: Path, port: int) -> list[str]:
     found = server_command(folder, port)
     path = folder / f"{port}.json"
     config = json.loads(path.read_text())
-    config["client"]["ping_interval"] = "600s"  # nobody here answers pings
+    config["client"]["ping_interval"] = "600s"  # the clients answer no pings
     config["channel"]["without_namespace"] |= {
         "presence": True,
         "allow_presence_for_client": True,
@@ -225,7 +226,7 @@ def command(folder: Path, port: int) -> list[str]:
 
 
 def fill(port: int) -> None:
-    """Publish what can be read."""
+    """Publish the history that the attackers read."""
     connection = HTTPConnection("127.0.0.1", port, timeout=30)
     for channel, size in (("small", SMALL), ("medium", MEDIUM), ("large", LARGE)):
         body = json.dumps({"channel": channel, "data": "x" * size})
@@ -267,7 +268,7 @@ def measure(name: str, server: Program) -> str:
 
 
 def main() -> None:
-    """Start a server, attack it, and print how a neighbor fares."""
+    """Start a server, attack it, and print the neighbor's waits."""
     parser = ArgumentParser(prog="python -m benchmarks.neighbors")
     parser.add_argument("attacks", nargs="*", metavar="ATTACK", help=f"of {[*ATTACKS]}")
     names = parser.parse_args().attacks or list(ATTACKS)

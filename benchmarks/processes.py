@@ -1,4 +1,4 @@
-"""Servers on one core, the load client on another."""
+"""Servers on one core, and the load client on another."""
 
 import json
 import os
@@ -15,14 +15,14 @@ from attrs import define, field
 __all__ = ["Load", "Program", "Tools", "configuration", "server_command"]
 
 _HERE = Path(__file__).parent
-#: Seconds that a server has to start.
+#: Seconds that a server may take to start.
 PATIENCE = 30.0
 
 Command = list[str]
 
 
 class Tools:
-    """The programs in C, compiled into a folder."""
+    """The C programs, compiled into a folder."""
 
     def __init__(self, folder: Path) -> None:
         self.load = str(folder / "load")
@@ -68,7 +68,7 @@ def server_command(folder: Path, port: int) -> Command:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on."""
+    """Return a port on which no process listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -76,7 +76,7 @@ def free_port() -> int:
 
 
 def _cores() -> tuple[int, int]:
-    """Return the core of servers and that of the load client."""
+    """Return the core of servers and the core of the load client."""
     cores = sorted(os.sched_getaffinity(0))
     return cores[0], cores[-1]
 
@@ -133,7 +133,7 @@ class Load:
         os.sched_setaffinity(self._process.pid, {_cores()[1]})
 
     def run(self, command: str) -> dict[str, float]:
-        """Have a command done; return what was measured."""
+        """Run a command; return its measurement."""
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.write(command + "\n")
         self._process.stdin.flush()
@@ -144,5 +144,5 @@ class Load:
         return measured
 
     def close(self) -> None:
-        """End the client, and so its connections."""
+        """Stop the client, which closes its connections."""
         self._process.communicate()

@@ -1,7 +1,7 @@
-"""python -m benchmarks.redis_engine: publish with history, beside plain txredisapi.
+"""python -m benchmarks.redis_engine: publish with history, next to plain txredisapi.
 
-All take turns on one server in one run; compare ratios.  The server runs on the last
-core, this process on the first.
+All variants alternate on one server in one run, so compare ratios.  The server runs on
+the last core, this process on the first.
 """
 
 import os
@@ -42,8 +42,8 @@ _KEYS = [b"cg.stream.c", b"cg.stream.meta.c", b"cg.stream.meta.c"]
 Result = tuple[float, float]
 
 
-class Silent:
-    """Takes what the broker delivers."""
+class GapCounter:
+    """A receiver that counts the restored channels."""
 
     gaps = 0
 
@@ -56,7 +56,7 @@ class Silent:
 
 
 async def rate(count: int, in_flight: int, call: Callable[[], Any]) -> Result:
-    """Call *count* times, with so many calls under way at once."""
+    """Make *count* calls, with at most *in_flight* pending."""
     done: Deferred[None] = Deferred()
     sent = answered = 0
 
@@ -82,7 +82,7 @@ async def rate(count: int, in_flight: int, call: Callable[[], Any]) -> Result:
 
 
 async def publishing(server: ValkeyServer, engine: Any, rounds: int) -> None:
-    """Measure publish with history, one and many in flight."""
+    """Measure publish with history, with one and with many calls pending."""
     options = PublishOptions(history_size=100, history_ttl=60.0)
     plain = await txredisapi.Connection(
         "127.0.0.1", server.port, reconnect=False, charset=None, convertNumbers=False
@@ -123,8 +123,8 @@ def _redis_benchmark(port: int, sha: str, in_flight: int) -> float:
     return float(re.findall(r"([\d.]+) requests per second", told.stdout)[-1])
 
 
-async def restoring(server: ValkeyServer, engine: Any, silent: Any) -> None:
-    """Measure how long it takes until 10,000 channels are heard again."""
+async def restoring(server: ValkeyServer, engine: Any, receiver: Any) -> None:
+    """Measure subscribing to 10,000 channels, and restoring the subscriptions."""
     channels = [f"restored{n}" for n in range(10000)]
     began, cpu = time.perf_counter(), time.process_time()
     await gatherResults([engine.broker.subscribe(each) for each in channels])
@@ -133,7 +133,7 @@ async def restoring(server: ValkeyServer, engine: Any, silent: Any) -> None:
     killed = engine.broker._shards.all[0]
     await killed.send(b"", b"CLIENT", b"KILL", b"TYPE", b"pubsub")
     began, cpu = time.perf_counter(), time.process_time()
-    while silent.gaps < len(channels):
+    while receiver.gaps < len(channels):
         pause: Deferred[None] = Deferred()
         reactor.callLater(0.002, pause.callback, None)
         await pause
@@ -146,14 +146,14 @@ async def restoring(server: ValkeyServer, engine: Any, silent: Any) -> None:
 
 async def measure(server: ValkeyServer, rounds: int) -> None:
     """Measure everything."""
-    silent: Any = Silent()
+    receiver: Any = GapCounter()
     engine = redis_engine(
         reactor, EngineRedisOptions(address=(f"127.0.0.1:{server.port}",))
     )
-    engine.broker.listen(silent)
+    engine.broker.listen(receiver)
     await engine.start()
     await publishing(server, engine, rounds)
-    await restoring(server, engine, silent)
+    await restoring(server, engine, receiver)
     await engine.stop()
 
 

@@ -1,7 +1,7 @@
-"""python -m benchmarks.redis_maps: set keys of maps, beside plain calls of the script.
+"""python -m benchmarks.redis_maps: set keys of maps, next to plain calls of the script.
 
-All take turns on one server in one run; compare ratios.  The server runs on the last
-core, this process on the first.
+All variants alternate on one server in one run, so compare ratios.  The server runs on
+the last core, this process on the first.
 """
 
 import os
@@ -27,7 +27,7 @@ from centrifugo_tx.engines.redis.options import MapBrokerRedisOptions
 from centrifugo_tx.options import MapChange, MapQuery, MapRules
 from centrifugo_tx.protocol.payloads import checked
 
-#: Keys that take turns.
+#: Keys that are set in turn.
 KEYS = 1000
 _DATA = b'{"user":"alice","text":"%s"}' % (b"x" * 150)
 _RULES = {
@@ -36,8 +36,8 @@ _RULES = {
 }
 
 
-class Silent:
-    """Takes what the broker delivers."""
+class IgnoringReceiver:
+    """A receiver that ignores all events."""
 
     def handle_change(self, *event: object) -> None:
         """Do nothing."""
@@ -46,12 +46,12 @@ class Silent:
         """Do nothing."""
 
     def rules(self, channel: str) -> MapRules:
-        """Return how every map is kept."""
+        """Return the rules of every map."""
         return _RULES["with a stream"]
 
 
 def plain_arguments(rules: MapRules) -> tuple[list[bytes], list[bytes]]:
-    """Return keys and arguments of the script, which are the same each time."""
+    """Return the keys and arguments of the script, which never change."""
     names = MapLayout("plain").keys("m")
     keys = [names.stream, names.meta, names.state, names.expire]
     keys += [names.state_meta, names.due, names.meta]
@@ -66,7 +66,7 @@ def plain_arguments(rules: MapRules) -> tuple[list[bytes], list[bytes]]:
 
 
 async def publishing(plain: Any, maps: Any, rounds: int) -> None:
-    """Measure how fast keys are set, one and many in flight."""
+    """Measure setting keys, with one and with many calls pending."""
     await plain.script_load(PUBLISH_KEY.source)
     sha = PUBLISH_KEY.sha.decode()
     for title, rules in _RULES.items():
@@ -106,7 +106,7 @@ async def publishing(plain: Any, maps: Any, rounds: int) -> None:
 
 
 async def reading(maps: Any, size: int = 100_000, page: int = 1000) -> None:
-    """Measure how long a large map takes in pages."""
+    """Measure reading a large map in pages."""
     change = MapChange(MapRules())
     numbers = count()
     await rate(
@@ -136,7 +136,7 @@ async def measure(server: ValkeyServer, rounds: int) -> None:
     options = MapBrokerRedisOptions(address=(f"127.0.0.1:{server.port}",))
     engine = redis_maps(reactor, memory_engine(reactor), options)
     maps: Any = engine.maps
-    maps.listen(Silent())
+    maps.listen(IgnoringReceiver())
     await engine.start()
     plain = await txredisapi.Connection(
         "127.0.0.1", server.port, reconnect=False, charset=None, convertNumbers=False

@@ -1,16 +1,16 @@
-"""How many modules one operation passes through.
+"""The number of modules that one operation passes through.
 
-``python -m benchmarks.rooms`` runs a server in this process, does each of four things
-over real sockets, and prints the modules of the package in the order in which the
-calls enter them:
+``python -m benchmarks.rooms`` runs a server in this process, performs each of four
+operations over real sockets, and prints the modules of the package in the order in
+which calls enter them:
 
 * ``publish``: from the request of the HTTP API to the subscriber's socket;
 * ``subscribe``: from the client's frame to the reply on its socket;
 * ``redis delivery``: from the bytes of Redis PUB/SUB to the subscriber's socket;
-* ``redis subscribe``: a subscribe of a channel that is new to the node, on Redis.
+* ``redis subscribe``: the first subscribe of a node to a channel, on Redis.
 
-``files`` counts the modules, ``returns`` the calls that go back into one that was
-entered before.  Both are the smallest of several runs, because timers add calls.
+``files`` counts the modules, ``returns`` the calls that go back into an earlier module.
+Both are the smallest of several runs, because timers add calls.
 """
 
 import json
@@ -43,7 +43,7 @@ from .processes import configuration, free_port  # noqa: E402
 reactor: Any = _reactor
 
 ROUNDS = 9
-#: Seconds in which all calls of one operation are over.
+#: Seconds after which all calls of one operation have ended.
 QUIET = 0.05
 
 _PACKAGE = str(Path(centrifugo_tx.__file__).parent) + "/"
@@ -62,7 +62,7 @@ class Trace:
     _names: dict[CodeType, str] = field(factory=dict)
 
     def __call__(self, frame: FrameType, event: str, argument: object) -> None:
-        """Note the module of a call; this is a function for `sys.setprofile`."""
+        """Record the module of a call; this is a function for `sys.setprofile`."""
         if event != "call":
             return
         code = frame.f_code
@@ -76,12 +76,12 @@ class Trace:
 
     @property
     def files(self) -> int:
-        """How many modules there are."""
+        """The number of modules."""
         return len(set(self.modules))
 
     @property
     def returns(self) -> int:
-        """How many calls go back into a module that was entered before."""
+        """The number of calls that go back into an earlier module."""
         return len(self.modules) - self.files
 
 
@@ -99,7 +99,7 @@ class Peer(Protocol):
 
 
 async def traced(action: Callable[[], object]) -> Trace:
-    """Return the calls of the server that *action* leads to."""
+    """Return the calls of the server that *action* causes."""
     await deferLater(reactor, QUIET)
     trace = Trace()
     sys.setprofile(trace)
@@ -184,7 +184,7 @@ async def report(redis_port: int, rounds: int, only_totals: bool) -> None:
 
 
 def _start_of_delivery(modules: list[str]) -> int:
-    """Return where the message of PUB/SUB arrives: after the publish has been sent."""
+    """Return the module where a PUB/SUB message arrives, after the publish was sent."""
     return modules.index("engines/redis/pubsub.py") - 1
 
 

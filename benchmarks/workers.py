@@ -1,9 +1,8 @@
-"""What a second core brings: one process on one core, two workers on two.
+"""The gain of a second core: one process on one core, two workers on two.
 
-The load client needs a core as well.  So each figure comes twice: by the clock, on the
-whole machine, where the load client takes from the workers what it needs; and by the
-CPU time of the busiest worker, which is what bounds the rate when the load comes from
-elsewhere.
+The load client needs a core as well, so each figure is measured twice.  By the clock,
+on the whole machine, the load client takes CPU time from the workers.  By the CPU time
+of the busiest worker, the figure is the limit when the load comes from other machines.
 """
 
 import json
@@ -31,10 +30,10 @@ ONE_NODE, TWO_NODES = "one node", "two nodes"
 COUNT, TIMES = 5_000, 4
 #: Connections in a round.
 CONNECTIONS = 2_000
-#: Clients that publish, and how often in a round.
+#: Publishing clients, and publishes of each in a round.
 CLIENTS, COMMANDS = 1_000, 10
 _CONNECT = '{"id":1,"connect":{}}'
-_ENTER = '{"id":1,"connect":{"subs":{"news":{}}}}'
+_CONNECT_TO_NEWS = '{"id":1,"connect":{"subs":{"news":{}}}}'
 _PUBLISH = '{"id":2,"publish":{"channel":"nobody","data":{"a":1}}}'
 _PUBLICATION = (
     '{"channel":"news","data":{"user":"alice",'
@@ -44,10 +43,10 @@ _PUBLICATION = (
 
 @define(eq=False)
 class Spread(Program):
-    """Our server, each of its serving processes on a core of its own."""
+    """Our server, with each serving process on a separate core."""
 
     cores: list[int] = field(kw_only=True)
-    #: The processes that serve.
+    #: The serving processes.
     serving: list[int] = field(factory=list, init=False)
 
     def __enter__(self) -> Self:
@@ -78,7 +77,7 @@ class Spread(Program):
             connection.close()
 
     def _pin(self) -> None:
-        """Give each worker a core, and what stands beside them all cores."""
+        """Pin each worker to a core; the other processes may use all cores."""
         cores = iter(self.cores)
         for pid in (self.process.pid, *_children(self.process.pid)):
             line = Path(f"/proc/{pid}/cmdline").read_bytes()
@@ -89,7 +88,7 @@ class Spread(Program):
                 os.sched_setaffinity(pid, self.cores)
 
     def cpu_seconds(self) -> list[float]:
-        """Return what each of the serving processes has used."""
+        """Return the CPU time of each serving process."""
         return [
             int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
             for pid in self.serving
@@ -124,9 +123,9 @@ def _measure(
     names: tuple[str, str] = (ONE, TWO),
     redis: str = "",
 ) -> Iterator[Figure]:
-    """Measure both again and again; the first round does not count.
+    """Measure both in alternation; the first round does not count.
 
-    ``work`` does *amount* of things, and returns how many seconds that took.
+    ``work`` performs *amount* operations, and returns the duration in seconds.
 
     :param redis: the address of a Redis that both use.
     """
@@ -172,14 +171,14 @@ def _server(bench: Bench, name: str, cores: list[int], redis: str) -> Spread:
 
 
 def nodes(bench: Bench) -> Iterator[Figure]:
-    """One node on one core, and two on two, both on one Redis."""
+    """One node on one core and two on two, with a shared Redis."""
     publish = f"fanout http /api/publish {_PUBLICATION}"
     with ValkeyServer(save="") as server:
         yield from _measure(
             bench,
             f"Deliveries to {COUNT:,} subscribers by way of Redis",
             COUNT * TIMES,
-            lambda load: load.run(f"open {COUNT} 1 {_ENTER}"),
+            lambda load: load.run(f"open {COUNT} 1 {_CONNECT_TO_NEWS}"),
             lambda load: sum(load.run(publish)["seconds"] for _ in range(TIMES)),
             (ONE_NODE, TWO_NODES),
             f"redis://127.0.0.1:{server.port}",
@@ -187,13 +186,13 @@ def nodes(bench: Bench) -> Iterator[Figure]:
 
 
 def workers(bench: Bench) -> Iterator[Figure]:
-    """One process, and two workers, at what fills a core."""
+    """One process and two workers, under load that fills a core."""
     publish = f"fanout http /api/publish {_PUBLICATION}"
     yield from _measure(
         bench,
         f"Deliveries to {COUNT:,} subscribers",
         COUNT * TIMES,
-        lambda load: load.run(f"open {COUNT} 1 {_ENTER}"),
+        lambda load: load.run(f"open {COUNT} 1 {_CONNECT_TO_NEWS}"),
         lambda load: sum(load.run(publish)["seconds"] for _ in range(TIMES)),
     )
     yield from _measure(

@@ -1,7 +1,7 @@
 """Plain Autobahn: python -m benchmarks.baselines.autobahn_server PORT
 
-A message that is a number is answered by a text of so many bytes to everybody; any
-other is decoded as a command, and answered by a reply as short as ours.
+A message that is a number is answered to all clients with a text of that size.  Any
+other message is decoded as a command, and answered with a reply as short as ours.
 """
 
 import json
@@ -20,7 +20,7 @@ connections: "dict[Connection, None]" = {}
 
 
 class Connection(WebSocketServerProtocol):  # type: ignore[misc]  # untyped
-    """Sends with `sendMessage`, as Autobahn's documentation has it."""
+    """Sends with `sendMessage`, as in Autobahn's documentation."""
 
     def onOpen(self) -> None:
         connections[self] = None
@@ -40,7 +40,7 @@ class Connection(WebSocketServerProtocol):  # type: ignore[misc]  # untyped
 
 
 def main() -> None:
-    """Serve until the process is ended."""
+    """Serve until the process is terminated."""
     factory = WebSocketServerFactory()
     factory.protocol = Connection
     broker_subscriptions: Any = reactor

@@ -1,7 +1,7 @@
 """Plain Twisted Web: python -m benchmarks.baselines.web_server PORT
 
-A resource that decodes a publish request and answers it, in a stock site.  The
-access log is written to nowhere.
+A resource that decodes a publish request and answers it, in an unmodified site.  The
+access log is discarded.
 """
 
 import json
@@ -28,7 +28,7 @@ class Publish(Resource):  # type: ignore[misc]  # untyped
 
 
 def main() -> None:
-    """Serve until the process is ended."""
+    """Serve until the process is terminated."""
     root, api = Resource(), Resource()
     root.putChild(b"api", api)
     api.putChild(b"publish", Publish())

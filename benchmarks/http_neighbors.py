@@ -1,7 +1,7 @@
-"""How long requests of one client take while another connection does its worst.
+"""The duration of one client's requests while another connection attacks.
 
-``python -m benchmarks.neighbours_http ATTACK PORT FOLDER`` is the other one: it runs
-until it is killed, and connects again when it is sent away.
+``python -m benchmarks.http_neighbors ATTACK PORT FOLDER`` is the attacker: it runs
+until it is killed, and reconnects when it is disconnected.
 """
 
 import json
@@ -20,9 +20,9 @@ from threading import Thread
 from .measures import Bench, Comparison, Figure
 from .processes import Program, free_port
 
-__all__ = ["neighbours_http"]
+__all__ = ["http_neighbors"]
 
-#: Seconds of one round, and the milliseconds that are to hold at the 99th percentile.
+#: Seconds of one round, and the target of the 99th percentile in milliseconds.
 SECONDS, LIMIT = 4.0, 100
 COUNT = 100_000
 QUIET = "nobody else"
@@ -34,8 +34,8 @@ _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
 _PING = b"\0\0\x08\x06\0\0\0\0\0" + b"12345678"
 
 
-def neighbours_http(bench: Bench) -> Iterator[Figure]:
-    """Measure publish requests beside each attack."""
+def http_neighbors(bench: Bench) -> Iterator[Figure]:
+    """Measure publish requests during each attack."""
     _write_certificate(bench.folder)
     rounds: dict[str, list[float]] = {QUIET: []} | {name: [] for name in ATTACKS}
     for secure in (False, True):
@@ -93,17 +93,17 @@ def _write_certificate(folder: Path) -> None:
 
 
 class _attacker:
-    """The other connection, as a process of its own."""
+    """The attacker, in a separate process."""
 
     def __init__(self, name: str, port: int, folder: Path) -> None:
-        module = [sys.executable, "-m", "benchmarks.neighbours_http"]
+        module = [sys.executable, "-m", "benchmarks.http_neighbors"]
         self._process = subprocess.Popen([*module, name, str(port), str(folder)])
 
     def __enter__(self) -> None:
-        """Let it run."""
+        """Start the attacker."""
 
     def __exit__(self, *error: object) -> None:
-        """End it."""
+        """Stop the attacker; fail if it has stopped by itself."""
         assert self._process.poll() is None, "the attack has ended by itself"
         self._process.kill()
         self._process.wait()
@@ -159,7 +159,7 @@ def _pings() -> bytes:
 
 
 def _requests() -> bytes:
-    """Requests for the metrics, given up at once."""
+    """Requests for the metrics, abandoned at once."""
     head = b"\x82\x87\x04\x08/metrics\x01\x01h"
     frames = [_PREFACE]
     for id in range(1, 2001, 2):
@@ -169,7 +169,7 @@ def _requests() -> bytes:
     return b"".join(frames)
 
 
-#: What is sent over and over, and whether encrypted, as HTTP/2 is.
+#: The repeated bytes of each attack, and whether it uses TLS, as HTTP/2 does.
 ATTACKS: dict[str, tuple[Callable[[], bytes], bool]] = {
     "metrics": (_metrics, False),
     "batch": (_batch, False),
