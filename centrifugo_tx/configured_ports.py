@@ -12,6 +12,7 @@ from .admin_page import AdminPage
 from .api import Api, http_handlers
 from .api.http import BODY_LIMIT
 from .api.openapi import openapi
+from .api.spans import Tracer
 from .client_endpoints import ClientEndpoints
 from .config.model import Config
 from .core import Node
@@ -76,6 +77,7 @@ def endpoints(
     health: Health | None = None,
     admin: AdminPage | None = None,
     overload: OverloadGuard | None = None,
+    tracer: Tracer | None = None,
 ) -> "dict[Address, tuple[Endpoints, list[str]]]":
     """Return the endpoints by address, with their names.
 
@@ -92,7 +94,7 @@ def endpoints(
     for name, served in ClientEndpoints(reactor, config, node, overload).enabled():
         place(outside, name, served)
     if not config.http_api.disabled:
-        handlers = http_handlers(Api(node), config.http_api)
+        handlers = http_handlers(Api(node, tracer=tracer), config.http_api)
         where = outside if config.http_api.external else inside
         limits = dict.fromkeys(handlers, BODY_LIMIT)
         place(where, "api", Endpoints(handlers=handlers, body_limits=limits))

@@ -9,6 +9,7 @@ from twisted.logger import Logger
 
 from .api import Api
 from .api.dispatch import Dispatcher
+from .api.spans import Tracer
 from .bounded_log import BoundedLog
 from .config.consumers import (
     Consumer,
@@ -34,6 +35,7 @@ class Consumers:
     _reactor: Any
     _config: Config
     _node: Node
+    _tracer: Tracer | None = None
     _bridge: AsyncioBridge = field(init=False)
     _running: list[IConsumer] = field(factory=list, init=False)
     _stopping: bool = field(default=False, init=False)
@@ -47,7 +49,7 @@ class Consumers:
 
         :raises SourceUnavailable: a source cannot be reached.
         """
-        api = Api(self._node, "consuming")
+        api = Api(self._node, "consuming", tracer=self._tracer, traces_calls=True)
         for options in self._enabled():
             if self._stopping:
                 return

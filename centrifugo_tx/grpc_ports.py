@@ -8,6 +8,7 @@ from twisted.internet.defer import gatherResults
 from twisted.logger import Logger
 
 from .api import Api
+from .api.spans import Tracer
 from .config.model import Config
 from .core import Node
 from .grpc.asyncio_bridge import AsyncioBridge
@@ -33,6 +34,7 @@ class GRPCPorts:
     _node: Node
     _shared: bool
     _overload: OverloadGuard | None = None
+    _tracer: Tracer | None = None
     _bridge: AsyncioBridge = field(init=False)
     _api_server: Any = field(default=None, init=False)
     _servers: list[Any] = field(factory=list, init=False)
@@ -59,7 +61,7 @@ class GRPCPorts:
         from .api.grpc_service import SERVICE, GRPCService
 
         options = self._config.grpc_api
-        api = Api(self._node, protocol="grpc")
+        api = Api(self._node, protocol="grpc", tracer=self._tracer)
         transport_errors = options.error_mode == "transport"
         service = GRPCService(api, self._bridge, options.key, transport_errors)
         self._api_server = await self._serve(

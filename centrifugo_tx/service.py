@@ -50,6 +50,7 @@ from .metrics import Metrics
 from .proxies import EventProxies, Polling
 from .proxy_services import event_proxies, polling_backends, rpc_rules
 from .tls import ServerTLS
+from .tracing import OpenTelemetry, tracing
 from .transports.overload import OverloadGuard
 from .web.probes import Health
 from .web.request_counts import RequestCounts
@@ -83,10 +84,14 @@ def build(
         counts,
         journal_for(config.log.level, reactor.seconds),
     )
+    tracer = tracing(reactor, config, node.id)
     overload = OverloadGuard(reactor, counts, config.overload)
     health = Health(serving=gather is None, overload=overload)
     admin = AdminPage(reactor, config, node)
-    served = endpoints(reactor, config, node, gather, health, admin, overload)
+    served = endpoints(
+        *(reactor, config, node, gather, health, admin, overload),
+        tracer if config.opentelemetry.api else None,
+    )
     for host, port in (inherited or {}).keys() - served.keys():
         raise ConfigError(f"socket from systemd: nothing is served on {host}:{port}")
     server = Server(
@@ -94,6 +99,7 @@ def build(
         inherited=inherited or {},
         proxies=proxies,
         overload=overload,
+        tracer=tracer,
     )
     gc_freezer = GCFreezer(reactor, lambda: node.connections.num_clients)
     MultiService.addService(server, gc_freezer)
@@ -120,6 +126,7 @@ class Server(MultiService):
     _inherited: Mapping[Address, int] = field(factory=dict)
     _proxies: EventProxies | None = None
     _overload: OverloadGuard | None = None
+    _tracer: OpenTelemetry | None = None
     #: Fires when the server is serving; fails if it cannot start.
     started: "Deferred[None]" = field(factory=Deferred, init=False)
     ports: list[IListeningPort] = field(factory=list, init=False)
@@ -134,10 +141,15 @@ class Server(MultiService):
         self._expiry = CertificateExpiry(self._reactor, self._note_expiry)
         self._expiry.watch(own_certificates(self._config))
         MultiService.addService(self, self._expiry)
+        traced = self._config.opentelemetry
         self._grpc = GRPCPorts(
-            *(self._reactor, self._config, self.node, self._shared, self._overload)
+            *(self._reactor, self._config, self.node, self._shared, self._overload),
+            self._tracer if traced.api else None,
         )
-        self._consumers = Consumers(self._reactor, self._config, self.node)
+        self._consumers = Consumers(
+            *(self._reactor, self._config, self.node),
+            self._tracer if traced.consuming else None,
+        )
 
     def startService(self) -> None:
         """Start the node, then listen."""
@@ -211,6 +223,8 @@ class Server(MultiService):
             await self._grpc.stop()
             if self._proxies is not None:
                 await self._proxies.stop()
+            if self._tracer is not None:
+                await self._tracer.stop()
 
     def _tls_of(self, address: Address) -> ServerTLS | None:
         """Return what encrypts a port; `reload` replaces its certificate."""

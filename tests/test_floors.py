@@ -22,6 +22,7 @@ FLOORS = (
     | {"client_endpoints", "consumer_services", "grpc_ports", "systemd"}
     | {"admin_page", "socket_activation", "certificate_renewal", "doctor"}
     | {"configured_node", "configured_ports", "graphite", "metric_reports"}
+    | {"tracing"}
     | {"proxy_services"},
     {"launch", "cli", "console", "__main__", "__init__"},
 )

@@ -17,6 +17,7 @@ from ..metrics import Histogram
 from ..protocol.codes import INTERNAL
 from ..protocol.messages import Raw
 from . import api_messages as m
+from .spans import Span, Tracer
 
 __all__ = ["NOT_FOUND", "Api", "Extension", "Method"]
 
@@ -61,6 +62,12 @@ class Api:
     #: The label ``protocol`` of the metrics.
     protocol: str = "http"
     extensions: dict[str, Extension] = field(factory=dict)
+    #: Traces requests; None does not.
+    tracer: Tracer | None = None
+    #: Whether a call outside any request has a span of its own.
+    traces_calls: bool = False
+    #: The span of the request whose call begins in this stack.
+    span: Span | None = field(default=None, init=False)
     _log: BoundedLog = field(init=False)
     _robin: RoundRobin = field(init=False)
     _durations: dict[str, Histogram] = field(factory=dict, init=False)
@@ -83,6 +90,29 @@ class Api:
 
         :param counted: whether to count an error in the metrics.
         """
+        if self.tracer is None:
+            return self._call(method, request, counted)
+        return self._trace(self.tracer, method, request, counted)
+
+    def _trace(
+        self, tracer: Tracer, method: Method, request: m.Request, counted: bool
+    ) -> "m.Result | Deferred[m.Result]":
+        span, own = self.span, self.span is None and self.traces_calls
+        if own:
+            span = tracer.begin(f"{self.protocol} {method.name}", {})
+        outcome = self._call(method, request, counted)
+        if span is None:
+            return outcome
+        span.watch(request, outcome)
+        if not own:
+            return outcome
+        if isinstance(outcome, Deferred):
+            return outcome.addCallback(_ended, span)
+        return _ended(outcome, span)
+
+    def _call(
+        self, method: Method, request: m.Request, counted: bool
+    ) -> "m.Result | Deferred[m.Result]":
         began = perf_counter()
         try:
             outcome = run_or_defer(method.call(self, request))
@@ -157,3 +187,9 @@ class Api:
             error=error.message,
             **shown,
         )
+
+
+def _ended(result: m.Result, span: Span) -> m.Result:
+    """End *span*, and return *result*."""
+    span.end()
+    return result

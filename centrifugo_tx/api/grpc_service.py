@@ -23,6 +23,7 @@ from .api import Api
 from .api_key import APIKey
 from .api_protobuf import Codec
 from .methods import METHODS
+from .spans import Span
 
 __all__ = ["SERVICE", "GRPCService"]
 
@@ -96,6 +97,20 @@ class GRPCService(grpc.GenericRpcHandler):  # type: ignore[misc]  # has no types
 
     async def _call(self, codec: Codec, data: bytes, context: Any) -> bytes:
         """Answer one call; gRPC cancels this when the caller cancels."""
+        tracer = self._api.tracer
+        if tracer is None:
+            return await self._answer(codec, data, context, None)
+        metadata = context.invocation_metadata() or ()
+        headers = {name: text for name, text in metadata if isinstance(text, str)}
+        span = tracer.begin(f"{SERVICE}/{codec.method.grpc_name}", headers)
+        try:
+            return await self._answer(codec, data, context, span)
+        finally:
+            span.end()
+
+    async def _answer(
+        self, codec: Codec, data: bytes, context: Any, span: Span | None
+    ) -> bytes:
         method = codec.method
         try:
             request = await codec.decode(data)
@@ -107,6 +122,8 @@ class GRPCService(grpc.GenericRpcHandler):  # type: ignore[misc]  # has no types
                 _CODES.INTERNAL, f"error unmarshalling request: {error}"
             )
         outcome = await self._bridge.ask_reactor(self._run, codec, request)
+        if span is not None:
+            span.watch(request, outcome)
         if isinstance(outcome, m.Error) and self._wants_status(context):
             status = rpc_status.to_status(_status(outcome))
             await context.abort(status.code, status.details, status.trailing_metadata)

@@ -24,6 +24,7 @@ from .api_json import decode, decode_batch, encode, encode_batch
 from .api_key import APIKey
 from .batches import BatchRequest
 from .methods import IN_BATCH, METHODS
+from .spans import Tracer
 
 __all__ = ["BODY_LIMIT", "HTTPAPIOptions", "http_handlers", "keyless_legacy_handler"]
 
@@ -32,6 +33,8 @@ Handler = Callable[[Any], "Answer | Deferred[Answer]"]
 _JSON = "application/json"
 _BAD = Answer(400, b"Bad Request\n", "text/plain; charset=utf-8")
 _BROKEN = Answer(500, b"Internal Server Error\n", "text/plain; charset=utf-8")
+#: The headers that name the parent of a span (W3C Trace Context, 3).
+_TRACE_HEADERS = ("traceparent", "tracestate")
 
 _scan = JSONDecoder().raw_decode
 
@@ -121,7 +124,34 @@ class _KeyedHandler(ABC):
 
     def __call__(self, http: Any) -> "Answer | Deferred[Answer]":
         refusal = self._check.refusal(http)
-        return self._run(http) if refusal is None else refusal
+        if refusal is not None:
+            return refusal
+        tracer = self._api.tracer
+        return self._run(http) if tracer is None else self._trace(tracer, http)
+
+    def _trace(self, tracer: Tracer, http: Any) -> "Answer | Deferred[Answer]":
+        """Answer a request within a span of its own."""
+        path: bytes = http.uri.partition(b"?")[0]
+        found = {name: http.getHeader(name.encode()) for name in _TRACE_HEADERS}
+        headers = {
+            name: value.decode("latin-1") for name, value in found.items() if value
+        }
+        span = self._api.span = tracer.begin(f"POST {path.decode('latin-1')}", headers)
+        try:
+            answer = self._run(http)
+        except Exception:
+            span.end(500)
+            raise
+        finally:
+            self._api.span = None
+
+        def answered(answer: Answer) -> Answer:
+            span.end(answer.status)
+            return answer
+
+        if isinstance(answer, Deferred):
+            return answer.addCallback(answered)
+        return answered(answer)
 
     @abstractmethod
     def _run(self, http: Any) -> "Answer | Deferred[Answer]":

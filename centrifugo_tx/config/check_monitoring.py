@@ -1,6 +1,7 @@
 """Rules of the options for monitoring."""
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 from .model import Config
 
@@ -15,6 +16,13 @@ def check_monitoring(config: Config) -> Iterator[tuple[str, str]]:
             yield "graphite.port", f"{graphite.port} is not a port from 1 to 65535"
         if graphite.interval < 1:
             yield "graphite.interval", "must be at least one second"
+    traced = config.opentelemetry
+    missing = traced.enabled and find_spec("opentelemetry") is None
+    if missing and (traced.api or traced.consuming):
+        yield (
+            "opentelemetry.enabled",
+            'needs the extra opentelemetry: pip install "centrifugo-tx[opentelemetry]"',
+        )
     overload = config.overload
     if overload.max_reactor_lag < 0 or 0 < overload.max_reactor_lag < 0.05:
         yield "overload.max_reactor_lag", "must be at least 50ms, or 0 for no limit"

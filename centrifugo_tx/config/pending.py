@@ -43,13 +43,16 @@ UNSUPPORTED = {
         "nodes exchange messages through the engine; for several nodes set engine.type"
         ' to "redis"'
     ),
+    "opentelemetry.google_cloud_adc_auth": (
+        "give a token in OTEL_EXPORTER_OTLP_HEADERS, or export to a collector that has"
+        " Google's credentials"
+    ),
 }
 
 #: The server starts with these options, and warns that they have no effect.
 IGNORED = frozenset(
     {
         "debug.enabled",
-        "opentelemetry.enabled",
     }
 )
 

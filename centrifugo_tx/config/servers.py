@@ -189,7 +189,7 @@ class OpenTelemetryOptions(Section, frozen=True):
     """Export of traces, configured by the standard ``OTEL_`` variables."""
 
     enabled: bool = False
-    """Enable the export."""
+    """Enable the export; requires the extra ``opentelemetry``."""
     api: bool = False
     """Trace calls of the server API."""
     consuming: bool = False
