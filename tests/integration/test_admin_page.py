@@ -71,7 +71,7 @@ class Visitor:
 
     def follow(self, channel: str) -> Iterator[Any]:
         """Yield the lines of a feed."""
-        connection = HTTPConnection("127.0.0.1", self.server.port, timeout=30)
+        connection = HTTPConnection("127.0.0.1", self.server.port, timeout=60)
         body = json.dumps({"channel": channel})
         connection.request("POST", "/admin/feed", body, self.headers)
         response = connection.getresponse()
@@ -306,7 +306,7 @@ class ServerTests(SynchronousTestCase):
         server = self.start(workers=2)
         visitor = Visitor(server)
         nodes = visitor.ask("nodes")["nodes"]
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while len(nodes) < 2 and time.monotonic() < deadline:
             time.sleep(0.05)
             nodes = visitor.ask("nodes")["nodes"]
@@ -324,7 +324,7 @@ class ServerTests(SynchronousTestCase):
         self.assertEqual(details["subscriptions"][0]["channel"], "chat:3")
         lines = visitor.follow("chat:feed")
         next(lines)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         for number in range(8):
             server.api("publish", channel="chat:feed", data=number)
         got: list[int] = []

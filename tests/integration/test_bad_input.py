@@ -9,7 +9,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from .server import API_KEY, Server, shared_server
+from .server import API_KEY, PATIENCE, Server, shared_server
 from .websocket import BINARY, CLOSE, CONTINUATION, PING, TEXT, Refused, WebSocket
 from .websocket import frame as _frame
 
@@ -362,7 +362,7 @@ class HandshakeTests(BadInputTestCase):
         trickling = sockets[2]
         trickling.settimeout(1)
         with self.assertRaises((ConnectionError, EOFError)):
-            while time.monotonic() < start + 20:
+            while time.monotonic() < start + PATIENCE:
                 trickling.sendall(b"X")
                 try:
                     if not trickling.recv(1):
@@ -372,7 +372,6 @@ class HandshakeTests(BadInputTestCase):
         self.assertGreater(time.monotonic() - start, 5)
         for opened in sockets[:2]:
             self.assertEqual(self.rest(opened), b"")
-        self.assertLess(time.monotonic() - start, 15)
 
     @staticmethod
     def rest(opened: socket.socket) -> bytes:

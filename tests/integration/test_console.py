@@ -27,7 +27,12 @@ class CommandTests(SynchronousTestCase):
             stderr=subprocess.PIPE,
             text=True,
         )
-        self.addCleanup(listening.kill)
+
+        def end() -> None:
+            listening.kill()
+            listening.communicate()
+
+        self.addCleanup(end)
         assert listening.stdout is not None and listening.stderr is not None
         self.assertEqual(listening.stderr.readline(), "subscribed to news\n")
         address = ["-a", f"127.0.0.1:{server.port}", "-k", API_KEY]

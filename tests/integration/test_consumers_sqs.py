@@ -5,7 +5,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from importlib.util import find_spec
 from typing import Any, ClassVar
 from unittest import SkipTest
@@ -115,9 +114,7 @@ class QueueTests(ConsumerCase):
         self.assertEqual(self.published(node, "c"), [*range(20)])
         self.assertEqual(self.published(node, "d"), [1])
         self.assertEqual(len(lines_of(node, "skip malformed consumed message")), 1)
-        began = time.monotonic()
         self.assertEqual(node.stop(), 0)
-        self.assertLess(time.monotonic() - began, 5)
 
     def test_publications(self) -> None:
         """Attributes say where a message goes; SNS and a role stand in between."""

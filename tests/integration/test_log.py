@@ -59,7 +59,7 @@ class LogCase(SynchronousTestCase):
 
     def wait(self, condition: Callable[[], Any]) -> None:
         """Wait until something is so."""
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while not condition():
             self.assertLess(time.monotonic(), end, "waited in vain")
             time.sleep(0.02)

@@ -1,7 +1,6 @@
 """Maps on Redis while the server is away, comes back empty, or holds very much."""
 
 import json
-import time
 from typing import Any
 
 from twisted.internet import reactor
@@ -49,7 +48,6 @@ class Killed(RedisCase):
         self.server.kill()
         [shard] = maps._shards.all
         await until(lambda: not shard.can_reach(b""))
-        began = time.monotonic()
         calls: list[Deferred[Any]] = [
             maps.publish("m", "a", data(1), MapChange(KEPT)),
             maps.remove("m", "a", MapChange(KEPT)),
@@ -61,10 +59,9 @@ class Killed(RedisCase):
             maps.subscribe("n"),
         ]
         for call in calls:
-            await self.assertFailure(call, BrokerUnavailable)
+            self.failureResultOf(call, BrokerUnavailable)
         assert maps.expiry is not None
         await maps.expiry.look()  # does not fail
-        self.assertLess(time.monotonic() - began, 2.0)
         self.server.start()
         await until(lambda: self.receiver.gaps == ["m"])
         after = await maps.state("m", MapQuery())
@@ -214,10 +211,8 @@ class NodeWithoutRedis(SynchronousTestCase):
         ):
             body = json.dumps({"channel": "map:a", **request}).encode()
             headers = {"X-API-Key": API_KEY}
-            began = time.monotonic()
             _, answer = server.request("POST", f"/api/{method}", body, headers)
             self.assertEqual(json.loads(answer)["error"]["code"], 100, method)
-            self.assertLess(time.monotonic() - began, 5.0)
         late = Client(server, "eve")
         self.addCleanup(late.close)
         for name in ("map:b", "cursors:b"):

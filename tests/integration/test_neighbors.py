@@ -34,7 +34,7 @@ _OPTIONS: dict[str, Any] = {
 #: MB by which the server may grow.  Each attack asks for more than a gigabyte.
 GROWTH = 100
 #: Seconds in which a neighbor is answered, however slow the machine is.
-PATIENCE = 5.0
+PATIENCE = 30.0
 
 
 def histories(count: int) -> list[dict[str, Any]]:

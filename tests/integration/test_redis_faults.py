@@ -1,6 +1,5 @@
 """The Redis engine while its server is away, hangs, or comes back empty."""
 
-import time
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, gatherResults
@@ -38,10 +37,9 @@ class FaultCase(RedisCase):
         await self.receiver.grown(self.receiver.deliveries, 1)
         return engine
 
-    async def all_fail(self, engine: Engine, within: float) -> None:
-        """Call everything; see that it fails, and soon."""
-        began = time.monotonic()
-        calls: list[Deferred[Any]] = [
+    def calls(self, engine: Engine) -> "list[Deferred[Any]]":
+        """Call everything."""
+        return [
             engine.broker.publish("room:7", data(9), HISTORY),
             engine.broker.history("room:7", HistoryQuery(-1)),
             engine.broker.publish_join("room:7", ClientInfo("u", "c")),
@@ -53,9 +51,11 @@ class FaultCase(RedisCase):
             engine.presence.stats("room:7"),
             engine.controller.publish(b"hello"),
         ]
-        for call in calls:
-            await self.assertFailure(call, BrokerUnavailable)
-        self.assertLess(time.monotonic() - began, within)
+
+    def all_fail_at_once(self, engine: Engine) -> None:
+        """Call everything; see that it fails without waiting for anything."""
+        for call in self.calls(engine):
+            self.failureResultOf(call, BrokerUnavailable)
 
     async def cut_off(self, engine: Engine) -> None:
         """Wait until all connections are given up."""
@@ -90,18 +90,16 @@ class Killed(FaultCase):
     """The server is killed."""
 
     async def test_comes_back_empty(self) -> None:
-        """Everything fails at once, and works again soon after the restart."""
+        """Everything fails at once, and works again after the restart."""
         engine = await self.begin()
         before = await engine.broker.history("room:7", HistoryQuery())
         waiting = engine.broker.publish("room:7", data(9), HISTORY)
         self.server.kill()
         await gatherResults([waiting.addErrback(lambda _: None)])
         await self.cut_off(engine)
-        await self.all_fail(engine, within=0.2)
+        self.all_fail_at_once(engine)
         self.server.start()
-        began = time.monotonic()
         await until(lambda: self.receiver.gaps == ["room:7"])
-        self.assertLess(time.monotonic() - began, 3.0)
         after = await engine.broker.history("room:7", HistoryQuery())
         self.assertNotEqual(after.position.epoch, before.position.epoch)
         await self.works(engine, 1)
@@ -190,9 +188,10 @@ class Hanging(FaultCase):
         """Who waits fails when the time is over; then everybody fails at once."""
         engine = await self.make_hasty()
         self.server.pause()
-        await self.all_fail(engine, within=3.0)
+        for call in self.calls(engine):
+            await self.assertFailure(call, BrokerUnavailable)
         await self.cut_off(engine)
-        await self.all_fail(engine, within=0.2)
+        self.all_fail_at_once(engine)
         self.server.resume()
         await until(lambda: self.receiver.gaps == ["room:7"])
         # What the server had read already before it was left counts, too.

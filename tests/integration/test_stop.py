@@ -65,14 +65,13 @@ class GracefulStopTests(SynchronousTestCase):
         self.assertEqual(self.server.complaints(), [])
 
     def test_silent_client(self) -> None:
-        """A client that answers nothing delays the stop by seconds only."""
+        """A client that answers nothing does not delay the stop until its timeout."""
         client = WebSocket(self.server.port)
         self.addCleanup(client.close)
         client.ask({"id": 1, "connect": {}})
-        began = time.monotonic()
         self.server.signal(signal.SIGTERM)
         self.assertEqual(self.server.wait(), 0)
-        self.assertLess(time.monotonic() - began, 10)
+        self.assertNotIn("timeout", self.server.log())
 
     def test_no_new_connections(self) -> None:
         """From the signal on nobody new is let in."""

@@ -95,10 +95,8 @@ class SessionTests(OldCase):
         client = OldClient(self.open())
         error = {"code": 109, "message": "token expired"}
         self.assertEqual(client.ask("connect", token=token), error)
-        began = time.monotonic()
         client.socket.send_bytes(frame(b"\x03\xe8", 0x80 | CLOSE))
         self.assertEqual(client.socket.closing()[0], 1000)
-        self.assertLess(time.monotonic() - began, 3)
 
     def test_channel(self) -> None:
         """Joins, publications and leaves come as pushes with a type."""

@@ -97,19 +97,26 @@ class WebSocket:
             raise EOFError
         self._data += data
 
-    def _take(self, size: int) -> bytes:
+    def _read_until(self, size: int) -> None:
         while len(self._data) < size:
             self._read()
-        taken, self._data = self._data[:size], self._data[size:]
-        return taken
 
     def receive_frame(self) -> tuple[int, bytes]:
-        """Return opcode and payload of the next frame."""
-        head = self._take(2)
-        size = head[1] & 127
+        """Return opcode and payload of the next frame.
+
+        Whoever gives up meanwhile (`TimeoutError`) may try again: a part of a frame
+        is kept.
+        """
+        self._read_until(2)
+        opcode, size, begin = self._data[0] & 15, self._data[1] & 127, 2
         if size > 125:
-            size = int.from_bytes(self._take(2 if size == 126 else 8), "big")
-        return head[0] & 15, self._take(size)
+            begin = 4 if size == 126 else 10
+            self._read_until(begin)
+            size = int.from_bytes(self._data[2:begin], "big")
+        end = begin + size
+        self._read_until(end)
+        payload, self._data = self._data[begin:end], self._data[end:]
+        return opcode, payload
 
     def receive(self) -> Any:
         """Return the next reply or push."""
