@@ -27,7 +27,7 @@ def when_known(
     :return: what *function* returns, or a Deferred of it.
     :raises: the exception of *value* if it has failed already, or that of *function*.
     """
-    if not isinstance(value, Deferred):
+    if value is None or not isinstance(value, Deferred):
         return function(value, *arguments)
     if not value.called or value.paused:
         return value.addCallback(function, *arguments)

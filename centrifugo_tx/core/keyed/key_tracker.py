@@ -78,7 +78,10 @@ class KeyTracker:
         plain = msgspec.structs.replace(
             options, positioned=False, recoverable=False, tags_filter=False
         )
-        await subscription.begin(plain, msgspec.structs.replace(request, tf=None))
+        unfiltered = msgspec.structs.replace(request, tf=None)
+        running = subscription.begin(plain, unfiltered)
+        if running is not None:
+            await running
 
     def follow(
         self,

@@ -3,8 +3,11 @@
 See client protocol, "Maps".
 """
 
+from typing import Any
+
 import msgspec
 from attrs import define
+from twisted.internet.defer import Deferred
 
 from ...errors import DisconnectClient, ReplyError
 from ...options import MapChange, SubscribeOptions
@@ -24,6 +27,7 @@ from ...protocol.messages import (
     checked_info,
 )
 from ...protocol.payloads import checked, detached
+from ..run_or_defer import run_or_defer
 from ..runtime import Runtime
 from ..session.client import Client
 from ..session.outcome import Outcome
@@ -55,19 +59,19 @@ class MapKind:
         reader = MapReader(self._runtime, self._maps, self._presence)
         return Subscription(client, request.channel, reader)
 
-    async def admit(
+    def admit(
         self,
         subscription: Subscription,
         options: SubscribeOptions,
         request: SubscribeRequest,
-    ) -> Outcome:
+    ) -> "Outcome | Deferred[Any]":
         """Return the first page, or make a subscription live that needs none."""
         rules = self._runtime.policy.channel(subscription.name).map
         if rules is None:
             raise ReplyError(NOT_AVAILABLE)
         reader = _reader(subscription)
         reader.admit(subscription, options, rules, request)
-        return await reader.proceed(subscription, request)
+        return run_or_defer(reader.proceed(subscription, request))
 
     def resumes(self, known: Subscription, request: SubscribeRequest) -> bool:
         """Whether *request* asks for the next page of *known*."""

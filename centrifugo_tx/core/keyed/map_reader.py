@@ -144,7 +144,9 @@ class MapReader:
             it does when a page cannot be read.
         """
         try:
-            await subscription.begin(subscription.options, request)
+            running = subscription.begin(subscription.options, request)
+            if running is not None:
+                await running
         except DisconnectClient as error:
             if error.disconnect == SERVER_ERROR:
                 raise ReplyError(INTERNAL, error.cause, **error.details) from None

@@ -1,11 +1,15 @@
 """Subscriptions of clients to polled channels (client protocol, "Shared poll")."""
 
+from typing import Any
+
 from attrs import define
+from twisted.internet.defer import Deferred
 
 from ...errors import ReplyError
 from ...options import SubscribeOptions
 from ...protocol.codes import ALREADY_SUBSCRIBED, NOT_AVAILABLE
 from ...protocol.messages import SubscribeRequest
+from ..run_or_defer import run_or_defer
 from ..runtime import Runtime
 from ..session.outcome import Outcome, ReplyThen
 from ..session.stream_kind import StreamKind
@@ -29,13 +33,21 @@ class PollKind:
         tracker = KeyTracker(self._runtime, self._plain)
         return Subscription(client, request.channel, tracker)
 
-    async def admit(
+    def admit(
+        self,
+        subscription: Subscription,
+        options: SubscribeOptions,
+        request: SubscribeRequest,
+    ) -> "Outcome | Deferred[Any]":
+        """Start a subscription that the policy has permitted."""
+        return run_or_defer(self._admit(subscription, options, request))
+
+    async def _admit(
         self,
         subscription: Subscription,
         options: SubscribeOptions,
         request: SubscribeRequest,
     ) -> Outcome:
-        """Start a subscription that the policy has permitted."""
         name, tracker = subscription.name, subscription.kind
         rules = self._runtime.policy.channel(name).poll
         if rules is None or not isinstance(tracker, KeyTracker):

@@ -15,7 +15,7 @@ from ...errors import (
     EncodeError,
 )
 from ...interfaces import IClient, ITransport
-from ...options import PublishOptions
+from ...options import Admission, PublishOptions
 from ...protocol.codes import (
     CONNECTION_CLOSED,
     INAPPROPRIATE_PROTOCOL,
@@ -239,6 +239,14 @@ class Client:
         if self.state is not NEW:
             raise DisconnectClient(MALFORMED, "client already authenticated")
         self.state = CONNECTING
+
+    def admit(self, admission: Admission) -> None:
+        """Take the identity that the policy has given it."""
+        self.user = admission.user
+        self.info = ClientInfo(admission.user, self.id, checked(admission.info))
+        self.meta = admission.meta
+        self.server_side_refresh = admission.server_side_refresh
+        self.emulated_headers = admission.emulated_headers
 
     def register(self, name: str, version: str) -> None:
         """Register the client with the node's connections, and count it.

@@ -47,7 +47,9 @@ async def subscribe(
     if since is not None:
         request = SubscribeRequest(recover=True, offset=since.offset, epoch=since.epoch)
     try:
-        await subscription.begin(options, request)
+        running = subscription.begin(options, request)
+        if running is not None:
+            await running
         result, follow_up = subscription.activate(request)
     except DisconnectClient as error:
         client.forget(subscription)

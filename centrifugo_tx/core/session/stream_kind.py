@@ -17,6 +17,7 @@ from ...protocol.messages import (
 from ...protocol.payloads import checked
 from ..channel.recovery import Held, Recovery, fresh, recover_latest, recover_stream
 from ..channel.streams import Streams
+from ..run_or_defer import when_known
 from ..runtime import Runtime
 from .outcome import ReplyThen
 from .subscription import Subscriber, Subscription
@@ -51,21 +52,21 @@ class StreamKind:
         """Return a new server-side subscription."""
         return Subscription(client, name, self, server_side=True)
 
-    async def admit(
+    def admit(
         self,
         subscription: Subscription,
         options: SubscribeOptions,
         request: SubscribeRequest,
-    ) -> ReplyThen:
+    ) -> "ReplyThen | Deferred[ReplyThen]":
         """Start a subscription that the policy has permitted."""
-        await subscription.begin(options, request)
-        return ReplyThen(*subscription.activate(request))
+        running = subscription.begin(options, request)
+        return when_known(running, _activate, subscription, request)
 
     def resumes(self, known: Subscription, request: SubscribeRequest) -> bool:
         """Return False: a command never continues a subscription to a stream."""
         return False
 
-    async def resume(self, known: Subscription, request: SubscribeRequest) -> ReplyThen:
+    def resume(self, known: Subscription, request: SubscribeRequest) -> ReplyThen:
         """Refuse a second subscription."""
         raise ReplyError(ALREADY_SUBSCRIBED)
 
@@ -187,6 +188,12 @@ class StreamKind:
 
     def ended(self, subscription: Subscription) -> None:
         """Do nothing."""
+
+
+def _activate(
+    begun: None, subscription: Subscription, request: SubscribeRequest
+) -> ReplyThen:
+    return ReplyThen(*subscription.activate(request))
 
 
 def _recovers(subscription: Subscription, request: SubscribeRequest) -> bool:

@@ -7,7 +7,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
-from ...errors import BrokerUnavailable, DisconnectClient, EncodeError, ReplyError
+from ...errors import BrokerUnavailable, DisconnectClient, EncodeError
 from ...interfaces import ITransport
 from ...options import History, SubscribeOptions
 from ...protocol.codes import (
@@ -39,6 +39,7 @@ from ..channel.position_check import PositionCheck
 from ..channel.recovery import Held, Recovery
 from ..channel.variants import Variant, variant_of
 from ..node_metrics import ClientCounters
+from ..run_or_defer import when_known
 from ..runtime import Runtime
 from .connections import Connection
 from .outcome import Outcome
@@ -206,9 +207,12 @@ class Subscription:
         """The publications that recovery has read, until `activate` is called."""
         return () if self._history is None else self._history.publications
 
-    async def begin(self, options: SubscribeOptions, request: SubscribeRequest) -> None:
+    def begin(
+        self, options: SubscribeOptions, request: SubscribeRequest
+    ) -> "Deferred[None] | None":
         """Join the channel, enter presence and read history.
 
+        :return: None if nothing had to wait.
         :raises DisconnectClient: 3004, the engine failed; 3000, the subscription ended.
         :raises ReplyError: 107, the requested filter is invalid or not permitted.
         """
@@ -227,23 +231,47 @@ class Subscription:
         client.runtime.metrics.actions["add_subscription"].value += 1
         if client.counters is not None:
             client.counters.subscriptions.value += 1
+        listening = None
+        if not channel.subscribed:
+            listening = self.kind.source.broker_subscriptions.start(channel)
         try:
-            if not channel.subscribed:
-                await self.kind.source.broker_subscriptions.start(channel)
-                self._ensure_not_ended()
-            if options.presence:
-                assert self.info is not None
-                self._present = True
-                await services.presence.add(self.name, self.info)
-                self._ensure_not_ended()
-            if self.positioned:
-                self._history = await self.kind.read(self, request)
-        except (DisconnectClient, ReplyError):
-            raise
+            running = when_known(listening, self._enter_presence, request)
         except BrokerUnavailable as reason:
-            client.runtime.outage.failed("subscribe", str(reason))
-            raise DisconnectClient(SERVER_ERROR) from None
+            raise self._storage_failure(reason) from None
+        if running is not None:
+            running.addErrback(self._fail)
+        return running
+
+    def _enter_presence(
+        self, _: None, request: SubscribeRequest
+    ) -> "Deferred[None] | None":
         self._ensure_not_ended()
+        entered = None
+        if self.options.presence:
+            assert self.info is not None
+            self._present = True
+            entered = self.client.services.presence.add(self.name, self.info)
+        return when_known(entered, self._read_history, request)
+
+    def _read_history(
+        self, _: None, request: SubscribeRequest
+    ) -> "Deferred[None] | None":
+        self._ensure_not_ended()
+        if not self.positioned:
+            return None
+        return when_known(self.kind.read(self, request), self._keep_history)
+
+    def _keep_history(self, history: History) -> None:
+        self._ensure_not_ended()
+        self._history = history
+
+    def _fail(self, failure: Failure) -> None:
+        failure.trap(BrokerUnavailable)
+        raise self._storage_failure(failure.value)
+
+    def _storage_failure(self, reason: object) -> DisconnectClient:
+        self.client.runtime.outage.failed("subscribe", str(reason))
+        return DisconnectClient(SERVER_ERROR)
 
     def update_info(self, chan_info: Raw | None = None) -> None:
         """Set the client info that other subscribers see.

@@ -494,6 +494,7 @@ class OrderTests(SynchronousTestCase):
             {"id": 10, "rpc": {}},
         )
         self.assertEqual(peer.take(), [])
+        world.policy.subscription = SubscribeOptions()
         decision.callback(SubscribeOptions())
         self.assertEqual(
             peer.take(),
