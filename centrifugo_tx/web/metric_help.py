@@ -63,6 +63,10 @@ HELP = {
     "proxy_inflight_requests": "Calls to backends that run or wait at present.",
     "shared_poll_proxy_request_items": "Keys in a poll of a backend.",
     "shared_poll_proxy_response_items": "Keys in the response to a poll.",
+    "broker_redis_pub_sub_buffered_messages": "Messages from Redis that wait.",
+    "map_broker_redis_pub_sub_buffered_messages": (
+        "Messages on maps from Redis that wait."
+    ),
     "broker_redis_pub_sub_dropped_messages": "Messages from Redis that were dropped.",
     "broker_redis_pub_sub_errors": "Messages from Redis that could not be read.",
     "map_broker_redis_pub_sub_dropped_messages": (

@@ -81,6 +81,12 @@ class RedisController:
             listener.missed,
             self._dropped(),
             (layout.control, layout.node(self._node)),
+            self._metrics.counter(
+                "broker_redis_pub_sub_buffered_messages",
+                broker_name="",
+                channel_type="control",
+                pub_sub_processor="0",
+            ),
         )
         shard.listen(subscriber)
         return subscriber

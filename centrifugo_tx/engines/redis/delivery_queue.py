@@ -37,6 +37,8 @@ class DeliveryQueue:
     _deliver: Callable[[bytes, bytes], None]
     _missed: Callable[[Sequence[bytes]], None]
     _dropped: Counter
+    #: Shows how many messages wait, together with other queues.
+    _buffered: Counter = field(factory=Counter)
     limit: int = MAX_WAITING
     _waiting: deque[Message] = field(factory=deque, init=False)
     _lossy_channels: dict[bytes, None] = field(factory=dict, init=False)
@@ -53,6 +55,7 @@ class DeliveryQueue:
             self._dropped.value += len(messages) - room
             del messages[room:]
         self._waiting.extend(messages)
+        self._buffered.value += len(messages)
         if self._call is None:
             self._deliver_slice()
 
@@ -61,20 +64,26 @@ class DeliveryQueue:
         if self._call is not None:
             self._call.cancel()
             self._call = None
+        self._buffered.value -= len(self._waiting)
         self._waiting.clear()
 
     def _deliver_slice(self) -> None:
         self._call = None
-        until = self._clock.seconds() + TIME_SLICE
-        while self._waiting:
-            try:
-                self._deliver(*self._waiting.popleft())
-            except Exception:
-                self._log.failure("a message could not be delivered")
-            if self._clock.seconds() >= until and self._waiting:
-                self._call = self._clock.callLater(0, self._deliver_slice)
-                return
-        if self._lossy_channels:
+        self._deliver_until(self._clock.seconds() + TIME_SLICE)
+        if self._waiting:
+            self._call = self._clock.callLater(0, self._deliver_slice)
+        elif self._lossy_channels:
             channels, self._lossy_channels = list(self._lossy_channels), {}
             self._log.warn("{count} channels lost messages", count=len(channels))
             self._missed(channels)
+
+    def _deliver_until(self, until: float) -> None:
+        while self._waiting:
+            message = self._waiting.popleft()
+            self._buffered.value -= 1
+            try:
+                self._deliver(*message)
+            except Exception:
+                self._log.failure("a message could not be delivered")
+            if self._clock.seconds() >= until:
+                return

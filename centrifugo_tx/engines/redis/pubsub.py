@@ -33,6 +33,7 @@ class Subscriber:
         messages arrive.
     :param dropped: counts messages that arrived faster than they could be delivered.
     :param always: PUB/SUB channels that are subscribed to whenever a connection exists.
+    :param buffered: shows how many messages wait to be delivered.
     :param probe: publishes to that channel, over another connection.
     :param deliver: takes a PUB/SUB channel and a payload.
     :param missed: takes the PUB/SUB channels that may have lost messages.
@@ -45,6 +46,7 @@ class Subscriber:
     _missed: Callable[[Sequence[bytes]], None]
     _dropped: Counter
     _always: tuple[bytes, ...] = ()
+    _buffered: Counter = field(factory=Counter)
     silence: float = SILENCE
     connection: ReconnectingConnection[PubSubProtocol] = field(init=False)
     _queue: DeliveryQueue = field(init=False)
@@ -61,7 +63,7 @@ class Subscriber:
 
     def __attrs_post_init__(self) -> None:
         self._queue = DeliveryQueue(
-            self._clock, self._deliver, self._missed, self._dropped
+            self._clock, self._deliver, self._missed, self._dropped, self._buffered
         )
 
     def use(self, connection: ReconnectingConnection[PubSubProtocol]) -> None:

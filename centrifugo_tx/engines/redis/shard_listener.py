@@ -115,6 +115,12 @@ def listen_to_shard(
         listener.missed,
         dropped,
         always,
+        metrics.counter(
+            f"{family}_redis_pub_sub_buffered_messages",
+            broker_name="",
+            channel_type="client",
+            pub_sub_processor="0",
+        ),
     )
     shard.listen(subscriber)
     return listener, subscriber

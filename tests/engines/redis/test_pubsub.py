@@ -377,8 +377,9 @@ class Slices(SynchronousTestCase):
         self.delivered: list[bytes] = []
         self.missed: list[bytes] = []
         self.dropped = Counter()
+        self.buffered = Counter()
         self.queue = DeliveryQueue(
-            self.clock, self.deliver, self.miss, self.dropped, limit=10
+            self.clock, self.deliver, self.miss, self.dropped, self.buffered, 10
         )
 
     def deliver(self, name: bytes, payload: bytes) -> None:
@@ -423,5 +424,7 @@ class Slices(SynchronousTestCase):
     def test_stop(self) -> None:
         """Stopping leaves nothing in the reactor."""
         self.queue.add([(b"a", b"%d" % n) for n in range(5)])
+        self.assertEqual(self.buffered.value, 3)
         self.queue.stop()
+        self.assertEqual(self.buffered.value, 0)
         self.assertEqual(self.clock.getDelayedCalls(), [])
