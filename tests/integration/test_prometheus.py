@@ -12,6 +12,8 @@ from urllib.error import HTTPError
 import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
+from centrifugo_tx.web.metric_help import HELP
+
 from .board_queries import BOARD
 from .prometheus import Prometheus, program
 from .redis_servers import shared, valkey
@@ -190,6 +192,32 @@ class PrometheusTests(SynchronousTestCase):
                         questions[f"{rule['alert']} {side}"] = side
         self.assertGreater(len(questions), 10)
         self.assert_answered(_measurable(questions))
+
+    def test_reference(self) -> None:
+        """The page on monitoring has each metric, with its type and its labels."""
+        page = (CONFIG.parent / "docs/monitoring.rst").read_text()
+        rows = re.findall(r"\* - ``(\w+)``\n +- (\w+)\n +- ([^\n]+)\n", page)
+        known = {
+            name: (kind, frozenset(re.findall(r"``(\w+)``", labels)))
+            for name, kind, labels in rows
+        }
+        self.assertEqual(set(known), set(HELP))
+        kinds, labels = self._served()
+        self.assertGreater(len(kinds), 40)
+        for name, kind in kinds.items():
+            self.assertEqual(known[name], (kind, frozenset(labels[name])), name)
+
+    def _served(self) -> tuple[dict[str, str], dict[str, set[str]]]:
+        """Return the types and the labels of what the server serves, by name."""
+        text = self.server.request("GET", "/metrics")[1].decode()
+        kinds = dict(re.findall(r"# TYPE centrifugo_(\w+) (\w+)", text))
+        labels: dict[str, set[str]] = {name: set() for name in kinds}
+        for sample, given in re.findall(r"(?m)^centrifugo_(\w+)(?:\{(.*)\})? ", text):
+            name = sample
+            if name not in kinds:
+                name = re.sub("_(bucket|sum|count)$", "", sample)
+            labels[name] |= set(re.findall(r'(\w+)="', given)) - {"le", "quantile"}
+        return kinds, labels
 
     def test_firing(self) -> None:
         """Of a server that is well, no rule without a cause fires."""
