@@ -73,12 +73,10 @@ def _proxy(path: str, proxy: ProxyOptions) -> Iterator[Finding]:
     if proxy.timeout <= 0:
         given = format_duration(proxy.timeout)
         yield f"{path}.timeout", f"{given} must be greater than 0"
-    if proxy.max_concurrent_calls < 1:
-        given = str(proxy.max_concurrent_calls)
-        yield f"{path}.max_concurrent_calls", f"{given} must be at least 1"
-    if proxy.max_queued_calls < 0:
-        given = str(proxy.max_queued_calls)
-        yield f"{path}.max_queued_calls", f"{given} must not be negative"
+    for option in ("max_concurrent_calls", "max_queued_calls"):
+        number: int = getattr(proxy, option)
+        if number < 1:
+            yield f"{path}.{option}", f"{number} must be at least 1"
     for option in ("http_headers", "emulated_headers"):
         for index, name in enumerate(getattr(proxy, option)):
             if not _TOKEN.fullmatch(name):

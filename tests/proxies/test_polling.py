@@ -12,7 +12,7 @@ from centrifugo_tx.proxies import BackendFailed, EventProxy, Polling, ProxyOptio
 from centrifugo_tx.proxies.http import decode_response
 from centrifugo_tx.proxy_messages import SHARED_POLL_REFRESH
 
-from .support import ScriptedClient
+from .scripted_client import ScriptedClient
 
 
 class PollingTests(SynchronousTestCase):
