@@ -327,7 +327,7 @@ class Client:
         """Send a message that somebody else has encoded."""
         self._carrier.send(message)
 
-    def ask(self, method: str, **request: Any) -> dict[str, Any]:
+    def ask(self, method: str, /, **request: Any) -> dict[str, Any]:
         """Return the result of a command, or ``{"error": code}``."""
         self._ids += 1
         self._carrier.send(self._codec.encode({"id": self._ids, method: request}))
