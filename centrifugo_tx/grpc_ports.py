@@ -27,21 +27,21 @@ API_CALLS = 16384
 
 @define(eq=False)
 class GRPCPorts:
-    """Starts and stops the configured gRPC ports; imports grpcio only if needed."""
+    """Starts and stops the configured gRPC ports; imports grpcio only if needed.
+
+    It also stops the bridge, which calls to backends may have started.
+    """
 
     _reactor: Any
     _config: Config
     _node: Node
     _shared: bool
+    _bridge: AsyncioBridge
     _overload: OverloadGuard | None = None
     _tracer: Tracer | None = None
-    _bridge: AsyncioBridge = field(init=False)
     _api_server: Any = field(default=None, init=False)
     _servers: list[Any] = field(factory=list, init=False)
     _log = Logger()
-
-    def __attrs_post_init__(self) -> None:
-        self._bridge = AsyncioBridge(self._reactor)
 
     async def start(self) -> None:
         """Listen on the configured ports.
@@ -51,7 +51,8 @@ class GRPCPorts:
         api, uni = self._config.grpc_api.enabled, self._config.uni_grpc.enabled
         if not (api or uni):
             return
-        self._bridge.start()
+        if self._bridge.loop is None:
+            self._bridge.start()
         if api:
             await self._serve_api()
         if uni:

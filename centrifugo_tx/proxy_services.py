@@ -7,6 +7,7 @@ from twisted.internet.defer import DeferredSemaphore
 from .access.rpc_rules import RPCRules
 from .config.model import Config
 from .config.used_proxies import proxy_references
+from .grpc.asyncio_bridge import AsyncioBridge
 from .metrics import Metrics
 from .proxies import EventProxies, Polling, ProxyOptions
 from .proxy_messages import SHARED_POLL_REFRESH, ProxyEvent
@@ -32,12 +33,14 @@ def used_proxies(config: Config) -> Used:
     }
 
 
-def event_proxies(reactor: Any, config: Config, metrics: Metrics) -> EventProxies:
-    """Return the proxies in use.
+def event_proxies(
+    reactor: Any, config: Config, metrics: Metrics, bridge: AsyncioBridge
+) -> EventProxies:
+    """Return the proxies in use; calls over gRPC run on *bridge*.
 
     :raises ConfigError: an endpoint cannot be called.
     """
-    proxies = EventProxies(reactor, metrics)
+    proxies = EventProxies(reactor, metrics, bridge)
     proxies.add_all(
         (event, name, options)
         for (event, name), options in used_proxies(config).items()

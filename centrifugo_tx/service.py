@@ -44,6 +44,7 @@ from .consumer_services import Consumers
 from .core import Node, journal_for
 from .errors import ConfigError
 from .gc_freeze import GCFreezer
+from .grpc.asyncio_bridge import AsyncioBridge
 from .grpc_ports import GRPCPorts
 from .metric_reports import metric_reports
 from .metrics import Metrics
@@ -74,7 +75,9 @@ def build(
     :raises ConfigError: nothing is served on an inherited socket.
     """
     counts = Metrics()
-    proxies = event_proxies(reactor, config, counts)
+    # All of gRPC on one loop: its client and its server share a poller.
+    bridge = AsyncioBridge(reactor)
+    proxies = event_proxies(reactor, config, counts, bridge)
     polling = polling_backends(config, proxies, counts)
     node = Node(
         engine(reactor, config, counts),
@@ -95,7 +98,8 @@ def build(
     for host, port in (inherited or {}).keys() - served.keys():
         raise ConfigError(f"socket from systemd: nothing is served on {host}:{port}")
     server = Server(
-        *(reactor, config, node, served, gather is not None, polling, health, admin),
+        *(reactor, config, node, bridge, served, gather is not None, polling),
+        *(health, admin),
         inherited=inherited or {},
         proxies=proxies,
         overload=overload,
@@ -118,6 +122,7 @@ class Server(MultiService):
     _reactor: Any
     _config: Config
     node: Node
+    _bridge: AsyncioBridge
     _endpoints: "dict[Address, tuple[Endpoints, list[str]]]"
     _shared: bool = False
     _polling: Mapping[str, Polling] = field(factory=dict)
@@ -143,7 +148,8 @@ class Server(MultiService):
         MultiService.addService(self, self._expiry)
         traced = self._config.opentelemetry
         self._grpc = GRPCPorts(
-            *(self._reactor, self._config, self.node, self._shared, self._overload),
+            *(self._reactor, self._config, self.node, self._shared),
+            *(self._bridge, self._overload),
             self._tracer if traced.api else None,
         )
         self._consumers = Consumers(
@@ -220,9 +226,9 @@ class Server(MultiService):
             # TLS batches the writes of a turn.
             await deferLater(self._reactor, 0)
         finally:
-            await self._grpc.stop()
             if self._proxies is not None:
                 await self._proxies.stop()
+            await self._grpc.stop()
             if self._tracer is not None:
                 await self._tracer.stop()
 

@@ -5,6 +5,7 @@ See event proxies, "Events", and configuration rules, "Validation".
 
 import re
 from collections.abc import Iterator
+from importlib.util import find_spec
 from urllib.parse import urlsplit
 
 from ..client_tls import client_tls_creator
@@ -22,6 +23,9 @@ Finding = tuple[str, str]
 #: The name and the value of a header (RFC 9110, 5.6.2 and 5.5).
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
+#: The same of gRPC's metadata; names are sent in lower case.
+_METADATA_NAME = re.compile(r"(?!grpc-)[0-9a-zA-Z_.-]+")
+_METADATA_VALUE = re.compile(r"[\x20-\x7e]*")
 
 
 def check_proxies(config: Config) -> Iterator[Finding]:
@@ -82,6 +86,8 @@ def _proxy(path: str, proxy: ProxyOptions) -> Iterator[Finding]:
             if not _TOKEN.fullmatch(name):
                 where = f"{path}.{option}.[{index}]"
                 yield where, f"{name!r} must be the name of a header"
+    if proxy.endpoint and not proxy.endpoint.startswith(HTTP_SCHEMES):
+        yield from _grpc(path, proxy)
     yield from _http(f"{path}.http", proxy.http)
 
 
@@ -90,6 +96,11 @@ def _endpoint(path: str, endpoint: str) -> Iterator[Finding]:
         yield path, "must be set"
         return
     if not endpoint.startswith(HTTP_SCHEMES):
+        host, _, port = (
+            endpoint.removeprefix("grpc://").partition("/")[0].rpartition(":")
+        )
+        if endpoint.startswith("grpc://") and not (host and port.isdigit()):
+            yield path, f"{endpoint!r} must have a host and a port"
         return
     if endpoint.startswith("http+unix://"):
         if not socket_path(endpoint).startswith("/"):
@@ -106,6 +117,36 @@ def _endpoint(path: str, endpoint: str) -> Iterator[Finding]:
         valid = False
     if not valid or any(char <= " " for char in endpoint):
         yield path, f"{endpoint!r} must be a URL with a host"
+
+
+def _grpc(path: str, proxy: ProxyOptions) -> Iterator[Finding]:
+    if find_spec("grpc") is None:
+        endpoint = proxy.endpoint
+        yield (
+            f"{path}.endpoint",
+            f"{endpoint!r} needs grpcio: pip install centrifugo-tx[grpc]",
+        )
+    options, where = proxy.grpc, f"{path}.grpc"
+    given = {"static_metadata": options.static_metadata}
+    if options.credentials_key:
+        pair = {options.credentials_key: options.credentials_value}
+        given["credentials_key"] = pair
+    elif options.credentials_value:
+        yield f"{where}.credentials_key", "must be set, as credentials_value is"
+    for option, pairs in given.items():
+        for name, value in pairs.items():
+            if not _METADATA_NAME.fullmatch(name):
+                yield f"{where}.{option}", f"{name!r} must be the name of metadata"
+            elif not name.endswith("-bin") and not _METADATA_VALUE.fullmatch(value):
+                yield f"{where}.{option}", f"{name}: must be printable ASCII"
+    tls = options.tls
+    if tls.enabled and tls.insecure_skip_verify:
+        yield (
+            f"{where}.tls.insecure_skip_verify",
+            "grpcio always verifies; use server_ca_pem, and server_name if need be",
+        )
+    if tls.enabled and bool(tls.cert_pem) != bool(tls.key_pem):
+        yield f"{where}.tls", "needs both cert_pem and key_pem, or neither"
 
 
 def _http(path: str, options: HTTPProxyOptions) -> Iterator[Finding]:

@@ -8,10 +8,8 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from ..proxies.http_agent import HTTP_SCHEMES
 from .model import Config
 from .schema import options_of
-from .used_proxies import proxy_references
 
 __all__ = ["IGNORED", "POINTLESS", "REFUSED", "UNSUPPORTED", "ignored", "refused"]
 
@@ -101,14 +99,7 @@ def refused(config: Config) -> list[str]:
         for index, consumer in enumerate(config.consumers)
         if consumer.enabled and consumer.type not in _CONSUMERS
     ]
-    unreachable = {
-        f"{each.where}.endpoint: {_NOT_IMPLEMENTED}": None
-        for each in proxy_references(config)
-        if each.enabled
-        and each.options is not None
-        and not each.options.endpoint.startswith(HTTP_SCHEMES)
-    }
-    return [*lines, *unreachable]
+    return lines
 
 
 _NOT_IMPLEMENTED = (

@@ -51,9 +51,12 @@ class EventProxy:
     _errors: Counter = field(init=False)
     _inflight: Counter = field(init=False)
     _log: BoundedLog = field(init=False)
+    #: Whether requests are JSON, so that payloads in them must be.
+    _embeds_json: bool = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         options, metrics = self._options, self._metrics
+        self._embeds_json = self._backend.protocol == "http"
         self.limiter = CallLimiter(
             options.max_concurrent_calls, options.max_queued_calls
         )
@@ -118,13 +121,15 @@ class EventProxy:
             if options.binary_encoding:
                 changes["data"] = EMPTY
                 changes["b64data"] = b64encode(bytes(data)).decode()
-            elif info.protocol != "json" and not matches_format(data, "json"):
+            elif self._embeds_json and not (
+                info.protocol == "json" or matches_format(data, "json")
+            ):
                 # Data of a JSON client has been parsed with its command.
                 raise BackendFailed("the client's data is not JSON")
         meta = client.meta
         wanted = options.include_connection_meta and hasattr(event, "meta")
         if wanted and meta is not EMPTY:
-            if not matches_format(meta, "json"):
+            if self._embeds_json and not matches_format(meta, "json"):
                 raise BackendFailed("the connection's meta is not JSON")
             changes["meta"] = meta
         return msgspec.structs.replace(event, **changes)

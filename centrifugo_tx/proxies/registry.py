@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from zope.interface import implementer
 
 from ..errors import ConfigError
+from ..grpc.asyncio_bridge import AsyncioBridge
 from ..interfaces import IEventProxies
 from ..metrics import Metrics
 from ..proxy_messages import SHARED_POLL_REFRESH, ProxyEvent
@@ -25,14 +26,21 @@ __all__ = ["EventProxies", "make_client"]
 Key = tuple[str, str]
 
 
-def make_client(reactor: Any, options: ProxyOptions) -> ProxyClient:
-    """Return the client that an endpoint needs.
+def make_client(
+    reactor: Any, options: ProxyOptions, bridge: AsyncioBridge
+) -> ProxyClient:
+    """Return the client that an endpoint needs; those of gRPC run on *bridge*.
 
-    :raises ConfigError: it is not an endpoint that can be called.
+    :raises ConfigError: grpcio is not installed, and the endpoint needs it.
     """
     if options.endpoint.startswith(HTTP_SCHEMES):
         return HTTPProxyClient(reactor, options)
-    raise ConfigError(f"endpoint: {options.endpoint!r} is not an HTTP endpoint")
+    try:
+        from .grpc_client import GRPCProxyClient
+    except ImportError as error:
+        reason = f"endpoint: {options.endpoint!r} needs grpcio: {error}"
+        raise ConfigError(reason) from None
+    return GRPCProxyClient(bridge, options)
 
 
 @implementer(IEventProxies)
@@ -42,6 +50,7 @@ class EventProxies:
 
     _reactor: Any
     _metrics: Metrics
+    _bridge: AsyncioBridge
     _proxies: dict[Key, EventProxy] = field(factory=dict, init=False)
     _emulated: EmulatedHeaders = field(init=False)
 
@@ -51,7 +60,7 @@ class EventProxies:
     def add_all(self, wanted: Iterable[tuple[ProxyEvent, str, ProxyOptions]]) -> None:
         """Make a proxy for each event, name and options.
 
-        :raises ConfigError: an endpoint cannot be called.
+        :raises ConfigError: grpcio is not installed, and an endpoint needs it.
         """
         all_options = []
         for event, name, options in wanted:
@@ -65,7 +74,7 @@ class EventProxies:
             self._proxies[event.name, name] = EventProxy(
                 event,
                 name,
-                make_client(self._reactor, options),
+                make_client(self._reactor, options, self._bridge),
                 options,
                 self._reactor,
                 self._metrics,

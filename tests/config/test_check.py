@@ -379,7 +379,7 @@ class ChannelTests(CheckCase):
         }
         path = "channel.without_namespace.subscribe_stream_proxy"
         self.assertProblem({**channel(**options), "proxies": [own]}, f"{path}_name")
-        own["endpoint"] = "grpc://a"
+        own["endpoint"] = "grpc://a:1"
         options |= {"publish_proxy_enabled": True, "publish_proxy_name": "own"}
         self.assertProblem({**channel(**options), "proxies": [own]}, f"{path}_enabled")
 
