@@ -33,7 +33,7 @@ Handler = Callable[[Any], "Answer | Deferred[Answer]"]
 _JSON = "application/json"
 _BAD = Answer(400, b"Bad Request\n", "text/plain; charset=utf-8")
 _BROKEN = Answer(500, b"Internal Server Error\n", "text/plain; charset=utf-8")
-#: The headers that name the parent of a span (W3C Trace Context, 3).
+#: The headers that name the parent of a span (W3C Trace Context).
 _TRACE_HEADERS = ("traceparent", "tracestate")
 
 _scan = JSONDecoder().raw_decode

@@ -26,4 +26,4 @@ class Tracer(Protocol):
     """Starts spans."""
 
     def begin(self, name: str, headers: Mapping[str, str]) -> Span:
-        """Start a span; *headers* may hold its parent (W3C Trace Context, 3)."""
+        """Start a span; *headers* may hold its parent (W3C Trace Context)."""
