@@ -15,7 +15,7 @@ from ..options import (
     PublishOptions,
     SubscribeOptions,
 )
-from ..protocol.codes import UNKNOWN_CHANNEL
+from ..protocol.codes import BAD_REQUEST, UNKNOWN_CHANNEL
 from .map_options import MapOptions, SharedPollOptions
 
 __all__ = [
@@ -28,6 +28,9 @@ __all__ = [
 
 #: The types of namespaces whose channels are maps.
 MAP_TYPES = frozenset({"map", "map_clients", "map_users"})
+#: How many channels `Namespaces.settled` remembers, and how long their names may be.
+SETTLED = 4096
+SETTLED_LENGTH = 255
 
 
 class NamespaceOptions(msgspec.Struct, frozen=True):
@@ -234,6 +237,8 @@ class Namespaces:
     rules: ChannelRules
     _without: Namespace
     _named: Mapping[str, Namespace]
+    #: The namespaces of channels that were used lately; their names are valid.
+    settled: dict[str, Namespace] = field(factory=dict, init=False)
 
     @classmethod
     def of(
@@ -260,6 +265,19 @@ class Namespaces:
         namespace = self._named.get(name)
         if namespace is None:
             raise ReplyError(UNKNOWN_CHANNEL, "unknown channel namespace")
+        return namespace
+
+    def settle(self, channel: str, namespace: Namespace) -> Namespace:
+        """Return *namespace*, which *channel* is in, and remember it in ``settled``.
+
+        :raises ReplyError: 107, it does not take this name.
+        """
+        if not namespace.valid(channel):
+            raise ReplyError(BAD_REQUEST, "invalid channel name")
+        if len(channel) <= SETTLED_LENGTH:
+            if len(self.settled) >= SETTLED:
+                self.settled.clear()
+            self.settled[channel] = namespace
         return namespace
 
     def private(self, channel: str) -> bool:

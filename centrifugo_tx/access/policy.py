@@ -97,7 +97,8 @@ class AccessPolicy:
 
     def channel(self, name: str) -> ChannelOptions:
         """Return the options of a channel's namespace."""
-        return self.namespaces.find(name).channel
+        namespaces = self.namespaces
+        return (namespaces.settled.get(name) or namespaces.find(name)).channel
 
     def connect(
         self, client: IClient, request: ConnectRequest
@@ -113,7 +114,13 @@ class AccessPolicy:
         self, client: IClient, request: SubscribeRequest
     ) -> "Deferred[SubscribeOptions]":
         """Decide on a subscription (permissions, "Subscribing")."""
-        return _decide(self._usher.subscribe(client, request))
+        try:
+            decided = self._usher.subscribe(client, request)
+        except ReplyError as error:
+            return fail(error)
+        if isinstance(decided, SubscribeOptions):
+            return succeed(decided)
+        return _decide(decided)
 
     def sub_refresh(
         self, client: IClient, request: SubRefreshRequest
@@ -276,10 +283,9 @@ class AccessPolicy:
 
         :raises ReplyError: 102 or 107.
         """
-        namespace = self.namespaces.find(channel)
-        if not namespace.valid(channel):
-            raise ReplyError(BAD_REQUEST, "invalid channel name")
-        return namespace
+        namespaces = self.namespaces
+        known = namespaces.settled.get(channel)
+        return known or namespaces.settle(channel, namespaces.find(channel))
 
 
 def _decide(decision: Any) -> "Deferred[Any]":

@@ -3,6 +3,9 @@
 See permissions, "Subscribing" and "Refreshing tokens".
 """
 
+from collections.abc import Coroutine
+from typing import Any
+
 import msgspec
 from attrs import define
 from twisted.internet.interfaces import IReactorTime
@@ -23,7 +26,7 @@ from .backend_policy import BackendPolicy
 from .claims import SubscriptionClaims
 from .connect_policy import AccessOptions
 from .grants import cap_expiry, grant, may_subscribe, server_side_options
-from .namespaces import Namespace, Namespaces
+from .namespaces import Namespace, NamespaceOptions, Namespaces
 from .tokens import InvalidToken, TokenExpired, TokenVerifier
 
 __all__ = ["SubscribePolicy"]
@@ -48,46 +51,76 @@ class SubscribePolicy:
     _verifier: TokenVerifier
     _backend: BackendPolicy
 
-    async def subscribe(
+    def subscribe(
         self, client: IClient, request: SubscribeRequest
-    ) -> SubscribeOptions:
-        """Decide by the table of rules (permissions, "Subscribing")."""
-        channel = request.channel
-        namespace = self._namespace(request)
+    ) -> SubscribeOptions | Coroutine[Any, Any, SubscribeOptions]:
+        """Decide by the table of rules (permissions, "Subscribing").
+
+        :return: the options; a coroutine of them if a token or the backend decides.
+        """
+        channel, namespaces = request.channel, self._namespaces
+        known = namespaces.settled.get(channel)
+        namespace = self._namespace(request, known)
         options = namespace.options
-        if not namespace.valid(channel):
-            raise ReplyError(BAD_REQUEST, "invalid channel name")
+        if known is None:
+            namespaces.settle(channel, namespace)
         if request.type != _TYPES[options.subscription_type]:
             raise ReplyError(PERMISSION_DENIED, _OTHER_TYPE)
-        if self._namespaces.private(channel) and not request.token:
+        if request.token:
+            return self._by_token(client, request, options)
+        prefix = namespaces.rules.private_prefix
+        if prefix and channel.startswith(prefix):
             raise ReplyError(
                 PERMISSION_DENIED,
                 "attempt to subscribe on private channel without token",
             )
-        proxied = False
-        if request.token:
-            base = await self._verify_token(client, request)
-        elif options.subscribe_proxy_enabled and not namespace.user_limited(channel):
-            proxied = True
-            base = await self._backend.subscribe(client, request, namespace)
-        else:
-            source = self._source(client, channel, namespace)
-            base = server_side_options(namespace, source)
-        if request.tf is not None and not options.allow_tags_filter:
-            raise ReplyError(BAD_REQUEST, "tags filter not allowed")
-        if proxied:
+        limited = options.allow_user_limited_channels
+        limited = limited and namespace.user_limited(channel)
+        if options.subscribe_proxy_enabled and not limited:
+            return self._by_backend(client, request, namespace)
+        source = self._source(client, channel, namespace, limited)
+        shared = namespace.forced.get(source)
+        base = shared or server_side_options(namespace, source)
+        return self._extended(base, client, request, options)
+
+    async def _by_token(
+        self, client: IClient, request: SubscribeRequest, options: NamespaceOptions
+    ) -> SubscribeOptions:
+        base = await self._verify_token(client, request)
+        return self._extended(base, client, request, options)
+
+    async def _by_backend(
+        self, client: IClient, request: SubscribeRequest, namespace: Namespace
+    ) -> SubscribeOptions:
+        base = await self._backend.subscribe(client, request, namespace)
+        _check_filter(request, namespace.options)
+        return base
+
+    def _extended(
+        self,
+        base: SubscribeOptions,
+        client: IClient,
+        request: SubscribeRequest,
+        options: NamespaceOptions,
+    ) -> SubscribeOptions:
+        """Add what the request asks for and the namespace permits."""
+        if request.tf is not None:
+            _check_filter(request, options)
+        if not (request.positioned or request.recoverable or request.join_leave):
             return base
         insecure = self._options.insecure
         return grant(base, options, client.user, request, insecure)
 
-    def _namespace(self, request: SubscribeRequest) -> Namespace:
+    def _namespace(
+        self, request: SubscribeRequest, known: Namespace | None
+    ) -> Namespace:
         """Find the namespace, and check that shared poll is requested where it applies.
 
         See permissions, "Subscribing".
         """
         polled = request.type == _TYPES["shared_poll"]
         try:
-            namespace = self._namespaces.find(request.channel)
+            namespace = known or self._namespaces.find(request.channel)
         except ReplyError as error:
             if not polled:
                 raise
@@ -96,10 +129,15 @@ class SubscribePolicy:
             raise ReplyError(NOT_AVAILABLE if polled else BAD_REQUEST, _OTHER_TYPE)
         return namespace
 
-    def _source(self, client: IClient, channel: str, namespace: Namespace) -> int:
-        """Return the source of the permission (permissions, "Subscribing")."""
+    def _source(
+        self, client: IClient, channel: str, namespace: Namespace, limited: bool
+    ) -> int:
+        """Return the source of the permission (permissions, "Subscribing").
+
+        :param limited: whether the channel lists its users.
+        """
         options = namespace.options
-        if namespace.user_limited(channel):
+        if limited:
             if namespace.lists(channel, client.user):
                 return Source.USER_LIMITED
         elif options.subscribe_stream_proxy_enabled:
@@ -174,6 +212,12 @@ class SubscribePolicy:
             )
         channels = frozenset({claims.channel})
         return Expiry(expire_at=options.expire_at, info=options.info, channels=channels)
+
+
+def _check_filter(request: SubscribeRequest, options: NamespaceOptions) -> None:
+    """Refuse a filter by tags where the namespace permits none."""
+    if request.tf is not None and not options.allow_tags_filter:
+        raise ReplyError(BAD_REQUEST, "tags filter not allowed")
 
 
 def _check_bearer(client: IClient, claims: SubscriptionClaims, channel: str) -> None:

@@ -6,7 +6,7 @@ import msgspec
 
 from .errors import DecodeError, EncodeError
 from .frames import Frame
-from .json_text import check_text, replace_lone_surrogates
+from .json_text import MAX_DEPTH, check_text, replace_lone_surrogates
 from .lenient_json import as_strict_json
 from .messages import (
     Command,
@@ -77,7 +77,8 @@ def _command(line: bytes, before: Sequence[Command]) -> Command:
     if line == b"{}":
         return _PONG
     try:
-        check_text(line)
+        if len(line) > MAX_DEPTH or not line.isascii():
+            check_text(line)
         try:
             command = _decode(line)
         except (ValueError, RecursionError):

@@ -4,7 +4,7 @@ from collections.abc import Sized
 from typing import Generic, Protocol, TypeVar
 
 from attrs import define, field
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -59,17 +59,22 @@ class BrokerSubscriptions(Generic[C]):
     _sweep: IDelayedCall | None = field(default=None, init=False)
     _log = Logger()
 
-    def start(self, channel: C) -> "Deferred[None]":
-        """Return a Deferred that fires when the broker delivers *channel* here."""
+    def start(self, channel: C) -> "Deferred[None] | None":
+        """Make the broker deliver *channel* here.
+
+        :return: a Deferred that fires when it does; None if it does already.
+        """
         self._vacant.pop(channel, None)
         if channel.subscribed:
-            return succeed(None)
+            return None
         done: Deferred[None] = Deferred()
         waiting = self._waiting.get(channel)
         if waiting is None:
             self._waiting[channel] = [done]
             if channel not in self._leaving:
                 self._subscribe(channel)
+                if channel.subscribed:
+                    return None
         else:
             waiting.append(done)
         return done

@@ -1,6 +1,6 @@
 """The node's stream channels: publish, history, and the broker's events."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from attrs import define, field
@@ -52,10 +52,13 @@ class Streams:
     broker: IBroker
     _hub: Hub
     _keys: KeyReceiver
+    #: Returns the channel of a name on this node.
+    local: Callable[[str], Channel] = field(init=False)
     broker_subscriptions: BrokerSubscriptions[Channel] = field(init=False)
     position_check: PositionCheck = field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self.local = self._hub.channel
         self.broker_subscriptions = BrokerSubscriptions(
             self._runtime, self.broker, self._hub.channels
         )
@@ -70,10 +73,6 @@ class Streams:
     def stop(self) -> None:
         """Cancel all delayed calls."""
         self.broker_subscriptions.stop()
-
-    def local(self, name: str) -> Channel:
-        """Return the channel *name* on this node."""
-        return self._hub.channel(name)
 
     # --- Publish and history ---------------------------------------------------
 

@@ -53,8 +53,9 @@ class Watcher:
         channel.buffer(self)
         channel.num_watchers += 1
         try:
-            if not channel.subscribed:
-                await self._broker.start(channel)
+            started = self._broker.start(channel)
+            if started is not None:
+                await started
         except BaseException:
             self.stop()
             raise

@@ -80,7 +80,7 @@ class KeyChannels:
                 key_channel = self.by_name[name] = KeyChannel(name, channel, key)
             key_channel.subscribers[tracker] = None
             started = self._broker_subscriptions.start(key_channel)
-            if not key_channel.subscribed:
+            if started is not None:
                 starting.append(started)
         if not starting:
             return succeed(None)

@@ -9,6 +9,7 @@ from ...errors import DisconnectClient, ReplyError
 from ...options import History, HistoryQuery, SubscribeOptions
 from ...protocol.codes import ALREADY_SUBSCRIBED, MALFORMED, UNRECOVERABLE_POSITION
 from ...protocol.messages import (
+    EMPTY,
     StreamPosition,
     SubRefreshRequest,
     SubscribeRequest,
@@ -17,7 +18,6 @@ from ...protocol.messages import (
 from ...protocol.payloads import checked
 from ..channel.recovery import Held, Recovery, fresh, recover_latest, recover_stream
 from ..channel.streams import Streams
-from ..run_or_defer import when_known
 from ..runtime import Runtime
 from .outcome import ReplyThen
 from .subscription import Subscriber, Subscription
@@ -60,7 +60,9 @@ class StreamKind:
     ) -> "ReplyThen | Deferred[ReplyThen]":
         """Start a subscription that the policy has permitted."""
         running = subscription.begin(options, request)
-        return when_known(running, _activate, subscription, request)
+        if running is None:
+            return ReplyThen(*subscription.activate(request))
+        return running.addCallback(_activate, subscription, request)
 
     def resumes(self, known: Subscription, request: SubscribeRequest) -> bool:
         """Return False: a command never continues a subscription to a stream."""
@@ -147,6 +149,7 @@ class StreamKind:
     ) -> SubscribeResult:
         """Return the reply to a subscribe command."""
         options, expire_at = subscription.options, subscription.expire_at
+        data = EMPTY if options.data is EMPTY else checked(options.data)
         expires = bool(
             expire_at
             and not options.server_side_refresh
@@ -160,7 +163,7 @@ class StreamKind:
             return SubscribeResult(
                 expires=expires,
                 ttl=ttl,
-                data=checked(options.data),
+                data=data,
                 was_recovering=was_recovering,
                 delta=delta,
             )
@@ -173,7 +176,7 @@ class StreamKind:
             recovered=recovery.recovered,
             offset=recovery.offset,
             positioned=True,
-            data=checked(options.data),
+            data=data,
             was_recovering=was_recovering,
             delta=delta,
         )

@@ -108,8 +108,9 @@ class ChannelSource(Protocol):
     def position_check(self) -> PositionCheck:
         """Compares these channels with storage."""
 
-    def local(self, name: str) -> Channel:
-        """Return the channel *name* on this node."""
+    @property
+    def local(self) -> Callable[[str], Channel]:
+        """Returns the channel of a name on this node."""
 
 
 class SubscriptionKind(Protocol):
@@ -235,7 +236,10 @@ class Subscription:
         if not channel.subscribed:
             listening = self.kind.source.broker_subscriptions.start(channel)
         try:
-            running = when_known(listening, self._enter_presence, request)
+            if listening is None:
+                running = self._enter_presence(None, request)
+            else:
+                running = when_known(listening, self._enter_presence, request)
         except BrokerUnavailable as reason:
             raise self._storage_failure(reason) from None
         if running is not None:
@@ -246,11 +250,11 @@ class Subscription:
         self, _: None, request: SubscribeRequest
     ) -> "Deferred[None] | None":
         self._ensure_not_ended()
-        entered = None
-        if self.options.presence:
-            assert self.info is not None
-            self._present = True
-            entered = self.client.services.presence.add(self.name, self.info)
+        if not self.options.presence:
+            return self._read_history(None, request)
+        assert self.info is not None
+        self._present = True
+        entered = self.client.services.presence.add(self.name, self.info)
         return when_known(entered, self._read_history, request)
 
     def _read_history(
