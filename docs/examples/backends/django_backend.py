@@ -4,11 +4,10 @@ Run it with ``python django_backend.py 8001``.
 """
 
 import sys
-from wsgiref.simple_server import make_server
 
-import django
 from django.conf import settings
-from django.core.handlers.wsgi import WSGIHandler
+from django.core.servers.basehttp import run
+from django.core.wsgi import get_wsgi_application
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
@@ -78,7 +77,5 @@ urlpatterns = [
 ]
 
 if __name__ == "__main__":
-    django.setup()
-    with make_server("127.0.0.1", int(sys.argv[1]), WSGIHandler()) as server:
-        print(f"serving on port {server.server_port}", flush=True)
-        server.serve_forever()
+    # Django's development server; a real application runs under a WSGI server.
+    run("127.0.0.1", int(sys.argv[1]), get_wsgi_application(), threading=True)
