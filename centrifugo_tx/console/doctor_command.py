@@ -64,12 +64,12 @@ def doctor(options: argparse.Namespace) -> int:
 
 def lines_of(finding: Finding, style: Style) -> list[str]:
     """Return the line of a finding, and that of its remedy if it has one."""
-    colour = {
+    color = {
         Level.OK: style.green,
         Level.WARNING: style.cyan,
         Level.PROBLEM: style.red,
     }[finding.level]
-    level = colour(f"{finding.level:<8}")
+    level = color(f"{finding.level:<8}")
     lines = [f"{level} {finding.check}: {printable(finding.message)}"]
     if finding.remedy:
         lines.append(f"         remedy: {printable(finding.remedy)}")

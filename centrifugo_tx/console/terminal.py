@@ -1,4 +1,4 @@
-"""Text for terminals: colours, tables, and nothing that could command the terminal."""
+"""Text for terminals: colors, tables, and nothing that could command the terminal."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ __all__ = ["Style", "duration", "printable", "style_for", "table"]
 
 @frozen
 class Style:
-    """Colours, if there are any."""
+    """Colors, if there are any."""
 
     enabled: bool = False
 
@@ -41,7 +41,7 @@ class Style:
 
 
 def style_for(stream: TextIO | None = None) -> Style:
-    """Return colours for a terminal that wants them (no-color.org)."""
+    """Return colors for a terminal that wants them (no-color.org)."""
     stream = stream or sys.stdout
     wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     return Style(wanted and stream.isatty())

@@ -33,7 +33,7 @@ function paint() {
   const button = document.getElementById("theme");
   if (button) {
     button.textContent = isDark() ? "☀" : "☾";
-    button.setAttribute("aria-label", isDark() ? "Use light colours" : "Use dark colours");
+    button.setAttribute("aria-label", isDark() ? "Use light colors" : "Use dark colors");
   }
 }
 dark.addEventListener("change", paint);
