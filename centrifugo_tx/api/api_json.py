@@ -51,7 +51,7 @@ def decode(body: bytes, request: type[_T]) -> _T:
 
     :raises ValueError: *body* is not such a request.
     """
-    if too_deep(body):
+    if len(body) > MAX_DEPTH and too_deep(body):
         raise ValueError(f"nested more than {MAX_DEPTH} levels deep")
     try:
         decoded = msgspec.json.decode(body, type=request)
@@ -78,7 +78,7 @@ async def decode_batch(body: bytes, slices: Slices) -> BatchRequest:
 
     :raises ValueError: *body* is not a batch.
     """
-    if too_deep(body):
+    if len(body) > MAX_DEPTH and too_deep(body):
         raise ValueError(f"nested more than {MAX_DEPTH} levels deep")
     commands: list[Command | None] = []
     try:

@@ -26,7 +26,7 @@ async def publish(api: Api, request: m.PublishRequest) -> m.PublishResult:
     if not request.channel:
         raise ReplyError(BAD_REQUEST, "channel required for publish")
     data = payload(request.data, request.b64data)
-    options = api.node.policy.channel(request.channel)
+    options = api.node.runtime.policy.channel(request.channel)
     if options.subscription_type not in ("", "stream"):
         raise ReplyError(BAD_REQUEST, "publish called on non-stream namespace")
     return await _publish(api, request.channel, data, options, request)
@@ -58,7 +58,7 @@ async def broadcast(api: Api, request: m.BroadcastRequest) -> m.BroadcastResult:
         try:
             if not channel:
                 raise ReplyError(BAD_REQUEST, "channel required for broadcast")
-            options = api.node.policy.channel(channel)
+            options = api.node.runtime.policy.channel(channel)
             result = await _publish(api, channel, data, options, request)
         except Exception:
             error = api.error_of(Failure(), "broadcast_publish", channel)

@@ -6,7 +6,7 @@ import msgspec
 
 from .errors import DecodeError, EncodeError
 from .frames import Frame
-from .json_text import MAX_DEPTH, check_text, replace_lone_surrogates
+from .json_text import MAX_DEPTH, check_text, replace_lone_surrogates, too_deep
 from .lenient_json import as_strict_json
 from .messages import (
     Command,
@@ -35,6 +35,7 @@ __all__ = [
 ]
 
 _decode = msgspec.json.Decoder(Command).decode
+_decode_lines = msgspec.json.Decoder(Command).decode_lines
 _decode_connect = msgspec.json.Decoder(ConnectRequest).decode
 _decode_emulation = msgspec.json.Decoder(EmulationRequest).decode
 _decode_text = msgspec.json.Decoder(str | None).decode
@@ -62,15 +63,39 @@ def decode_commands(data: bytes) -> list[Command]:
 
     :raises DecodeError: with the commands before the malformed one.
     """
-    if b"\n" not in data:
+    newlines = data.count(b"\n")
+    if not newlines:
         return [_command(data, ())]
-    commands: list[Command] = []
+    commands = _plain_commands(data, newlines)
+    if commands is not None:
+        return commands
+    commands = []
     lines = data.split(b"\n")
     if not lines[-1] and len(lines) > 1:
         del lines[-1]
     for line in lines:
         commands.append(_command(line, commands))
     return commands
+
+
+def _plain_commands(data: bytes, newlines: int) -> list[Command] | None:
+    """Decode several plain commands at once; None: decode line by line instead.
+
+    The decoder would accept values that are not on lines of their own.  Outside of
+    these, no JSON has a newline between ``}`` and ``{``.
+    """
+    if (
+        data.count(b"}\n{") != newlines
+        or not data.isascii()
+        or _may_have_position(data)
+        or (len(data) > MAX_DEPTH and too_deep(data))
+    ):
+        return None
+    try:
+        commands = _decode_lines(data)
+    except (ValueError, RecursionError):
+        return None
+    return commands if len(commands) == newlines + 1 else None
 
 
 def _command(line: bytes, before: Sequence[Command]) -> Command:
@@ -81,13 +106,19 @@ def _command(line: bytes, before: Sequence[Command]) -> Command:
             check_text(line)
         try:
             command = _decode(line)
+            positioned = _may_have_position(line)
         except (ValueError, RecursionError):
-            command = _decode(as_strict_json(line))
-        if has_oversized_number(command):
+            command, positioned = _decode(as_strict_json(line)), True
+        if positioned and has_oversized_number(command):
             raise ValueError("a position is more than 64 bits")
     except (ValueError, RecursionError) as error:
         raise DecodeError(f"malformed command: {error}", tuple(before)) from None
     return command
+
+
+def _may_have_position(text: bytes) -> bool:
+    """Whether a command may have an offset or a version; names may have escapes."""
+    return b'"offset"' in text or b'"version"' in text or b"\\" in text
 
 
 def has_oversized_number(command: Command) -> bool:

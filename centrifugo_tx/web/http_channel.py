@@ -94,10 +94,10 @@ class HTTP1Channel(HTTPChannel):  # type: ignore[misc]  # untyped
         answers = b""
         while data and (found := read_post(data)) is not None:
             post, path, size = found
-            handler = self.site.quick.get(path)
-            if handler is None or len(post.content.getbuffer()) > self.site.body_limit(
-                path
-            ):
+            site = self.site
+            handler = site.quick.get(path)
+            limit = site.body_limits.get(path, site.default_body_limit)
+            if handler is None or len(post.content.getbuffer()) > limit:
                 break
             data = data[size:]
             answer = self._handle(handler, post)

@@ -115,11 +115,13 @@ class HTTPSite(Site):  # type: ignore[misc]  # untyped
         if counts is not None:
             for path, factory in endpoints.sockets.items():
                 cast(Any, factory).handshakes = partial(counts.count, path, b"GET")
-        self._limits = endpoints.body_limits
+        #: Limits of request bodies by path, and that of all other paths, in bytes.
+        self.body_limits = endpoints.body_limits
+        self.default_body_limit = TREE_BODY_LIMIT if self.tree else BODY_LIMIT
 
     def body_limit(self, path: bytes) -> int:
         """Return the limit of request bodies for *path*, in bytes."""
-        return self._limits.get(path, TREE_BODY_LIMIT if self.tree else BODY_LIMIT)
+        return self.body_limits.get(path, self.default_body_limit)
 
     def refusal(self, path: bytes, request: Any, length: int | None) -> Answer | None:
         """Return the response that refuses the body of *request*, or None.

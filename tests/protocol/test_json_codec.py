@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -276,3 +276,48 @@ class EncodeTests(SynchronousTestCase):
         """An escaped half of a surrogate pair is JSON, and goes out as it is."""
         push = Push(message=Message(Raw(b'"\\ud83d"')))
         self.assertEqual(encode_bare_push(push), b'{"message":{"data":"\\ud83d"}}')
+
+
+class BatchTests(SynchronousTestCase):
+    """Several commands in one message."""
+
+    @settings(deadline=None, max_examples=300)
+    @given(
+        st.lists(
+            st.sampled_from(
+                [
+                    *("{}", '{"id":1,"ping":{}}', '{"id":2,"rpc":{"data":{}}}'),
+                    *('{"id":3,"publish":{"channel":"c","data":', "}}", "{", "}"),
+                    *('{"id":4,"history":{"since":{"offset":1e30}}}', '"a}', "x"),
+                    *('{"id":5,"history":{"since":{"offs\\u0065t":1e30}}}', " "),
+                    *('{"ID":6,"rpc":{}}', '{"id":7,"send":{"data":"\u00e9"}}'),
+                    *("\n", "\n", "\n", "\n"),
+                ]
+            ),
+            max_size=9,
+        )
+    )
+    def test_line_by_line(self, parts: list[str]) -> None:
+        """A message is decoded as its lines are, one by one."""
+        data = "".join(parts).encode()
+        lines = data.split(b"\n")
+        if len(lines) > 1 and not lines[-1]:
+            del lines[-1]
+        expected: list[Any] = []
+        for line in lines:
+            try:
+                expected += decode_commands(line)
+            except DecodeError:
+                with self.assertRaises(DecodeError) as caught:
+                    decode_commands(data)
+                self.assertEqual(self.plain(caught.exception.commands), expected)
+                return
+            expected = self.plain(expected)
+        self.assertEqual(self.plain(decode_commands(data)), expected)
+
+    def plain(self, commands: Any) -> list[Any]:
+        """Return commands as text; payloads cannot be compared."""
+        return [
+            each if isinstance(each, str) else json.dumps(plain(each))
+            for each in commands
+        ]

@@ -6,7 +6,7 @@ nothing.
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 import msgspec
@@ -34,6 +34,8 @@ class Journal:
     """Writes nothing: the journal of a node whose log level is ``info`` or above."""
 
     __slots__ = ()
+    #: Whether it writes anything.
+    writes: ClassVar[bool] = False
 
     def opened(self, client: Connection) -> None:
         """Record a new connection."""
@@ -64,6 +66,7 @@ class Journal:
 class DebugJournal(Journal):
     """Writes a line for each step in the life of a connection."""
 
+    writes: ClassVar[bool] = True
     _seconds: Callable[[], float]
     _began: dict[Connection, float] = field(factory=dict, init=False)
     _ends: dict[Connection, tuple[int, str]] = field(factory=dict, init=False)

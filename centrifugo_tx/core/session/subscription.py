@@ -344,7 +344,9 @@ class Subscription:
     def _follow_up(self, late: Sequence[Publication]) -> None:
         """Send publications that must follow the reply, and publish the join."""
         self._replied = True
-        self.client.services.journal.subscribed(self.client, self.name)
+        journal = self.client.services.journal
+        if journal.writes:
+            journal.subscribed(self.client, self.name)
         for publication in late:
             if not self.ended:
                 self.deliver(EncodedPublication(self.name, publication))
@@ -410,7 +412,9 @@ class Subscription:
             return
         self.ended = True
         if self._replied:
-            self.client.services.journal.unsubscribed(self.client, self.name)
+            journal = self.client.services.journal
+            if journal.writes:
+                journal.unsubscribed(self.client, self.name)
         self.subscribe_finished()
         if self.channel is not None:
             self._leave(self.channel)

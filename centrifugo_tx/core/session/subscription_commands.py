@@ -11,6 +11,7 @@ from ...options import SubscribeOptions
 from ...protocol.codes import (
     ALREADY_SUBSCRIBED,
     BAD_REQUEST,
+    CONNECTION_CLOSED,
     EXPIRED,
     LIMIT_EXCEEDED,
     MALFORMED,
@@ -105,7 +106,8 @@ class SubscriptionCommands:
         subscription: Subscription,
         request: SubscribeRequest,
     ) -> "Outcome | Deferred[Any]":
-        subscription.client.ensure_open()
+        if subscription.ended:
+            raise DisconnectClient(CONNECTION_CLOSED)
         if 0 < granted.expire_at <= self._runtime.clock.seconds():
             raise ReplyError(
                 EXPIRED, "subscription expiration must be greater than now"
