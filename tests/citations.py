@@ -5,17 +5,19 @@ A citation is the name of a page in ``docs/protocol`` and the titles of sections
 """
 
 import ast
-import io
 import itertools
 import os
 import re
-import tokenize
 from collections.abc import Iterator
 from pathlib import Path
+
+from .syntax_trees import syntax_tree
 
 ROOT = Path(__file__).parents[1]
 PAGES = ROOT / "docs" / "protocol"
 
+#: A comment on a line of its own or behind code.
+_COMMENT = re.compile(r"(?:^ *|  )#:? (.*)")
 #: A page's name, a comma, and a title in quotes.
 _CITATION = re.compile(
     r"(?<![\w-])(?P<page>[A-Za-z][A-Za-z0-9]*(?: [A-Za-z0-9]+){0,3}), "
@@ -61,32 +63,28 @@ def prose(path: Path) -> Iterator[tuple[int, str]]:
             if (at := line.find("//")) >= 0:
                 yield number, line[at + 2 :].strip()
         return
-    docstrings = {
-        node.body[0].value.lineno
-        for node in ast.walk(ast.parse(source))
+    for node in ast.walk(syntax_tree(path)):
         if isinstance(
             node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
-        )
-        and node.body
-        and isinstance(node.body[0], ast.Expr)
-        and isinstance(node.body[0].value, ast.Constant)
-        and isinstance(node.body[0].value.value, str)
-    }
+        ) and (docstring := ast.get_docstring(node, clean=False)):
+            yield node.body[0].lineno, " ".join(docstring.split())
+    yield from _comments(source)
+
+
+def _comments(source: str) -> Iterator[tuple[int, str]]:
+    """Yield each block of comments: its first line, and its words."""
     began, last, words = 0, -1, ""
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        line = token.start[0]
-        if token.type == tokenize.COMMENT:
-            text = token.string.lstrip("#:").strip()
-            if line == last + 1:
-                words += " " + text
-            else:
-                if words:
-                    yield began, words
-                began, words = line, text
-            last = line
-        elif token.type == tokenize.STRING and line in docstrings:
-            text = token.string.strip("rR").strip('"')
-            yield line, " ".join(text.split())
+    for line, text in enumerate(source.splitlines(), 1):
+        found = _COMMENT.search(text)
+        if found is None:
+            continue
+        if line == last + 1:
+            words += " " + found[1].strip()
+        else:
+            if words:
+                yield began, words
+            began, words = line, found[1].strip()
+        last = line
     if words:
         yield began, words
 

@@ -2,11 +2,14 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
 import centrifugo_tx
+
+from .syntax_trees import syntax_tree
 
 PACKAGE = Path(centrifugo_tx.__file__).parent
 
@@ -49,7 +52,7 @@ def floor_of(part: str) -> int:
 def imports(path: Path) -> Iterator[str]:
     """Yield the full name of everything that a module imports, at any depth."""
     package = ("centrifugo_tx", *path.relative_to(PACKAGE).parts[:-1])
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(syntax_tree(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -58,13 +61,17 @@ def imports(path: Path) -> Iterator[str]:
             yield from (f"{module}.{alias.name}" for alias in node.names)
 
 
-def modules() -> Iterator[tuple[str, str, set[str]]]:
-    """Yield each module's path, the part of the house it is in, and its imports."""
+@cache
+def modules() -> list[tuple[str, str, set[str]]]:
+    """Return each module's path, the part of the house it is in, and its imports."""
+    found = []
     for path in sorted(PACKAGE.rglob("*.py")):
         if path.name.endswith(("_pb2.py", "_pb2_grpc.py")):
             continue
         inside = path.relative_to(PACKAGE)
-        yield str(inside), inside.parts[0].removesuffix(".py"), set(imports(path))
+        part = inside.parts[0].removesuffix(".py")
+        found.append((str(inside), part, set(imports(path))))
+    return found
 
 
 def arrows() -> dict[str, set[str]]:
@@ -226,7 +233,7 @@ class FloorTests(SynchronousTestCase):
                 str(path.relative_to(PACKAGE))
                 for path in sorted(PACKAGE.glob("*/**/*.py"))
                 if floor_of(path.relative_to(PACKAGE).parts[0]) < 4
-                for node in ast.walk(ast.parse(path.read_text()))
+                for node in ast.walk(syntax_tree(path))
                 if isinstance(node, ast.Attribute)
                 and node.attr in ("environ", "getenv", "environb")
             ],

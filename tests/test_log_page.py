@@ -3,11 +3,14 @@
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
 import centrifugo_tx
+
+from .syntax_trees import last_name, syntax_tree
 
 PACKAGE = Path(centrifugo_tx.__file__).parent
 PAGE = Path(__file__).parents[1] / "docs" / "logging.rst"
@@ -19,13 +22,18 @@ CARRIERS = ("ReplyError", "DisconnectClient", "_reject")
 def modules() -> Iterator[ast.Module]:
     """Yield all modules of the package."""
     for path in sorted(PACKAGE.rglob("*.py")):
-        yield ast.parse(path.read_text())
+        yield syntax_tree(path)
 
 
-def calls() -> Iterator[ast.Call]:
-    """Yield all calls in the package."""
-    for module in modules():
-        yield from (node for node in ast.walk(module) if isinstance(node, ast.Call))
+@cache
+def calls() -> list[ast.Call]:
+    """Return all calls in the package."""
+    return [
+        node
+        for module in modules()
+        for node in ast.walk(module)
+        if isinstance(node, ast.Call)
+    ]
 
 
 def is_log(node: ast.expr) -> bool:
@@ -34,7 +42,7 @@ def is_log(node: ast.expr) -> bool:
         return node.id == "say"
     if not isinstance(node, ast.Attribute) or node.attr not in LEVELS:
         return False
-    return ast.unparse(node.value).split(".")[-1] in ("log", "_log", "_LOG", "notices")
+    return last_name(node.value) in ("log", "_log", "_LOG", "notices")
 
 
 def logged() -> set[str]:
@@ -64,7 +72,7 @@ def causes() -> set[str]:
 def _causes(node: ast.AST) -> Iterator[ast.expr]:
     if not isinstance(node, ast.Call):
         return
-    name = ast.unparse(node.func).split(".")[-1]
+    name = last_name(node.func)
     if name in CARRIERS:
         yield from node.args[1:2]
     yield from (each.value for each in node.keywords if each.arg == "cause")

@@ -6,6 +6,7 @@ A release of a dependency that lacks one of them fails here, and not in producti
 import ast
 import inspect
 import logging
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from twisted.web._http2 import H2Connection, H2Stream
 from twisted.web.http import HTTPChannel, Request
 
 import centrifugo_tx
+
+from .syntax_trees import syntax_tree
 
 #: The names, by the class that has them itself, by inheritance or in its instances.
 PRIVATE: dict[type, tuple[str, ...]] = {
@@ -51,6 +54,11 @@ PRIVATE: dict[type, tuple[str, ...]] = {
 PACKAGE = Path(centrifugo_tx.__file__).parent
 
 
+@cache
+def _source(owner: type) -> str:
+    return inspect.getsource(owner)
+
+
 def has_name(owner: type, name: str) -> bool:
     """Whether a class has *name*, or its code sets it on instances."""
     if hasattr(owner, name):
@@ -58,7 +66,7 @@ def has_name(owner: type, name: str) -> bool:
     prefix = f"_{owner.__name__}__"
     written = f"__{name.removeprefix(prefix)}" if name.startswith(prefix) else name
     return any(
-        f"self.{written}" in inspect.getsource(cls)
+        f"self.{written}" in _source(cls)
         for cls in inspect.getmro(owner)
         if cls.__module__.partition(".")[0] in ("twisted", "autobahn", "txredisapi")
     )
@@ -71,7 +79,7 @@ def foreign_names() -> set[str]:
     for path in PACKAGE.rglob("*.py"):
         if path.name.endswith("_pb2.py"):
             continue
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(syntax_tree(path)):
             if isinstance(node, ast.Attribute):
                 own = isinstance(node.value, ast.Name) and node.value.id == "self"
                 stored = isinstance(node.ctx, ast.Store) and own
