@@ -67,16 +67,20 @@ class BrokerSubscriptions(Generic[C]):
         self._vacant.pop(channel, None)
         if channel.subscribed:
             return None
-        done: Deferred[None] = Deferred()
         waiting = self._waiting.get(channel)
+        started = None
+        if waiting is None and channel not in self._leaving:
+            started = self._ask_broker(channel)
+            if started.called and started.result is None:
+                channel.subscribed = True
+                return None
+        done: Deferred[None] = Deferred()
         if waiting is None:
             self._waiting[channel] = [done]
-            if channel not in self._leaving:
-                self._subscribe(channel)
-                if channel.subscribed:
-                    return None
         else:
             waiting.append(done)
+        if started is not None:
+            self._await_broker(started, channel)
         return done
 
     def vacate(self, channel: C) -> None:
@@ -91,9 +95,11 @@ class BrokerSubscriptions(Generic[C]):
             self._sweep = None
         self._vacant.clear()
 
-    def _subscribe(self, channel: C) -> None:
+    def _ask_broker(self, channel: C) -> "Deferred[None]":
         self._runtime.metrics.actions[f"{self._family}_subscribe"].value += 1
-        started = self._broker.subscribe(channel.name)
+        return self._broker.subscribe(channel.name)
+
+    def _await_broker(self, started: "Deferred[None]", channel: C) -> None:
         started.addCallback(self._subscribed, channel)
         started.addErrback(self._subscribe_failed, channel)
 
@@ -144,14 +150,14 @@ class BrokerSubscriptions(Generic[C]):
         self._leaving.discard(channel)
         channel.forget_position()
         if channel in self._waiting:
-            self._subscribe(channel)
+            self._await_broker(self._ask_broker(channel), channel)
         else:
             self._forget(channel)
 
     def _unsubscribe_failed(self, failure: Failure, channel: C) -> None:
         self._leaving.discard(channel)
         if channel in self._waiting:
-            self._subscribe(channel)
+            self._await_broker(self._ask_broker(channel), channel)
         else:
             channel.subscribed = True
             self._schedule_unsubscribe(channel, RETRY)

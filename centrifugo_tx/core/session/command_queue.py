@@ -5,7 +5,6 @@ from types import CoroutineType
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from attrs import define, field
-from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from ...errors import BrokerUnavailable, DecodeError, DisconnectClient, ReplyError
@@ -23,7 +22,7 @@ from ..runtime import Runtime
 from .backlog import Backlog
 from .connections import CLOSED, CONNECTED, REFUSED, Connection, State
 from .deadlines import Deadlines
-from .outcome import Answer, Outcome, ReplyThen
+from .outcome import Answer, Outcome, ReplyThen, waits
 from .services import Services
 
 __all__ = ["CommandQueue"]
@@ -226,9 +225,7 @@ class CommandQueue(Generic[C]):
         except Exception:
             self._finish(Failure(), id, name, request, began)
             return
-        # Asking a result whether it is a Deferred is slow: that is an abstract class.
-        waits = not isinstance(outcome, Part) and isinstance(outcome, Deferred)
-        if waits:
+        if waits(outcome):
             self._held = name == "unsubscribe"
             outcome.addBoth(self._finish_later, id, name, request, began)
         else:

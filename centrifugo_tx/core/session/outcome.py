@@ -1,14 +1,14 @@
 """The outcome of a command's handler."""
 
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeGuard
 
 from attrs import frozen
 from twisted.internet.defer import Deferred
 
-from ...protocol.messages import Result
+from ...protocol.messages import Part, Result
 
-__all__ = ["Answer", "Outcome", "ReplyThen"]
+__all__ = ["Answer", "Outcome", "ReplyThen", "waits"]
 
 
 @frozen
@@ -24,3 +24,14 @@ Outcome = Result | ReplyThen | None
 
 #: The return value of a handler: an outcome, or what an outcome is awaited from.
 Answer = Outcome | Deferred[Any] | Coroutine[Deferred[Any], Any, Outcome]
+
+_KNOWN = (Part, ReplyThen)
+
+
+def waits(answer: object) -> TypeGuard[Deferred[Any]]:
+    """Whether *answer* is a Deferred.
+
+    Results are recognized first, because to ask an object whether it is of an abstract
+    class, which Deferred is, takes longer.
+    """
+    return not isinstance(answer, _KNOWN) and isinstance(answer, Deferred)

@@ -311,7 +311,6 @@ class Subscription:
         held = self.channel.held(self)
         if len(held) > HELD:
             raise DisconnectClient(SLOW, "too many publications while subscribing")
-        stored = [each for each in held if each[1].offset]
         if not self.positioned:
             self._enter(None)
             late = [each[0] for each in held]
@@ -319,6 +318,7 @@ class Subscription:
             return result, lambda: self._follow_up(late)
         assert self._history is not None
         history, self._history = self._history, None
+        stored = [each for each in held if each[1].offset]
         recovery = self.kind.recover(self, request, history, stored)
         self.client.check_size(recovery.publications)
         late = [each[0] for each in held if not each[1].offset]
