@@ -15,23 +15,11 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from .access import (
-    AccessOptions,
-    AccessPolicy,
-    ChannelRules,
-    Namespaces,
-    NoProxies,
-    TokenOptions,
-    TokenVerifier,
-    static_keys,
-)
-from .access.jwks import KeySet, fetcher
-from .access.tokens import KeySource
-from .access.track_signatures import TrackingKeys
 from .admin_page import AdminPage
 from .certificate_renewal import CertificateExpiry, own_certificates
 from .config.model import Config
 from .configured_node import engine, node_options
+from .configured_policy import access_policy
 from .configured_ports import (
     Address,
     Gather,
@@ -49,7 +37,7 @@ from .grpc_ports import GRPCPorts
 from .metric_reports import metric_reports
 from .metrics import Metrics
 from .proxies import EventProxies, Polling
-from .proxy_services import event_proxies, polling_backends, rpc_rules
+from .proxy_services import event_proxies, polling_backends
 from .tls import ServerTLS
 from .tracing import OpenTelemetry, tracing
 from .transports.overload import OverloadGuard
@@ -57,7 +45,7 @@ from .web.probes import Health
 from .web.request_counts import RequestCounts
 from .web.site import Endpoints, ListenerSettings, listen
 
-__all__ = ["Server", "build", "make_service", "token_verifier"]
+__all__ = ["Server", "build", "make_service"]
 
 
 def build(
@@ -286,80 +274,3 @@ class Server(MultiService):
         self.node.policy = access_policy(
             self._reactor, config, separate, self._polling, self._proxies
         )
-
-
-def access_policy(
-    reactor: Any,
-    config: Config,
-    separate: bool | None = None,
-    polling: Mapping[str, Polling] | None = None,
-    proxies: EventProxies | None = None,
-) -> AccessPolicy:
-    """Return the configured access policy.
-
-    :param separate: whether subscription tokens have a separate verifier; None leaves
-        it to the configuration.
-    :param polling: the backends of shared poll keys, by proxy name.
-    :param proxies: the proxies that decide about other events.
-    """
-    client, channel = config.client, config.channel
-    personal, ping = client.subscribe_to_user_personal_channel, config.rpc.ping
-    options = AccessOptions(
-        insecure=client.insecure,
-        allow_anonymous_connect_without_token=(
-            client.allow_anonymous_connect_without_token
-        ),
-        disallow_anonymous_connection_tokens=(
-            client.disallow_anonymous_connection_tokens
-        ),
-        user_id_http_header=client.user_id_http_header,
-        personal_channels=personal.enabled,
-        personal_channel_namespace=personal.personal_channel_namespace,
-        single_connection=personal.single_connection,
-        history_max_publication_limit=client.history_max_publication_limit,
-        rpc_ping_method=ping.method if ping.enabled else "",
-        rpc=rpc_rules(config),
-    )
-    namespaces = Namespaces.of(
-        ChannelRules(
-            private_prefix=channel.private_prefix,
-            namespace_boundary=channel.namespace_boundary,
-            user_boundary=channel.user_boundary,
-            user_separator=channel.user_separator,
-            publication_data_format=channel.publication_data_format,
-        ),
-        channel.without_namespace,
-        [(each.name, each) for each in channel.namespaces],
-    )
-    skip = client.insecure_skip_token_signature_verify
-    connections = subscriptions = token_verifier(reactor, client.token, skip)
-    if client.subscription_token.enabled if separate is None else separate:
-        subscriptions = token_verifier(reactor, client.subscription_token, skip)
-    return AccessPolicy(
-        reactor,
-        options,
-        namespaces,
-        connections,
-        subscriptions,
-        TrackingKeys(
-            config.shared_poll.hmac_secret_key,
-            config.shared_poll.hmac_previous_secret_key,
-            config.shared_poll.hmac_previous_secret_key_valid_until,
-        ),
-        polling or {},
-        NoProxies() if proxies is None else proxies,
-    )
-
-
-def token_verifier(
-    reactor: Any, options: TokenOptions, skip_signature: bool = False
-) -> TokenVerifier:
-    """Return a verifier of tokens, with configured or fetched keys.
-
-    :raises ValueError: a configured key is invalid.
-    """
-    url = options.jwks_public_endpoint
-    source: KeySource = static_keys(options, reactor)
-    if url:
-        source = KeySet(url, fetcher(reactor), reactor)
-    return TokenVerifier(reactor, options, source, skip_signature)

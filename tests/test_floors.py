@@ -24,9 +24,8 @@ FLOORS = (
     {"service", "workers", "process", "logs", "gc_freeze"}
     | {"client_endpoints", "consumer_services", "grpc_ports", "systemd"}
     | {"admin_page", "socket_activation", "certificate_renewal", "doctor"}
-    | {"configured_node", "configured_ports", "graphite", "metric_reports"}
-    | {"tracing"}
-    | {"proxy_services"},
+    | {"configured_node", "configured_policy", "configured_ports"}
+    | {"graphite", "metric_reports", "proxy_services", "tracing"},
     {"launch", "cli", "console", "__main__", "__init__"},
 )
 

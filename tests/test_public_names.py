@@ -72,5 +72,5 @@ class PublicNameTests(SynchronousTestCase):
         self.assertIs(service.make_service, service.build)
         self.assertEqual(
             sorted(service.__all__),
-            ["Server", "build", "make_service", "token_verifier"],
+            ["Server", "build", "make_service"],
         )

@@ -7,7 +7,9 @@ the module of the chosen command is imported, so that short commands start fast.
 import argparse
 from typing import Any
 
-from .api_arguments import add_api_commands, add_doctor, add_live_commands
+from .api_arguments import add_api_commands
+from .doctor_arguments import add_doctor
+from .live_arguments import add_live_commands
 
 __all__ = ["parser"]
 
@@ -85,10 +87,15 @@ def _add_config_commands(commands: Any) -> None:
         "-s", "--strict", action="store_true", help="make every warning an error"
     )
     _add_convertconfig(commands)
+    _add_defaults(commands)
+    _add_configdoc(commands)
+
+
+def _add_defaults(commands: Any) -> None:
     command = _add(
         commands,
         "defaultconfig",
-        f"{module}:defaultconfig",
+        "config_commands:defaultconfig",
         "Write a configuration file with all options",
     )
     _add_config(command, "file to write; its extension chooses the format")
@@ -99,7 +106,7 @@ def _add_config_commands(commands: Any) -> None:
     command = _add(
         commands,
         "defaultenv",
-        f"{module}:defaultenv",
+        "config_commands:defaultenv",
         "Print all options as environment variables",
     )
     _add_base(command)
@@ -108,8 +115,14 @@ def _add_config_commands(commands: Any) -> None:
         action="store_true",
         help="print only the options that the base sets",
     )
+
+
+def _add_configdoc(commands: Any) -> None:
     command = _add(
-        commands, "configdoc", f"{module}:configdoc", "Print what all options mean"
+        commands,
+        "configdoc",
+        "config_commands:configdoc",
+        "Print the reference of all options",
     )
     command.add_argument(
         "-m", "--markdown", action="store_true", help="Markdown (default: reST)"

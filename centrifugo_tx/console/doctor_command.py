@@ -15,10 +15,10 @@ from ..config.pending import ignored, refused
 from ..doctor import Examination, Finding, Level, exit_code, site_of, worst
 from ..errors import ConfigError
 from ..workers import check_workers
-from .api_arguments import CA, TOKEN
 from .configuration import loaded
 from .outcome import USAGE, CommandFailed, Refusal
 from .server_address import set_or
+from .server_arguments import CA, TOKEN
 from .terminal import Style, printable, style_for
 
 __all__ = ["doctor", "lines_of"]

@@ -16,8 +16,8 @@ from ..config.files import read_file
 from ..config.reader import Reader
 from ..config.schema import ENVIRONMENT_PREFIX
 from ..errors import ConfigError
-from .api_arguments import ADDRESS, CA, CONFIG, KEY
 from .outcome import USAGE, CommandFailed
+from .server_arguments import ADDRESS, CA, CONFIG, KEY
 
 __all__ = [
     "MODERN",

@@ -13,8 +13,8 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from ..access import TokenOptions, TokenVerifier
+from ..configured_policy import token_verifier
 from ..durations import format_duration
-from ..service import token_verifier
 from .configuration import checked, loaded
 from .outcome import Refusal
 

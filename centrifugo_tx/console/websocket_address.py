@@ -7,7 +7,6 @@ from typing import Any
 from attrs import frozen
 from msgspec import Struct
 
-from .api_arguments import ADDRESS, CA, TOKEN
 from .outcome import USAGE, CommandFailed
 from .server_address import (
     HTTPServer,
@@ -17,6 +16,7 @@ from .server_address import (
     read_options,
     set_or,
 )
+from .server_arguments import ADDRESS, CA, TOKEN
 
 __all__ = ["WebSocketAddress", "WebSocketOptions", "websocket_address"]
 
