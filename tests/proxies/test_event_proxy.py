@@ -12,6 +12,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from centrifugo_tx.errors import DisconnectClient, ReplyError
+from centrifugo_tx.grpc.asyncio_bridge import AsyncioBridge
 from centrifugo_tx.interfaces import IClient, IEventProxies, IEventProxy
 from centrifugo_tx.metrics import Metrics
 from centrifugo_tx.options import TransportInfo
@@ -125,8 +126,9 @@ class RequestTests(EventProxyCase):
 
     def test_interface(self) -> None:
         """A proxy, and all proxies together, do what the policy expects."""
+        bridge = AsyncioBridge(self.clock)
         verifyObject(IEventProxy, self.proxy())
-        verifyObject(IEventProxies, EventProxies(self.clock, self.metrics))
+        verifyObject(IEventProxies, EventProxies(self.clock, self.metrics, bridge))
         verifyObject(IClient, Caller())
 
     def test_common_fields(self) -> None:
@@ -342,7 +344,7 @@ class EmulatedHeaderTests(SynchronousTestCase):
 
     def test_kept(self) -> None:
         """Only what some proxy forwards is kept."""
-        proxies = EventProxies(Clock(), Metrics())
+        proxies = EventProxies(Clock(), Metrics(), AsyncioBridge(Clock()))
         self.assertEqual(proxies.keep_headers({"A": "1"}), {})
         options = ProxyOptions(
             endpoint="http://localhost/",
