@@ -34,6 +34,7 @@ class Sink:
 
     wire: Wire = field(factory=websocket_json)
     info: TransportInfo = field(factory=TransportInfo)
+    peer_address: str = ""
 
     def write(self, frame: bytes) -> None:
         """Discard *frame*."""

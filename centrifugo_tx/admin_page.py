@@ -44,6 +44,10 @@ class AdminPage:
         route = f"{self._config.admin.handler_prefix.rstrip('/')}/".encode()
         return Endpoints({}, handlers, page.streams(), limits, page.tree(), route)
 
+    def start(self) -> None:
+        """Begin to measure; call it when the node has started."""
+        self.inspector.start()
+
     def stop(self) -> None:
         """End what viewers follow; call it before the node is stopped."""
         self.inspector.stop()

@@ -8,7 +8,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
-__all__ = ["BoundedLog", "address_of", "cut"]
+__all__ = ["BoundedLog", "address_of", "cut", "host_of"]
 
 #: Characters of a field that are logged; the rest is cut off.
 FIELD_LIMIT = 256
@@ -27,8 +27,12 @@ def address_of(request: Any) -> str:
     Behind a proxy, it is that of the proxy, because headers may be forged.
     """
     peer = getattr(request, "getClientAddress", None)
-    host = str(getattr(peer(), "host", "")) if peer is not None else ""
-    return host.removeprefix("::ffff:")
+    return host_of(peer()) if peer is not None else ""
+
+
+def host_of(address: object) -> str:
+    """Return the host of an address of Twisted, empty if it has none."""
+    return str(getattr(address, "host", "")).removeprefix("::ffff:")
 
 
 @define(eq=False)

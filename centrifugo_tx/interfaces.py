@@ -73,6 +73,9 @@ class ITransport(Interface):
         "The encoding of the connection; fixed after the first message."
     )
     info: TransportInfo = Attribute("Facts about the transport; fixed with the wire.")
+    peer_address: str = Attribute(
+        "The IP address of the peer, or of a proxy before it; empty if unknown."
+    )
 
     def write(frame: bytes) -> None:
         """Send one encoded frame, at the latest at the end of the reactor's turn.

@@ -152,6 +152,8 @@ class Server(MultiService):
 
     async def _start(self) -> None:
         await self.node.start()
+        if self.running and self._admin is not None:
+            self._admin.start()
         if self.running:
             await self._grpc.start()
         if self.running:

@@ -68,6 +68,7 @@ class MemoryTransport:
     frames: list[bytes] = field(factory=list)
     closed: list[Disconnect] = field(factory=list)
     paused: bool = False
+    peer_address: str = ""
 
     def write(self, frame: bytes) -> None:
         """Keep *frame*."""

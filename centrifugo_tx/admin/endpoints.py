@@ -38,7 +38,8 @@ _BUSY = Answer(503, headers=((b"Retry-After", b"1"),))
 ADMIN_PATHS = (
     "/",
     *("/admin/init", "/admin/settings", "/admin/auth", "/admin/api", "/admin/feed"),
-    *("/admin/nodes", "/admin/channels", "/admin/channel", "/admin/presence"),
+    *("/admin/nodes", "/admin/samples", "/admin/channels", "/admin/channel"),
+    "/admin/presence",
     *("/admin/connections", "/admin/connection"),
 )
 #: Questions of the page that may be under way at once.
@@ -171,6 +172,7 @@ class AdminEndpoints:
         inspector = self._inspector
         asked: list[tuple[str, type[msgspec.Struct], _Ask]] = [
             ("nodes", m.NodesRequest, inspector.nodes),
+            ("samples", m.SamplesRequest, inspector.samples_of_all),
             ("channels", m.ChannelsRequest, inspector.channels),
             ("channel", m.ChannelRequest, inspector.channel),
             ("presence", m.PresenceRequest, inspector.presence),

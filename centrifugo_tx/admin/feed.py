@@ -65,6 +65,7 @@ class _Feed:
     _body: Body
     wire: Wire = field(factory=admin_feed)
     info: TransportInfo = _INFO
+    peer_address: str = ""
     watcher: Watcher | None = None
     _paused: bool = False
     _second: int = 0

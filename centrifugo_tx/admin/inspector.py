@@ -21,6 +21,7 @@ from ..protocol.messages import ClientInfo, Raw
 from . import messages as m
 from .measures import LagProbe, measure
 from .paging import first_rows, merged
+from .samples import SampleRing
 
 __all__ = ["Inspector"]
 
@@ -42,14 +43,19 @@ class Inspector:
 
     _node: Node
     lag: LagProbe = field(init=False)
+    samples: SampleRing = field(init=False)
     _robin: RoundRobin = field(init=False)
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
         node = self._node
         self.lag, self._robin = LagProbe(node.clock), RoundRobin(node.clock)
+        self.samples = SampleRing(
+            node.clock, self._counts, lambda lag: measure(node.metrics, lag)
+        )
         own: list[tuple[str, type[msgspec.Struct], _Ask]] = [
             ("admin_measures", m.NodesRequest, self._own_measures),
+            ("admin_samples", m.SamplesRequest, self._own_samples),
             ("admin_channels", m.ChannelsRequest, self._own_channels),
             ("admin_channel", m.ChannelRequest, self._own_channel),
             ("admin_connections", m.ConnectionsRequest, self._own_connections),
@@ -58,9 +64,14 @@ class Inspector:
         for op, request, ask in own:
             node.answer_survey(op, self._answering(request, ask))
 
+    def start(self) -> None:
+        """Begin to take samples."""
+        self.samples.start()
+
     def stop(self) -> None:
         """Leave nothing behind in the reactor."""
         self.lag.stop()
+        self.samples.stop()
 
     def _slices(self) -> Slices:
         return Slices(self._robin, self._node.clock)
@@ -124,6 +135,22 @@ class Inspector:
 
     async def _own_measures(self, request: m.NodesRequest) -> m.Measures:
         return measure(self._node.metrics, self.lag.worst())
+
+    async def samples_of_all(self, request: m.SamplesRequest) -> m.SamplesResult:
+        """Return what all nodes measured; those that do not answer are left out."""
+        own = await self._own_samples(request)
+        try:
+            found = await self._ask_all("admin_samples", request, m.NodeSamples)
+        except SurveyFailed:
+            found = {self._node.id: own}
+        return m.SamplesResult(nodes=found)
+
+    async def _own_samples(self, request: m.SamplesRequest) -> m.NodeSamples:
+        return m.NodeSamples(samples=list(self.samples.samples))
+
+    def _counts(self) -> tuple[int, int]:
+        node = self._node
+        return node.connections.num_clients, node.hub.num_subscriptions
 
     # --- Channels --------------------------------------------------------------
 
@@ -311,6 +338,9 @@ def _details(client: Client, node: str) -> m.ConnectionDetails:
         protocol=wire.protocol,
         protocol_version=wire.version,
         unidirectional=info.unidirectional,
+        address=client.transport.peer_address,
+        library=client.library,
+        library_version=client.library_version,
         since=client.deadlines.connected_at,
         expire_at=client.expire_at,
         info=_shown(client.info.conn_info),

@@ -23,12 +23,16 @@ __all__ = [
     "ConnectionsPage",
     "ConnectionsRequest",
     "Measures",
+    "NodeSamples",
     "NodeState",
     "NodesRequest",
     "NodesResult",
     "PresencePage",
     "PresenceRequest",
     "PresenceRow",
+    "Sample",
+    "SamplesRequest",
+    "SamplesResult",
     "SubscriptionRow",
 ]
 
@@ -83,6 +87,31 @@ class NodesResult(Answer, frozen=True, kw_only=True):
     time: float
     answered_by: str
     nodes: list[NodeState]
+
+
+class SamplesRequest(Request, frozen=True):
+    """How were the nodes in the last quarter of an hour?"""
+
+
+class Sample(Answer, frozen=True, kw_only=True):
+    """A node at one time; times are multiples of five seconds."""
+
+    time: float
+    num_clients: int
+    num_subs: int
+    measures: Measures
+
+
+class NodeSamples(Answer, frozen=True, kw_only=True):
+    """What one node has kept, the oldest first."""
+
+    samples: list[Sample]
+
+
+class SamplesResult(Answer, frozen=True, kw_only=True):
+    """The samples of all nodes that answer such questions, by the id of the node."""
+
+    nodes: dict[str, NodeSamples]
 
 
 class ChannelsRequest(Request, frozen=True):
@@ -209,7 +238,11 @@ class SubscriptionRow(Answer, frozen=True, kw_only=True):
 
 
 class ConnectionDetails(Answer, frozen=True, kw_only=True):
-    """One connection, with the first 1,000 of its subscriptions."""
+    """One connection, with the first 1,000 of its subscriptions.
+
+    ``address`` is that of a proxy if there is one in front; ``library`` and
+    ``library_version`` are what the client says of itself.
+    """
 
     client: str
     user: str
@@ -219,6 +252,9 @@ class ConnectionDetails(Answer, frozen=True, kw_only=True):
     protocol: str
     protocol_version: int
     unidirectional: bool
+    address: str = ""
+    library: str = ""
+    library_version: str = ""
     since: float
     expire_at: int
     info: Raw

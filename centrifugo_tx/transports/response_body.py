@@ -8,6 +8,7 @@ from twisted.internet.error import ConnectionAborted
 from twisted.python.failure import Failure
 from twisted.web.http import datetimeToString
 
+from ..bounded_log import address_of
 from .cors import Headers
 from .eager_tcp import bytes_drained
 
@@ -30,6 +31,11 @@ class ResponseBody:
     """
 
     _request: Any
+
+    @property
+    def peer_address(self) -> str:
+        """Return the address from which the request came."""
+        return address_of(self._request)
 
     @property
     def drained(self) -> int:

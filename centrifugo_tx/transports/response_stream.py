@@ -59,6 +59,11 @@ class StreamTransport(FrameWriter):
     busy: "Deferred[None] | None" = field(default=None, init=False)
 
     @property
+    def peer_address(self) -> str:
+        """Return the address of the other end, empty once it is gone."""
+        return "" if self._body is None else self._body.peer_address
+
+    @property
     def ended(self) -> bool:
         """Whether the response has ended."""
         return self._stream is None

@@ -10,6 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 from attrs import define, field
@@ -67,6 +68,7 @@ class GRPCTransport:
     _bridge: AsyncioBridge
     limit: int
     info: TransportInfo
+    peer_address: str = ""
     wire: Wire = field(factory=uni_grpc, init=False)
     #: State of the reactor.
     client: Client | None = field(default=None, init=False)
@@ -172,6 +174,17 @@ class GRPCTransport:
             self._task.cancel()
 
 
+def _address_in(peer: str) -> str:
+    """Return the address in a peer as gRPC writes it, such as ``ipv4:192.0.2.1:5000``.
+
+    The brackets of an IPv6 address may be escaped as in a URL.
+    """
+    kind, _, place = peer.partition(":")
+    if kind not in ("ipv4", "ipv6"):
+        return ""
+    return unquote(place).rpartition(":")[0].strip("[]").removeprefix("::ffff:")
+
+
 async def _refuse(context: Any, seconds: int) -> None:
     """End a call with UNAVAILABLE; *seconds* later its client may try again."""
     from grpc import StatusCode
@@ -205,7 +218,8 @@ class UniGRPC:
             seconds = await self._bridge.ask_reactor(self.overload.refuse)
             await _refuse(context, seconds)
         info = self._describe(context.invocation_metadata())
-        stream = GRPCTransport(self._bridge, self.queue_max_size, info)
+        address = _address_in(context.peer())
+        stream = GRPCTransport(self._bridge, self.queue_max_size, info, address)
         self._bridge.to_reactor(self._connect_client, stream, request)
         try:
             await stream.send_all(context.write)

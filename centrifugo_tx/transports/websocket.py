@@ -11,7 +11,7 @@ from autobahn.websocket.types import ConnectionDeny
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from ..bounded_log import BoundedLog
+from ..bounded_log import BoundedLog, host_of
 from ..core import Client
 from ..core.session.connections import State
 from ..interfaces import ITransport
@@ -114,6 +114,12 @@ class WebSocketTransport(FrameWriter):
     wire: Wire
     info: TransportInfo
     _protocol: "ClientProtocol | None"
+
+    @property
+    def peer_address(self) -> str:
+        """Return the address of the other end, empty once it is gone."""
+        protocol = self._protocol
+        return "" if protocol is None else host_of(protocol.transport.getPeer())
 
     def queue_overflowed(self) -> None:
         """Close a client that reads too slowly."""

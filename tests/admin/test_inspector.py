@@ -7,9 +7,13 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from centrifugo_tx.admin.measures import LagProbe
+from centrifugo_tx.admin.messages import Measures
+from centrifugo_tx.admin.samples import INTERVAL, KEPT, SampleRing
 from tests.support import Peer
 
 from .admin_session import Page
+
+NO_SAMPLES: dict[str, Any] = {"samples": []}
 
 
 class InspectorCase(SynchronousTestCase):
@@ -43,6 +47,79 @@ class NodeTests(InspectorCase):
         (node,) = self.page.result("nodes")["nodes"]
         self.assertEqual(node["measures"]["sent"], sent + 1)
         self.assertEqual(node["measures"]["published"], 1)
+
+    def test_samples(self) -> None:
+        """A node tells what it has measured since it started."""
+        self.assertEqual(self.page.result("samples")["nodes"], {self.uid: NO_SAMPLES})
+        self.page.inspector.start()
+        self.subscribed("ada", "hh:a")
+        self.page.world.clock.advance(INTERVAL)
+        samples = self.page.result("samples")["nodes"][self.uid]["samples"]
+        self.assertEqual([each["num_clients"] for each in samples], [0, 1])
+        self.assertEqual(samples[1]["num_subs"], 1)
+        self.assertEqual(samples[1]["time"] - samples[0]["time"], INTERVAL)
+        self.assertEqual(
+            samples[1]["measures"].keys(),
+            self.page.result("nodes")["nodes"][0]["measures"].keys(),
+        )
+
+    @property
+    def uid(self) -> str:
+        """The id of the node."""
+        return self.page.world.node.id
+
+
+class SampleTests(SynchronousTestCase):
+    """What a node remembers of itself."""
+
+    def setUp(self) -> None:
+        self.clock, self.clients = Clock(), 0
+        self.lags: list[float] = []
+        self.ring = SampleRing(self.clock, lambda: (self.clients, 2), self.measure)
+        self.addCleanup(self.ring.stop)
+
+    def measure(self, lag: float) -> Measures:
+        """Return measures of nothing, and note the lag."""
+        self.lags.append(lag)
+        return Measures(
+            cpu_seconds=0,
+            memory_bytes=0,
+            lag_seconds=lag,
+            sent=0,
+            sent_bytes=0,
+            received=0,
+            published=0,
+        )
+
+    def test_times(self) -> None:
+        """Times are multiples of the interval, whenever a node has started."""
+        self.clock.advance(1003)
+        self.ring.start()
+        for self.clients in range(1, 4):
+            self.clock.advance(4 if self.clients == 1 else 5)
+        found = [(each.time, each.num_clients) for each in self.ring.samples]
+        self.assertEqual(found, [(1000, 0), (1005, 1), (1010, 2), (1015, 3)])
+
+    def test_bounded(self) -> None:
+        """The oldest go."""
+        self.ring.start()
+        self.clock.pump([INTERVAL] * (KEPT + 20))
+        self.assertEqual(len(self.ring.samples), KEPT)
+        self.assertEqual(self.ring.samples[0].time, 21 * INTERVAL)
+
+    def test_hang(self) -> None:
+        """A reactor that hung has a sample that says so, and none in between."""
+        self.ring.start()
+        self.clock.advance(17)
+        self.clock.advance(3)
+        self.assertEqual([each.time for each in self.ring.samples], [0, 5, 20])
+        self.assertEqual(self.lags, [0, 12, 0])
+
+    def test_stop(self) -> None:
+        """Nothing stays in the reactor."""
+        self.ring.start()
+        self.ring.stop()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
 
 class LagTests(SynchronousTestCase):
@@ -188,9 +265,20 @@ class ConnectionTests(InspectorCase):
         found = self.page.result("connection", client=client.id)
         self.assertEqual((found["user"], found["transport"]), ("ada", "websocket"))
         self.assertEqual(found["protocol"], "json")
+        self.assertEqual((found["library"], found["library_version"]), ("", ""))
         self.assertIsNone(found["info"])
         channels = [each["channel"] for each in found["subscriptions"]]
         self.assertEqual(channels, ["hh:a", "hh:b"])
+
+    def test_library(self) -> None:
+        """The client's library and address are told, a long name only in part."""
+        peer = self.page.world.open()
+        peer.transport.peer_address = "192.0.2.1"
+        peer.ask(connect={"name": "js" + "x" * 1000, "version": "5.0"})
+        found = self.page.result("connection", client=peer.client.id)
+        self.assertEqual(found["library"], "js" + "x" * 62)
+        self.assertEqual(found["library_version"], "5.0")
+        self.assertEqual(found["address"], "192.0.2.1")
 
     def test_gone(self) -> None:
         """Of a connection that nobody has nothing is told."""

@@ -121,6 +121,11 @@ class BrowserTests(SynchronousTestCase):
             tab.wait("document.querySelectorAll('.tile strong')[1].innerText !== '0'")
             # Rates need two answers, and then all charts have lines.
             tab.wait("document.querySelectorAll('.chart path.line').length === 6")
+            # The charts have begun with what the node had measured before.
+            tab.wait(
+                "performance.getEntriesByType('resource').some((each) =>"
+                " each.name.endsWith('/admin/samples') && each.responseStatus === 200)"
+            )
             tab.go(self.url)
             tab.sees("rt-1")
             tab.click("Log out")
@@ -322,6 +327,10 @@ class ServerTests(SynchronousTestCase):
         row = visitor.ask("connections", user="user-3")["connections"][0]
         details = visitor.ask("connection", client=row["client"])
         self.assertEqual(details["subscriptions"][0]["channel"], "chat:3")
+        self.assertEqual(details["address"], "127.0.0.1")
+        past = visitor.ask("samples")["nodes"]
+        self.assertEqual(past.keys(), {node["uid"] for node in nodes})
+        self.assertTrue(all(node["samples"] for node in past.values()), past)
         lines = visitor.follow("chat:feed")
         next(lines)
         deadline = time.monotonic() + 60

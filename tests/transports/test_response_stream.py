@@ -76,6 +76,9 @@ class HeadTests(StreamingTestCase):
         )
         self.assertEqual(chunks(found.rest), [b"hi\n"])
         verifyObject(ITransport, self.transport)
+        self.assertEqual(self.transport.peer_address, "192.168.1.1")
+        self.client.close(FORCE_DISCONNECT)
+        self.assertEqual(self.transport.peer_address, "")
 
     def test_old_client(self) -> None:
         """To HTTP/1.0 the body goes as it is, and ends with the connection."""

@@ -55,6 +55,10 @@ class Call:
         """Return the metadata."""
         return self.metadata
 
+    def peer(self) -> str:
+        """Return the other end, as gRPC writes it."""
+        return "ipv6:%5B::1%5D:5000"
+
     async def write(self, frame: bytes) -> None:
         """Take a message, when the peer reads."""
         await self.reading.wait()
@@ -118,6 +122,7 @@ class StreamTests(UniGRPCCase):
             ((_, asked),) = self.world.policy.calls
             self.assertEqual((asked.token, asked.name), ("t", "n"))
             self.assertEqual(asked.subs["news"].offset, 7)
+            self.assertEqual(self.client.transport.peer_address, "::1")
             self.task.cancel()
 
         self.run_in_loop(story())

@@ -125,6 +125,9 @@ class HandshakeTests(WebSocketTestCase):
         transport = self.protocol.client.transport
         verifyObject(ITransport, transport)
         self.assertEqual(transport.info.headers, {"x-user": ("42",)})
+        self.assertEqual(transport.peer_address, "192.168.1.1")
+        transport.detach(drop=True)
+        self.assertEqual(transport.peer_address, "")
 
     def test_lost(self) -> None:
         """When the connection is gone, the node knows."""

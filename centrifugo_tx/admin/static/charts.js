@@ -17,7 +17,7 @@ function ceiling(value) {
  * A chart of the last `most` seconds, or of less while less is known.  `draw(lines)` takes lines of
  * `{name, points: [[time, value], …]}`, times in seconds, and draws them anew.
  */
-export function chart(title, format, { most = 300, least = 1 } = {}) {
+export function chart(title, format, { most = 900, least = 1 } = {}) {
   const plot = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img" });
   const now = h("span", { class: "now" }, "–");
   const top = h("span", { class: "axis top" });
@@ -41,7 +41,7 @@ export function chart(title, format, { most = 300, least = 1 } = {}) {
     lines = given;
     end = time;
     const known = Math.max(0, ...lines.map((line) => line.points.length ? end - line.points[0][0] : 0));
-    seconds = [30, 60, 120].find((each) => known <= each) ?? most;
+    seconds = [30, 60, 120, 300].find((each) => known <= each) ?? most;
     began.textContent = seconds < 60 ? `${seconds} s ago` : `${seconds / 60} min ago`;
     const visible = lines.map((line) => line.points.filter(([at]) => at >= end - seconds - 5));
     const peak = Math.max(0, ...visible.flat().map(([, value]) => value));

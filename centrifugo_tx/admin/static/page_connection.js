@@ -47,6 +47,8 @@ export function connectionPage(main, id) {
           pair("User", userText(found.user), found.user ? h("a", { class: "aside-link", href: `#/connections?user=${encodeURIComponent(found.user)}` }, "all connections") : ""),
           pair("Connected", `${span(now - found.since)} ago`, h("small", {}, moment(found.since))),
           pair("Transport", found.transport, h("small", {}, `${NAMES[found.protocol] ?? found.protocol}, protocol v${found.protocol_version}${found.unidirectional ? ", unidirectional" : ""}`)),
+          pair("Client library", found.library || "not named", found.library_version ? h("small", {}, found.library_version) : ""),
+          pair("Address", found.address ? h("span", { class: "mono" }, found.address) : "unknown"),
           pair("Node", found.node),
           pair("Expires", found.expire_at ? `in ${span(found.expire_at - now)}` : "never", found.expire_at ? h("small", {}, moment(found.expire_at)) : ""),
           pair("Info", json(found.info))),

@@ -1,4 +1,4 @@
-// All nodes, with charts of the last five minutes.
+// All nodes, with charts of the last quarter of an hour.
 
 import { chart } from "./charts.js";
 import { empty, failed, fill, h, skeleton, table } from "./dom.js";

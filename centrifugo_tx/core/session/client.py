@@ -1,6 +1,7 @@
 """One connection: its identity, subscriptions, replies and pushes."""
 
 from collections.abc import Callable, Mapping, Sequence
+from sys import intern
 from typing import Any
 from uuid import uuid4
 
@@ -54,6 +55,9 @@ __all__ = ["Client", "Handler", "Sessions"]
 
 #: Seconds that clients have to disconnect when the node stops.
 STOP_TIMEOUT = 6.0
+
+#: Characters that are kept of a library's name and of its version.
+LIBRARY = 64
 
 _ANONYMOUS = ClientInfo("", "")
 _NO_HEADERS: Mapping[str, str] = {}
@@ -136,6 +140,9 @@ class Client:
     expire_at: int = field(default=0, init=False)
     server_side_refresh: bool = field(default=False, init=False)
     state: State = field(default=State.NEW, init=False)
+    #: Name and version of the client library, as it says.
+    library: str = field(default="", init=False)
+    library_version: str = field(default="", init=False)
     #: The error that answered its connect, if any.
     refusal: Error | None = field(default=None, init=False)
     subscriptions: dict[str, Subscription] = field(factory=dict, init=False)
@@ -253,6 +260,9 @@ class Client:
 
         :param name: the client library's name as requested; *version* is its version.
         """
+        # Many clients have the same, which is then kept once.
+        self.library = intern(name[:LIBRARY])
+        self.library_version = intern(version[:LIBRARY])
         metrics = self.runtime.metrics
         self.counters = metrics.counters_for_client(self.transport.info, name, version)
         metrics.count_connected(self.counters)
