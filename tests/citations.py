@@ -28,7 +28,7 @@ _CITATION = re.compile(
 _RFC = re.compile(r"\bRFC(?P<rest>.{0,24})")
 _GOOD_RFC = re.compile(r" (?P<number>\d{3,5})(?P<section>, \d+(\.\d+)*)?(?!\d)")
 
-#: What citations looked like when they named numbers of sections.
+#: The form of citations that named section numbers.
 _OLD = (
     re.compile(
         r"(?<![\w])\((?!RFC )(?:[A-Za-z][\w -]*, )?"

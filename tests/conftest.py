@@ -1,4 +1,4 @@
-"""What pytest needs to run tests as trial does, and what it holds them to."""
+"""Settings that make pytest run the tests as trial does, and more strictly."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-# A busy machine is no failure.
+# A slow machine must not fail a test.
 hypothesis.settings.register_profile("unhurried", deadline=None)
 hypothesis.settings.load_profile("unhurried")
 

@@ -38,7 +38,7 @@ _ALGORITHMS = get_default_algorithms()
 @implementer(IClient)
 @define(eq=False)
 class Visitor:
-    """What a policy sees of a client."""
+    """A client double, with the attributes that a policy reads."""
 
     user: str = ""
     id: str = "client-1"
@@ -67,9 +67,9 @@ def token(
     algorithm: str = "HS256",
     header: OPTIONS | bytes = b"",
 ) -> str:
-    """Return a signed token; nothing in it need make sense.
+    """Return a signed token, whose contents need not be valid.
 
-    *header* is laid over the algorithm, or stands in its place.
+    *header* updates the header, or replaces it.
     """
     if not isinstance(header, bytes) or not header:
         header = _json({"alg": algorithm, **(header or {})})

@@ -1,4 +1,4 @@
-"""What becomes of the backend's responses: event by event, failure by failure.
+"""The policy's use of the backend's responses, and of failed calls.
 
 See event proxies, "Events" and "Proxy failures".
 """
@@ -66,7 +66,7 @@ class Backend:
         return self if there else None
 
     def keep_headers(self, given: Mapping[str, str]) -> Mapping[str, str]:
-        """Return what the test wants."""
+        """Return the prepared response."""
         return self.kept
 
     def ask(
@@ -125,7 +125,7 @@ class ConnectTests(BackendCase):
         return self.outcome(policy.connect(Visitor(), request))
 
     def test_result(self) -> None:
-        """The result says who the client is, and until when."""
+        """The result names the user and the expiry."""
         answer = ConnectAnswer(
             *("u", NOW + 60, Raw(b'{"i":1}'), "", Raw(b"2")), meta=Raw(b"3")
         )
@@ -191,13 +191,13 @@ class ConnectTests(BackendCase):
             self.assertEqual(self.connect(result(answer)), 102)
 
     def test_expiry(self) -> None:
-        """The lifetime is capped; negative is none."""
+        """The lifetime is capped; a negative one means none."""
         for given, kept in ((-1, 0), (NOW * 1000, NOW + YEAR), (NOW - 1, NOW - 1)):
             admission = self.connect(result(ConnectAnswer(expire_at=given)))
             self.assertEqual(admission.expire_at, kept)
 
     def test_personal_channel(self) -> None:
-        """The personal channel is added to what the backend says."""
+        """The personal channel is added to the channels of the result."""
         admission = self.connect(result(ConnectAnswer("u")), personal_channels=True)
         self.assertEqual(list(admission.subs), ["#u"])
 
@@ -267,7 +267,7 @@ class RefreshTests(BackendCase):
         self.assertEqual(far.expire_at, NOW + YEAR)
 
     def test_expired(self) -> None:
-        """Expired, or no result whatever else there is."""
+        """An expired result, or none, ends the connection despite other fields."""
         for response in (
             result(RefreshAnswer(True, NOW + 9)),
             *(ProxyResponse(), ERROR, GO_AWAY),
@@ -391,7 +391,7 @@ class SubRefreshTests(BackendCase):
         return self.outcome(policy.sub_refresh(Visitor("u"), request))
 
     def test_result(self) -> None:
-        """The result moves the expiry; 0 is for good."""
+        """The result changes the expiry; 0 means never."""
         expiry = self.refresh(result(SubRefreshAnswer(False, NOW + 9, Raw(b"1"))))
         self.assertEqual((expiry.expired, expiry.expire_at), (False, NOW + 9))
         self.assertEqual(bytes(expiry.info), b"1")
@@ -441,7 +441,7 @@ class PublishTests(BackendCase):
         self.assertEqual(bytes(self.backend.asked[0].data), b'{"a":1}')
 
     def test_result(self) -> None:
-        """The result says what is published, and how."""
+        """The result replaces the data and the options of the publication."""
         answer = PublishAnswer(
             *(Raw(b"null"), "MQ==", True, {"t": "1"}, "key", True, 7, "e")
         )
@@ -505,7 +505,7 @@ class MapTests(BackendCase):
         return self.outcome(policy.change_map(Visitor("u"), request))
 
     def test_publish(self) -> None:
-        """The result says under which key what is published, and how."""
+        """The result replaces the key, the data and the options."""
         for response in (ProxyResponse(), result(MapPublishAnswer())):
             key, change = self.change(response)
             self.assertEqual((key, change.data, change.delta), ("k", None, False))

@@ -1,4 +1,4 @@
-"""Who may connect, and as whom.
+"""Permission to connect, and the user of the connection.
 
 See permissions, "Authentication", "Personal channels", "Channels in the connect
 request" and "Refreshing tokens".
@@ -54,7 +54,7 @@ class OrderTests(AdmissionTestCase):
         return Visitor(transport=MemoryTransport(info=info))
 
     def test_interfaces(self) -> None:
-        """Policy and double are what they claim."""
+        """Policy and double implement their interfaces."""
         verifyObject(IPolicy, self.policy())
         verifyObject(IClient, Visitor())
 
@@ -68,7 +68,7 @@ class OrderTests(AdmissionTestCase):
         self.assertFalse(admission.server_side_refresh)
 
     def test_token_wins(self) -> None:
-        """A token counts, whatever else would let the client in."""
+        """A token takes precedence over all other ways to connect."""
         policy = self.policy(
             access={
                 "user_id_http_header": "X-User",
@@ -127,7 +127,7 @@ class OrderTests(AdmissionTestCase):
 
 
 class TokenTests(AdmissionTestCase):
-    """What becomes of connection tokens.
+    """Valid and invalid connection tokens.
 
     See permissions, "Token problems" and "Connection tokens".
     """
@@ -239,7 +239,7 @@ class TokenTests(AdmissionTestCase):
         self.assertEqual(bytes(admission.info), b"binary")
 
     def test_payloads_kept(self) -> None:
-        """What is kept of a token does not keep the token."""
+        """The stored parts of a token do not keep the token in memory."""
         admission = self.connect(self.policy(), {"info": 1, "meta": {"x": "y" * 5000}})
         self.assertEqual(bytes(admission.info), b"1")
         self.assertEqual(len(bytes(memoryview(admission.info).obj or b"")), 1)
@@ -343,7 +343,7 @@ class PersonalChannelTests(AdmissionTestCase):
             self.assertEqual(self.connect(policy, {}).subs, {})
 
     def test_single_connection(self) -> None:
-        """The channel may be the user's alone."""
+        """The personal channel may be limited to one connection."""
         access = {"personal_channels": True, "single_connection": True}
         policy = self.policy(access=access)
         self.assertEqual(self.connect(policy, {"sub": "9"}).exclusive, "#9")
@@ -376,7 +376,7 @@ class WishTests(AdmissionTestCase):
     def granted(
         self, channel: str, options: OPTIONS, user: str = "9", **access: Any
     ) -> Any:
-        """Return what came of asking for one channel."""
+        """Return the outcome of requesting one channel."""
         policy = self.policy(options, access=access)
         subs: dict[str, SubscribeRequest | None] = {channel: SubscribeRequest()}
         admission = self.connect(policy, {"sub": user}, subs=subs)
@@ -387,7 +387,7 @@ class WishTests(AdmissionTestCase):
         return admission.subs[channel].source
 
     def test_rows(self) -> None:
-        """What a client may have it gets, the rest is silently ignored."""
+        """A client gets the permitted channels; others are silently ignored."""
         client = {"allow_subscribe_for_client": True}
         anonymous = {**client, "allow_subscribe_for_anonymous": True}
         limited = {**client, "allow_user_limited_channels": True}
@@ -450,7 +450,7 @@ class WishTests(AdmissionTestCase):
         self.assertEqual(set(self.connect(policy, subs=subs).subs), {"a"})
 
     def test_not_replaced(self) -> None:
-        """A wish does not replace what the token grants."""
+        """A requested channel does not replace the grant of the token."""
         policy = self.policy({"allow_subscribe_for_client": True})
         subs: dict[str, SubscribeRequest | None] = {"a": None, "b": None}
         claims = {"sub": "9", "subs": {"a": {"data": 1}}}
@@ -500,7 +500,7 @@ class RefreshTests(PolicyTestCase):
         self.assertEqual(self.refresh("rubbish"), 3500)
 
     def test_for_ever(self) -> None:
-        """A token without end takes the end away, and leaves info alone."""
+        """A token without expiry removes the expiry and keeps the info."""
         expiry = self.refresh(token({"sub": "1", "info": 1}))
         self.assertEqual((expiry.expire_at, bytes(expiry.info)), (0, b""))
 

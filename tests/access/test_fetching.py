@@ -22,7 +22,8 @@ def answer(status: str, body: bytes, length: int | None = None) -> bytes:
     return f"HTTP/1.1 {status}\r\nContent-Length: {size}\r\n\r\n".encode() + body
 
 
-#: What the server says to each path; it closes after paths that end in "-".
+#: The server's response to each path; it closes the connection after paths that end in
+#: "-".
 ANSWERS = {
     b"/keys": answer("200 OK", b'{"keys":[]}'),
     b"/until-": b"HTTP/1.1 200 OK\r\n\r\nto the end",
@@ -43,7 +44,7 @@ ANSWERS = {
 
 
 class Peer(Protocol):
-    """Says what stands in ANSWERS."""
+    """Sends the response in ANSWERS."""
 
     def __init__(self, server: "Server") -> None:
         self.server = server
@@ -94,7 +95,7 @@ class Server(Factory):
 
 
 class FetchTests(TestCase):
-    """What comes of a fetch; no connection stays open after it."""
+    """The results of a fetch, after which no connection stays open."""
 
     timeout = 20
 
@@ -141,7 +142,7 @@ class FetchTests(TestCase):
             await self.server.empty()
 
     async def test_nobody(self) -> None:
-        """A server that is not there is a failure, and so is what is no URL."""
+        """An unreachable server and a malformed URL are failures."""
         with self.assertRaises(ConnectError):
             await self.fetch("http://127.0.0.1:1/keys")
         for url, problem in (

@@ -42,7 +42,7 @@ def key_set(*keys: Any) -> bytes:
 
 @define(eq=False)
 class Documents:
-    """Answers a fetch with what was prepared, or with a Deferred of it."""
+    """Answers a fetch with the prepared value, or with a Deferred of it."""
 
     answers: list[Any] = field(factory=list)
     urls: list[str] = field(factory=list)
@@ -168,7 +168,7 @@ class KeyTests(KeySetTestCase):
         self.assertEqual(self.documents.urls, [])
 
     def test_no_key_set(self) -> None:
-        """What is no key set holds no key."""
+        """A malformed key set contains no keys."""
         deep = b'{"keys":' + b"[" * 20_000 + b"]" * 20_000 + b"}"
         for answer in (b"", b"<html>", b"[]", b"{}", b'{"keys":{}}', b"\xff", deep):
             self.documents.answers = [answer, answer]
@@ -191,7 +191,7 @@ class AskingTests(KeySetTestCase):
         self.assertEqual(len(self.documents.urls), 2)
 
     def test_all_kept(self) -> None:
-        """All keys of an answer are kept, and forgotten when nobody uses them."""
+        """All keys of a response are cached, and dropped when unused."""
         self.documents.answers = [
             key_set(jwk(RSA_KEY, "r"), jwk(EC_KEY, "e")),
             key_set(jwk(RSA_KEY, "r")),
@@ -226,7 +226,7 @@ class AskingTests(KeySetTestCase):
         self.assertTrue(self.taken(self.ask(verifier)), "asked again")
 
     def test_merged(self) -> None:
-        """Those who wait share one fetch; others do not wait."""
+        """Requests for the same URL share one fetch; others do not wait."""
         slow: Deferred[bytes] = Deferred()
         self.documents.answers = [key_set(jwk(EC_KEY, "e")), slow, key_set()]
         verifier = self.fetched()
@@ -261,7 +261,7 @@ class AskingTests(KeySetTestCase):
         self.assertEqual(len(self.documents.urls), 2)
 
     def test_failed_together(self) -> None:
-        """When the server is away all who wait are told."""
+        """If the server is unreachable, all waiting requests fail."""
         slow: Deferred[bytes] = Deferred()
         self.documents.answers = [slow, *[OSError("refused")] * 3]
         verifier = self.fetched()
@@ -273,7 +273,7 @@ class AskingTests(KeySetTestCase):
         self.assertTrue(self.taken(self.ask(verifier)))
 
     def test_given_up(self) -> None:
-        """Who goes away while others wait disturbs nobody."""
+        """Cancelling one waiting request does not affect the others."""
         slow: Deferred[bytes] = Deferred()
         self.documents.answers = [slow]
         verifier = self.fetched()
@@ -288,7 +288,9 @@ class TemplateTests(KeySetTestCase):
     """URLs that depend on the token."""
 
     def test_filled(self) -> None:
-        """Named groups fill the URL; the audience's win; what is unknown is empty."""
+        """Named groups fill the URL; the audience takes precedence; unknown ones are
+        empty.
+        """
         self.documents.answers = [key_set(jwk(RSA_KEY, "r"))] * 2
         verifier = self.fetched(
             "http://id/{{ realm }}/{{tenant}}{{nobody}}",

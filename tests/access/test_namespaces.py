@@ -72,7 +72,7 @@ class FindTests(SynchronousTestCase):
         self.assertFalse(names(rules).private("$x"))
 
     def test_private(self) -> None:
-        """The private prefix counts at the very start alone."""
+        """The private prefix counts only at the start of the name."""
         for channel, private in (("$x", True), ("$ns:x", True), ("ns:$x", False)):
             self.assertEqual(names().private(channel), private, channel)
 
@@ -92,7 +92,7 @@ class NameTests(SynchronousTestCase):
             self.assertEqual(names().find(channel).valid(channel), valid, channel)
 
     def test_regex(self) -> None:
-        """A regex alone decides; it is searched in the part behind the namespace."""
+        """A regex replaces other rules; it is searched after the namespace."""
         spaces = names(re=options(channel_regex="^[a-z]+$"))
         for channel, valid in (
             ("re:abc", True),
@@ -111,7 +111,7 @@ class NameTests(SynchronousTestCase):
             self.assertEqual(spaces.find(channel).valid(channel), valid, channel)
 
     def test_unicode(self) -> None:
-        """A regex may allow what is not ASCII."""
+        """A regex may allow characters outside ASCII."""
         spaces = names(re=options(channel_regex=r"^\pL+$"))
         for channel, valid in (("re:caf\u00e9", True), ("re:1", False)):
             self.assertEqual(spaces.find(channel).valid(channel), valid, channel)
@@ -160,7 +160,9 @@ class UserLimitedTests(SynchronousTestCase):
             self.assertEqual(namespace.user_limited(channel), limited, channel)
 
     def test_other_characters(self) -> None:
-        """Without separator the rest is one user; without boundary there is none."""
+        """Without a separator the rest is one user; without a boundary there is
+        none.
+        """
         limited = options(allow_user_limited_channels=True)
         rules = ChannelRules(user_boundary="@", user_separator="")
         namespace = Namespaces.of(rules, limited).find("")
@@ -173,7 +175,7 @@ class UserLimitedTests(SynchronousTestCase):
 
 
 class OptionTests(SynchronousTestCase):
-    """What is worked out beforehand."""
+    """Values that are computed when namespaces are loaded."""
 
     def test_channel(self) -> None:
         """Options of the channel itself are those of its namespace."""

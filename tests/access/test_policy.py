@@ -1,4 +1,4 @@
-"""What a client may do in channels and beside them.
+"""Permissions of clients in channels and for calls.
 
 See permissions, "Publishing", "Presence and history" and "RPC and messages".
 """
@@ -104,7 +104,7 @@ class PublishTests(PolicyTestCase):
                 self.assertEqual(result if isinstance(result, int) else 0, code)
 
     def test_formats(self) -> None:
-        """Each format takes what it says (server API, "Publish")."""
+        """Each format accepts the documented payloads (server API, "Publish")."""
         deep = b"[" * 100_000 + b"]" * 100_000
         for form, good, bad in (
             ("", (b"1", b"{", b" "), (b"",)),
@@ -289,7 +289,7 @@ class ReadTests(PolicyTestCase):
                     self.assertEqual(result if isinstance(result, int) else 0, code)
 
     def test_half_history(self) -> None:
-        """Size without TTL, or TTL without size, is no history."""
+        """Size without TTL, or TTL without size, means no history."""
         for name, value in HISTORY.items():
             options = {name: value, "allow_history_for_client": True}
             self.assertEqual(self.ask("history", options), 108, name)

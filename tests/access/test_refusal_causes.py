@@ -47,7 +47,7 @@ class TokenTests(CauseTestCase):
         return self.why(self.policy().subscribe(self.visitor, asked))
 
     def test_connect(self) -> None:
-        """A wrong signature is told, and an end that has passed."""
+        """The log names a wrong signature and an expired token."""
         policy, visitor = self.policy(), Visitor()
         for made, cause, error in (
             (token({}, "other"), "invalid connection token", "signature"),
@@ -65,7 +65,7 @@ class TokenTests(CauseTestCase):
         self.assertEqual(why, "client credentials not found")
 
     def test_refresh(self) -> None:
-        """A refresh token for somebody else names that user."""
+        """For a refresh token of another user the log names that user."""
         policy = self.policy()
         for claims, cause, details in (
             (
@@ -117,10 +117,10 @@ class TokenTests(CauseTestCase):
 
 
 class PermissionTests(CauseTestCase):
-    """What clients may not do."""
+    """Operations without permission."""
 
     def test_channels(self) -> None:
-        """Each operation says what is missing."""
+        """The cause of each refusal names the missing permission."""
         visitor = Visitor(user="ada")
         policy = self.policy({"history_size": 1, "history_ttl": 60, "presence": True})
         publication = PublishRequest(channel="a", data=Raw(b"1"))

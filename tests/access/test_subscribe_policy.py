@@ -110,7 +110,7 @@ class DecisionTests(SubscribeTestCase):
 
 
 class TokenTests(SubscribeTestCase):
-    """A token decides, whatever the namespace says (permissions, "Subscribing")."""
+    """A token takes precedence over the namespace (permissions, "Subscribing")."""
 
     def test_rows(self) -> None:
         """Each kind of token has its outcome, also in an open channel."""
@@ -209,10 +209,10 @@ class TokenTests(SubscribeTestCase):
 
 
 class WishTests(SubscribeTestCase):
-    """What is asked for beside the channel (permissions, "Granted extras")."""
+    """Requests for extras (permissions, "Granted extras")."""
 
     def test_rows(self) -> None:
-        """What may be had is granted, the rest is silently off."""
+        """Permitted extras are granted, others are silently off."""
         reader = {"allow_history_for_subscriber": True}
         watcher = {"allow_presence_for_subscriber": True}
         joins = {"join_leave": True}
@@ -277,7 +277,7 @@ class WishTests(SubscribeTestCase):
         self.assertFalse(result.push_join_leave)
 
     def test_forced(self) -> None:
-        """What is forced needs no wish."""
+        """Forced options need no request."""
         forced = {
             **{"force_positioning": True, "force_recovery": True},
             **{"force_recovery_mode": "cache", "force_push_join_leave": True},

@@ -97,7 +97,7 @@ class KeyTests(TokenTestCase):
                 self.assertFalse(self.by(given, rsa_public_key=key), name)
 
     def test_curves(self) -> None:
-        """A key on a curve takes that curve's algorithm alone."""
+        """A key on a curve accepts only that curve's algorithm."""
         for name, key in CURVES.items():
             for other, signer in CURVES.items():
                 given = token(SOME, signer, other)
@@ -130,14 +130,14 @@ class KeyTests(TokenTestCase):
             self.assertIs(self.by(token(SOME, key, name), **options), taken, name)
 
     def test_other_algorithms(self) -> None:
-        """What no key takes is refused, whatever its name."""
+        """An algorithm without a key is refused."""
         for name in ("none", "None", "", "EdDSA", "ES256K", "hs256", "HS1", 5, None):
             given = token(SOME, header={"alg": name})
             self.assertFalse(self.by(given, hmac_secret_key=KEY), name)
         self.assertFalse(self.by(token(SOME, header=b'{"a":1}'), hmac_secret_key=KEY))
 
     def test_public_key_as_secret(self) -> None:
-        """A public key is no HMAC secret."""
+        """A public key is not accepted as an HMAC secret."""
         given = token(SOME, pem(RSA_KEY))
         self.assertFalse(self.by(given, rsa_public_key=pem(RSA_KEY)))
 
@@ -180,10 +180,10 @@ class KeyTests(TokenTestCase):
 
 
 class FormTests(TokenTestCase):
-    """What a token looks like (permissions, "Order of token checks")."""
+    """The form of tokens (permissions, "Order of token checks")."""
 
     def test_payload_is_text(self) -> None:
-        """Payloads pass as they are, so a token that is no UTF-8 is invalid."""
+        """Payloads are not converted, so a token must be UTF-8."""
         good = jwt.api_jws.encode(b'{"sub":"1","info":"x"}', KEY, "HS256")
         bad = jwt.api_jws.encode(b'{"sub":"1","info":"\xff"}', KEY, "HS256")
         self.assertEqual(bytes(self.verified(good).info), b'"x"')
@@ -251,7 +251,7 @@ class FormTests(TokenTestCase):
         self.check(wrong, InvalidToken)
 
     def test_types_that_work(self) -> None:
-        """What is unknown, or null, or a number inside a string, is no problem."""
+        """Unknown claims, null, and numbers inside strings are accepted."""
         good: tuple[OPTIONS | bytes, ...] = (
             *({"caps": [1], "labels": {"a": 1}}, {"meta": 5}, {"info": None}),
             *({"sub": None}, {"exp": None}, {"aud": None}, {"jti": None}),
@@ -265,13 +265,13 @@ class FormTests(TokenTestCase):
 
 
 class ClaimTests(TokenTestCase):
-    """What is looked at in the claims, and when.
+    """The checked claims and the order of checks.
 
     See permissions, "Order of token checks".
     """
 
     def test_time(self) -> None:
-        """exp lies strictly after now, nbf strictly before; there is no leeway."""
+        """exp must be after now and nbf before now, without leeway."""
         self.check(
             (
                 *({"exp": NOW}, {"exp": NOW - 0.5}, {"exp": 0}, {"exp": -1}),
@@ -325,7 +325,7 @@ class ClaimTests(TokenTestCase):
         self.assertEqual((good.channel, good.sub), ("a", ""))
 
     def test_user_claim(self) -> None:
-        """The user may stand in another claim; what is no string becomes text."""
+        """Another claim may hold the user; a value that is not text becomes text."""
         verifier = self.verifier(hmac_secret_key=KEY, user_id_claim="uid")
         for claims, user in (
             ({"uid": "a", "sub": "s"}, "a"),

@@ -46,7 +46,7 @@ class SignatureTests(PolicyTestCase):
             return error.error.code
 
     def test_text(self) -> None:
-        """What is signed is the documented text."""
+        """The signed text is the documented one."""
         keys = sha256(b"a\0b").hexdigest()
         text = f"7\x000\x001\0c\0{keys}".encode()
         expected = hmac.new(b"new", text, sha256).hexdigest()
@@ -69,7 +69,7 @@ class SignatureTests(PolicyTestCase):
         self.assertEqual(self.expiry(signature(exp=NOW - 6)), 109)
 
     def test_previous_secret(self) -> None:
-        """What was signed by the previous secret in time is good."""
+        """A signature by the previous secret is accepted until its limit."""
         self.assertEqual(self.expiry(signature(secret="old")), 0)
         late = signature(secret="old", iat=NOW - 99)
         self.assertEqual(self.expiry(late), 103)
@@ -79,7 +79,7 @@ class SignatureTests(PolicyTestCase):
         self.assertEqual(for_good.expiry("c", "1", batch, NOW), 0)
 
     def test_no_signature(self) -> None:
-        """What is no signature at all is refused."""
+        """A malformed signature is refused."""
         for text in ("", "x", "1:2", "1:2:", ":0:", "x:0:ab", "1:-2:ab", "1:\u0662:ab"):
             self.assertEqual(self.expiry(text), 103, text)
 

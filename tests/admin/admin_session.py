@@ -18,7 +18,7 @@ __all__ = ["Body", "Page"]
 
 @define(eq=False)
 class Body:
-    """Keeps what is written into the body of a response."""
+    """A response body that keeps the written lines."""
 
     lines: list[Any] = field(factory=list)
     over: "Deferred[None]" = field(factory=Deferred)

@@ -1,4 +1,4 @@
-"""The endpoints of the admin page: who may come in, and what they are answered."""
+"""The endpoints of the admin page: their authorization and responses."""
 
 import json
 
@@ -46,7 +46,7 @@ class LoginTests(SynchronousTestCase):
             self.assertEqual((answer.status, answer.body), (400, b"Bad Request\n"))
 
     def test_not_configured(self) -> None:
-        """Without a password or a secret nobody logs in, not even with an empty one."""
+        """Without a password or a secret every login fails, even an empty one."""
         for options in (AdminOptions(secret="s"), AdminOptions(password="pw")):
             page = Page(options)
             self.assertEqual(page.login("").status, 400)
@@ -63,7 +63,7 @@ class LoginTests(SynchronousTestCase):
         self.assertEqual(self.page.login().status, 200)
 
     def test_methods(self) -> None:
-        """What is to be posted is 405 otherwise."""
+        """Endpoints for POST answer other methods with 405."""
         for path in ("/admin/auth", *QUESTION_PATHS):
             self.assertEqual(self.page.send(path, b"", b"GET").status, 405, path)
 
@@ -80,7 +80,7 @@ class LoginTests(SynchronousTestCase):
 
 
 class DoorTests(SynchronousTestCase):
-    """Who may ask."""
+    """Authorization of requests."""
 
     def test_paths(self) -> None:
         """All endpoints are known to the rules of the configuration."""
@@ -142,7 +142,7 @@ class DoorTests(SynchronousTestCase):
             self.assertEqual(page.send("/admin/api", bad).status, 400)
 
     def test_malformed(self) -> None:
-        """What is no question is 400; an error of the question is its answer."""
+        """A malformed request gets 400; an error of a request is its response."""
         page = Page()
         page.login()
         for body in (
@@ -161,7 +161,7 @@ class DoorTests(SynchronousTestCase):
         self.assertEqual(page.ask("presence", channel="jj:a")["error"]["code"], 108)
 
     def test_too_many(self) -> None:
-        """Past a number of questions at once the next one is told to come back."""
+        """Beyond a number of concurrent requests, further ones get 503."""
         clock = Clock()
         questions = _Questions(BoundedLog(Logger(), clock))
         waiting: list[Deferred[None]] = []
@@ -207,7 +207,7 @@ class FileTests(SynchronousTestCase):
                     self.assertNotIn(word, body, (path, file))
 
     def test_cached(self) -> None:
-        """What the browser has is not sent again."""
+        """A file that the browser has cached is not sent again."""
         page = Page()
         answer = self.get(page, "/app.js")
         tag = dict(answer.headers)[b"ETag"].decode()
@@ -215,7 +215,7 @@ class FileTests(SynchronousTestCase):
         self.assertEqual((again.status, again.body), (304, b""))
 
     def test_prefix(self) -> None:
-        """Below a prefix everything is found, and the prefix alone leads there."""
+        """All files are below the prefix, and the bare prefix redirects there."""
         options = AdminOptions(insecure=True, handler_prefix="/in/side/")
         page = Page(options)
         self.assertEqual(self.get(page, "/in/side/app.js").status, 200)

@@ -51,7 +51,7 @@ class FeedTests(SynchronousTestCase):
         return lines
 
     def test_publications(self) -> None:
-        """What is published comes at once, with nobody else in the channel."""
+        """Publications arrive at once, even in a channel without subscribers."""
         body = self.follow()
         self.publish(b'{"n":1}')
         self.publish(b'{"n":2}', "hh:other")
@@ -59,7 +59,7 @@ class FeedTests(SynchronousTestCase):
         self.assertEqual(self.seen(body), [expected])
 
     def test_presence(self) -> None:
-        """Who comes and goes is told."""
+        """Joins and leaves are shown."""
         self.page.world.policy.subscription = SubscribeOptions(join_leave=True)
         body = self.follow()
         peer = self.page.world.subscribed("hh:a", "ada")
@@ -77,7 +77,7 @@ class FeedTests(SynchronousTestCase):
         self.assertEqual((line["pub"]["key"], line["pub"]["data"]), ("k", 1))
 
     def test_not_counted(self) -> None:
-        """A viewer is no subscriber: no number says that it is there."""
+        """A viewer is not counted as a subscriber anywhere."""
         self.follow()
         self.assertEqual(self.page.result("channels")["channels"], [])
         self.assertEqual(self.page.result("channel", channel="hh:a")["num_clients"], 0)
@@ -111,7 +111,7 @@ class FeedTests(SynchronousTestCase):
         self.assertTrue(body.finished)
 
     def test_rate(self) -> None:
-        """What is more than a viewer can read is counted, not sent."""
+        """Messages beyond the viewer's rate are counted instead of sent."""
         body = self.follow()
         for _ in range(RATE + 50):
             self.publish(b"1")
@@ -123,7 +123,7 @@ class FeedTests(SynchronousTestCase):
         self.assertEqual(line["pub"]["data"], 2)
 
     def test_slow(self) -> None:
-        """A slow viewer costs nothing: it is told how many it missed."""
+        """A slow viewer does not block; it receives the number of missed messages."""
         body = self.follow()
         body.producer.pauseProducing()
         for _ in range(10):
@@ -134,14 +134,14 @@ class FeedTests(SynchronousTestCase):
         self.assertEqual(self.seen(body)[0], {"skipped": 10})
 
     def test_large(self) -> None:
-        """Of a large message only the size is told."""
+        """Of a large message only the size is shown."""
         body = self.follow()
         self.publish(b'"%b"' % (b"x" * LINE_LIMIT))
         (line,) = self.seen(body)
         self.assertGreater(line["too_large"], LINE_LIMIT)
 
     def test_binary(self) -> None:
-        """Of what is no JSON it is told that there was something."""
+        """A payload that is not JSON is shown without its data."""
         body = self.follow("bb:a")
         self.node.publish("bb:a", Raw(b"\x00\xff"))
         self.assertEqual(self.seen(body), [{"binary": True}])
@@ -156,7 +156,7 @@ class FeedTests(SynchronousTestCase):
         self.assertEqual(body.lines, [{}])
 
     def test_broker_refuses(self) -> None:
-        """When the broker cannot, the viewer is told, and the response ends."""
+        """If the broker fails, the viewer gets an error, and the response ends."""
         refused: Deferred[None] = Deferred()
         self.node.streams.broker_subscriptions._broker = _Broker(refused)  # type: ignore[assignment]
         body = self.follow()
@@ -174,7 +174,7 @@ class FeedTests(SynchronousTestCase):
         self.assertEqual(body.lines, [{}])
 
     def test_refused(self) -> None:
-        """Too many viewers are told to come back, unknown channels are an error."""
+        """Too many viewers get 503, and unknown channels an error."""
         answer = self.page.send("/admin/feed", b'{"channel":"xx:a"}')
         self.assertEqual(json.loads(answer.body)["error"]["code"], 102)
         for body in (b"", b"{}", b"x", b'{"channel":""}'):

@@ -1,4 +1,4 @@
-"""What nodes tell of themselves, their channels and their connections."""
+"""Information of nodes about themselves, their channels and connections."""
 
 import json
 from typing import Any
@@ -35,7 +35,7 @@ class NodeTests(InspectorCase):
     """The state of nodes."""
 
     def test_nodes(self) -> None:
-        """A node tells its numbers, and what it has used and sent."""
+        """A node reports its counts, its use of resources, and sent messages."""
         self.subscribed("ada", "hh:a")
         (node,) = self.page.result("nodes")["nodes"]
         self.assertEqual((node["num_clients"], node["num_channels"]), (1, 1))
@@ -126,7 +126,7 @@ class LagTests(SynchronousTestCase):
     """How late the reactor is."""
 
     def test_lag(self) -> None:
-        """The greatest lateness of the last five seconds is told."""
+        """The greatest lag of the last five seconds is reported."""
         clock = Clock()
         probe = LagProbe(clock)
         self.assertEqual(probe.worst(), 0)
@@ -193,7 +193,7 @@ class ChannelTests(InspectorCase):
         self.assertEqual(self.names(), ["hh:a"])
 
     def test_details(self) -> None:
-        """A channel's options and subscribers are told, also of one without any."""
+        """A channel's options and subscribers are reported, even without any."""
         self.subscribed("u", "hh:a")
         found = self.page.result("channel", channel="hh:a")
         self.assertEqual(found["num_clients"], 1)
@@ -221,7 +221,7 @@ class ChannelTests(InspectorCase):
 
 
 class PresenceTests(InspectorCase):
-    """Pages of those who are in a channel."""
+    """Pages of the connections in a channel."""
 
     def test_pages(self) -> None:
         """All come once, with users, and can be narrowed to one user."""
@@ -260,7 +260,7 @@ class ConnectionTests(InspectorCase):
         self.assertEqual([each["client"] for each in page["connections"]], [ada])
 
     def test_details(self) -> None:
-        """A connection tells who it is, how it came and where it is subscribed."""
+        """A connection is reported with its user, transport and subscriptions."""
         client = self.subscribed("ada", "hh:b", "hh:a").client
         found = self.page.result("connection", client=client.id)
         self.assertEqual((found["user"], found["transport"]), ("ada", "websocket"))
@@ -281,7 +281,7 @@ class ConnectionTests(InspectorCase):
         self.assertEqual(found["address"], "192.0.2.1")
 
     def test_gone(self) -> None:
-        """Of a connection that nobody has nothing is told."""
+        """Nothing is reported about an unknown connection."""
         self.assertIsNone(self.page.result("connection", client="nobody"))
 
 

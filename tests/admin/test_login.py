@@ -59,7 +59,7 @@ class TokenTests(SynchronousTestCase):
         self.assertTrue(self.login.verifies(FOREIGN))
 
     def test_other_secret(self) -> None:
-        """Another secret logs everybody out."""
+        """A change of the secret ends all logins."""
         other = Login(AdminOptions(password="pw", secret="other"), self.clock)
         self.assertFalse(other.verifies(self.login.issue()))
 
@@ -69,7 +69,7 @@ class TokenTests(SynchronousTestCase):
         self.assertFalse(nobody.verifies(nobody.issue()))
 
     def test_forged(self) -> None:
-        """What is no token of ours is refused, whatever it is."""
+        """Any text that is not one of our tokens is refused."""
         token = self.login.issue()
         signed = b"%d|x|" % ISSUED_AT
         for forged in (

@@ -49,7 +49,7 @@ class Rules(Permissive):
 
 @define(eq=False)
 class Request:
-    """What a handler sees of a request."""
+    """A request, as far as handlers use it."""
 
     body: bytes
     headers: dict[str, str] = field(factory=dict)

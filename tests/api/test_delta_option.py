@@ -66,7 +66,7 @@ class DeltaTests(SynchronousTestCase):
         )
 
     def test_history(self) -> None:
-        """History holds what was published."""
+        """History contains the full payloads."""
         self.forms("dd:d")
         kept = self.backend.result("history", channel="dd:d", limit=2)["publications"]
         self.assertEqual([each["data"]["text"] for each in kept], [TEXT, TEXT])

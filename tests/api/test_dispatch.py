@@ -15,7 +15,7 @@ from .api_backend import Backend
 
 
 class DispatchTests(SynchronousTestCase):
-    """What messages do (consumers, "Consumer messages" and "Consumer delivery")."""
+    """Commands in messages (consumers, "Consumer messages" and "Consumer delivery")."""
 
     def setUp(self) -> None:
         self.backend = Backend()
@@ -23,7 +23,7 @@ class DispatchTests(SynchronousTestCase):
         self.dispatcher = Dispatcher(api, "source")
 
     def command(self, method: str, body: Any) -> str:
-        """Return the outcome of a command that nobody has to wait for."""
+        """Return the outcome of a command that completes at once."""
         text = body if isinstance(body, bytes) else json.dumps(body).encode()
         outcome = self.dispatcher.command(method, text)
         if isinstance(outcome, Deferred):
@@ -56,7 +56,7 @@ class DispatchTests(SynchronousTestCase):
         self.assertEqual(self.backend.errors(), {})
 
     def test_skipped(self) -> None:
-        """What can never succeed is logged with its consumer, and counted."""
+        """A command that can never succeed is logged with its consumer, and counted."""
         for method, body, message, error in (
             ("publish", b"{", MALFORMED, ("publish", "unmarshal")),
             ("publish", b"\xff", MALFORMED, ("publish", "unmarshal")),

@@ -158,7 +158,7 @@ class ServiceTests(ServiceCase):
         self.assertEqual(name, "grpc-status-details-bin")
 
     def test_malformed(self) -> None:
-        """What is no message is logged and counted, and ends the call."""
+        """A malformed message is logged and counted, and ends the call."""
         call, _ = self.call("Publish", b"\xff\xff")
         self.assertEqual(call.status[0], "INTERNAL")
         self.assertEqual(
@@ -185,7 +185,7 @@ class ServiceTests(ServiceCase):
 
 
 class CancelTests(ServiceCase):
-    """Callers that give up while a call runs."""
+    """Callers that cancel a running call."""
 
     def cancelled(self, name: str, request: Any) -> "list[Deferred[Any]]":
         """Cancel a call as soon as something waits; return all that was waited for."""
@@ -221,7 +221,7 @@ class CancelTests(ServiceCase):
         self.assertEqual(len(waits), 1)
 
     def test_single(self) -> None:
-        """A single method that runs goes on to its end."""
+        """A running method other than batch and broadcast completes."""
         request = api_pb2.PublishRequest(channel="hh:a", data=b"1")
         (only,) = self.cancelled("Publish", request)
         self.assertFalse(only.called)

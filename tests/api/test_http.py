@@ -22,7 +22,7 @@ def fine(body: bytes) -> Answer:
 
 
 def error(code: int, message: str) -> bytes:
-    """Return an error as JSON, as it stands in any answer."""
+    """Return the JSON of an error, as responses contain it."""
     return b'{"error":{"code":%d,"message":"%b"}}' % (code, message.encode())
 
 
@@ -75,7 +75,7 @@ class DoorTests(SynchronousTestCase):
                 self.assertEqual(answer, Answer(405))
 
     def test_no_key(self) -> None:
-        """Without a key in the configuration everybody is refused."""
+        """Without a configured key every call is refused."""
         backend = Backend(HTTPAPIOptions())
         self.assertEqual(backend.post("/api/info", "{}").status, 401)
         answer = backend.post("/api/info?api_key=", "{}", X_API_Key="")
@@ -158,7 +158,7 @@ class NewStyleTests(SynchronousTestCase):
             self.assertEqual(self.backend.at_once("/api/publish", body), BAD)
 
     def test_escapes(self) -> None:
-        """Payloads come back compact and with escapes that suit a page."""
+        """Payloads are compact in responses, with escapes that are safe in HTML."""
         self.backend.at_once(
             "/api/publish", '{"channel":"hh:a","data":{"a" : "<&>\u2028"}}'
         )
@@ -168,7 +168,9 @@ class NewStyleTests(SynchronousTestCase):
         )
 
     def test_binary_payload(self) -> None:
-        """A payload that is no JSON breaks the answer, and never out of its field."""
+        """A payload that is not JSON makes the response fail, and cannot leave its
+        field.
+        """
         for encoded in ("/w==", "MX0seyJkYXRhIjoy", "MSwib2Zmc2V0Ijo5"):
             self.backend.call("publish", channel="bb:a", b64data=encoded)
             body = '{"channel":"bb:a","limit":-1}'
@@ -274,7 +276,7 @@ class OldStyleTests(SynchronousTestCase):
         )
 
     def test_params(self) -> None:
-        """Params that are missing or wrong are an error of their command alone."""
+        """Missing or wrong params are an error only of their command."""
         wrong = error(107, "bad request")
         self.check(
             ('{"method":"publish"}', wrong),
@@ -293,7 +295,7 @@ class OldStyleTests(SynchronousTestCase):
         self.assertEqual(len(json.loads(answer.body)["result"]["nodes"]), 1)
 
     def test_ids(self) -> None:
-        """An id comes back, unless it is zero; a wrong one spoils the body."""
+        """The id is returned unless it is zero; a malformed id invalidates the body."""
         self.check(
             ('{"id":7,"method":2,"params":{}}', b'{"id":7,"result":{}}'),
             ('{"id":0,"method":2,"params":{}}', b'{"result":{}}'),
@@ -320,7 +322,7 @@ class OldStyleTests(SynchronousTestCase):
         self.assertEqual(self.backend.errors(), {("broadcast_publish", "107"): 1})
 
     def test_transport_mode_is_ignored(self) -> None:
-        """The status is 200, whatever the error."""
+        """The status is 200 for every error."""
         answer = self.backend.at_once(
             "/api", "null", X_Centrifugo_Error_Mode="transport"
         )
@@ -333,7 +335,7 @@ class OldStyleTests(SynchronousTestCase):
         self.assertEqual(self.backend.at_once("/api/info", "{}").status, 200)
 
     def test_broken_payload(self) -> None:
-        """A payload that is no JSON breaks the whole answer."""
+        """A payload that is not JSON makes the whole response fail."""
         self.backend.call("publish", channel="bb:a", b64data="/w==")
         body = '{"method":"history","params":{"channel":"bb:a","limit":1}}'
         self.check((body, BROKEN))

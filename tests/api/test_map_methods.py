@@ -206,7 +206,7 @@ class MapTests(SynchronousTestCase):
 
 
 class SharedPollTests(SynchronousTestCase):
-    """``pp:`` is polled, and published into; ``qq:`` is polled alone."""
+    """``pp:`` is polled and accepts publications; ``qq:`` is only polled."""
 
     def test_published(self) -> None:
         """A newer version reaches the clients that track the key."""

@@ -165,7 +165,7 @@ class ClientTests(SynchronousTestCase):
             self.assertEqual(self.backend.code("subscribe", **request), code, request)
 
     def test_unsubscribe(self) -> None:
-        """The user is taken out and told with code 2000."""
+        """The user is unsubscribed and receives code 2000."""
         self.backend.result("subscribe", channel="a", user="u")
         self.peer.take()
         self.assertEqual(self.backend.code("unsubscribe", channel="no:a"), 102)
@@ -208,7 +208,7 @@ class ChannelTests(SynchronousTestCase):
         self.backend = Backend()
 
     def test_refused(self) -> None:
-        """Each needs a known channel that has what is asked for."""
+        """Each method needs a known channel with the feature."""
         for method in ("presence", "presence_stats", "history", "history_remove"):
             for channel, code in (("", 107), ("no:a", 102), ("a", 108), ("hh:a", 0)):
                 self.assertEqual(self.backend.code(method, channel=channel), code)
@@ -315,7 +315,7 @@ class BatchTests(SynchronousTestCase):
         self.backend = Backend()
 
     def test_metrics(self) -> None:
-        """What counts are the commands; a batch of them does not."""
+        """The commands of a batch are counted; the batch itself is not."""
         self.replies({"info": {}}, {"publish": {}})
         found = self.backend.world.node.metrics.histograms()
         methods = {

@@ -1,4 +1,4 @@
-"""The OpenAPI document: valid, complete, and true to what is decoded."""
+"""The OpenAPI document: valid, complete, and equal to the decoded types."""
 
 import json
 from importlib.util import find_spec

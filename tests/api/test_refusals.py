@@ -1,4 +1,4 @@
-"""What the log says about calls of the server API that fail."""
+"""Log lines about failed calls of the server API."""
 
 from centrifugo_tx.api import HTTPAPIOptions
 

@@ -21,7 +21,7 @@ SLICE = 256
 
 @define(eq=False)
 class Counting:
-    """A broker that notes what is published."""
+    """A broker that records publications."""
 
     _broker: Any
     _test: "SliceTestCase"
@@ -158,7 +158,7 @@ class LargeBatchTests(SynchronousTestCase):
         self.slices = Slices(RoundRobin(clock), clock)
 
     def outcome(self, coroutine: Any) -> Any:
-        """Return what comes of *coroutine*, its result or its error."""
+        """Return the result or the error of *coroutine*."""
         done: Any = Deferred.fromCoroutine(coroutine)
         found: list[Any] = []
         done.addBoth(found.append)
@@ -194,7 +194,7 @@ class LargeBatchTests(SynchronousTestCase):
                 self.assertEqual(large, small, text)
 
     def test_bad_bytes(self) -> None:
-        """Text that is no UTF-8 is refused."""
+        """Text that is not UTF-8 is refused."""
         body = b'{"commands":[{"publish":{"data":"\xff"}}]}'
         self.assertIsInstance(
             self.outcome(decode_batch(body, self.slices)), UnicodeDecodeError
@@ -230,7 +230,7 @@ async def _wait(done: "Deferred[Any]") -> Any:
 
 
 class NullTests(SynchronousTestCase):
-    """A null stands for what is absent, in any field of any method."""
+    """A null means an absent value, in any field of any method."""
 
     def test_elements(self) -> None:
         """In a list or a map of strings it is an empty one."""
@@ -305,7 +305,7 @@ BASE: dict[str, dict[str, Any]] = {
 }
 _PUBLISH = ("b64data", "tags", "idempotency_key", "delta", "version", "version_epoch")
 _WHOSE = ("user", "client", "session")
-#: What may be null without a change, by method.
+#: Fields that may be null without a change, by method.
 FIELDS: dict[str, tuple[str, ...]] = {
     "publish": (*_PUBLISH, "skip_history"),
     "broadcast": (*_PUBLISH, "skip_history"),

@@ -42,7 +42,7 @@ def connect(http: HttpRequest, call: ConnectRequest) -> ConnectResult | Disconne
 
 @proxy_view(PUBLISH)
 def publish(http: HttpRequest, call: PublishRequest, room: str) -> PublishResult:
-    """Refuse what is empty."""
+    """Refuse an empty payload."""
     if not call.data["text"]:
         raise Error(400, "empty")
     return PublishResult(data={"room": room, "user": call.user})
@@ -86,7 +86,7 @@ class DjangoTests(SynchronousTestCase):
         self.assertEqual((response.status_code, response.content), (200, expected))
 
     def test_refused(self) -> None:
-        """What is malformed or not posted is refused."""
+        """A malformed request, and one that is not a POST, is refused."""
         response = self.post(connect, b"[]")
         self.assertEqual(response.status_code, 400)
         self.assertIn(b"no connect request", response.content)

@@ -35,7 +35,7 @@ BODY = b'{"user":"42","channel":"news","data":{"text":"hi"}}'
 
 
 def limits(http: Request) -> dict[str, int]:
-    """Return what a dependency knows."""
+    """Return the value of a dependency."""
     return {"length": int(http.headers.get("X-Length", 5))}
 
 
@@ -53,7 +53,7 @@ async def connect(call: ConnectRequest, http: Request) -> ConnectResult | Discon
 @app.post("/publish/{room}")
 @proxy_view(PUBLISH)
 async def publish(call: PublishRequest, room: str, limits: Limits) -> None:
-    """Refuse what is longer than a dependency says."""
+    """Refuse a payload that exceeds the limit of a dependency."""
     if len(call.data["text"]) > limits["length"]:
         raise Error(400, f"too long for {room}")
 
@@ -104,12 +104,12 @@ class FastAPITests(SynchronousTestCase):
     def post(
         self, path: str, *chunks: bytes, method: str = "POST", **headers: str
     ) -> tuple[int, bytes, str]:
-        """Post; underscores in names of headers stand for hyphens."""
+        """Send a POST; underscores in header names become hyphens."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return asyncio.run(post_async(path, list(chunks), named, method))
 
     def test_endpoint(self) -> None:
-        """The endpoint answers in JSON, with what the HTTP request says."""
+        """The endpoint answers with JSON from the HTTP request."""
         self.assertEqual(
             self.post("/connect", b"{", b"}", cookie="user=42"),
             (200, b'{"result":{"user":"42"}}', "application/json"),
@@ -125,7 +125,7 @@ class FastAPITests(SynchronousTestCase):
         self.assertEqual(answer[:2], (200, expected))
 
     def test_refused(self) -> None:
-        """What is malformed or too large is refused."""
+        """A malformed or too large request is refused."""
         status, body, kind = self.post("/connect", b"[]")
         self.assertEqual((status, kind), (400, "text/plain; charset=utf-8"))
         self.assertIn(b"no connect request", body)
@@ -133,7 +133,7 @@ class FastAPITests(SynchronousTestCase):
         self.assertEqual(self.post("/connect", method="GET")[0], 405)
 
     def test_thread(self) -> None:
-        """A function that is no coroutine function runs in a thread, if signed."""
+        """A plain function runs in a thread, also when signed."""
         self.assertEqual(self.post("/rpc", b"{}")[0], 403)
         signature = sign(b"{}", ["secret"])
         answer = self.post("/rpc", b"{}", X_Centrifugo_Signature=signature)

@@ -86,7 +86,7 @@ class FlaskTests(SynchronousTestCase):
         self.assertEqual((status, body), (200, expected))
 
     def test_refused(self) -> None:
-        """What is malformed or too large is refused."""
+        """A malformed or too large request is refused."""
         status, body, kind = self.post("/connect", b"[]")
         self.assertEqual((status, kind), (400, "text/plain"))
         self.assertIn(b"no connect request", body)

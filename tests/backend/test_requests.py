@@ -1,4 +1,4 @@
-"""What a backend reads of the server's requests.
+"""Decoding of the server's requests.
 
 See event proxies, "Common fields".
 """
@@ -26,7 +26,7 @@ from centrifugo_tx.backend import (
     PublishRequest,
 )
 
-#: Each event with one request as the server sends it, and what is read of it.
+#: One request of each event as the server sends it, and its decoded form.
 CLIENT = '"client":"c1","transport":"websocket","protocol":"json","encoding":"json"'
 REQUESTS: list[tuple[Event[Any, Any], str, dict[str, Any]]] = [
     (
@@ -67,14 +67,14 @@ def publish(fields: str) -> PublishRequest:
 
 @dataclass
 class Point:
-    """What a program may expect as a payload."""
+    """Values of payloads."""
 
     x: int
     y: int
 
 
 class RequestTests(SynchronousTestCase):
-    """Fields, payloads, and what is refused."""
+    """Fields, payloads, and malformed requests."""
 
     def test_events(self) -> None:
         """Each event's fields are read; unknown fields are ignored."""
@@ -127,7 +127,7 @@ class RequestTests(SynchronousTestCase):
             publish("").data_as(Point)
 
     def test_malformed(self) -> None:
-        """What the server does not send is refused with status 400."""
+        """A request that the server would not send is refused with status 400."""
         for body in (b"", b"[]", b"{", b'{"user":1}', b'{"b64data":"?"}', b"\xff"):
             with self.assertRaises(InvalidRequest) as caught:
                 PUBLISH.decode(body)

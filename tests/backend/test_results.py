@@ -1,4 +1,4 @@
-"""What a backend answers (event proxies, "Common fields")."""
+"""Encoding of a backend's responses (event proxies, "Common fields")."""
 
 import json
 from datetime import UTC, datetime
@@ -178,7 +178,7 @@ class ResultTests(SynchronousTestCase):
         )
 
     def test_wrong(self) -> None:
-        """What the server could not read is an error in the backend."""
+        """A response that the server could not read is an error in the backend."""
         wrong: list[tuple[Event[Any, Any], object]] = [
             (PUBLISH, RPCResult()),
             (PUBLISH, {"data": 1}),
@@ -195,7 +195,7 @@ class ResultTests(SynchronousTestCase):
 
 
 class WebhookTests(SynchronousTestCase):
-    """Calls, whatever the framework."""
+    """Handling of requests without a framework."""
 
     def answer(self, handle: Any) -> bytes:
         """Return the answer to one call."""
@@ -203,7 +203,7 @@ class WebhookTests(SynchronousTestCase):
         return hook.answer(b'{"channel":"news","data":1}', None, handle)
 
     def test_returned(self) -> None:
-        """The function receives the request; what it returns is the answer."""
+        """The function receives the request, and its result is the response."""
         seen: list[PublishRequest] = []
         self.assertEqual(self.answer(seen.append), b"{}")
         self.assertEqual((seen[0].channel, seen[0].data), ("news", 1))

@@ -26,7 +26,7 @@ def signature(secret: str, at: int = NOW, body: bytes = BODY) -> str:
 
 
 class SignatureTests(SynchronousTestCase):
-    """What is accepted, and what is not."""
+    """Accepted and refused signatures."""
 
     def refused(self, header: str | None, reason: str, **options: Any) -> None:
         """Check that a header is refused."""
@@ -69,7 +69,7 @@ class SignatureTests(SynchronousTestCase):
         self.refused(header, "too old", now=NOW + 11, tolerance=10)
 
     def test_malformed(self) -> None:
-        """What is no signature is refused, however long it is."""
+        """A malformed signature of any length is refused."""
         self.refused(None, "not signed")
         self.refused("", "not signed")
         good = signature("one")
@@ -87,7 +87,7 @@ class SignatureTests(SynchronousTestCase):
             self.assertNotIsInstance(caught.exception, InvalidRequest)
 
     def test_webhook(self) -> None:
-        """A webhook with secrets reads only what is signed."""
+        """A webhook with secrets reads only signed requests."""
         hook = Webhook(RPC, ("one",))
         header = sign(BODY, ["one"])
         answer = hook.answer(BODY, header, lambda call: RPCResult(data=call.method))

@@ -36,7 +36,7 @@ class CheckCase(SynchronousTestCase):
     """Something that checks configurations."""
 
     def assertProblem(self, tree: Mapping[str, Any], *beginnings: str) -> None:
-        """Assert that exactly these problems are told, by how they begin."""
+        """Assert that exactly these problems are reported, by their beginnings."""
         found = problems(config_of(tree))
         self.assertEqual(len(found), len(beginnings), found)
         for line, beginning in zip(found, beginnings, strict=True):
@@ -371,7 +371,7 @@ class ChannelTests(CheckCase):
         )
 
     def test_stream_proxy(self) -> None:
-        """A stream proxy speaks gRPC, and stands alone."""
+        """A stream proxy uses gRPC, and excludes other proxies."""
         own = {"name": "own", "endpoint": "http://a"}
         options: dict[str, Any] = {
             "subscribe_stream_proxy_enabled": True,

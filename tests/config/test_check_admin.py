@@ -1,4 +1,4 @@
-"""Rules of the admin page: nobody finds it without a lock, or on a taken path."""
+"""Checks of the admin page: it needs credentials and paths of its own."""
 
 from typing import Any
 
@@ -52,7 +52,7 @@ class AdminTests(CheckCase):
         self.assertProblem(both, "admin.web_proxy_address: cannot be used together")
 
     def test_paths(self) -> None:
-        """Its paths must begin with a slash, and be nobody else's."""
+        """Its paths must begin with a slash, and be unique."""
         self.assertProblem(
             self.admin(handler_prefix="x"), "admin.handler_prefix: 'x' must begin"
         )

@@ -1,4 +1,4 @@
-"""What is checked of consumers before the start."""
+"""Checks of consumers before the start."""
 
 from typing import Any
 from unittest.mock import patch
@@ -21,7 +21,7 @@ class ConsumerTests(SynchronousTestCase):
     """Each option that is wrong has a line."""
 
     def test_disabled(self) -> None:
-        """What is not enabled is not looked at."""
+        """A disabled consumer is not checked."""
         self.assertEqual(found("postgresql", enabled=False), [])
         self.assertEqual(found("redis_stream", enabled=False), [])
 

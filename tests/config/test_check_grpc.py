@@ -18,7 +18,7 @@ PEM = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
 
 
 def found(endpoint: str = "host:1", **options: Any) -> list[str]:
-    """Return what is wrong with a named proxy, without its path."""
+    """Return the problems of a named proxy, without its path."""
     named = {"name": "own", "endpoint": endpoint, "grpc": options}
     lines = problems(config_of({"proxies": [named]}))
     prefix = "proxies.[0]."

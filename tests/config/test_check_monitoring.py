@@ -18,7 +18,7 @@ class GraphiteTests(CheckCase):
         self.assertFine({"node": {"info_metrics_aggregate_interval": "0s"}})
 
     def test_problems(self) -> None:
-        """A port that is none, and intervals that are too short."""
+        """An invalid port and intervals that are too short are reported."""
         self.assertProblem(self.graphite(port=70000), "graphite.port: 70000 is not")
         self.assertProblem(self.graphite(interval="10ms"), "graphite.interval: must be")
         self.assertProblem(

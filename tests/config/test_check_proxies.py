@@ -48,7 +48,7 @@ class ProxyOptionTests(CheckCase):
         self.wrong("max_queued_calls: -1 must be at least 1", max_queued_calls=-1)
 
     def test_headers(self) -> None:
-        """Names and values can stand in a request."""
+        """Header names and values must be valid in a request."""
         self.wrong("http_headers.[1]: 'a b' must be", http_headers=["a", "a b"])
         self.wrong("emulated_headers.[0]: '' must be", emulated_headers=[""])
         for headers, said in (

@@ -106,7 +106,7 @@ namespaces:
 
 
 def told(conversion: Conversion, kind: str) -> dict[str, str]:
-    """Return the names of one kind of changes, with what is said of each."""
+    """Return the names of one kind of changes, with their explanations."""
     return {
         change.name: change.explanation
         for change in conversion.changes
@@ -285,7 +285,7 @@ class SpecialTests(SynchronousTestCase):
         self.assertTrue(channel.publish_proxy_enabled)
 
     def test_named_proxies(self) -> None:
-        """Names of proxies count in granular mode alone, and there nothing else."""
+        """Names of proxies apply only in granular mode, and only they do there."""
         tree: dict[str, Any] = {
             "proxies": [{"name": "own", "endpoint": "http://o"}],
             "proxy_connect_endpoint": "http://global",
@@ -308,7 +308,7 @@ class SpecialTests(SynchronousTestCase):
         self.assertEqual(headers.http_headers, ())
 
     def test_old_file_runs(self) -> None:
-        """What the server makes of an old file is what the converter makes of it."""
+        """Server and converter give an old file the same meaning."""
         tree = parse_yaml(V5)
         read = from_tree(modernize(tree)[0], {}).config
         self.assertEqual(read, from_tree(convert(tree).tree, {}).config)
@@ -365,7 +365,7 @@ class VariableTests(SynchronousTestCase):
         self.assertEqual(found[name], "true")
 
     def test_current(self) -> None:
-        """Variables of today are left alone; without --from, others may not tell."""
+        """Current variables are unchanged; others may need --from."""
         conversion, found = convert_variables({"CENTRIFUGO_LOG_LEVEL": "info"})
         self.assertEqual(conversion.verdict.version, 6)
         self.assertEqual(found, {"CENTRIFUGO_LOG_LEVEL": "info"})

@@ -1,4 +1,4 @@
-"""What a configuration file says, in each format."""
+"""The meaning of configuration files, in each format."""
 
 import json
 from pathlib import Path
@@ -38,12 +38,12 @@ class YamlScalarTests(FileCase):
     """Plain scalars have the values that the reference gives them."""
 
     def key(self, scalar: str) -> tuple[str, list[str]]:
-        """Return what a scalar is as text, and what is said of it."""
+        """Return the text of a scalar, and the remarks on it."""
         loaded = self.load(f"http_api:\n  key: {scalar}\n")
         return loaded.config.http_api.key, loaded.converted
 
     def test_words(self) -> None:
-        """What was a truth value, a time or a number of YAML 1.1 only is text."""
+        """Values that only YAML 1.1 converts are text."""
         for word in ("no", "No", "on", "yes", "y", "off", "12:30:45", "0o", "1-2", "="):
             self.assertEqual(self.key(word), (word, []))
 
@@ -72,7 +72,7 @@ class YamlScalarTests(FileCase):
             self.assertEqual(self.key(scalar), (text, said), scalar)
 
     def test_shown(self) -> None:
-        """What is no secret is shown as it was written and as it is taken."""
+        """Unless it is a secret, a converted value is shown before and after."""
         loaded = self.load("log: {file: 1e3}\nclient: {allowed_origins: [a, 0x1]}")
         self.assertEqual(
             loaded.converted,
@@ -83,13 +83,13 @@ class YamlScalarTests(FileCase):
         )
 
     def test_quoted(self) -> None:
-        """Quotes, blocks and the tag of text keep what is written."""
+        """Quotes, blocks and the text tag preserve the text."""
         for scalar in ("'0o17'", '"0o17"', "!!str 0o17", "|-\n   0o17"):
             self.assertEqual(self.key(scalar), ("0o17", []))
         self.assertEqual(self.key("!!binary aGVsbG8="), ("hello", []))
 
     def test_dates(self) -> None:
-        """A date is no text; what only looks like one is."""
+        """A date is not text; text that resembles a date is."""
         for scalar in ("2001-01-01", "2001-1-1 10:00:00", "2001-01-01T10:00:00Z"):
             said = self.refused(f"http_api: {{key: {scalar}}}")
             self.assertEqual(said, "http_api.key: must be text")
@@ -110,7 +110,7 @@ class YamlScalarTests(FileCase):
             self.assertEqual(said, f'health.enabled: "{scalar}" must be true or false')
 
     def test_whole_numbers(self) -> None:
-        """Options that are whole numbers take every form, and say what is cut off."""
+        """Options for whole numbers accept every form, and report truncation."""
         for scalar, limit in (("0o17", 15), ("010", 8), ("1_0", 10), ("1e3", 1000)):
             loaded = self.load(f"client: {{channel_limit: {scalar}}}")
             self.assertEqual(loaded.config.client.channel_limit, limit)
@@ -141,7 +141,7 @@ class YamlDocumentTests(FileCase):
         self.assertEqual(said, "line 4: key 'level' is already defined in line 3")
 
     def test_merge(self) -> None:
-        """Anchors and merge keys work; what stands in the object itself wins."""
+        """Anchors and merge keys work; the object's own keys take precedence."""
         loaded = self.load(
             "a: &a {level: warn, file: x}\nlog: {<<: *a, file: y}\nhealth: &a {}\n"
         )
@@ -168,7 +168,7 @@ class YamlDocumentTests(FileCase):
         self.assertIn("the value of an anchor contains itself", said)
 
     def test_malformed(self) -> None:
-        """What is no YAML is refused with its line."""
+        """Malformed YAML is refused with its line."""
         for text in ("a: 1\n\tb: 2", 'a: 1\nb: "\\q"', "a: 1\n- b", "a: 1\nb: *nobody"):
             self.assertRegex(self.refused(text), "^line 2: ")
         for text in ("a: 1\n--- \nb: 2", "a: \0", "? [a]\n: 1", "[" * 5000):
@@ -221,7 +221,7 @@ class JsonTests(FileCase):
         )
 
     def test_malformed(self) -> None:
-        """What is no JSON, or is nested too deeply, is refused in one line."""
+        """Malformed or too deeply nested JSON is refused in one line."""
         for text in ("{", '{"a": NaN}', '{"a": 1e999}', "{}{}", '{"a": 1' + "0" * 5000):
             self.refused(text, ".json")
         self.assertIn("is nested too deeply", self.refused("[" * 100_000, ".json"))

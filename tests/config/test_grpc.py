@@ -1,4 +1,4 @@
-"""What must be right for gRPC, before anything starts."""
+"""Checks of gRPC options before the start."""
 
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -18,13 +18,13 @@ class UniGRPCTests(SynchronousTestCase):
     section = "uni_grpc"
 
     def found(self, installed: bool = True, **options: Any) -> list[str]:
-        """Return what is wrong, with or without grpcio."""
+        """Return the problems, with or without grpcio."""
         find: Callable[[str], object] = find_spec if installed else lambda name: None
         self.patch(check_servers, "find_spec", find)
         return problems(config_of({self.section: {"enabled": True, **options}}))
 
     def test_missing(self) -> None:
-        """Without grpcio one line says which option needs it, and what to do."""
+        """Without grpcio one line names the option and the remedy."""
         (line,) = self.found(installed=False)
         self.assertTrue(line.startswith(f"{self.section}.enabled: needs grpcio"), line)
         self.assertIn("pip install centrifugo-tx[grpc]", line)

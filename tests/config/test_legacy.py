@@ -36,7 +36,7 @@ class NameTests(SynchronousTestCase):
         )
 
     def test_v5(self) -> None:
-        """What a file of v5 uses."""
+        """Options of a file of v5."""
         config = modern(
             token_hmac_secret_key="t",
             api_key="k",
@@ -101,7 +101,7 @@ class NameTests(SynchronousTestCase):
         self.assertEqual(config.shutdown.timeout, 1.5)
 
     def test_type_decides(self) -> None:
-        """A name of both worlds is told apart by its type."""
+        """A name that is both old and current is identified by its type."""
         for name in ("admin", "debug", "health", "sse", "grpc_api"):
             self.assertTrue(getattr(modern(**{name: True}), name).enabled)
             self.assertEqual(modernize({name: {"enabled": True}})[1], [])
@@ -167,7 +167,7 @@ class ChannelTests(SynchronousTestCase):
         self.assertFalse(namespace.allow_subscribe_for_client)
 
     def test_v2(self) -> None:
-        """What was open by default is opened."""
+        """Channels that were open by default are opened."""
         config = modern(
             secret="s",
             namespaces=[

@@ -22,7 +22,7 @@ class Small(msgspec.Struct, frozen=True):
     rate: float = 1.5
     """How fast."""
     names: list[str] = []
-    """Who."""
+    """Options of a user."""
 
 
 class ConfigCase(SynchronousTestCase):
@@ -47,7 +47,7 @@ class ConfigCase(SynchronousTestCase):
     def problem(
         self, content: object = "{}", environ: Mapping[str, str] | None = None
     ) -> str:
-        """Return what is wrong with a configuration."""
+        """Return the problems of a configuration."""
         with self.assertRaises(ConfigError) as caught:
             self.config(content, environ)
         return str(caught.exception)
@@ -87,7 +87,7 @@ class FormatTests(ConfigCase):
         self.assertEqual(load(self.write("", ".yaml"), {}).config, Config())
 
     def test_missing(self) -> None:
-        """A file that is not there is no error, but is told."""
+        """A missing file is not an error, but is reported."""
         loaded = load("/nowhere/config.json", {"CENTRIFUGO_PID_FILE": "x"})
         self.assertFalse(loaded.found)
         self.assertEqual(loaded.config.pid_file, "x")
@@ -187,7 +187,7 @@ class ConversionTests(ConfigCase):
         self.assertEqual(config.http_server.port, 8080)
 
     def test_all_problems(self) -> None:
-        """Every wrong value is told, one line each, with its place and value."""
+        """Every invalid value is reported on one line, with its place."""
         lines = self.problem(
             {
                 "http_server": {"port": [1]},
@@ -209,7 +209,7 @@ class ConversionTests(ConfigCase):
         )
 
     def test_empty_object(self) -> None:
-        """Outside lists an empty object is nothing, whatever the option is."""
+        """Outside lists an empty object means no value for any option."""
         tree = {"log": {"level": {}}, "client": {"ping_interval": {}, "insecure": {}}}
         self.assertEqual(self.config(tree), Config())
         proxies = {"proxies": [{"name": "one", "timeout": {}}]}
@@ -319,7 +319,7 @@ class NamedListTests(ConfigCase):
 
 
 class UnknownTests(ConfigCase):
-    """What nobody knows is told, not refused."""
+    """An unknown name is reported, not refused."""
 
     def test_keys(self) -> None:
         """Unknown keys, with their places."""

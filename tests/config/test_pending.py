@@ -1,4 +1,4 @@
-"""Options that are not built yet are told, never silently accepted."""
+"""Options that are not implemented are reported, never silently accepted."""
 
 from typing import Any
 
@@ -48,12 +48,12 @@ class ReportTests(SynchronousTestCase):
     """One line per option that was set."""
 
     def test_defaults(self) -> None:
-        """Who sets nothing is told nothing."""
+        """Default options cause no reports."""
         self.assertEqual(ignored(Config()), [])
         self.assertEqual(refused(Config()), [])
 
     def test_each(self) -> None:
-        """Every option of the tables is told when it is set."""
+        """Every option of the tables is reported when it is set."""
         known = all_paths(Config)
         values: dict[str, Any] = {
             **{"bool": True, "int": 7, "str": "x", "strings": ["x"]},
@@ -78,7 +78,7 @@ class ReportTests(SynchronousTestCase):
         self.assertIn("has no effect: metrics are served as text", line)
 
     def test_backends(self) -> None:
-        """What is used of engines, brokers and presence managers must be there."""
+        """The chosen engines, brokers and presence managers must be implemented."""
         for tree, paths in (
             ({"engine": {"type": "redis"}}, []),
             ({"broker": {"type": "nats"}}, []),

@@ -1,4 +1,4 @@
-"""What option classes say about their options."""
+"""Option classes describe their options."""
 
 from typing import Literal
 
@@ -14,7 +14,7 @@ class Inner(msgspec.Struct, frozen=True):
     """Inner options."""
 
     name: str = ""
-    """Who it is."""
+    """The name."""
 
 
 class Outer(Inner, frozen=True):
@@ -71,12 +71,12 @@ class TreeTests(SynchronousTestCase):
     """The whole tree."""
 
     def test_meanings(self) -> None:
-        """Every option says what it means."""
+        """Every option has a meaning."""
         silent = [path for path, option in leaves(Config) if not option.meaning]
         self.assertEqual(silent, [])
 
     def test_secrets(self) -> None:
-        """What must not be shown is known by its name."""
+        """Secrets are recognized by their names."""
         for name in (
             *("hmac_secret_key", "key", "password", "secret", "dsn", "key_pem"),
             *("credentials_value", "connection_string", "token", "address", "url"),

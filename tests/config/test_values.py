@@ -48,7 +48,7 @@ class DurationTests(SynchronousTestCase):
         self.assertAlmostEqual(read_duration(1_500_000_000), 1.5, 12)
 
     def test_refused(self) -> None:
-        """Text without a unit, with an unknown one, or with two signs is none."""
+        """Text without a unit, with an unknown unit, or with two signs is invalid."""
         for value in ("60", "1d", "s", "--1s", "1m 3s", "1h-3s", True, [], None):
             with self.assertRaises(ValueError, msg=repr(value)):
                 read_duration(value)
@@ -125,7 +125,7 @@ class ScalarTests(SynchronousTestCase):
                 read_float(refused)
 
     def test_str(self) -> None:
-        """A number stands for its digits."""
+        """A number becomes its digits."""
         self.assertEqual(read_str(8001), "8001")
         self.assertEqual(read_str("a"), "a")
         self.assertEqual(read_str(True), "1")
@@ -198,7 +198,7 @@ class MapTests(SynchronousTestCase):
                 read_map(refused, text=True)
 
     def test_substitute(self) -> None:
-        """Variables of our own stand in for their values, others stay."""
+        """Our variables are replaced by their values, others are not."""
         variables = {"CENTRIFUGO_VAR_KEY": "k"}
         text = "a ${CENTRIFUGO_VAR_KEY} ${HOME} $X"
         self.assertEqual(substitute(text, variables), "a k ${HOME} $X")

@@ -1,4 +1,4 @@
-"""Warnings: what the server starts with, though an operator should know of it."""
+"""Warnings about options with which the server still starts."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -57,7 +57,7 @@ class SecurityTests(WarningCase):
         )
 
     def test_company(self) -> None:
-        """Keys that nobody needs, and doors that all machines reach."""
+        """Keys without effect, and ports that all machines can reach."""
         self.assertWarned(
             {"client": {"insecure": True, **TOKEN}},
             "INSECURE client mode",
@@ -77,7 +77,7 @@ class SecurityTests(WarningCase):
             self.assertWarned({section: options, "http_server": http}, mode, said)
 
     def test_grpc(self) -> None:
-        """A gRPC port without a key is open to those who reach it."""
+        """A gRPC port without a key is open to any caller."""
         tree: dict[str, Any] = {"grpc_api": {"enabled": True}}
         self.assertWarned(tree, 'grpc_api.key: "" serves everybody')
         tree["grpc_api"]["address"] = "127.0.0.1"
@@ -109,7 +109,7 @@ class SecurityTests(WarningCase):
         self.assertWarned({"http_api": {"key": "k"}, "http_server": LOCAL})
 
     def test_origins(self) -> None:
-        """Patterns for all pages, worse with tokens in URLs and with cookies."""
+        """Origin patterns for all pages; worse with tokens in URLs and with cookies."""
         for pattern in ("*", "https://*"):
             self.assertWarned(
                 nested("client.allowed_origins", [pattern]),

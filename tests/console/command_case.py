@@ -40,7 +40,7 @@ class CommandCase(SynchronousTestCase):
         kept = {k: v for k, v in os.environ.items() if not k.startswith("CENTRIFUGO_")}
         kept.pop("NO_COLOR", None)
         self.patch(os, "environ", kept)
-        #: What the server answers to one connection after another.
+        #: The server's responses to successive connections.
         self.answers: list[bytes | Exception] = []
         #: Host and port of each connection.
         self.connected: list[tuple[str, int]] = []

@@ -1,4 +1,4 @@
-"""What a command says, and its exit code, when a call fails."""
+"""The message and the exit code of a command whose call fails."""
 
 import socket
 import ssl
@@ -65,7 +65,7 @@ class FailureTests(CommandCase):
         self.failing(b"SSH-2.0-x\r\n", 5, "not HTTP; perhaps this port wants https://")
 
     def test_authorities(self) -> None:
-        """A file of authorities that is none: 2."""
+        """An invalid file of authorities: 2."""
         arguments = ("--address", "https://server", "--key", "k", "--ca", "/nowhere")
         self.command(*PUBLISH, *arguments, code=2)
         self.assertIn("--ca: /nowhere: No such file or directory", self.complaints)

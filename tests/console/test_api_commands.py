@@ -1,4 +1,4 @@
-"""Commands that call one method of the API: what they send and print."""
+"""Commands that call one method of the API: their requests and output."""
 
 import json
 import os
@@ -68,7 +68,7 @@ class PublishTests(CommandCase):
             self.assertEqual(self.sent()[2], {"channel": "news", **wanted})
 
     def test_bad_payload(self) -> None:
-        """What is not JSON is not sent."""
+        """Text that is not JSON is not sent."""
         for text in ("{x", "", "NaN", '"\udc80"'):
             self.command("publish", "news", text, *ADDRESS, code=2)
             self.assertIn("is not JSON; --text publishes it as text", self.complaints)
@@ -91,7 +91,7 @@ class PublishTests(CommandCase):
 
 
 class ReadTests(CommandCase):
-    """What is asked of the server."""
+    """Commands that read from the server."""
 
     def test_history(self) -> None:
         """A table of publications, and the position of the stream."""
@@ -167,7 +167,7 @@ class ReadTests(CommandCase):
 
 
 class UserTests(CommandCase):
-    """What is done to connections."""
+    """Commands that act on connections."""
 
     def test_requests(self) -> None:
         """Each argument reaches the server under its name."""

@@ -1,4 +1,4 @@
-"""The command line: its help, and what it refuses."""
+"""The command line: its help and its errors."""
 
 import argparse
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ class HelpTests(CommandCase):
     """Help."""
 
     def test_all(self) -> None:
-        """Every command and every argument says what it is for."""
+        """Every command and every argument has a help text."""
         for name, command in commands():
             self.assertTrue(command.description, name)
             for action in command._actions:
@@ -43,7 +43,7 @@ class RefusalTests(CommandCase):
     """Mistakes on the command line."""
 
     def test_usage(self) -> None:
-        """Each ends with 2, and a line that says what is wrong."""
+        """Each error ends with code 2 and one line."""
         for line in (
             "nothing",
             "publish",

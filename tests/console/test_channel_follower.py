@@ -1,4 +1,4 @@
-"""Following a channel: what is sent, reported and done when a connection ends."""
+"""Following a channel: requests, reports, and the end of a connection."""
 
 import json
 import random
@@ -12,7 +12,7 @@ from centrifugo_tx.console.outcome import CommandFailed
 
 
 class MemoryLink:
-    """A connection that keeps what is sent."""
+    """A connection that keeps the sent messages."""
 
     def __init__(self) -> None:
         self.sent: list[dict[str, Any]] = []
@@ -77,7 +77,7 @@ class FollowerCase(SynchronousTestCase):
         return link
 
     def failure(self) -> CommandFailed:
-        """Return what has ended the follower."""
+        """Return the outcome of the follower."""
         (error,) = self.ended
         assert isinstance(error, CommandFailed)
         return error
@@ -105,7 +105,7 @@ class SubscribeTests(FollowerCase):
         self.assertEqual((request["offset"], request["epoch"]), (3, "e"))
 
     def test_events(self) -> None:
-        """Publications of this channel; joins only for those who want them."""
+        """Only publications of this channel, and joins only on request."""
         for join_leave in (False, True):
             self.events.clear()
             self.follower = self.follow(join_leave=join_leave)
@@ -130,7 +130,7 @@ class SubscribeTests(FollowerCase):
         self.assertTrue(link.ended)
 
     def test_errors(self) -> None:
-        """What the server refuses ends the command with its exit code."""
+        """A refusal by the server ends the command with its exit code."""
         for reply, code, words in (
             (
                 {"id": 1, "error": {"code": 109, "message": "m"}},
@@ -169,10 +169,10 @@ class SubscribeTests(FollowerCase):
 
 
 class ReturnTests(FollowerCase):
-    """What happens after a break."""
+    """Reconnects after a lost connection."""
 
     def test_recovery(self) -> None:
-        """It comes back to where it was, and prints what it has missed."""
+        """The follower recovers its position, and prints the missed publications."""
         self.subscribe(offset=5)
         self.take({"push": {"channel": "news", "pub": {"data": 1, "offset": 6}}})
         self.follower.closed(3001, "shutdown")
@@ -206,7 +206,7 @@ class ReturnTests(FollowerCase):
         self.assertEqual(self.ended, [])
 
     def test_resubscribe(self) -> None:
-        """An unsubscribe that invites to come back is followed."""
+        """After an unsubscribe that allows it, the follower resubscribes."""
         link = self.subscribe(offset=5)
         ended = {"code": 2500, "reason": "insufficient state"}
         self.take({"push": {"channel": "news", "unsubscribe": ended}})

@@ -56,7 +56,7 @@ class ConvertTests(CommandCase):
         self.assertEqual(json.loads(printed), {"http_api": {"key": "k"}})
 
     def test_refused(self) -> None:
-        """A result that the server would refuse is written, and told."""
+        """A result that the server would refuse is written and reported."""
         path = self.write({"secret": SECRET, "engine": "tarantool"})
         printed = self.command("convertconfig", "-c", path, code=1)
         self.assertEqual(json.loads(printed)["engine"], {"type": "tarantool"})

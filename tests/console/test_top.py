@@ -19,10 +19,10 @@ def node(clients: int, **more: Any) -> dict[str, Any]:
 
 
 class TableTests(SynchronousTestCase):
-    """What is shown."""
+    """The contents of the tables."""
 
     def test_tables(self) -> None:
-        """Nodes, and the fullest channels that fit, with what has changed."""
+        """Nodes, the channels with most subscribers, and changes are shown."""
         before = Sample(10.0, [node(1)], {"a": 1, "b": 5})
         channels = {"a": 3, "b": 5, "c": 1}
         lines = lines_of(Sample(12.0, [node(5)], channels), before, Style(), 7)

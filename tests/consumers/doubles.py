@@ -24,10 +24,10 @@ def record_of(name: str = "source") -> Record:
 
 @define(eq=False)
 class Calls:
-    """Takes commands and publications; answers what it is told to."""
+    """Accepts commands and publications; answers with prepared results."""
 
     clock: Clock
-    #: What was called, in order.
+    #: The calls, in order.
     made: list[Any] = field(factory=list)
     #: Returns the answer to a body.
     answer: Callable[[bytes], "str | Deferred[str]"] = lambda body: ""

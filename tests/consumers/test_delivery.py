@@ -28,7 +28,7 @@ class BackOffTests(SynchronousTestCase):
         self.assertEqual(back_off.next(), 5.0)
 
     def test_reset(self) -> None:
-        """A success begins anew."""
+        """A success resets the delay."""
         back_off = BackOff(lambda limit: 0)
         for _ in range(20):
             back_off.next()
@@ -37,7 +37,7 @@ class BackOffTests(SynchronousTestCase):
 
 
 class RecordTests(SynchronousTestCase):
-    """What is logged of failures."""
+    """Log lines about failures."""
 
     def test_once(self) -> None:
         """A reason is logged once until all places work again."""
@@ -74,7 +74,7 @@ class PauseTests(SynchronousTestCase):
     """Waits that can be ended."""
 
     def test_ends(self) -> None:
-        """A wait ends in time, or before when somebody says so."""
+        """A wait ends after its time, or earlier on request."""
         clock = Clock()
         pause = Pause(clock)
         waited = pause.wait(2)
@@ -88,7 +88,7 @@ class PauseTests(SynchronousTestCase):
         self.assertEqual(clock.getDelayedCalls(), [])
 
     def test_ended_before(self) -> None:
-        """What ended nothing ends the next wait, unless it is forgotten."""
+        """A request without a wait ends the next wait, unless it is discarded."""
         pause = Pause(Clock())
         pause.end()
         self.successResultOf(pause.wait(1))

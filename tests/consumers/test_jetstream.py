@@ -1,4 +1,4 @@
-"""What is decided about messages of JetStream."""
+"""The processing of messages of JetStream."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -45,12 +45,12 @@ class Stream:
         return self.fetches[-1]
 
     def acknowledge(self, message: JetStreamMessage) -> "Deferred[None]":
-        """Keep what is acknowledged."""
+        """Record an acknowledgement."""
         self.settled.append(message.body.decode())
         return self._answer()
 
     def reject(self, message: JetStreamMessage, delay: float) -> "Deferred[None]":
-        """Keep what is given back."""
+        """Record a returned message."""
         self.settled.append((message.body.decode(), delay))
         return self._answer()
 
@@ -109,7 +109,7 @@ class JetStreamTests(SynchronousTestCase):
         self.assertEqual(len(self.stream.fetches), 3)
 
     def test_failures(self) -> None:
-        """What fails is given back, for longer each time; others go on."""
+        """A failed message is returned, with growing delays; others continue."""
         self.calls.answer = lambda body: "internal" if body == b"bad" else ""
         self.start()
         for deliveries in (1, 2, 8, 9, 1000):
@@ -120,7 +120,7 @@ class JetStreamTests(SynchronousTestCase):
         self.assertEqual(self.record.errors.value, 0)
 
     def test_lost(self) -> None:
-        """A consumer that is gone is made anew, with growing delays."""
+        """A deleted consumer is created again, with growing delays."""
         with capturedLogs() as lines:
             self.start()
             self.stream.broken = "away"
@@ -145,7 +145,7 @@ class JetStreamTests(SynchronousTestCase):
         self.assertEqual(self.stream.opened, 24)
 
     def test_not_acknowledged(self) -> None:
-        """What could not be acknowledged is an error, and comes again."""
+        """A failed acknowledgement is an error, and the message is delivered again."""
         self.start()
         self.stream.broken = "away"
         with capturedLogs() as lines:

@@ -1,4 +1,4 @@
-"""What is decided about records of Kafka."""
+"""The processing of records of Kafka."""
 
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
@@ -34,7 +34,7 @@ class Group:
 
     polls: "list[Deferred[Polled]]" = field(factory=list)
     opened: int = 0
-    #: What was done, in order: pauses, resumes and commits.
+    #: The actions, in order: pauses, resumes and commits.
     done: list[Any] = field(factory=list)
     broken: str = ""
     closed: bool = False
@@ -118,7 +118,7 @@ class KafkaTests(SynchronousTestCase):
         self.group.polls[-1].callback(polled)
 
     def bodies(self) -> list[str]:
-        """Return what was dispatched."""
+        """Return the dispatched records."""
         return [body.decode() for _, body in self.calls.made]
 
     def test_commit(self) -> None:
@@ -142,7 +142,7 @@ class KafkaTests(SynchronousTestCase):
         self.assertEqual(self.calls.made, [("publish", b"{}")])
 
     def test_failing_record(self) -> None:
-        """A record that fails is tried again, and holds its partition alone."""
+        """A failed record is retried, and blocks only its partition."""
         answers = {b"a": ["no", "no", ""]}
         self.calls.answer = lambda body: (answers.get(body) or [""]).pop(0)
         self.start()
@@ -213,7 +213,7 @@ class KafkaTests(SynchronousTestCase):
         self.assertEqual(self.bodies(), [*map(str, range(1000))])
 
     def test_commit_fails(self) -> None:
-        """What could not be committed is committed later."""
+        """A failed commit is repeated later."""
         self.start()
         self.deliver(A, "a")
         self.group.broken = "away"
@@ -252,7 +252,7 @@ class KafkaTests(SynchronousTestCase):
         self.successResultOf(done)
         self.assertEqual(self.bodies(), ["a", "b", "x"])
         self.assertEqual(self.group.done, [{A: 2, B: 1}])
-        # What was fetched before counts no more.
+        # Records that were fetched before are discarded.
         self.deliver(A, "c", first=2)
         self.assertEqual(self.bodies(), ["a", "b", "x"])
         self.group.generation = 1
@@ -285,7 +285,7 @@ class KafkaTests(SynchronousTestCase):
         self.assertEqual(self.group.done, [])
 
     def test_lost(self) -> None:
-        """After a failure the queue is dropped, and the group joined anew."""
+        """After a failure the queue is dropped, and the group joined again."""
         self.calls.answer = lambda body: "no" if body == b"b" else ""
         self.start()
         with capturedLogs() as logs:

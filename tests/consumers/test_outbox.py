@@ -1,4 +1,4 @@
-"""What is decided about rows of the outbox."""
+"""The processing of rows of the outbox."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -72,7 +72,7 @@ class Table:
         return self.listening[-1]
 
     def close(self) -> "Deferred[None]":
-        """Fail what is under way."""
+        """Fail the running call."""
         self.closed = True
         if self.listening and not self.listening[-1].called:
             self.listening[-1].errback(SourceUnavailable("closed"))
@@ -107,7 +107,7 @@ class OutboxCase(SynchronousTestCase):
         return consumer
 
     def bodies(self) -> list[str]:
-        """Return what was dispatched."""
+        """Return the dispatched commands."""
         return [body.decode() for _, body in self.calls.made]
 
 
@@ -130,7 +130,7 @@ class OutboxTests(OutboxCase):
         self.assertEqual(self.bodies()[3:], ["d"])
 
     def test_failure(self) -> None:
-        """What succeeded before a failure is deleted; the failing row comes again."""
+        """Rows before a failure are deleted; the failed row is read again."""
         self.table.rows = {0: rows("a", "bad", "c"), 1: rows("x")}
         self.calls.answer = lambda body: "internal" if body == b"bad" else ""
         with capturedLogs() as lines:
@@ -264,7 +264,7 @@ class OutboxTests(OutboxCase):
         self.assertEqual(self.record.processed.value, 1)
 
     def test_unexpected(self) -> None:
-        """A bug is logged with its traceback, and the partition goes on."""
+        """A bug is logged with its traceback, and the partition continues."""
         self.table.rows = {0: rows("a")}
 
         def answer(body: bytes) -> str:
@@ -308,7 +308,7 @@ class StopTests(OutboxCase):
         self.assertEqual(self.record.errors.value, 0)
 
     def test_under_way(self) -> None:
-        """The row under way ends, those behind it stay; what is done is deleted."""
+        """The running row completes, later ones remain; processed rows are deleted."""
         call: Deferred[str] = Deferred()
         self.calls.answer = lambda body: call
         self.table.rows = {0: rows("a", "b")}

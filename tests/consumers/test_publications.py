@@ -56,7 +56,7 @@ class TargetTests(SynchronousTestCase):
         )
 
     def test_disabled(self) -> None:
-        """Empty names disable what they name."""
+        """An empty name disables its header."""
         names = PublicationNames("centrifugo-channels", "", "", "", "", "")
         found = target_of({**ALL, "": "x"}, names)
         self.assertEqual(found, Target(("a", " b", ""), options()))
@@ -84,7 +84,7 @@ class TargetTests(SynchronousTestCase):
             self.assertLess(len(str(caught.exception)), 200)
 
     def test_empty(self) -> None:
-        """An empty delta or version is none, or a mistake where sources say so."""
+        """An empty delta or version means none, or an error in some sources."""
         for name in ("delta", "version"):
             headers = {"centrifugo-channels": "a", f"centrifugo-{name}": ""}
             self.assertEqual(target_of(headers, NAMES), Target(("a",), options()))

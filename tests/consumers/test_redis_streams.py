@@ -1,4 +1,4 @@
-"""What is decided about entries of Redis Streams."""
+"""The processing of entries of Redis Streams."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -42,7 +42,7 @@ class Connection:
         return Deferred() if self.hangs else succeed(None)
 
     def stop(self) -> "Deferred[None]":
-        """Fail what waits."""
+        """Fail the pending calls."""
         self.stopped = True
         for each in self.waiting:
             if not each.called:
@@ -140,7 +140,7 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual(self.acknowledged(), [b"2-0"])
 
     def test_failure(self) -> None:
-        """What fails stays pending; what comes back is dispatched again."""
+        """A failed entry stays pending, and is dispatched again when claimed."""
         self.calls.answer = lambda body: "internal"
         with capturedLogs() as lines:
             self.start()
@@ -174,7 +174,7 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual(self.calls.made, [("", b"a")])
 
     def test_never_claims(self) -> None:
-        """Without visibility timeout nothing comes back."""
+        """Without a visibility timeout no entry is claimed."""
         self.start(visibility_timeout=0)
         self.clock.advance(60)
         self.assertEqual(self.commands.named(b"XAUTOCLAIM"), [])
@@ -216,7 +216,7 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual(len(self.reads.sent), 2)
 
     def test_outage(self) -> None:
-        """A Redis that is away costs one line; reading goes on after a moment."""
+        """An unreachable Redis is logged once; reading continues after a delay."""
         with capturedLogs() as lines:
             self.start()
             for _ in range(20):
@@ -227,7 +227,7 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual(self.calls.made, [("", b"a")])
 
     def test_acknowledging_fails(self) -> None:
-        """What could not be acknowledged is logged, and comes back later."""
+        """A failed acknowledgement is logged, and the entry is delivered again."""
         self.commands.replies[b"XACK"] = BrokerUnavailable("gone")
         with capturedLogs() as lines:
             self.start()
@@ -263,7 +263,7 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_stop(self) -> None:
-        """What was read is finished; then the connections are closed."""
+        """The entries that were read are processed; then the connections close."""
         calls: list[Deferred[str]] = []
 
         def answer(body: bytes) -> "Deferred[str]":

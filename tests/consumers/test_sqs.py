@@ -1,4 +1,4 @@
-"""What is decided about messages of SQS."""
+"""The processing of messages of SQS."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -33,7 +33,7 @@ class Queue:
         return self.receives[-1]
 
     def delete(self, messages: Sequence[QueueMessage]) -> "Deferred[Sequence[str]]":
-        """Keep what is deleted."""
+        """Record the deletions."""
         if self.broken:
             return fail(SourceUnavailable(self.broken))
         self.deleted.append([each.id for each in messages])
@@ -77,11 +77,13 @@ class SQSTests(SynchronousTestCase):
         self.queue.receives[-1].callback(messages)
 
     def bodies(self) -> list[str]:
-        """Return what was dispatched."""
+        """Return the dispatched messages."""
         return [body.decode() for _, body in self.calls.made]
 
     def test_batch(self) -> None:
-        """What succeeds is deleted, up to ten at a time; then comes the next batch."""
+        """Processed messages are deleted, up to ten at a time; then the next batch is
+        read.
+        """
         self.start()
         self.deliver()
         self.deliver(*(message(str(n), method="publish") for n in range(12)))
@@ -180,7 +182,7 @@ class SQSTests(SynchronousTestCase):
         self.assertEqual(lines[0]["queue"], "q")
 
     def test_not_deleted(self) -> None:
-        """What could not be deleted is logged."""
+        """A failed deletion is logged."""
         with capturedLogs() as lines:
             self.start()
             self.queue.broken = "gone"

@@ -1,4 +1,4 @@
-"""What every broker must do (engines, "Broker" and "Reading history")."""
+"""The contract of every broker (engines, "Broker" and "Reading history")."""
 
 from abc import abstractmethod
 from typing import TYPE_CHECKING
@@ -35,7 +35,7 @@ def data(number: int) -> Raw:
 
 
 def payloads(publications: list[Publication]) -> list[bytes]:
-    """Return what was published, as bytes."""
+    """Return the publications, as bytes."""
     return [bytes(publication.data) for publication in publications]
 
 
@@ -47,7 +47,7 @@ def offsets(publications: list[Publication]) -> list[int]:
 class BrokerContract(Base):
     """Subclasses make the broker, and let time pass for it."""
 
-    #: What the brokers of this test deliver to.
+    #: The receiver of the brokers in this test.
     receiver: Receiver
     broker: IBroker
 
@@ -57,7 +57,7 @@ class BrokerContract(Base):
 
     @abstractmethod
     async def pass_time(self, seconds: float) -> None:
-        """Let *seconds* pass, for the broker and for what it stores."""
+        """Advance the time of the broker and of its storage."""
 
     async def begin(self, meta_ttl: float = 3600.0) -> IBroker:
         """Make the broker of the test, which listens to *room:7*."""
@@ -77,7 +77,7 @@ class BrokerContract(Base):
         return await self.broker.history("room:7", query or HistoryQuery(limit=-1))
 
     async def test_interface(self) -> None:
-        """It provides what the interface promises."""
+        """It provides the interface."""
         verifyObject(IBroker, await self.begin())
 
     async def test_plain_publication(self) -> None:
@@ -169,7 +169,7 @@ class BrokerContract(Base):
         self.assertNotEqual(first.position.epoch, other.position.epoch)
 
     async def test_other_channels(self) -> None:
-        """What happens in a channel does not touch another one."""
+        """Events in a channel do not affect another channel."""
         await self.begin()
         await self.broker.publish("room:8", data(1), HISTORY)
         await self.publish(2)
@@ -255,7 +255,7 @@ class BrokerContract(Base):
         self.assertEqual(offsets((await self.history(query)).publications), [2, 3])
 
     async def test_read_begins_a_stream(self) -> None:
-        """Reading an unknown channel fixes the epoch of what is published later."""
+        """Reading an unknown channel determines the epoch of later publications."""
         await self.begin()
         position = (await self.history()).position
         self.assertEqual(position.offset, 0)
@@ -277,7 +277,7 @@ class BrokerContract(Base):
         self.assertEqual(offsets((await self.history()).publications), [3])
 
     async def test_remove_history(self) -> None:
-        """Removed publications are gone; the position goes on."""
+        """Removed publications are gone; the position continues."""
         await self.begin()
         await self.publish(1)
         published = await self.publish(2)
@@ -289,14 +289,14 @@ class BrokerContract(Base):
         )
 
     async def test_remove_unknown_history(self) -> None:
-        """Removing what is not there is no error."""
+        """Removing an unknown history is not an error."""
         await self.begin()
         await self.broker.remove_history("nobody")
         history = await self.broker.history("nobody", HistoryQuery())
         self.assertEqual(history.position.offset, 0)
 
     async def test_position_expires(self) -> None:
-        """A stream that nobody uses begins anew, with another epoch."""
+        """An expired stream starts again with another epoch."""
         await self.begin(meta_ttl=100.0)
         published = await self.publish(1)
         await self.pass_time(105)
@@ -308,7 +308,7 @@ class BrokerContract(Base):
         )
 
     async def test_reading_keeps_the_position(self) -> None:
-        """Who reads the history of a stream keeps its position alive."""
+        """Reading the history of a stream keeps its position alive."""
         await self.begin(meta_ttl=100.0)
         published = await self.publish(1)
         for _ in range(3):
@@ -317,7 +317,7 @@ class BrokerContract(Base):
             self.assertEqual(history.position, published.position)
 
     async def test_publishing_keeps_the_position(self) -> None:
-        """Who publishes into a stream keeps its position alive."""
+        """Publishing into a stream keeps its position alive."""
         await self.begin(meta_ttl=100.0)
         for offset in (1, 2, 3):
             self.assertEqual((await self.publish(1)).position.offset, offset)
@@ -368,7 +368,7 @@ class BrokerContract(Base):
         self.assertEqual(other.suppressed, "")
 
     async def test_idempotency_without_history(self) -> None:
-        """The same key delivers once, also where there is no history."""
+        """The same key delivers once, also without history."""
         await self.begin()
         options = PublishOptions(idempotency_key="k1")
         self.assertEqual(await self.publish(1, options), Published())
@@ -391,7 +391,7 @@ class BrokerContract(Base):
 
 
 class StreamContract(BrokerContract):
-    """What only brokers with real streams can do."""
+    """Features of brokers with real streams."""
 
     async def test_read_backward(self) -> None:
         """Reading backwards goes from before the position down to the limit."""

@@ -1,4 +1,4 @@
-"""What every controller must do (engines, "Broker" and "Control messages")."""
+"""The contract of every controller (engines, "Broker" and "Control messages")."""
 
 from abc import abstractmethod
 from typing import TYPE_CHECKING
@@ -25,7 +25,7 @@ class ControllerContract(Base):
         """Return the controller of *node*, which delivers to *mailbox*."""
 
     async def test_interface(self) -> None:
-        """It provides what the interface promises."""
+        """It provides the interface."""
         verifyObject(IController, await self.make_controller(Mailbox(), "n1"))
 
     async def test_to_all(self) -> None:
@@ -37,7 +37,7 @@ class ControllerContract(Base):
         self.assertEqual(mailbox.messages, [b"\x00hello\xff"])
 
     async def test_to_one(self) -> None:
-        """A message to one node comes to that node alone."""
+        """A message to one node reaches only that node."""
         mailbox = Mailbox()
         controller = await self.make_controller(mailbox, "n1")
         await controller.publish(b"not for n1", "n2")

@@ -1,4 +1,4 @@
-"""Those who receive what an engine has to say, and write it down."""
+"""Receivers that record the events of an engine."""
 
 from collections.abc import Sequence
 
@@ -38,7 +38,7 @@ class _Waiting:
         return reached
 
     def look(self) -> None:
-        """Fire what is reached."""
+        """Fire the Deferreds whose counts are reached."""
         for goal in list(self._goals):
             events, count, reached = goal
             if len(events) >= count:
@@ -49,7 +49,7 @@ class _Waiting:
 @implementer(IBrokerEventHandler)
 @define(eq=False)
 class Receiver:
-    """Writes down what a broker delivers."""
+    """Records the events of a broker."""
 
     deliveries: list[Delivery] = field(factory=list, init=False)
     joins: list[tuple[str, ClientInfo]] = field(factory=list, init=False)

@@ -1,4 +1,4 @@
-"""What every map broker must do."""
+"""The contract of every map broker."""
 
 from abc import abstractmethod
 from typing import TYPE_CHECKING
@@ -45,7 +45,7 @@ EVERYTHING = HistoryQuery(-1)
 @implementer(IMapEventHandler)
 @define(eq=False)
 class MapReceiver(Receiver):
-    """Writes down what a map broker delivers."""
+    """Records the events of a map broker."""
 
     cleared: list[str] = field(factory=list, init=False)
     #: How all maps are kept, as the last change said.
@@ -92,7 +92,7 @@ class MapContract(Base):
 
     @abstractmethod
     async def pass_time(self, seconds: float) -> None:
-        """Let *seconds* pass, for the broker and for what it stores."""
+        """Advance the time of the broker and of its storage."""
 
     async def begin(self) -> None:
         """Make the broker of the test, which listens to the map ``m``."""
@@ -103,7 +103,7 @@ class MapContract(Base):
         await self.broker.subscribe("m")
 
     async def delivered(self, count: int) -> list[Delivery]:
-        """Return what was delivered, which are so many changes."""
+        """Return that many delivered changes."""
         await self.receiver.grown(self.receiver.deliveries, count)
         return self.receiver.deliveries
 
@@ -181,7 +181,7 @@ class MapContract(Base):
         self.assertEqual(len(await self.delivered(2)), 2)
 
     async def test_remove_from_nothing(self) -> None:
-        """Removing a key of a map that is none makes no map."""
+        """Removing a key of an unknown map creates no map."""
         await self.begin()
         self.assertEqual(await self.drop("a"), MapChanged(suppressed="key_not_found"))
         expected = StreamPosition(1, "e")
@@ -189,7 +189,7 @@ class MapContract(Base):
         self.assertEqual(changed, MapChanged(suppressed="position_mismatch"))
 
     async def test_previous(self) -> None:
-        """With a delta asked for, what the same key held is delivered as well."""
+        """With a delta requested, the key's previous value is delivered, too."""
         await self.begin()
         await self.put("a", 1)
         await self.put("b", 2)
@@ -237,7 +237,7 @@ class MapContract(Base):
         self.assertEqual(payloads((await self.state()).entries), [bytes(data(2))])
 
     async def test_expected(self) -> None:
-        """A change may want the key to stand somewhere, and is told where it does."""
+        """A change may expect a position of the key; a failure returns the real one."""
         await self.begin()
         first = await self.put("a", 1)
         elsewhere = StreamPosition(7, first.position.epoch)
@@ -256,7 +256,7 @@ class MapContract(Base):
     # --- State -----------------------------------------------------------------
 
     async def test_all_pages(self) -> None:
-        """Pages that follow one another hold all that stays, whatever else changes."""
+        """Successive pages contain all keys that stay, despite other changes."""
         await self.begin()
         for number in range(1000):
             await self.broker.publish(
@@ -292,7 +292,7 @@ class MapContract(Base):
             self.assertEqual(page.cursor, "")
 
     async def test_one_key(self) -> None:
-        """One key can be asked for, whatever the limit."""
+        """One key can be read regardless of the limit."""
         await self.begin()
         await self.put("a", 1)
         await self.put("b", 2)
@@ -369,7 +369,7 @@ class MapContract(Base):
         self.assertEqual((await self.state()).entries, [])
 
     async def test_key_for_good(self) -> None:
-        """A key that is published again without a TTL stays for good."""
+        """A key that is published again without a TTL never expires."""
         await self.begin()
         await self.put("a", 1, FADING)
         await self.put("b", 1, FADING)
@@ -390,7 +390,7 @@ class MapContract(Base):
         self.assertEqual(keys((await self.state()).entries), ["a"])
 
     async def test_meta_ttl(self) -> None:
-        """A map nobody uses is forgotten; the next one has another epoch."""
+        """An unused map expires; the next one has another epoch."""
         await self.begin()
         epoch = (await self.put("a", 1, FADING)).position.epoch
         await self.pass_time(100)
@@ -403,7 +403,7 @@ class MapContract(Base):
         self.assertEqual(page.position.offset, 0)
 
     async def test_clear(self) -> None:
-        """A cleared map begins anew, and everybody is told."""
+        """A cleared map starts again, and all subscribers are notified."""
         await self.begin()
         first = await self.put("a", 1, idempotency_key="i")
         await self.broker.clear("m")
@@ -427,7 +427,7 @@ class MapContract(Base):
         self.assertEqual(self.receiver.cleared, ["m"])
 
     async def test_size(self) -> None:
-        """The number of keys is known, also of a map that is none."""
+        """The number of keys is known, even for an unknown map."""
         await self.begin()
         self.assertEqual(await self.broker.size("m"), 0)
         await self.put("a", 1)
@@ -453,7 +453,7 @@ class MapContract(Base):
 
 
 class OrderedMapContract(MapContract):
-    """What those do that keep the keys in order."""
+    """Features of brokers that sort the keys."""
 
     async def test_pages(self) -> None:
         """Pages follow the order of keys, each going on where the last one ended."""

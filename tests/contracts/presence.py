@@ -1,4 +1,4 @@
-"""What every presence manager must do (engines, "Presence manager")."""
+"""The contract of every presence manager (engines, "Presence manager")."""
 
 from abc import abstractmethod
 from typing import TYPE_CHECKING
@@ -30,10 +30,10 @@ class PresenceContract(Base):
 
     @abstractmethod
     async def pass_time(self, seconds: float) -> None:
-        """Let *seconds* pass, for the manager and for what it stores."""
+        """Advance the time of the manager and of its storage."""
 
     async def test_interface(self) -> None:
-        """It provides what the interface promises."""
+        """It provides the interface."""
         verifyObject(IPresenceManager, await self.make_presence(60.0))
 
     async def test_empty(self) -> None:
@@ -43,7 +43,7 @@ class PresenceContract(Base):
         self.assertEqual(await presence.stats("room"), PresenceStats())
 
     async def test_add(self) -> None:
-        """Who entered is there, with all that is known of it."""
+        """A client that entered is present with its info."""
         presence = await self.make_presence(60.0)
         await presence.add("room", "c1", ADA)
         await presence.add("room", "c3", BOB)
@@ -70,7 +70,7 @@ class PresenceContract(Base):
         self.assertEqual(await presence.stats("room"), PresenceStats(2, 1))
 
     async def test_replace(self) -> None:
-        """Entering again replaces what was known."""
+        """Entering again replaces the info."""
         presence = await self.make_presence(60.0)
         await presence.add("room", "c1", ADA)
         await presence.add("room", "c1", ClientInfo("ada", "c1"))
@@ -79,7 +79,7 @@ class PresenceContract(Base):
         )
 
     async def test_remove(self) -> None:
-        """Who left is no longer there; leaving twice is no error."""
+        """A client that left is absent; leaving twice is not an error."""
         presence = await self.make_presence(60.0)
         for info in (ADA, ADA_AGAIN, BOB):
             await presence.add("room", info.client, info)
@@ -94,13 +94,13 @@ class PresenceContract(Base):
         self.assertEqual(await presence.stats("room"), PresenceStats())
 
     async def test_remove_unknown(self) -> None:
-        """Taking out who never was there is no error."""
+        """Removing an unknown client is not an error."""
         presence = await self.make_presence(60.0)
         await presence.remove("nowhere", "c9", "x")
         self.assertEqual(await presence.presence("nowhere"), {})
 
     async def test_fade(self) -> None:
-        """Who is not renewed fades; who is renewed stays."""
+        """A client that is not renewed expires; one that is renewed stays."""
         presence = await self.make_presence(60.0)
         await presence.add("room", "c1", ADA)
         await presence.add("room", "c3", BOB)
@@ -115,7 +115,7 @@ class PresenceContract(Base):
         self.assertEqual(await presence.presence("room"), {})
 
     async def test_come_back(self) -> None:
-        """Who faded or left can come back, and fades again."""
+        """A client that expired or left can enter again, and expires again."""
         presence = await self.make_presence(60.0)
         await presence.add("room", "c1", ADA)
         await presence.remove("room", "c1", "ada")
