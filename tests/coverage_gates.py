@@ -1,7 +1,7 @@
-"""Compare what the unit tests cover with the gate of each package.
+"""Compare the coverage of the unit tests with the gate of each package.
 
-``python -m tests.coverage_gates coverage.json`` prints a line per package, and ends
-with code 1 when one of them is below its gate in ``pyproject.toml``.
+``python -m tests.coverage_gates coverage.json`` prints a line per package, and exits
+with code 1 if one of them is below its gate in ``pyproject.toml``.
 """
 
 import json

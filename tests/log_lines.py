@@ -24,11 +24,11 @@ class LogTestCase(SynchronousTestCase):
             self.events.append(event)
 
     def text(self) -> str:
-        """Return what was logged, as it is written."""
+        """Return the log lines as they are written."""
         return "\n".join(map(json_line, self.events))
 
     def lines(self, *names: str) -> list[tuple[Any, ...]]:
-        """Return level, message and the fields *names* of what was logged since."""
+        """Return level, message and the fields *names* of the lines since then."""
         found = [
             (
                 event["log_level"].name,

@@ -1,4 +1,4 @@
-"""What tests of several rooms need."""
+"""Doubles and helpers that tests of several packages share."""
 
 import json
 from collections.abc import Sequence
@@ -61,7 +61,7 @@ def unframed(data: bytes) -> list[bytes]:
 @implementer(ITransport)
 @define(eq=False)
 class MemoryTransport:
-    """Keeps what is written to it."""
+    """A transport that keeps its frames."""
 
     wire: Wire = field(factory=websocket_json)
     info: TransportInfo = TransportInfo()
@@ -182,13 +182,13 @@ class Peer:
         self.client.receive("\n".join(lines).encode())
 
     def ask(self, **request: Any) -> Any:
-        """Send one request with a new id; return what came by then."""
+        """Send one request with a new id; return the messages received by then."""
         self._ids += 1
         self.send({"id": self._ids, **request})
         return self.take()
 
     def take(self) -> list[Any]:
-        """Return what was received since the last look."""
+        """Return the messages since the last call."""
         frames, self.transport.frames = self.transport.frames, []
         return [json.loads(p) for frame in frames for p in unframed(frame)]
 
@@ -204,7 +204,7 @@ class Peer:
 
 
 class FailingBroker:
-    """A broker whose methods named in ``answers`` return what stands there, once."""
+    """A broker whose methods in ``answers`` return the given value, once."""
 
     def __init__(self, broker: Any) -> None:
         self._broker = broker

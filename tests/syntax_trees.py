@@ -9,7 +9,7 @@ __all__ = ["last_name", "syntax_tree"]
 
 @cache
 def syntax_tree(path: Path) -> ast.Module:
-    """Return the tree of a module; nobody changes it."""
+    """Return the tree of a module, which callers must not change."""
     return ast.parse(path.read_text())
 
 

@@ -37,7 +37,7 @@ class BoundedLogTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_count(self) -> None:
-        """What exceeds the burst is counted, and told when the interval ends."""
+        """Lines beyond the burst are counted, and summed up when the interval ends."""
         for _ in range(10_000):
             self.log.info("refused")
         self.assertEqual(self.messages(), ["refused", "refused"])
@@ -49,7 +49,7 @@ class BoundedLogTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_flood(self) -> None:
-        """A flood that goes on writes a bounded number of lines per second."""
+        """A continuous flood writes a bounded number of lines per second."""
         for _ in range(1000):
             self.clock.advance(0.01)
             self.log.info("refused")

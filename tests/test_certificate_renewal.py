@@ -46,7 +46,7 @@ class WatchTests(SynchronousTestCase):
         self.changes += 1
 
     def look(self, changes: int) -> None:
-        """Let the watch look once more; check how many changes it has told."""
+        """Let the watch check again; assert how many changes it has reported."""
         self.clock.advance(WATCH_INTERVAL)
         self.assertEqual(self.changes, changes)
 
@@ -105,7 +105,7 @@ class NewFilesTests(SynchronousTestCase):
         self.renewed = authority.issue("localhost")
 
     def test_paths(self) -> None:
-        """Loading notes which options are files; texts are none."""
+        """Loading records which options are files; inline PEM is not."""
         self.assertEqual(
             self.loaded.pem_files,
             {
@@ -117,7 +117,7 @@ class NewFilesTests(SynchronousTestCase):
         self.assertEqual(load("", inline).pem_files, {})
 
     def test_renewed(self) -> None:
-        """What the files hold now replaces what they held, and nothing else."""
+        """The new contents of files replace the old, and only these."""
         for path, text in zip((self.cert, self.key), self.renewed, strict=True):
             Path(path).write_text(text)
         config = with_new_files(self.loaded.config, self.loaded.pem_files)
@@ -173,7 +173,7 @@ class ExpiryTests(SynchronousTestCase):
         self.assertEqual(own_certificates(Config()), {})
 
     def test_told(self) -> None:
-        """The days are told at the start, every hour, and of a new certificate."""
+        """The days are reported at the start, every hour, and for a new certificate."""
         told: list[tuple[str, float]] = []
         expiry = CertificateExpiry(self.clock, lambda *told_of: told.append(told_of))
         expiry.watch({"a": self.pem})

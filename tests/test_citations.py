@@ -69,7 +69,7 @@ class CitationTests(SynchronousTestCase):
 
 
 class FormTests(SynchronousTestCase):
-    """The patterns find what they should find, and nothing else."""
+    """The patterns match citations and nothing else."""
 
     def test_citations(self) -> None:
         """One page may be cited with several titles, several pages after another."""

@@ -34,7 +34,7 @@ class CommandCase(SynchronousTestCase):
         return str(path)
 
     def command(self, *arguments: str, code: int = 0) -> str:
-        """Run a command, and return what it printed."""
+        """Run a command, and return its output."""
         printed, complained = StringIO(), StringIO()
         with redirect_stdout(printed), redirect_stderr(complained):
             self.assertEqual(main(arguments), code, printed.getvalue())
@@ -55,7 +55,7 @@ class TokenTests(CommandCase):
         return found
 
     def test_connection(self) -> None:
-        """A line that says what it is, and the token."""
+        """A descriptive line, and the token."""
         said = self.command("gentoken", "-c", self.config, "-u", "42")
         title, token = said.splitlines()
         self.assertEqual(
@@ -85,7 +85,7 @@ class TokenTests(CommandCase):
         )
 
     def test_quiet(self) -> None:
-        """The token alone, without a newline."""
+        """Only the token, without a newline."""
         token = self.command("gentoken", "-q", "-c", self.config, "-u", "42")
         self.assertEqual(self.claims(token)["sub"], "42")
 
@@ -97,7 +97,7 @@ class TokenTests(CommandCase):
         self.assertEqual(self.claims(said)["me"], "42")
 
     def test_no_key(self) -> None:
-        """Without the key there is no token."""
+        """Without the key no token is made."""
         said = self.command("gentoken", "-c", self.write({}), code=1)
         self.assertTrue(said.startswith("error: client.token.hmac_secret_key"), said)
 
@@ -111,7 +111,7 @@ class TokenTests(CommandCase):
         self.assertEqual(said, "channel is required\n")
 
     def test_check(self) -> None:
-        """A good token is told from a bad one."""
+        """Valid and invalid tokens are distinguished."""
         token = self.command("gentoken", "-q", "-c", self.config, "-u", "42")
         said = self.command("checktoken", "-c", self.config, token)
         first, second = said.splitlines()
@@ -137,7 +137,7 @@ class TokenTests(CommandCase):
         self.command("checktoken", "-c", config, token, code=1)
 
     def test_check_signature(self) -> None:
-        """The signature is looked at whatever the configuration says."""
+        """The signature is checked regardless of the configuration."""
         client = {"insecure_skip_token_signature_verify": True}
         config = self.write({"client": client})
         token = self.command("gentoken", "-q", "-c", self.config)
@@ -194,7 +194,7 @@ class FileTests(CommandCase):
         self.assertEqual(said, "config file not found\n")
 
     def test_checkconfig_workers(self) -> None:
-        """Workers that cannot share what is in memory are a problem."""
+        """Workers that cannot share a memory engine are a problem."""
         path = self.write({"workers": 2})
         for installed in "/valkey", None:
             self.patch(supervisor, "find_program", lambda found=installed: found)
@@ -204,7 +204,9 @@ class FileTests(CommandCase):
         self.assertIn("workers: 'x'", self.command("checkconfig", "-c", wrong, code=1))
 
     def test_checkconfig_pending(self) -> None:
-        """What could not start is an error, what has no effect a warning."""
+        """An option that prevents the start is an error, one without effect a
+        warning.
+        """
         tls = self.write({"controller": {"enabled": True, "type": "postgres"}})
         said = self.command("checkconfig", "-c", tls, code=1)
         self.assertIn("controller.enabled: not supported, because nodes", said)
@@ -229,7 +231,7 @@ class FileTests(CommandCase):
         self.assertIn('set "redis" to share them', line)
 
     def test_checkconfig_strict(self) -> None:
-        """Warnings are errors for those who ask."""
+        """With --strict warnings are errors."""
         path = self.write({"foo": 1, "client": {"bar": 1}})
         self.assertEqual(self.command("checkconfig", "-c", path), "")
         self.assertEqual(

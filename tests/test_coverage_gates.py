@@ -12,7 +12,7 @@ def _file(taken: int, all_: int) -> dict[str, dict[str, int]]:
 
 
 class GateTests(SynchronousTestCase):
-    """What ``make coverage`` says."""
+    """The output of ``make coverage``."""
 
     def test_sums(self) -> None:
         """Files are summed by package; those beside the packages have one of theirs."""

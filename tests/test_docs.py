@@ -1,4 +1,4 @@
-"""The documentation builds, and says what is so."""
+"""The documentation builds, and its statements are true."""
 
 import json
 import re
@@ -36,7 +36,7 @@ class MapsPageTests(SynchronousTestCase):
 
 
 class GuidesTests(SynchronousTestCase):
-    """What the guides say about codes and options."""
+    """Codes and options in the guides."""
 
     def test_codes(self) -> None:
         """The page has every code with the server's own text, and no others."""

@@ -77,7 +77,7 @@ class SignatureTests(SynchronousTestCase):
             exec(compile(text, str(PAGE), "exec"), self.names)
 
     def test_check(self) -> None:
-        """The check accepts what is signed now, by a known secret, and nothing else."""
+        """The check accepts only recent signatures by a known secret."""
         exec(compile(self.python[0], str(PAGE), "exec"), self.names)
         is_signed, now = self.names["is_signed"], int(time.time())
         self.assertTrue(is_signed(self.good, self.body))
@@ -90,7 +90,7 @@ class SignatureTests(SynchronousTestCase):
             self.assertFalse(is_signed(header, self.body), header)
 
     def test_flask(self) -> None:
-        """Flask refuses what is not signed."""
+        """Flask refuses unsigned requests."""
         self.run_block(1, "flask")
         app = self.names["app"]
         app.post("/")(lambda: "fine")
@@ -100,7 +100,7 @@ class SignatureTests(SynchronousTestCase):
             self.assertEqual(answer.status_code, status)
 
     def test_fastapi(self) -> None:
-        """FastAPI refuses what is not signed."""
+        """FastAPI refuses unsigned requests."""
         self.run_block(2, "fastapi")
         from fastapi import HTTPException, Request
 
@@ -118,7 +118,7 @@ class SignatureTests(SynchronousTestCase):
         self.assertEqual(refused.status_code, 403)
 
     def test_django(self) -> None:
-        """Django refuses what is not signed."""
+        """Django refuses unsigned requests."""
         if importlib.util.find_spec("django") is None:
             raise SkipTest("django is not installed")
         from django.conf import settings

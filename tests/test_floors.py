@@ -120,7 +120,7 @@ def _wing(name: str) -> str:
 
 
 class FloorTests(SynchronousTestCase):
-    """What may be imported where."""
+    """Permitted imports."""
 
     def broken(self, allowed: str, found: list[str]) -> None:
         """Fail with everything that was found."""
@@ -151,13 +151,13 @@ class FloorTests(SynchronousTestCase):
         self.assertEqual(circles(arrows()), [])
 
     def test_circles_are_found(self) -> None:
-        """A circle is found whatever its length."""
+        """Circles of any length are found."""
         self.assertEqual(
             circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}), [["a", "b", "c"]]
         )
 
     def test_wings(self) -> None:
-        """Inside the core, too, imports go down; what all wings need knows none."""
+        """Imports inside the core go down, too; the ground imports no wing."""
         found = []
         for name, others in arrows().items():
             wing = _wing(name)

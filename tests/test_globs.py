@@ -1,4 +1,4 @@
-"""Globs: what they match, and which are malformed."""
+"""Globs: their matches, and malformed patterns."""
 
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -81,7 +81,7 @@ class GlobTests(SynchronousTestCase):
 
     @given(st.text(st.characters(exclude_categories=["Cs"])))
     def test_escaped(self, string: str) -> None:
-        """A string with a backslash before each character matches itself alone."""
+        """A string with a backslash before each character matches only itself."""
         matches = compile_glob("".join("\\" + character for character in string))
         self.assertTrue(matches(string))
         self.assertFalse(matches(string + "x"))

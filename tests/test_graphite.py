@@ -117,7 +117,7 @@ class ExporterTests(LogTestCase):
         self.assertEqual(self.events, [])
 
     def test_process(self) -> None:
-        """What the client library knows of the process is pushed, too."""
+        """The process metrics of the client library are pushed, too."""
         self.exporter._process = process_registry()
         self.clock.advance(10)
         text = self.push()
@@ -125,7 +125,7 @@ class ExporterTests(LogTestCase):
         self.assertNotIn(b"histogram", text)
 
     def test_outage(self) -> None:
-        """An outage is logged once; what waits arrives later, in order."""
+        """An outage is logged once; queued metrics arrive later, in order."""
         self.clock.advance(10)
         first = int(self.clock.seconds())
         self.refuse()
@@ -157,7 +157,7 @@ class ExporterTests(LogTestCase):
         self.assertGreater(self.events[-1]["dropped"], 10)
 
     def test_reset(self) -> None:
-        """What a peer may not have read is sent again."""
+        """Metrics that the peer may not have read are sent again."""
         self.clock.advance(10)
         protocol, transport = self.accept()
         protocol.connectionLost(Failure(ConnectionLost()))
@@ -175,7 +175,7 @@ class ExporterTests(LogTestCase):
         protocol.connectionLost(Failure(ConnectionLost()))
 
     def test_stop(self) -> None:
-        """Stopping gives up an attempt without a word."""
+        """Stopping cancels an attempt silently."""
         self.clock.advance(10)
         self.exporter.stopService()
         self.assertTrue(self.endpoint.attempts[-1][1].called)

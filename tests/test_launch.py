@@ -27,7 +27,7 @@ class FlagTests(SynchronousTestCase):
         )
 
     def test_switches(self) -> None:
-        """A switch stands alone, or with its value behind an equals sign."""
+        """A switch has no value, or one after an equals sign."""
         self.assertEqual(
             self.flags("--health.enabled", "--admin.enabled=false"),
             {"health.enabled": "true", "admin.enabled": "false"},

@@ -15,7 +15,7 @@ from .syntax_trees import last_name, syntax_tree
 PACKAGE = Path(centrifugo_tx.__file__).parent
 PAGE = Path(__file__).parents[1] / "docs" / "logging.rst"
 LEVELS = ("info", "warn", "error", "critical", "failure")
-#: What takes a cause as its second argument.
+#: Functions that take a cause as their second argument.
 CARRIERS = ("ReplyError", "DisconnectClient", "_reject")
 
 
@@ -37,7 +37,7 @@ def calls() -> list[ast.Call]:
 
 
 def is_log(node: ast.expr) -> bool:
-    """Whether *node* is a method of a log, or stands for one."""
+    """Whether *node* is a method of a log, or refers to one."""
     if isinstance(node, ast.Name):
         return node.id == "say"
     if not isinstance(node, ast.Attribute) or node.attr not in LEVELS:

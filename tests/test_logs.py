@@ -31,7 +31,7 @@ class LogCase(SynchronousTestCase):
         return Logger(namespace, observer=publisher)
 
     def lines(self) -> list[dict[str, Any]]:
-        """Return what was written, as JSON."""
+        """Return the written lines, as JSON."""
         return [json.loads(line) for line in self.stream.getvalue().splitlines()]
 
 
@@ -79,8 +79,9 @@ class JSONTests(LogCase):
         self.assertEqual((line["level"], line["message"]), ("warn", "said"))
 
 
-#: What must not reach a terminal or begin a line: line breaks, escape sequences, other
-#: control characters of both sets, a separator of lines, and a change of direction.
+#: Characters that must not reach a terminal or begin a line: line breaks, escape
+#: sequences, other control characters of both sets, line separators, and changes of
+#: direction.
 HOSTILE = "a\n2026 \x1b[2J\r\b\x00\x7f\x9b31m\x85\u2028\u202eb"
 
 
@@ -88,7 +89,9 @@ class StrangerTests(LogCase):
     """Values that strangers have chosen."""
 
     def test_json(self) -> None:
-        """What is not printable is escaped, and comes back when the line is read."""
+        """Unprintable characters are escaped, and the reader of a line restores
+        them.
+        """
         self.logger().info("channel {channel}", channel=HOSTILE, many=["a", HOSTILE])
         written = self.stream.getvalue()
         self.assertTrue(written[:-1].isprintable(), ascii(written))
@@ -115,7 +118,7 @@ class StrangerTests(LogCase):
         self.assertIn(told, line)
 
     def test_console_traceback(self) -> None:
-        """A traceback is indented, whatever the error says."""
+        """Every line of a traceback is indented."""
         log = self.logger(colored=True)
         try:
             raise ValueError(HOSTILE)
@@ -145,7 +148,7 @@ class StrangerTests(LogCase):
         self.assertTrue(failed["error"].endswith("zz\n"))
 
     def test_odd_values(self) -> None:
-        """Numbers that JSON or Python cannot write, and what cannot be shown at all."""
+        """Numbers that JSON or Python cannot write, and objects without a repr."""
 
         class Odd:
             def __str__(self) -> str:
@@ -182,10 +185,10 @@ class StrangerTests(LogCase):
 
 
 class LevelTests(LogCase):
-    """What is let through."""
+    """Levels."""
 
     def test_levels(self) -> None:
-        """A level lets through itself and what is worse."""
+        """A level passes itself and more severe levels."""
         names = ["debug", "info", "warn", "error", "critical"]
         for level, first in (
             ("trace", 0),
@@ -230,7 +233,7 @@ class LevelTests(LogCase):
 
 
 class ChatterTests(SynchronousTestCase):
-    """What the framework would say in our name."""
+    """Log lines of the framework."""
 
     def test_factories(self) -> None:
         """No factory of ours tells that it starts and stops."""
@@ -314,7 +317,7 @@ class RecordTests(LogCase):
             log.failure("it went wrong")
 
     def test_same(self) -> None:
-        """They look as if they were of this process, but for what is added."""
+        """They look like those of this process, except for added fields."""
         self.sent(colored=False)
         warned, traced, failed = self.lines()
         self.assertEqual(traced["level"], "trace")

@@ -1,4 +1,4 @@
-"""What is counted, and what Prometheus reads of it."""
+"""Counters, and their form for Prometheus."""
 
 import re
 from math import isnan
@@ -27,7 +27,7 @@ class CountingTests(SynchronousTestCase):
         self.metrics = Metrics()
 
     def test_same(self) -> None:
-        """A name and labels stand for one counter."""
+        """A name and labels identify a counter."""
         self.metrics.counter("c", a="1").value += 2
         self.metrics.counter("c", a="2").value += 1
         self.assertEqual(self.metrics.counter("c", a="1").value, 2)
@@ -122,7 +122,7 @@ class ExpositionTests(SynchronousTestCase):
         self.assertEqual(self.value("node_messages_sent_count", **labels), 1)
 
     def test_help(self) -> None:
-        """Each family says what it counts, before its type."""
+        """Each family has a help text before its type."""
         self.busy()
         heads = [
             line.split(" ", 3)
@@ -153,7 +153,7 @@ class ExpositionTests(SynchronousTestCase):
         return peer
 
     def test_from_the_start(self) -> None:
-        """Commands and messages are there before the first; what is rare is not."""
+        """Common counters exist from the start; rare ones do not."""
         for method in ("connect", "send", "unknown"):
             labels = {"method": method, "channel_namespace": ""}
             name = "client_command_duration_seconds"
@@ -201,7 +201,7 @@ class ExpositionTests(SynchronousTestCase):
         self.assertEqual(self.inflight(), (0, 0))
 
     def test_actions(self) -> None:
-        """What a node does for its clients is counted."""
+        """The node's work for its clients is counted."""
         options = SubscribeOptions(presence=True, positioned=True)
         self.world.policy.subscription = options
         peer = self.busy()
@@ -216,7 +216,7 @@ class ExpositionTests(SynchronousTestCase):
             self.assertEqual(self.value("node_action_count", **labels), 1, action)
 
     def test_unidirectional(self) -> None:
-        """What a unidirectional client connects with is no command."""
+        """The connect request of a unidirectional client is not a command."""
         peer = self.world.open(unidirectional=True, name="uni_sse")
         peer.send({"id": 1, "connect": {}})
         self.assertTrue(peer.transport.frames)
@@ -245,7 +245,7 @@ class ExpositionTests(SynchronousTestCase):
         self.assertEqual(self.value("api_command_errors_total", error=value), 1)
 
     def test_process(self) -> None:
-        """What the client library knows of the process follows."""
+        """The process metrics of the client library follow."""
         families = self.read()
         self.assertIn("process_resident_memory_bytes", families)
         self.assertIn("python_info", families)

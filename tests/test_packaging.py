@@ -1,4 +1,4 @@
-"""What is installed, and what surrounds it."""
+"""The contents of the package, and the files next to it."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ class PluginTests(SynchronousTestCase):
     """The plugin of ``twistd``."""
 
     def test_namespace(self) -> None:
-        """The plugin's folder is no package of its own, which would hide Twisted's."""
+        """The plugin's folder is not a package, which would hide Twisted's."""
         self.assertEqual(list((ROOT / "twisted").rglob("__init__.py")), [])
 
 
@@ -32,7 +32,7 @@ class ExampleTests(SynchronousTestCase):
                 self.assertEqual(found(loaded.config), [], path)
 
     def test_page(self) -> None:
-        """The page of ``make run`` comes from an origin that is let in."""
+        """The page of ``make run`` has an allowed origin."""
         makefile = (ROOT / "Makefile").read_text()
         self.assertIn("serve --dir docs/examples/page", makefile)
         self.assertTrue((ROOT / "docs/examples/page/index.html").exists())

@@ -337,7 +337,7 @@ def publish_into_map_in_protobuf(house: House, payload: bytes) -> Peer:
 
 @entry
 def echo_in_json(house: House, payload: bytes) -> Peer:
-    """What a JSON client sends is JSON, or the command is malformed."""
+    """Payloads of a JSON client are JSON, or the command is malformed."""
     peer = house.connected()
     house.policy.rpc = lambda client, request: succeed(  # type: ignore[method-assign]
         request.data

@@ -25,7 +25,7 @@ class PIDFileTests(SynchronousTestCase):
     """The PID file."""
 
     def test_life(self) -> None:
-        """It holds id and newline, is the owner's alone, and goes at the end."""
+        """It contains the id and a newline, has mode 600, and is removed at the end."""
         path = Path(self.mktemp())
         file = PIDFile(str(path))
         file.write()
@@ -36,7 +36,7 @@ class PIDFileTests(SynchronousTestCase):
         file.remove()
 
     def test_none(self) -> None:
-        """Without a path there is no file."""
+        """Without a path no file is written."""
         file = PIDFile("")
         file.write()
         file.remove()
@@ -71,7 +71,7 @@ class ForeignPIDFileTests(SynchronousTestCase):
         self.path = Path(self.mktemp())
 
     def problem(self, path: Path) -> str:
-        """Return what is wrong with a file, in one line."""
+        """Return the one-line problem of a file."""
         problem = str(self.assertRaises(ConfigError, check_pid_file, str(path)))
         self.assertIn(repr(str(path)), problem)
         self.assertEqual(len(problem.splitlines()), 1)
@@ -153,7 +153,7 @@ class SignalTests(SynchronousTestCase):
         self.assertEqual(self.send(signal.SIGHUP), ["stop"])
 
     def test_nohup(self) -> None:
-        """Who has asked for it by ``nohup`` survives the terminal."""
+        """With ``nohup`` the process survives the terminal."""
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         self.terminal = True
         self.install()
@@ -197,7 +197,7 @@ class FreezerTests(SynchronousTestCase):
             self.assertEqual(self.frozen, frozen, connections)
 
     def test_long_collections(self) -> None:
-        """What survives a full collection of more than 20 ms is frozen as well."""
+        """Objects that survive a full collection of more than 20 ms are frozen."""
         self.addCleanup(self.gc_freezer.stopService)
         now = 0.0
         self.gc_freezer._seconds = lambda: now

@@ -1,4 +1,4 @@
-"""The pages under ``docs/protocol`` say what is so."""
+"""The statements of the pages under ``docs/protocol`` are true."""
 
 import json
 import re
@@ -69,7 +69,7 @@ def blocks(name: str, language: str) -> list[str]:
 
 
 def slug(title: str) -> str:
-    """Return what a title is in a label."""
+    """Return a title as it appears in a label."""
     return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
 
 
@@ -106,14 +106,14 @@ class ExampleTests(SynchronousTestCase):
         self.assertGreater(count, 15)
 
     def test_exchanges(self) -> None:
-        """What clients send is what the server reads; replies are objects."""
+        """The server decodes the clients' messages; replies are objects."""
         sent = 0
         for block in blocks("client-protocol", "text"):
             for line in block.splitlines():
                 arrow, _, text = line.partition(" ")
                 if arrow == "->":
                     (command,) = decode_commands(text.encode())
-                    # Nothing was misspelt: the server writes what it has read.
+                    # The examples have no misspelled names: encoding reproduces them.
                     given = json.loads(text)
                     self.assertEqual(
                         [key for key in given if getattr(command, key, None) is None],
@@ -164,7 +164,7 @@ class DeltaTests(SynchronousTestCase):
     """The delta on the page."""
 
     def test_example(self) -> None:
-        """It is what the server makes."""
+        """The example equals the server's output."""
         before = b'{"lamp":"kitchen","level":41,"mode":"night"}'
         after = before.replace(b"41", b"87")
         (example,) = (
@@ -226,11 +226,11 @@ class ProtobufTests(SynchronousTestCase):
         self.table(unistream_pb2, "Unidirectional gRPC")
 
     def test_control(self) -> None:
-        """What nodes send each other."""
+        """Messages between nodes."""
         self.table(control_pb2, "Control messages of nodes")
 
     def test_samples(self) -> None:
-        """The bytes mean what stands beside them."""
+        """The bytes have the stated meaning."""
         samples = {
             row[0]: bytes.fromhex(row[1].strip("`"))
             for row in rows(page("protobuf"))

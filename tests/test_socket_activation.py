@@ -71,7 +71,7 @@ class MatchTests(SynchronousTestCase):
         self.assertIn("is no address", self.refusal(descriptor, ("no.invalid", port)))
 
     def test_no_listener(self) -> None:
-        """What is no TCP listener is refused."""
+        """A descriptor that is not a TCP listener is refused."""
         local = socket.socket(socket.AF_UNIX)
         self.addCleanup(local.close)
         local.bind(f"\0centrifugo-test-{os.getpid()}")

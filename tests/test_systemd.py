@@ -1,4 +1,4 @@
-"""What systemd is told, with a socket that stands in for its own."""
+"""Notifications to systemd, with a socket in place of its own."""
 
 import os
 import shutil
@@ -23,7 +23,7 @@ class NotifierCase(SynchronousTestCase):
         self.status = "1 clients are connected"
 
     def listen(self, address: str = ADDRESS, **environment: str) -> SystemdNotifier:
-        """Receive at *address*; return a notifier that is told so."""
+        """Receive at *address*; return a notifier for that address."""
         self.systemd = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.addCleanup(self.systemd.close)
         self.systemd.setblocking(False)
@@ -57,7 +57,7 @@ class MessageTests(NotifierCase):
             self.assertEqual(self.received(), [["STATUS=Starting"]])
 
     def test_life(self) -> None:
-        """Start, readiness, reload and stop are told, in this order."""
+        """Start, readiness, reload and stop are reported in order."""
         notifier = self.listen()
         notifier.starting()
         notifier.reloading()
@@ -84,7 +84,7 @@ class MessageTests(NotifierCase):
         self.assertEqual(self.received(), [])
 
     def test_status(self) -> None:
-        """A status that changes is told again, without watchdog every ten seconds."""
+        """A changed status is reported, every ten seconds without a watchdog."""
         notifier = self.listen()
         notifier.ready()
         self.received()

@@ -9,7 +9,7 @@ from .integration.certificates import Authority, locked
 
 
 class ContextTests(SynchronousTestCase):
-    """What encrypts a port, and what does not."""
+    """Encrypted ports."""
 
     def setUp(self) -> None:
         self.authority = Authority()
@@ -43,7 +43,7 @@ class ContextTests(SynchronousTestCase):
         self.assertTrue(context.requireCertificate)
 
     def test_faults(self) -> None:
-        """What is of no use is named."""
+        """The error names the invalid option."""
         no_certificate = "must be a certificate in PEM"
         broken = self.cert.replace("M", "*")
         for option in ("cert_pem", "client_ca_pem"):

@@ -33,7 +33,7 @@ class Posted:
 
 
 class SpanTests(LogTestCase):
-    """What is recorded of a call."""
+    """Recorded spans."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -56,7 +56,7 @@ class SpanTests(LogTestCase):
         self.handlers = http_handlers(self.api, HTTPAPIOptions(insecure=True))
 
     def spans(self) -> list[Any]:
-        """Return what has been finished."""
+        """Return the finished spans."""
         return list(self.kept.get_finished_spans())
 
     def post(self, path: str, body: bytes, **headers: str) -> Any:

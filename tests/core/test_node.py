@@ -1,4 +1,4 @@
-"""What APIs and embedding applications ask of a node."""
+"""The methods of the node for APIs and embedding applications."""
 
 from typing import Any
 
@@ -135,7 +135,7 @@ class ServerSideTests(SynchronousTestCase):
         self.peer = self.world.connected("u")
 
     def test_refresh(self) -> None:
-        """The push has the new expiry; without one there is none."""
+        """The push has the new expiry, or none."""
         self.node.refresh("u", expire_at=NOW + 100, info=Raw(b'"new"'))
         (message,) = self.peer.take()
         self.assertEqual(message, {"push": {"refresh": {"expires": True, "ttl": 100}}})
@@ -224,7 +224,7 @@ class MapTests(SynchronousTestCase):
         self.assertEqual(message["push"]["unsubscribe"]["code"], 2500)
 
     def test_announcements(self) -> None:
-        """Joins and leaves of a map reach its subscribers alone."""
+        """Joins and leaves of a map reach only its subscribers."""
         world = MapWorld()
         maps = world.node.maps
         assert maps is not None
@@ -246,7 +246,7 @@ class SurveyTests(SynchronousTestCase):
         self.world = World()
 
     def test_pattern(self) -> None:
-        """A pattern that is none is refused."""
+        """A malformed pattern is refused."""
         asked = self.world.node.channels("[")
         self.failureResultOf(asked, ValueError)
 

@@ -28,7 +28,7 @@ class LogCase(SynchronousTestCase):
         self.addCleanup(globalLogPublisher.removeObserver, observer)
 
     def warnings(self) -> list[str]:
-        """Return what was logged since the last call."""
+        """Return the log lines since the last call."""
         events, self.events[:] = list(self.events), []
         return [
             each["log_format"].format(**each)

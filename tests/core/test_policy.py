@@ -35,7 +35,7 @@ class PolicyTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(self.policy.poll("a", [])), Polled())
 
     def test_refused(self) -> None:
-        """What needs a permission is refused with 103, a call with 108."""
+        """Without permission a command is refused with 103, a call with 108."""
         client: Any = None
         request: Any = None
         policy = self.policy

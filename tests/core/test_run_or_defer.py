@@ -1,4 +1,4 @@
-"""What seldom waits runs at once, and without a Deferred."""
+"""Functions that seldom wait run at once, without a Deferred."""
 
 from typing import Any
 
@@ -47,7 +47,7 @@ class WhenKnownTests(SynchronousTestCase):
         self.failureResultOf(found, KeyError)
 
     def test_raises(self) -> None:
-        """What the function raises is raised, or fails the Deferred."""
+        """An exception of the function is raised, or fails the Deferred."""
 
         def broken(number: int) -> int:
             raise LookupError

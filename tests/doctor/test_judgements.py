@@ -1,4 +1,4 @@
-"""What is made of answers: of Redis, of clocks, of origins; and the exit code."""
+"""Findings from responses of Redis, clocks and origins; and the exit code."""
 
 import time
 from email.utils import formatdate
@@ -23,7 +23,7 @@ SECRET = "a secret of a test that is long enough"
 
 
 class ExitCodeTests(SynchronousTestCase):
-    """What scripts get."""
+    """The JSON output."""
 
     def test_codes(self) -> None:
         """The worst finding counts; warnings only if asked for."""
@@ -43,7 +43,7 @@ class RedisTests(SynchronousTestCase):
     """One server's ``INFO``."""
 
     def judge(self, seconds: float = 0.001, **info: str) -> list[Finding]:
-        """Return what is not right."""
+        """Return the findings that are not OK."""
         fields = {"redis_version": "8.0.1", "role": "master", **info}
         found = server_findings("r:1", seconds, fields, True)
         self.assertIn("r:1: ", found[0].message)
@@ -115,7 +115,7 @@ class ClockTests(SynchronousTestCase):
 
 
 class SettingsTests(SynchronousTestCase):
-    """What is derived from the configuration and the command line."""
+    """Values derived from the configuration and the command line."""
 
     def test_origin(self) -> None:
         """A pattern is turned into an origin that it allows."""

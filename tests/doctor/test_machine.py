@@ -31,7 +31,7 @@ class MachineCase(SynchronousTestCase):
         return config_of({"client": {"connection_limit": limit}, **more})
 
     def assertOne(self, found: list[Finding], level: Level, text: str) -> None:
-        """Check that there is one finding, and what it says."""
+        """Check that there is one finding with this level and text."""
         self.assertEqual([each.level for each in found], [level], found)
         self.assertIn(text, found[0].message)
         self.assertEqual(bool(found[0].remedy), level is not Level.OK)

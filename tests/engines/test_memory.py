@@ -1,4 +1,4 @@
-"""The engine of a server that stands alone."""
+"""The engine of a standalone server."""
 
 import gc
 import tracemalloc
@@ -127,7 +127,7 @@ class Delivering(SynchronousTestCase):
         self.assertEqual(delivery.publication.time, 0)
 
     def test_publish_while_delivering(self) -> None:
-        """What is published during a delivery is delivered after it."""
+        """A publication during a delivery is delivered after it."""
         broker, receiver = MemoryBroker(Clock(), 60.0), Echo()
         broker.listen(receiver)
         receiver.broker = broker
@@ -137,7 +137,7 @@ class Delivering(SynchronousTestCase):
         self.assertEqual(receiver.joins, [("c", ADA)])
 
     def test_failing_receiver(self) -> None:
-        """A receiver that fails is logged, and gets what comes next."""
+        """A failing receiver is logged, and gets the next events."""
         broker, receiver = MemoryBroker(Clock(), 60.0), Failing()
         broker.listen(receiver)
         self.successResultOf(broker.publish("c", data(1), HISTORY))
@@ -146,7 +146,7 @@ class Delivering(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_shared_publication(self) -> None:
-        """What is delivered is the very object that history returns."""
+        """The delivered object is the one that history returns."""
         broker, receiver = MemoryBroker(Clock(), 60.0), Receiver()
         broker.listen(receiver)
         broker.publish("c", data(1), HISTORY)
@@ -168,7 +168,7 @@ class Delivering(SynchronousTestCase):
 
 
 class Timers(SynchronousTestCase):
-    """What the engine leaves in the reactor."""
+    """Delayed calls of the engine."""
 
     def setUp(self) -> None:
         """Make an engine on a clock."""
@@ -183,7 +183,7 @@ class Timers(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_last_one_left(self) -> None:
-        """When nobody is present any more nothing waits in the reactor."""
+        """Without present clients no delayed call remains."""
         self.engine.presence.add("c", "c1", ADA)
         self.assertEqual(len(self.clock.getDelayedCalls()), 1)
         self.engine.presence.remove("c", "c1", "ada")
@@ -204,7 +204,7 @@ class Timers(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_sooner(self) -> None:
-        """What expires sooner than all else still expires in time."""
+        """An entry that expires before all others expires in time."""
         self.engine.broker.publish("long", data(1), HISTORY)
         options = PublishOptions(history_size=5, history_ttl=5.0)
         self.engine.broker.publish("short", data(1), options)
@@ -236,7 +236,7 @@ class Timers(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_no_meta_ttl(self) -> None:
-        """With a meta TTL of 0 a stream keeps its position for good."""
+        """With a meta TTL of 0 a stream keeps its position forever."""
         engine = memory_engine(self.clock, history_meta_ttl=0.0)
         engine.broker.listen(Receiver())
         published = self.successResultOf(engine.broker.publish("c", data(1), HISTORY))

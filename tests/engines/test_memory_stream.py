@@ -42,7 +42,7 @@ class Reading(SynchronousTestCase):
     def test_against_definition(
         self, top: int, size: int, since: int | None, limit: int, reverse: bool
     ) -> None:
-        """Reading gives what the definition picks from the numbers kept."""
+        """Reading returns the publications that the definition selects."""
         stream = filled(top, size)
         kept = list(range(max(0, top - size) + 1, top + 1))
         if reverse:

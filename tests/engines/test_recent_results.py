@@ -1,4 +1,4 @@
-"""What calls with an idempotency key came to, in memory."""
+"""Results of calls with an idempotency key, in memory."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -70,7 +70,7 @@ class ThreadTests(CrossingCase):
     """A reactor without a loop."""
 
     def test_run(self) -> None:
-        """Coroutines run on a thread; their results come back to the reactor."""
+        """Coroutines run on a thread; their results return to the reactor."""
         self.assertEqual(self.wait(self.bridge.run(where)), "grpc")
 
     def test_failure(self) -> None:
@@ -80,7 +80,7 @@ class ThreadTests(CrossingCase):
         self.assertEqual(self.failureResultOf(result, ValueError).value.args, ("x",))
 
     def test_cancel(self) -> None:
-        """Cancelling the result cancels the task, whatever it does then."""
+        """Cancelling the result cancels the task, even if the task ignores it."""
         loop = self.bridge.loop
         assert loop is not None
         steps: Queue[str] = Queue()
@@ -101,7 +101,7 @@ class ThreadTests(CrossingCase):
         self.assertEqual(self.wait(self.bridge.run(where)), "grpc")
 
     def test_cancel_early(self) -> None:
-        """What is cancelled before it begins never begins."""
+        """A call that is cancelled before it starts never starts."""
         go = threading.Event()
         self.bridge.to_loop(lambda: go.wait(PATIENCE))
         began: list[object] = []
@@ -155,7 +155,7 @@ class ThreadTests(CrossingCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_stop(self) -> None:
-        """In the end there is no thread."""
+        """After the stop the thread has ended."""
         self.wait(self.bridge.stop())
         thread = next((t for t in threading.enumerate() if t.name == "grpc"), None)
         if thread is not None:
@@ -185,7 +185,7 @@ class ReactorCallTests(CrossingCase):
 
 
 class QuestionTests(CrossingCase):
-    """What the loop asks the reactor."""
+    """Calls from the loop to the reactor."""
 
     def ask(self, function: Callable[..., Any]) -> "Deferred[Any]":
         """Ask from the loop; return the answer as it gets there."""
@@ -196,7 +196,7 @@ class QuestionTests(CrossingCase):
         return self.bridge.run(asking)
 
     def test_result(self) -> None:
-        """A result comes back at once, or when its Deferred fires."""
+        """A result returns at once, or when its Deferred fires."""
         self.assertEqual(self.wait(self.ask(lambda n: n + 1)), 21)
         later: Deferred[int] = Deferred()
         answer = self.ask(lambda n: later)

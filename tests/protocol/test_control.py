@@ -1,4 +1,4 @@
-"""What nodes say to each other."""
+"""Messages between nodes."""
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -85,7 +85,7 @@ class ControlTests(SynchronousTestCase):
         self.assertEqual(read.subscribe.recover_since, StreamPosition(2**64 - 1, "e"))
 
     def test_unknown_part(self) -> None:
-        """A command of a newer node is read without the part nobody knows."""
+        """A command of a newer node is read without its unknown parts."""
         read = control.decode(bytes.fromhex(SENDER + "f20600"))
         self.assertEqual(read, ControlCommand(UID))
 

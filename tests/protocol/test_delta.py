@@ -41,7 +41,7 @@ BYTES = edited(st.binary(min_size=1, max_size=60) | st.sampled_from([b"a" * 40])
 
 
 class MakingTests(SynchronousTestCase):
-    """What is made leads from the base to the target."""
+    """A delta turns the base into the target."""
 
     def test_example(self) -> None:
         """The worked example comes out to the byte (client protocol, "Deltas")."""
@@ -87,7 +87,7 @@ class MakingTests(SynchronousTestCase):
 
     @given(st.binary(max_size=100), st.text(max_size=100))
     def test_to_text(self, base: bytes, text: str) -> None:
-        """A delta to a text is text, also when its base is none."""
+        """A delta to a text is text, even if its base is not."""
         target = base[:50] + text.encode()
         delta = self.both_ways(base, text.encode())
         delta.decode()
@@ -103,7 +103,7 @@ class MakingTests(SynchronousTestCase):
 
 
 class SizeTests(SynchronousTestCase):
-    """What was changed decides how long a delta is, not what stayed."""
+    """The changed bytes determine the length of a delta, not the rest."""
 
     def rows(self, count: int) -> list[dict[str, Any]]:
         return [
@@ -125,14 +125,14 @@ class SizeTests(SynchronousTestCase):
         self.assertLess(len(self.delta(self.rows(200), after)), 10 * 14 + 12)
 
     def test_window(self) -> None:
-        """A list that takes one in and lets one go costs what came in."""
+        """Replacing an item of a list costs only the new item."""
         before = self.rows(100)
         newest = {"id": 7000, "name": "somebody", "score": 31337}
         after = [newest, *before[:-1]]
         self.assertLess(len(self.delta(before, after)), 90)
 
     def test_moved(self) -> None:
-        """What moved far is found where it was."""
+        """A block that moved far is found."""
         before = self.rows(100)
         after = [before[80], *before[:80], *before[81:]]
         self.assertLess(len(self.delta(before, after)), 60)

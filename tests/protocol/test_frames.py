@@ -53,7 +53,7 @@ class WebSocketTests(SynchronousTestCase):
         self.assertEqual(Deflate().binary_frame(b"a" * 100)[0], 0xC2)
 
     def test_not_deflated(self) -> None:
-        """What is short, or grows by compression, goes as it is."""
+        """Short messages, and those that compression enlarges, are not compressed."""
         self.assertEqual(Deflate(6, 101).text_frame(b"a" * 100)[:2], b"\x81\x64")
         self.assertEqual(Deflate(6, 0).text_frame(b"{}"), b"\x81\x02{}")
 

@@ -50,13 +50,13 @@ class DecodeTests(SynchronousTestCase):
     """Messages of clients."""
 
     def test_commands(self) -> None:
-        """Well-formed commands mean what the vectors say."""
+        """Well-formed commands are decoded as the vectors state."""
         for vector in load("commands"):
             [command] = decode_commands(vector["json"].encode())
             self.assertEqual(plain(command), vector["message"], vector["meaning"])
 
     def test_oddities(self) -> None:
-        """What the reference takes is taken, and means the same."""
+        """Input that the reference accepts is accepted with the same meaning."""
         for vector in load("oddities"):
             [command] = decode_commands(vector["json"].encode())
             self.assertEqual(plain(command), vector["message"], vector["meaning"])
@@ -72,7 +72,7 @@ class DecodeTests(SynchronousTestCase):
             )
 
     def test_malformed(self) -> None:
-        """What is wrong is refused, with the good commands before it."""
+        """Malformed input is refused, with the good commands before it."""
         for vector in load("malformed"):
             with self.assertRaises(DecodeError, msg=vector["meaning"]) as caught:
                 decode_commands(bytes.fromhex(vector["hex"]))
@@ -120,7 +120,7 @@ class DecodeTests(SynchronousTestCase):
 
 
 class ConnectRequestTests(SynchronousTestCase):
-    """What unidirectional clients send."""
+    """Connect requests of unidirectional clients."""
 
     def test_request(self) -> None:
         """A request is decoded, names in any case."""
@@ -143,10 +143,10 @@ class ConnectRequestTests(SynchronousTestCase):
 
 
 class EncodeTests(SynchronousTestCase):
-    """What the server says."""
+    """Messages of the server."""
 
     def test_replies(self) -> None:
-        """Fields stand in the order of the tables; empty results are present."""
+        """Fields have the order of the tables; empty results are present."""
         publication = Publication(data=Raw(b'{"n":41}'), offset=41)
         for reply, expected in (
             (Reply(), "{}"),
@@ -244,7 +244,7 @@ class EncodeTests(SynchronousTestCase):
         self.assertEqual(encode_bare_push(push), b'{"message":{"data":{"a":"\\n"}}}')
 
     def test_no_json(self) -> None:
-        """A payload that is no JSON is refused, wherever it stands."""
+        """A payload that is not JSON is refused in every field."""
         for payload in (b"\x00", b'{"a":1},"b":2', b'"\xff"', b"[" * 5000):
             bad = checked(payload)
             publication = Publication(data=bad)

@@ -36,7 +36,7 @@ def nests_too_deeply(text: bytes) -> bool:
 
 
 class TooDeepTests(SynchronousTestCase):
-    """JSON that nests deeper than the bound is told from other JSON."""
+    """JSON that nests deeper than the bound is detected."""
 
     def setUp(self) -> None:
         """Let windows end within every kind of text."""
@@ -76,13 +76,13 @@ class TooDeepTests(SynchronousTestCase):
         st.integers(0, 400),
     )
     def test_json(self, value: object, depth: int, siblings: int) -> None:
-        """Of JSON, too, whatever its strings hold."""
+        """The contents of strings do not count."""
         inside = json.dumps([value] + [[]] * siblings).encode()
         text = b"[" * depth + inside + b"]" * depth
         self.assertEqual(too_deep(text), nests_too_deeply(text))
 
     def test_bound(self) -> None:
-        """As deep as the bound is not too deep, whatever is beside it."""
+        """Nesting up to the bound is accepted, whatever follows."""
         for beside in (b"", b"[]," * 500, b'"' + b"[" * 500 + b'",', b'"\\"[",' * 500):
             for depth in (MAX_DEPTH, MAX_DEPTH + 1):
                 text = b"[" + beside + b"[" * (depth - 1) + b"]" * depth
@@ -108,7 +108,7 @@ class MendedTests(SynchronousTestCase):
     @settings(deadline=None, max_examples=60)
     @given(st.lists(st.sampled_from([r"\ud83d", r"\ude00", "\\\\", r"\n", "x", "ud8"])))
     def test_any(self, parts: list[str]) -> None:
-        """What is left can be decoded, and differs in nothing but the halves."""
+        """The result can be decoded, and differs only in the lone surrogates."""
         text = f'"{"".join(parts)}"'.encode()
         expected = json.loads(text).encode("utf-16", "surrogatepass")
         self.assertEqual(

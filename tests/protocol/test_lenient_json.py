@@ -9,10 +9,10 @@ from centrifugo_tx.protocol.lenient_json import as_strict_json
 
 
 class AsReadTests(SynchronousTestCase):
-    """The first value is found, whatever follows it."""
+    """The first value is found before any other text."""
 
     def test_behind(self) -> None:
-        """What follows a value is left out, or is an error."""
+        """Text after a value is omitted, or is an error."""
         for behind in (b"", b" ", b"x", b" {", b"\n{}", b"\\", b'"'):
             self.assertEqual(as_strict_json(b' {"ID": 7}' + behind), b'{"id":7}')
         self.assertEqual(as_strict_json(b'{"ID": 7} ', alone=True), b'{"id":7}')
@@ -33,7 +33,7 @@ class MemoryTests(SynchronousTestCase):
     """However a text is made, reading it takes little memory."""
 
     def test_other_reading(self) -> None:
-        """What a second look needs is some copies of the text."""
+        """The second pass needs memory for a few copies of the text."""
         for inside in (b"1,", b'"a",', b"[],", b'"\\ud83d",', b'{"a":1},'):
             text = b'{"A":[' + inside * 100_000 + b"0]}"
             self.assertLess(

@@ -36,7 +36,7 @@ class CheckedTests(SynchronousTestCase):
             self.assertFalse(is_json(content), repr(content))
 
     def test_kinds(self) -> None:
-        """Bytes and unchecked payloads come out as what they are."""
+        """Bytes and unchecked payloads become checked payloads of their kind."""
         for wrap in (bytes, Raw):
             self.assertIsInstance(checked(wrap(b"[1]")), Raw)
             self.assertIsInstance(checked(wrap(b"[1")), Binary)

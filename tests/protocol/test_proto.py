@@ -12,10 +12,10 @@ _PACKAGE = Path(centrifugo_tx.__file__).parent
 
 
 class GeneratedModules(SynchronousTestCase):
-    """What is checked in is what the compiler makes of the sources."""
+    """The generated modules are up to date."""
 
     def test_regenerated(self) -> None:
-        """Each module beside a source is, byte for byte, what it makes of it."""
+        """Each module equals the compiler's output byte for byte."""
         if find_spec("grpc_tools") is None:
             raise SkipTest("grpcio-tools is not installed")
         sources = sorted(_PACKAGE.rglob("*.proto"))

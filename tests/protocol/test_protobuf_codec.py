@@ -44,7 +44,7 @@ class Vectors(SynchronousTestCase):
         self.assertEqual(found, [Command(id=1, connect=ConnectRequest(name="js"))])
 
     def test_empty_result(self) -> None:
-        """A result without fields is there all the same."""
+        """A result without fields is present."""
         frame = wire.http_stream_protobuf().reply(Reply(id=3, publish=PublishResult()))
         self.assertEqual(frame.hex(), "0408034200")
 
@@ -60,7 +60,7 @@ class Vectors(SynchronousTestCase):
 
 
 class Decoding(SynchronousTestCase):
-    """What clients send."""
+    """Messages from clients."""
 
     def test_batch(self) -> None:
         """Commands follow one another, each with its length."""
@@ -103,7 +103,7 @@ class Decoding(SynchronousTestCase):
         self.assertEqual(found, [Command(id=9)])
 
     def test_malformed(self) -> None:
-        """The commands before what is malformed are told with the error."""
+        """The error has the commands before the malformed one."""
         good = bytes.fromhex("020801")
         for bad, before in (
             (b"", 0),
@@ -142,7 +142,7 @@ class Decoding(SynchronousTestCase):
 
 
 class Encoding(SynchronousTestCase):
-    """What clients are sent."""
+    """Messages to clients."""
 
     def test_reply(self) -> None:
         """Each field stands under its number, payloads as they are."""
@@ -159,18 +159,18 @@ class Encoding(SynchronousTestCase):
         self.assertEqual((found.id, found.history.offset), (5, 7))
 
     def test_error(self) -> None:
-        """An error is told with its text."""
+        """An error contains its text."""
         reply = Reply(id=1, error=Error(100, "internal server error", True))
         found = client_pb2.Reply.FromString(protobuf_codec.encode_reply(reply))
         self.assertEqual((found.error.code, found.error.temporary), (100, True))
 
     def test_bare_push(self) -> None:
-        """Unidirectional clients get pushes alone."""
+        """Unidirectional clients receive bare pushes."""
         push = Push(channel="c", pub=Publication(data=Raw(b"d")))
         found = client_pb2.Push.FromString(wire.uni_grpc().push(push))
         self.assertEqual((found.channel, found.pub.data), ("c", b"d"))
 
     def test_unspeakable(self) -> None:
-        """What does not fit its field is refused."""
+        """A number that does not fit its field is refused."""
         push = Push(channel="c", pub=Publication(offset=2**64))
         self.assertRaises(EncodeError, protobuf_codec.encode_push, push)

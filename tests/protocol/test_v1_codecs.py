@@ -101,12 +101,12 @@ def encoded(form: wire.Wire, message: Reply | Push) -> bytes:
 
 
 def said(form: wire.Wire, message: Reply | Push) -> Any:
-    """Return what a JSON client reads."""
+    """Return a message as a JSON client decodes it."""
     return json.loads(encoded(form, message))
 
 
 class JSONCommandTests(SynchronousTestCase):
-    """What clients send in JSON."""
+    """JSON messages from clients."""
 
     def decoded(self, line: str, **options: bool) -> Command:
         (command,) = wire.websocket_json_v1(**options).commands(line.encode())
@@ -173,7 +173,7 @@ class JSONCommandTests(SynchronousTestCase):
         self.assertEqual((known.offset, command.connect.subs["d"]), (5, None))
 
     def test_history(self) -> None:
-        """What is asked without limit may be all there is, if the option says so."""
+        """A request without a limit may return everything, if the option allows it."""
         line = '{"method":6,"id":1,"params":{"channel":"c"}}'
         self.assertEqual(self.decoded(line).history, HistoryRequest("c"))
         whole = self.decoded(line, whole_history=True)
@@ -189,7 +189,7 @@ class JSONCommandTests(SynchronousTestCase):
             self.assertEqual(self.decoded(line), Command(id=4))
 
     def test_malformed(self) -> None:
-        """The commands before what is malformed are told with the error."""
+        """The error has the commands before the malformed one."""
         good = b'{"method":7,"id":1}'
         for bad, before in (
             (b"", 0),
@@ -229,7 +229,7 @@ class JSONCommandTests(SynchronousTestCase):
 
 
 class JSONReplyTests(SynchronousTestCase):
-    """What clients are sent in JSON."""
+    """JSON messages to clients."""
 
     def setUp(self) -> None:
         self.wire = wire.websocket_json_v1()
@@ -317,7 +317,7 @@ class JSONReplyTests(SynchronousTestCase):
         )
 
     def test_ping(self) -> None:
-        """A ping is answered with its id alone."""
+        """The reply to a ping has only its id."""
         self.assertEqual(said(self.wire, Reply(id=3, ping=PingResult())), {"id": 3})
 
     def test_error(self) -> None:
@@ -397,7 +397,7 @@ class JSONReplyTests(SynchronousTestCase):
         self.assertEqual(said(self.old, push), {"result": told})
 
     def test_unspeakable(self) -> None:
-        """What has no form in v1, or no JSON for its data, is refused."""
+        """Messages without a form in v1, or with data that is not JSON, are refused."""
         self.assertRaises(EncodeError, self.wire.push, Push(connect=Connect()))
         binary = Push(channel="c", pub=Publication(data=checked(b"\xff")))
         self.assertRaises(EncodeError, self.wire.push, binary)
@@ -410,7 +410,7 @@ class ProtobufTests(SynchronousTestCase):
         self.wire = wire.websocket_protobuf_v1()
 
     def said(self, message: Reply | Push) -> Any:
-        """Return what a client reads."""
+        """Return a message as a client decodes it."""
         payload = encoded(self.wire, message)
         self.assertEqual(payload[0], len(payload) - 1)
         return client_v1_pb2.Reply.FromString(payload[1:])
@@ -463,7 +463,7 @@ class ProtobufTests(SynchronousTestCase):
         self.assertEqual(told.offset, 0)
 
     def test_bytes(self) -> None:
-        """A reply to a ping is its id alone; what is empty has no bytes."""
+        """The reply to a ping is its id; an empty message has no bytes."""
         for message, expected in (
             (Reply(id=3, ping=PingResult()), "020803"),
             (Push(channel="c", unsubscribe=Unsubscribe(2000, "x")), "071a050803120163"),
@@ -489,7 +489,7 @@ class ChoiceTests(SynchronousTestCase):
     """The first command of a client tells its version."""
 
     def test_json(self) -> None:
-        """A method or parameters make v1; what is neither is left to v2."""
+        """A method or parameters mean v1; everything else is v2."""
         for line, version in (
             ('{"connect":{},"id":1}', 2),
             ('{"connect":{"token":"t"},"id":1}\n{"id":2}', 2),
@@ -536,7 +536,7 @@ class ReasonTests(SynchronousTestCase):
     """Reasons of closes, which v1 reads as JSON."""
 
     def test_reconnect(self) -> None:
-        """It says whether to come back, by the range of the code."""
+        """It says whether to reconnect, by the range of the code."""
         told = json.loads(Disconnect(3001, "shutdown").in_v1(123))
         self.assertEqual(told, {"reason": "shutdown", "reconnect": True})
         told = json.loads(Disconnect(3503, "force disconnect").in_v1(123))
@@ -544,7 +544,7 @@ class ReasonTests(SynchronousTestCase):
 
     @given(st.text(max_size=300))
     def test_length(self, reason: str) -> None:
-        """It fits into a close frame, whatever the reason is, and stays JSON."""
+        """It fits into a close frame for any reason, and stays JSON."""
         told = Disconnect(4500, reason).in_v1(123)
         self.assertLessEqual(len(told.encode()), 123)
         self.assertTrue(reason.startswith(json.loads(told)["reason"]))

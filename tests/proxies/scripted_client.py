@@ -13,7 +13,7 @@ __all__ = ["ScriptedClient"]
 
 @define(eq=False)
 class ScriptedClient:
-    """Keeps what it is asked; the test fires the Deferreds."""
+    """Records the calls; the test fires the Deferreds."""
 
     protocol: str = "http"
     asked: list[tuple[ProxyEvent, Any, dict[str, Any]]] = field(factory=list)

@@ -117,7 +117,7 @@ class EventProxyCase(SynchronousTestCase):
 
 
 class RequestTests(EventProxyCase):
-    """What is sent."""
+    """Requests to the backend."""
 
     def sent(self, proxy: EventProxy, client: Caller, event: Any) -> Any:
         """Return the JSON of the request."""
@@ -125,7 +125,7 @@ class RequestTests(EventProxyCase):
         return json.loads(msgspec.json.encode(self.backend.asked[-1][1]))
 
     def test_interface(self) -> None:
-        """A proxy, and all proxies together, do what the policy expects."""
+        """One proxy, and all proxies together, provide the policy's interface."""
         bridge = AsyncioBridge(self.clock)
         verifyObject(IEventProxy, self.proxy())
         verifyObject(IEventProxies, EventProxies(self.clock, self.metrics, bridge))
@@ -243,7 +243,7 @@ class BoundTests(EventProxyCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_backend_error(self) -> None:
-        """An error that the backend returns is no failure of the call."""
+        """An error that the backend returns is not a failure of the call."""
         asked = self.proxy().ask(caller(), call())
         response: ProxyResponse[Any] = ProxyResponse(error=Error(400, "no"))
         self.backend.waiting[0].callback(response)

@@ -76,7 +76,7 @@ class CodecTests(SynchronousTestCase):
                 self.assertLessEqual({*struct.__struct_fields__}, names, event.name)
 
     def test_results(self) -> None:
-        """Results are read; what the response leaves out has its default."""
+        """Results are decoded; omitted fields have their defaults."""
         response = proxy_pb2.ConnectResponse()
         response.result.user = "42"
         response.result.meta = b'{"m":1}'
@@ -96,7 +96,7 @@ class CodecTests(SynchronousTestCase):
         self.assertIsNone(override.join_leave)
 
     def test_polls(self) -> None:
-        """Keys and versions go out; values, versions and the epoch come back."""
+        """Keys and versions are sent; values, versions and the epoch return."""
         codec = codec_of(SHARED_POLL_REFRESH)
         request = SharedPollRefreshEvent("p", [KeyedItem(key="a", version=7)])
         sent = proxy_pb2.SharedPollRefreshRequest.FromString(codec.encode(request))
@@ -135,7 +135,7 @@ class CodecTests(SynchronousTestCase):
         self.assertEqual(found.result, MapPublishAnswer(score=5))
 
     def test_malformed(self) -> None:
-        """What is no message is a failure of the call."""
+        """A malformed message is a failure of the call."""
         for body in (b"\xff", b"\x0a\x05\x0a", b"\x0a\x02\x0a\x09"):
             with self.assertRaises(BackendFailed):
                 codec_of(CONNECT).decode(body)
@@ -167,7 +167,7 @@ class ChannelTests(SynchronousTestCase):
         self.assertEqual(found, [("x-one", "1"), ("x-bin", b"b")])
 
     def test_forwarded(self) -> None:
-        """What comes from the client replaces what is static, with all values."""
+        """Metadata from the client replaces static metadata, with all values."""
         found = self.metadata(
             {"x-one": ("a", "b"), "cookie": ("c",)},
             static_metadata={"X-One": "1", "x-two": "2"},

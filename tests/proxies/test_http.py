@@ -91,7 +91,7 @@ class HTTPCase(TestCase):
         return client.call(RPC, event, headers or {})
 
     async def failure(self, asked: Any) -> str:
-        """Return what a failed call says."""
+        """Return the message of a failed call."""
         return str(await self.assertFailure(asked, BackendFailed))
 
 
@@ -219,7 +219,7 @@ class HTTPProxyClientTests(HTTPCase):
         self.assertEqual(bytes(response.result.data), b'{"a": 1}')
 
     async def test_packed_badly(self) -> None:
-        """What is no gzip, cut off, or too large when unpacked, is a failure."""
+        """A gzip response that is malformed, truncated or too large is a failure."""
         self.patch(http_agent, "MAX_RESPONSE", 1000)
         for answer, said in (
             (b"plain", "malformed gzip"),

@@ -27,7 +27,7 @@ class PollingTests(SynchronousTestCase):
         self.polling = Polling(proxy, self.metrics, DeferredSemaphore(2))
 
     def answered(self, answer: str) -> Polled:
-        """Return what is made of an answer."""
+        """Return the result for a response."""
         polled = self.polling("a", [KeyedItem("k", 3)])
         self.answer(answer)
         return self.successResultOf(polled)
@@ -73,7 +73,7 @@ class PollingTests(SynchronousTestCase):
         self.assertEqual([item.key for item in polled.items], ["k"])
 
     def test_failures(self) -> None:
-        """An error, or what is no answer, is a failure."""
+        """An error, or a malformed response, is a failure."""
         for answer in (
             '{"error":{"code":1,"message":"no"}}',
             "",
@@ -97,7 +97,7 @@ class PollingTests(SynchronousTestCase):
             self.assertEqual((sum(histogram.counts), histogram.sum), (1, count))
 
     def test_stop(self) -> None:
-        """The backend is told that this is the end."""
+        """The call is cancelled at the backend."""
         self.successResultOf(self.polling.stop())
         self.assertTrue(self.backend.stopped)
 

@@ -52,7 +52,7 @@ def chunks(data: bytes) -> list[bytes]:
 
 @define
 class Answered:
-    """The head of an answer, and what came after it."""
+    """The head of a response, and the body so far."""
 
     status: int
     headers: dict[str, str]
@@ -103,7 +103,7 @@ class StreamTestCase(SynchronousTestCase):
         self.addCleanup(self.protocol.connectionLost, Failure(ConnectionDone()))
 
     def ask(self, method: str, *arguments: Any, **headers: str) -> Answered:
-        """Send a request; return what comes in this turn and the next."""
+        """Send a request; return the messages of this turn and the next."""
         self.protocol.dataReceived(request(method, *arguments, **headers))
         self.clock.advance(0)
         return Answered.of(self.stream.take())

@@ -20,7 +20,7 @@ class Asked:
 
 
 def headers(asked: dict[bytes, bytes], *patterns: str) -> Headers:
-    """Return what is added to the answer to a request with these headers."""
+    """Return the headers added to the response to a request with these headers."""
     return CORS(OriginRule(patterns)).headers(Asked(asked))
 
 
@@ -89,7 +89,7 @@ class PreflightTests(SynchronousTestCase):
         )
 
     def test_fails(self) -> None:
-        """A page of another origin does not learn that it would be let in."""
+        """A page of another origin cannot read whether it would be admitted."""
         answer = CORS(OriginRule()).preflight(Asked({b"origin": GOOD}))
         self.assertEqual(answer.status, 204)
         self.assertEqual(

@@ -43,7 +43,7 @@ class EmulationTestCase(StreamTestCase):
         return list(self.node.connections.open)[-1], self.stream
 
     def received(self, connection: Any) -> bytes:
-        """Return what came down since the last look."""
+        """Return the frames since the last call."""
         self.clock.advance(0)
         data: bytes = connection.take()
         return data
@@ -64,7 +64,7 @@ class StatusTests(EmulationTestCase):
         self.assertIn(b'{"id":9,"rpc":{"data":{"pong":1}}}\n', self.received(self.down))
 
     def test_accepted_anyway(self) -> None:
-        """So do sessions that are not there, and data that is no string."""
+        """So do unknown sessions, and data that is not a string."""
         self.assertEqual(self.say(session="x").status, 204)
         self.assertEqual(self.say({"id": 9, "rpc": {}}).status, 204)
         self.assertEqual(self.received(self.down), b"")
@@ -105,7 +105,7 @@ class StatusTests(EmulationTestCase):
             self.assertEqual(found.headers["Access-Control-Allow-Origin"], GOOD)
 
     def test_preflight(self) -> None:
-        """OPTIONS tells a browser what it may do."""
+        """OPTIONS returns the permitted methods and headers."""
         found = self.ask("OPTIONS", "/emulation", Origin=GOOD)
         self.assertEqual(found.status, 204)
         self.assertEqual(found.headers["Access-Control-Max-Age"], "300")

@@ -116,7 +116,7 @@ class FrameStreamTests(SynchronousTestCase):
         self.assertEqual((self.stream.value(), self.stream.writes), (b"ab", 1))
 
     def test_slow(self) -> None:
-        """More than the limit waiting is too much; what waits is dropped."""
+        """Beyond the limit the client is closed, and its queue dropped."""
         self.frames.pauseProducing()
         self.frames.write(b"x" * 10)
         self.assertEqual(self.frames.reasons, [])
@@ -141,7 +141,7 @@ class FrameStreamTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_end(self) -> None:
-        """Ending hands over what waits, even to a full stream; nothing follows."""
+        """Ending writes the queue, even to a full stream; later frames are dropped."""
         self.frames.write(b"a")
         self.frames.pauseProducing()
         self.frames.end(drop=False)

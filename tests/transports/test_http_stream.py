@@ -25,7 +25,7 @@ class StatusTests(HTTPStreamTestCase):
     """Which requests open a stream."""
 
     def test_preflight(self) -> None:
-        """OPTIONS tells a browser what it may do."""
+        """OPTIONS returns the permitted methods and headers."""
         found = self.ask(
             "OPTIONS", "/", Origin=GOOD, Access_Control_Request_Headers="content-type"
         )
@@ -62,7 +62,7 @@ class StatusTests(HTTPStreamTestCase):
         self.assertEqual(found.status, 413)
 
     def test_default_limit(self) -> None:
-        """A limit of 0 stands for 65536 bytes."""
+        """A limit of 0 means 65536 bytes."""
         self.body_limit = 0
         self.setUp()
         body = CONNECT + b" " * (65536 - len(CONNECT))

@@ -150,7 +150,7 @@ class HandshakeTests(LeanTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_not_a_websocket(self) -> None:
-        """A request without an upgrade is told to upgrade."""
+        """A request without an upgrade gets 426."""
         self.receive(HANDSHAKE.replace(b"Upgrade: websocket\r\n", b""))
         self.assertIn(b" 426 Upgrade Required\r\n", self.stream.take())
 
@@ -346,7 +346,7 @@ class HaltTests(LeanTestCase):
             self.protocol.pause_reading()
 
     def messages(self) -> list[bytes]:
-        """Return what was taken."""
+        """Return the received messages."""
         return [each[0] for each in self.factory.events if isinstance(each, tuple)]
 
     def check(self, frames: list[bytes], expected: list[bytes]) -> None:
@@ -426,9 +426,9 @@ class RefusalTests(LeanTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_open_end(self) -> None:
-        """A peer that answers but never closes its side is dropped, whatever it sends.
+        """A peer that never closes its side is dropped, whatever it sends.
 
-        Reading goes on even if it was paused, and keeps nothing.
+        Reading continues even if it was paused, and data is discarded.
         """
         self.opened()
         self.refused(frame(b"\xff"))

@@ -47,13 +47,13 @@ class GuardTests(OverloadCase):
     """When an overload begins and ends."""
 
     def test_calm(self) -> None:
-        """Lag below the limit is no overload."""
+        """Lag below the limit is not an overload."""
         self.probe(0.9, 20)
         self.assertEqual(self.guard.reason, "")
         self.assertEqual(self.events, [])
 
     def test_lag(self) -> None:
-        """Two late timers in a row are an overload, one is none."""
+        """Two late timers in a row are an overload, one is not."""
         self.probe(1.1)
         self.probe()
         self.probe(1.1)
@@ -111,7 +111,7 @@ class GuardTests(OverloadCase):
         )
 
     def test_counts(self) -> None:
-        """Refusals are counted by reason, and asked to come back at spread times."""
+        """Refusals are counted by reason, with a random Retry-After."""
         self.probe(1.1, 2)
         times = {self.guard.refuse() for _ in range(300)}
         self.assertEqual((min(times), max(times)), (5, 15))
@@ -126,7 +126,7 @@ class OffTests(OverloadCase):
     options = OverloadOptions()
 
     def test_never(self) -> None:
-        """Without limits the lag is measured, and nobody is refused."""
+        """Without limits the lag is measured, and no client is refused."""
         self.memory = 10**15
         self.probe(30.0, 5)
         self.assertEqual(self.guard.reason, "")
@@ -135,7 +135,7 @@ class OffTests(OverloadCase):
 
 
 class RefusalTests(OverloadCase):
-    """What the peer receives."""
+    """Responses to refused clients."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -164,7 +164,7 @@ class RefusalTests(OverloadCase):
         self.assertEqual(self.limiter.refusal(), Answer(503))
 
     def test_health(self) -> None:
-        """The health endpoint stays at 200 and says what is the matter."""
+        """The health endpoint stays at 200 and gives the reason."""
         asked: Any = None
         self.assertEqual(self.health(asked).body, b"{}")
         self.probe(1.1, 2)
@@ -202,7 +202,7 @@ class WebSocketTests(WebSocketTestCase):
 
 
 class _Ended(Exception):
-    """What grpcio raises in the method that ends its call."""
+    """The exception that grpcio raises in the method that ends its call."""
 
 
 class Refusable(Call):

@@ -55,7 +55,7 @@ class OriginTests(LogTestCase):
         self.assertEqual(self.lines(), [])
 
     def test_cors(self) -> None:
-        """The answers that a page may not read are told likewise."""
+        """Responses that a page may not read are logged likewise."""
         CORS(self.rule("https://a")).headers(Asked({b"origin": EVIL.encode()}))
         self.assertEqual(len(self.lines()), 1)
 

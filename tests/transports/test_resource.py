@@ -51,7 +51,7 @@ class ResourceTestCase(SynchronousTestCase):
         self.stream.protocol.makeConnection(self.stream)
 
     def ask(self, data: bytes) -> bytes:
-        """Send bytes; return what comes."""
+        """Send bytes; return the response."""
         self.stream.protocol.dataReceived(data)
         self.world.clock.advance(0)
         return self.stream.take()

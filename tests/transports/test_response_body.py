@@ -101,7 +101,7 @@ class StreamTests(HTTP2TestCase):
         self.assertEqual(body.data, b"hi\n")
 
     def test_info(self) -> None:
-        """By which HTTP a client came is no label, as in the reference."""
+        """The HTTP version is not a label, as in the reference."""
         self.client.receive(b'{"id":1,"connect":{}}')
         labels = [
             dict(labels)
@@ -117,7 +117,7 @@ class StreamTests(HTTP2TestCase):
         self.assertEqual(self.data(), [b"one\ntwo\n"])
 
     def test_close(self) -> None:
-        """The body ends with the reason, and the connection goes on."""
+        """The body ends with the reason, and the connection continues."""
         self.client.close(FORCE_DISCONNECT)
         events = self.settle()
         self.assertIn(b'"code":3503', b"".join(getattr(e, "data", b"") for e in events))
@@ -154,7 +154,7 @@ class StreamTests(HTTP2TestCase):
         self.assertEqual(list(self.world.node.connections.open), [])
 
     def test_timeout(self) -> None:
-        """The connection's time-out runs only while there is no stream."""
+        """The connection's time-out runs only without a stream."""
         self.ask(3)
         self.clock.advance(100)
         self.settle()

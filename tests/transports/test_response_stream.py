@@ -214,7 +214,7 @@ class CloseTests(StreamingTestCase):
         self.assertEqual(self.begin().status, 200)
 
     def test_unheard(self) -> None:
-        """3000 and 3008 drop the connection, and what waits."""
+        """3000 and 3008 drop the connection and its queue."""
         for disconnect in (CONNECTION_CLOSED, SLOW):
             self.transport.write(b"one\n")
             self.client.close(disconnect)

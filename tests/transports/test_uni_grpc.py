@@ -1,4 +1,4 @@
-"""Clients that only listen, over gRPC: streams, their ends, and what may wait."""
+"""Unidirectional clients over gRPC: streams, their ends, and their queues."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -146,7 +146,7 @@ class StreamTests(UniGRPCCase):
         self.run_in_loop(story())
 
     def test_malformed(self) -> None:
-        """A request that is none ends with 3501."""
+        """A malformed request ends with 3501."""
 
         async def story() -> None:
             call = await self.open(b"\xff")
@@ -223,7 +223,7 @@ class EndTests(UniGRPCCase):
         self.run_in_loop(story())
 
     def test_silent(self) -> None:
-        """3000 ends the call without a push, and without what waits."""
+        """3000 ends the call without a push, and drops the queue."""
 
         async def story() -> None:
             call = await self.open()

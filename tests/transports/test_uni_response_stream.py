@@ -52,7 +52,7 @@ BY_CODE = CodeToResponseTransforms(
 
 
 class UniStreamTestCase(StreamTestCase):
-    """Has a policy that subscribes everybody to the news."""
+    """A world whose policy subscribes every client to the news."""
 
     refusals = CodeToResponseTransforms()
 
@@ -132,7 +132,7 @@ class UniHTTPStreamTests(UniHTTPStreamTestCase):
         self.assertEqual(list(self.node.connections.open), [])
 
     def test_preflight(self) -> None:
-        """OPTIONS tells a browser what it may do."""
+        """OPTIONS returns the permitted methods and headers."""
         found = self.ask("OPTIONS", "/", Origin=GOOD)
         self.assertEqual((found.status, found.rest), (204, b""))
         allowed = found.headers["Access-Control-Allow-Methods"]

@@ -312,7 +312,7 @@ class JoiningTests(UniWebSocketTestCase):
     options = UniWebSocketOptions(join_push_messages=True, compression=True)
 
     def test_joined(self) -> None:
-        """They stand in lines, the last of which does not end."""
+        """Pushes are separate lines; the last one has no newline."""
         self.open("{}")
         self.world.publish("news", 1)
         self.world.publish("news", 2)
@@ -323,14 +323,14 @@ class JoiningTests(UniWebSocketTestCase):
         self.assertEqual(pushes, [pub % 1, pub % 2])
 
     def test_alone(self) -> None:
-        """One push alone looks as ever."""
+        """A single push has its usual form."""
         self.open("{}")
         self.messages()
         self.world.publish("news", 1)
         self.assertEqual(self.messages(), [b'{"channel":"news","pub":{"data":1}}'])
 
     def test_end(self) -> None:
-        """The disconnect push is joined with what waits, before the close frame."""
+        """The disconnect push joins the queue, before the close frame."""
         self.open("{}")
         self.messages()
         self.world.publish("news", 1)
@@ -354,7 +354,7 @@ class JoiningTests(UniWebSocketTestCase):
         self.assertEqual(text.count(b'"pub"'), 2)
 
     def test_slow(self) -> None:
-        """The bound on what may wait holds here, too."""
+        """The bound of the queue applies here, too."""
         self.open("{}")
         self.messages()
         self.protocol.client.transport.pauseProducing()

@@ -170,7 +170,7 @@ class RateTests(WebSocketTestCase):
 
 
 class CloseTests(WebSocketTestCase):
-    """The end of a connection, whoever begins it."""
+    """The end of a connection, by either side."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -457,7 +457,7 @@ class NoCompressionTests(WebSocketTestCase):
     """By default nothing is compressed."""
 
     def test_declined(self) -> None:
-        """Offers are declined, whatever they say."""
+        """All offers are declined."""
         for offer in (DEFLATE, f"{DEFLATE}; x=1"):
             answer = self.open(Sec_WebSocket_Extensions=offer)
             self.assertNotIn("Extensions", answer)

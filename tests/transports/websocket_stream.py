@@ -56,7 +56,7 @@ class Stream(StringTransport):
         self.disconnecting = True
 
     def take(self) -> bytes:
-        """Return what was written since the last look."""
+        """Return the bytes written since the last call."""
         data: bytes = self.value()
         self.clear()
         return data

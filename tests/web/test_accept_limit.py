@@ -61,7 +61,7 @@ class GuardTests(SynchronousTestCase):
         self.accept_limiter.resume_if_possible()
 
     def test_pause(self) -> None:
-        """It pauses, and goes on when there is room again, not before."""
+        """It pauses, and resumes only when descriptors are free again."""
         self.fill()
         self.assertFalse(self.port.reading)
         self.accept_limiter.resume_if_possible()
@@ -101,7 +101,7 @@ class GuardTests(SynchronousTestCase):
         self.assertEqual(self.logged[3]["pauses"], 1)
 
     def test_long_pause(self) -> None:
-        """A pause that lasts is no end of the shortage."""
+        """A long pause does not end the episode."""
         self.fill()
         for _ in range(100):
             self.clock.advance(1)
@@ -109,7 +109,7 @@ class GuardTests(SynchronousTestCase):
         self.assertEqual(len(self.logged), 1)
 
     def test_internal(self) -> None:
-        """A port with fewer reserved descriptors goes on where others pause."""
+        """A port with fewer reserved descriptors continues while others pause."""
         self.accept_limiter.reserved = accept_limit.INTERNAL_RESERVED
         self.port.numberAccepts = 1
         self.fill()

@@ -43,7 +43,7 @@ class AccessLogCase(LogTestCase):
         self.channel.connectionLost(Failure(ConnectionDone()))
 
     def ask(self, method: str, path: str, **headers: str) -> int:
-        """Send a request; return the status, 0 if there is none yet."""
+        """Send a request; return the status, 0 without a response."""
         more = [f"{n.replace('_', '-')}: {value}\r\n" for n, value in headers.items()]
         head = f"{method} {path} HTTP/1.1\r\nHost: a\r\n{''.join(more)}"
         if method == "POST":
@@ -78,7 +78,7 @@ class AccessLogTests(AccessLogCase):
         self.assertEqual(len(self.events), 1)
 
     def test_address(self) -> None:
-        """The address is the connection's, whatever headers say."""
+        """The address is the connection's, regardless of headers."""
         self.ask("GET", "/wrong", X_Forwarded_For="10.0.0.1", X_Real_IP="10.0.0.3")
         self.assertEqual([line[2] for line in self.lines("addr")], ["192.168.1.1"])
 
@@ -107,7 +107,7 @@ class AccessLogTests(AccessLogCase):
 
 
 class NoAccessLogTests(AccessLogCase):
-    """Above debug there is none, and quick requests stay quick."""
+    """Above debug no lines are written, and quick requests stay quick."""
 
     access_log = False
 

@@ -124,7 +124,7 @@ class ChannelTests(SynchronousTestCase):
         self.assertEqual(self.bodies(), [b"200 2", b"200 3"])
 
     def test_in_pieces(self) -> None:
-        """A request that comes byte by byte is answered all the same."""
+        """A request that arrives byte by byte is answered."""
         for byte in self.post(b"/echo", b"slowly"):
             self.channel.dataReceived(bytes([byte]))
         self.assertEqual(self.bodies(), [b"200 slowly"])
@@ -180,7 +180,7 @@ class ChannelTests(SynchronousTestCase):
         self.assertEqual(self.bodies(), [b"404 404 page not found\n"])
 
     def test_large_body(self) -> None:
-        """A body over its path's limit is 413, whatever came of it."""
+        """A body over its path's limit gets 413, however much has arrived."""
         self.channel.dataReceived(self.post(b"/echo", b"x" * 101))
         self.assertIn(b"HTTP/1.1 413", self.wire.value())
 

@@ -14,7 +14,7 @@ from ..transports.websocket_stream import Stream
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 GET = [(":method", "GET"), (":path", "/"), (":scheme", "https"), (":authority", "a")]
-#: Frames as they stand in RFC 9113, 6.
+#: Frames as in RFC 9113, 6.
 DATA, HEADERS, PRIORITY, RESET, SETTINGS, PING, UPDATE = 0, 1, 2, 3, 4, 6, 8
 CALM, NO_ERROR = 11, 0
 
@@ -31,7 +31,7 @@ def post(path: str, *headers: tuple[str, str]) -> list[tuple[str, str]]:
 
 
 class HTTP2TestCase(SynchronousTestCase):
-    """A server, and a client that counts what comes."""
+    """A server, and a client that counts the frames."""
 
     def setUp(self) -> None:
         try:

@@ -12,7 +12,7 @@ SENT = "centrifugo.node.messages_sent_count.type.publication"
 
 
 class GrowthTests(SynchronousTestCase):
-    """What the numbers are."""
+    """Rates of metrics."""
 
     def setUp(self) -> None:
         self.world = World()

@@ -279,7 +279,7 @@ class RefusalTests(PipeliningTestCase):
                 self.assertRefused(head + lines + b"\r\n0\r\n\r\n")
 
     def test_folded_lines(self) -> None:
-        """A header that goes on in the next line."""
+        """A header that continues on the next line."""
         for line in (b" folded", b"\tfolded", b" Content-Length: 5", b" "):
             with self.subTest(line=line):
                 self.assertRefused(GET.replace(b"\r\n\r\n", b"\r\n%b\r\n\r\n" % line))
@@ -299,7 +299,7 @@ class RefusalTests(PipeliningTestCase):
         self.assertLess(data.rindex(b" 200 OK"), data.index(b" 400 "))
 
     def test_chunked(self) -> None:
-        """Chunked alone, in any case, is read."""
+        """Only chunked, in any case, is accepted."""
         for coding in (b"chunked", b"Chunked"):
             self.channel.dataReceived(
                 b"POST /count HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: %b\r\n\r\n"
@@ -309,7 +309,7 @@ class RefusalTests(PipeliningTestCase):
 
 
 class FuzzTests(PipeliningTestCase):
-    """Bytes that are nearly requests; whatever is logged as a failure fails."""
+    """Bytes that are almost requests; a logged failure fails the test."""
 
     PARTS = (
         *(b"GET ", b"POST ", b"HEAD ", b"PRI ", b"/count", b"/slow", b"/known", b"/"),
@@ -324,7 +324,7 @@ class FuzzTests(PipeliningTestCase):
     )
 
     def test_requests(self) -> None:
-        """Nothing raises, and what one sends after it costs others nothing."""
+        """No error is raised, and later requests of others are answered."""
         random = Random(20)
         for _ in range(1500):
             channel, wire = self.connect()

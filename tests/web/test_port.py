@@ -55,7 +55,7 @@ def alive() -> int:
 
 
 class Echo(LeanWebSocketProtocol):
-    """Sends back what comes."""
+    """Echoes its input."""
 
     def onOpen(self) -> None:
         self.factory.opened.append(self.transport.getPeer())
@@ -96,7 +96,7 @@ class Caller(Protocol):
         return self
 
     def until(self, mark: bytes) -> "Deferred[bytes]":
-        """Wait for *mark*; return what came up to it, and forget it."""
+        """Wait for *mark*; return the bytes up to it, and remove them."""
         found: Deferred[bytes] = Deferred()
         found.addTimeout(5, clock)
         self._wanted.append((mark, found))
@@ -218,7 +218,7 @@ class TCPTests(SharedTests, PortTestCase):
         self.assertIn(b"upgrade: websocket\r\n", head.lower())
 
     async def test_unknown_socket(self) -> None:
-        """There is no WebSocket elsewhere."""
+        """Other paths have no WebSocket."""
         caller = await self.call(handshake("/no"))
         await caller.until(b"HTTP/1.1 404 ")
 
@@ -332,7 +332,7 @@ class TCPTests(SharedTests, PortTestCase):
             gc.enable()
 
     async def test_full(self) -> None:
-        """Near the file limit accepting pauses, and goes on when there is room."""
+        """Near the file limit accepting pauses, and resumes when there is room."""
         accept_limiter = self.port.factory.accept_limiter
         (await self.call(request("GET", "/hello"))).say(b"")
         limit, accept_limiter.limit = accept_limiter.limit, 10

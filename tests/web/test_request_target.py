@@ -18,7 +18,7 @@ class PathTests(SynchronousTestCase):
     """Targets, and the paths and answers that the reference has for them."""
 
     def test_paths(self) -> None:
-        """Escapes mean what they stand for; absolute targets their path."""
+        """Escapes are decoded; an absolute target means its path."""
         for target, path in (
             (b"/api/publish", b"/api/publish"),
             (b"/api/publish?x=%zz//..", b"/api/publish"),
@@ -100,7 +100,7 @@ class ServedTests(SynchronousTestCase):
             self.assertTrue(self.ask(method, "/%zz", more).startswith(b"HTTP/1.1 400 "))
 
     def test_text_errors(self) -> None:
-        """No browser may guess what a text error is."""
+        """No browser may guess the type of a text error."""
         for target, status in (("/none", 404), ("/hello/", 404), ("/%zz", 400)):
             answer = self.ask("GET", target)
             self.assertIn(b" %d " % status, answer)

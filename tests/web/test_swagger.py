@@ -16,7 +16,7 @@ from tests.config.test_check import config_of
 
 @frozen
 class Request:
-    """What the handlers see of a request."""
+    """A request, as far as the handlers use it."""
 
     method: bytes
 
@@ -93,7 +93,7 @@ class ServerTests(SynchronousTestCase):
         self.assertEqual(self.server(http_api={"handler_prefix": "/"}), {"url": "/"})
 
     def test_other_port(self) -> None:
-        """On another port it is a whole address, but for the host."""
+        """For another port the address is complete, except for the host."""
         found = self.server(
             http_api={"external": True},
             http_server={"port": 8000, "internal_port": "9000"},

@@ -32,7 +32,7 @@ class FakeProcess:
     _ended: bool = False
 
     def write(self, data: bytes) -> None:
-        """Keep what the process is told."""
+        """Keep the messages to the process."""
         self.written += data
 
     def closeStdin(self) -> None:
@@ -46,7 +46,7 @@ class FakeProcess:
         self.signals.append(name)
 
     def orders(self) -> list[Order]:
-        """Return what the process was told."""
+        """Return the messages to the process."""
         return [decode_order(line) for line in self.written.splitlines()]
 
     def report(self, report: Report) -> None:

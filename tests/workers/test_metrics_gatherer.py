@@ -31,7 +31,7 @@ odd{name="a {b c"} 1
 
 @define(eq=False)
 class OrderTarget:
-    """A worker that notes what it is told."""
+    """A worker that records its messages."""
 
     orders: list[Order] = field(factory=list)
 
@@ -41,7 +41,7 @@ class OrderTarget:
 
 
 class MergeTests(SynchronousTestCase):
-    """What Prometheus reads."""
+    """The combined exposition."""
 
     def test_samples(self) -> None:
         """Every sample is there, with the number of its worker."""
@@ -65,7 +65,7 @@ class MergeTests(SynchronousTestCase):
         )
 
     def test_together(self) -> None:
-        """What belongs to one name stands together, under one line of its type."""
+        """The samples of a name are together, below one line of its type."""
         lines = merge_expositions({1: ONE, 2: TWO}).splitlines()
         self.assertEqual(
             lines[:3],
@@ -83,7 +83,7 @@ class MergeTests(SynchronousTestCase):
 
 
 class GatherTests(SynchronousTestCase):
-    """Who is asked, and who is told."""
+    """Requests to workers, and the response."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -92,7 +92,9 @@ class GatherTests(SynchronousTestCase):
         self.requester = self.members[2]
 
     def test_all(self) -> None:
-        """All are asked; when all have answered, the one who was asked is told."""
+        """All workers are asked; after the last response the asking one gets the
+        result.
+        """
         self.gatherer.gather(self.requester)
         self.assertEqual(
             [m.orders for m in self.members.values()], [[CollectMetrics()]] * 2
@@ -108,7 +110,7 @@ class GatherTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_late(self) -> None:
-        """Who does not answer in time is left out, this time."""
+        """A worker that does not respond in time is omitted this time."""
         for late in ONE, "":
             self.gatherer.gather(self.requester)
             self.gatherer.add(2, TWO)
@@ -119,7 +121,7 @@ class GatherTests(SynchronousTestCase):
             self.gatherer.add(1, late)
 
     def test_both(self) -> None:
-        """Two who want it at the same time get the same, and all are asked once."""
+        """Two concurrent requests get the same result from one query."""
         self.gatherer.gather(self.members[1])
         self.gatherer.gather(self.members[2])
         self.gatherer.add(1, ONE)
@@ -129,7 +131,7 @@ class GatherTests(SynchronousTestCase):
             self.assertEqual(member.orders, [CollectMetrics(), whole])
 
     def test_stop(self) -> None:
-        """In the end nobody is left waiting."""
+        """At the end no request is left waiting."""
         self.gatherer.gather(self.requester)
         self.gatherer.stop()
         self.assertEqual(self.requester.orders[-1], GatheredMetrics(""))

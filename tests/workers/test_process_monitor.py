@@ -76,7 +76,7 @@ class StartTests(KeeperCase):
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_last_words(self) -> None:
-        """What the process said last goes along with how it ended."""
+        """The last output of the process is reported with its end."""
         started = self.monitor.start()
         self.process.protocol.last_output = "no memory"
         self.process.exit(1)
@@ -91,7 +91,7 @@ class StartTests(KeeperCase):
 
 
 class RestartTests(KeeperCase):
-    """What happens after a crash."""
+    """Restarts after a crash."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -117,7 +117,7 @@ class RestartTests(KeeperCase):
         self.assertEqual(self.crash(), FIRST_DELAY / 2)
 
     def test_forgiven(self) -> None:
-        """After a time of service the count begins anew; without, it goes on."""
+        """After a time of service the delay is reset; otherwise it grows."""
         self.crash()
         self.reactor.advance(2 * STABLE_AFTER)  # alive, but not ready
         self.assertEqual(self.crash(), 2 * FIRST_DELAY)
@@ -129,7 +129,7 @@ class RestartTests(KeeperCase):
         self.assertEqual(self.crash(), FIRST_DELAY)
 
     def test_no_room(self) -> None:
-        """When there is no room for a process the monitor goes on trying."""
+        """If no process can be started the monitor keeps trying."""
         self.process.exit(1)
         self.reactor.trouble = OSError("no room")
         self.reactor.advance(FIRST_DELAY)
@@ -138,7 +138,7 @@ class RestartTests(KeeperCase):
 
 
 class StopTests(KeeperCase):
-    """The end for good."""
+    """The final stop."""
 
     def test_orderly(self) -> None:
         """The process is asked to end, and waited for."""
@@ -153,7 +153,7 @@ class StopTests(KeeperCase):
         self.assertEqual(len(self.reactor.processes), 1)
 
     def test_twice(self) -> None:
-        """Who stops twice is told twice."""
+        """Both callers of stop are notified."""
         self.monitor.start()
         both: list[Any] = [self.monitor.stop(), self.monitor.stop()]
         self.process.exit()

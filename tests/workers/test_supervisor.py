@@ -65,7 +65,7 @@ class CountTests(SynchronousTestCase):
 
 
 class ConfigTests(SynchronousTestCase):
-    """What a worker is told to be."""
+    """The configuration of a worker."""
 
     def test_names(self) -> None:
         """Each worker is a node with a name of its own."""
@@ -83,7 +83,7 @@ class ConfigTests(SynchronousTestCase):
         self.assertEqual(worker_config(config, 1, "/s").engine, config.engine)
 
     def test_memory(self) -> None:
-        """What is in memory moves into the private Valkey, be it one half only."""
+        """Each memory engine or half of one moves into the private Valkey."""
         engine = worker_config(Config(workers="2"), 1, "/s").engine
         self.assertEqual(engine.type, "redis")
         self.assertEqual(engine.redis.address, ("unix:///s",))
@@ -245,7 +245,7 @@ class StartTests(SupervisorCase):
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_worker_fails(self) -> None:
-        """When one cannot start the others end, and the reason is told once."""
+        """If a worker cannot start the others stop, and the reason is logged once."""
         self.supervisor.startService()
         one, two = self.reactor.processes
         one.report(Failed("no Redis"))
@@ -274,7 +274,7 @@ class RunTests(SupervisorCase):
     """Running."""
 
     def test_crash(self) -> None:
-        """Who crashes is started again, and told the same."""
+        """A crashed worker is restarted with the same configuration."""
         _, two = self.start()
         two.exit(signal=11)
         self.reactor.advance(1)
@@ -305,7 +305,7 @@ class RunTests(SupervisorCase):
         self.assertTrue(self.supervisor.confirm_alive())
 
     def test_reload(self) -> None:
-        """All workers are told of a new configuration, later ones as well."""
+        """All workers get a new configuration, also later ones."""
         one, two = self.start()
         new = msgspec.structs.replace(self.config, pid_file="x")
         self.supervisor.reload(new)
@@ -318,7 +318,7 @@ class RunTests(SupervisorCase):
         self.assertEqual(self.reactor.processes[2].orders(), one.orders())
 
     def test_log(self) -> None:
-        """What a worker logs is logged here, with its number; other words as well."""
+        """A worker's log lines and other output are logged here, with its number."""
         _, two = self.start()
         event = {
             "log_time": 5.0,
@@ -334,7 +334,7 @@ class RunTests(SupervisorCase):
         self.assertEqual((told["log_level"], told["log_time"]), (LogLevel.warn, 5.0))
 
     def test_metrics(self) -> None:
-        """Whoever is asked for metrics has those of all who serve."""
+        """A request for metrics to any worker returns those of all."""
         one, two = self.start()
         one.exit(1)
         self.reactor.advance(1)  # one starts again, but is not ready
@@ -380,7 +380,7 @@ class StopTests(SupervisorCase):
         self.assertEqual((one.signals, two.signals), ([], []))
 
     def test_too_slow(self) -> None:
-        """Who has not ended when the time is nearly over is killed; the code is 1."""
+        """A worker still running near the timeout is killed; the exit code is 1."""
         codes: list[int] = []
         self.patch(supervisor, "exit_with", codes.append)
         one, two = self.start()
@@ -429,7 +429,7 @@ class ValkeyTests(SupervisorCase):
         return Path(arguments[arguments.index("--unixsocket") + 1]).parent
 
     def test_first(self) -> None:
-        """Workers run at once; when Valkey answers they start, and are told where."""
+        """Workers start at once; when Valkey answers they get its address."""
         self.supervisor.startService()
         process, one, two = self.reactor.processes
         self.assertIn("/the/valkey", process.arguments)
@@ -448,7 +448,7 @@ class ValkeyTests(SupervisorCase):
         self.successResultOf(stopped)
 
     def test_private(self) -> None:
-        """No port, nothing on the disk, a folder for this user alone."""
+        """No port, nothing on disk, a folder for this user only."""
         process = self.start()[0]
         for name, value in (("--port", "0"), ("--save", ""), ("--appendonly", "no")):
             at = process.arguments.index(name)
@@ -496,7 +496,7 @@ class ValkeyTests(SupervisorCase):
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_no_folder(self) -> None:
-        """Without a place for its socket nothing starts, and the reason is told."""
+        """Without a place for its socket the start fails, and the reason is logged."""
         self.patch(tempfile, "tempdir", "/none")
         self.supervisor.startService()
         failure = self.failureResultOf(self.supervisor.started, CannotStart)

@@ -36,7 +36,7 @@ class FolderTests(SynchronousTestCase):
         return path
 
     def test_life(self) -> None:
-        """It is for this user alone, and goes with the socket."""
+        """The folder is accessible only to this user, and removed with the socket."""
         folder = SocketFolder.make()
         self.assertEqual(folder.path.stat().st_mode & 0o777, 0o700)
         (folder.path / SOCKET).touch()
@@ -44,7 +44,7 @@ class FolderTests(SynchronousTestCase):
         self.assertFalse(folder.path.exists())
 
     def test_orphans(self) -> None:
-        """What killed servers left goes; the folder of a server that lives stays."""
+        """Folders of killed servers are removed; that of a running server stays."""
         living = SocketFolder.make()
         self.addCleanup(living.remove)
         orphans = {self.orphan(), self.orphan()}
@@ -53,7 +53,7 @@ class FolderTests(SynchronousTestCase):
         self.assertTrue(living.path.is_dir())
 
     def test_answers(self) -> None:
-        """A folder whose socket answers stays, whoever holds its lock."""
+        """A folder whose socket answers stays, regardless of its lock."""
         path = Path(tempfile.mkdtemp(prefix=PREFIX))
         with socket.socket(socket.AF_UNIX) as living:
             living.bind(str(path / SOCKET))
@@ -62,7 +62,7 @@ class FolderTests(SynchronousTestCase):
         self.assertTrue(path.is_dir())
 
     def test_foreign(self) -> None:
-        """What is not such a folder stays: files, links, folders with more inside."""
+        """Other files, links, and folders with further contents stay."""
         scratch = Path(tempfile.gettempdir())
         file, link = scratch / f"{PREFIX}file", scratch / f"{PREFIX}link"
         full, target = scratch / f"{PREFIX}full", scratch / "target"

@@ -47,7 +47,7 @@ QUIET = config_of(
 
 
 class MessageTests(SynchronousTestCase):
-    """What is said through the pipes."""
+    """Messages through the pipes."""
 
     def test_round_trip(self) -> None:
         """All of a configuration arrives, secrets and lists included."""
@@ -82,7 +82,7 @@ class Pipes(StringTransport):
     """The pipes to the parent."""
 
     def reports(self) -> list[Report]:
-        """Return what was reported, but for log lines."""
+        """Return the reports other than log lines."""
         found = [decode_report(line) for line in self.value().splitlines()]
         return [report for report in found if not isinstance(report, LogRecord)]
 
@@ -110,7 +110,7 @@ class WorkerLinkCase(SynchronousTestCase):
         self.patch(os, "_exit", self.exits.append)
 
     def begin_logging(self, observers: list[Any], redirectStandardIO: bool) -> None:
-        """Keep who observes."""
+        """Keep the observer."""
         assert not redirectStandardIO
         self.observers += observers
 
@@ -139,7 +139,7 @@ class LifeTests(WorkerLinkCase):
         self.assertEqual(self.link.code, 0)
 
     def test_clients(self) -> None:
-        """Clients are sent away first, and the end waits for them."""
+        """Clients are disconnected first, and the end waits for them."""
         self.order(Start(QUIET))
         assert self.link._server is not None
         transport = MemoryTransport()
@@ -199,7 +199,7 @@ class LifeTests(WorkerLinkCase):
         self.assertEqual(self.pipes.value(), b"")
 
     def test_before_the_start(self) -> None:
-        """A worker that was told nothing ends at once."""
+        """A worker without a configuration ends at once."""
         self.link.readConnectionLost()
         self.finish()
 
@@ -251,7 +251,7 @@ class RunTests(WorkerLinkCase):
         self.assertIsNot(self.link._server.node.policy, before)
 
     def test_reload_fails(self) -> None:
-        """What cannot be taken over is logged, and the server goes on as before."""
+        """An invalid configuration is logged, and the server continues as before."""
         assert self.link._server is not None
         before = self.link._server.node.policy
         self.order(Reload(_with_key("no key")))
@@ -259,7 +259,7 @@ class RunTests(WorkerLinkCase):
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
     def test_reload_too_late(self) -> None:
-        """Who ends changes no more."""
+        """A worker that is stopping ignores a reload."""
         self.link.end()
         self.order(Reload(QUIET))
         self.finish()
@@ -280,7 +280,7 @@ class RunTests(WorkerLinkCase):
         self.order(GatheredMetrics("whole"))  # nobody waits for it any more
 
     def test_log(self) -> None:
-        """What is logged goes to the parent, if the level lets it."""
+        """Log events at or above the level are sent to the parent."""
         (observer,) = self.observers
         log = Logger("a", observer=LogPublisher(observer))
         self.pipes.clear()

@@ -64,7 +64,7 @@ class DeltaClient:
         return self.transport.closed[0].code if self.transport.closed else 0
 
     def connect(self, **request: Any) -> list[Any]:
-        """Open a new connection; return what came."""
+        """Open a new connection; return the received messages."""
         alone = self.wire.unidirectional
         info = TransportInfo(
             protocol=self.wire.protocol,  # type: ignore[arg-type]
@@ -78,7 +78,7 @@ class DeltaClient:
         return self.ask(connect=request)
 
     def ask(self, **request: Any) -> list[Any]:
-        """Send one request; return what came by then."""
+        """Send one request; return the messages received by then."""
         self._ids += 1
         command = {"id": self._ids, **request}
         if self.wire.protocol == "json":
@@ -89,7 +89,7 @@ class DeltaClient:
         return self.take()
 
     def take(self) -> list[Any]:
-        """Return what was received since the last look; payloads as bytes."""
+        """Return the messages since the last call, with payloads as bytes."""
         frames, self.transport.frames = self.transport.frames, []
         return [
             message
@@ -161,7 +161,7 @@ def publications_in(messages: list[Any]) -> list[dict[str, Any]]:
 
 
 def _with_bytes(message: Any, decode: bool = False) -> Any:
-    """Make payloads bytes and offsets numbers; text stands for itself in JSON."""
+    """Convert payloads to bytes and offsets to numbers; in JSON, text is a payload."""
     for publication in publications_in([message]):
         data = publication.get("data", "")
         if decode:

@@ -55,7 +55,7 @@ class KeepingTests(SynchronousTestCase):
         self.assertEqual(self.compared, 5)
 
     def test_nothing_gained(self) -> None:
-        """That there is no delta worth sending is kept, too."""
+        """The result that no delta is worthwhile is cached, too."""
         one, other = publication(1, b"1"), publication(2, b"2")
         for between in (self.deltas.between, self.deltas.as_work_allows()):
             self.assertIsNone(between(one, other))

@@ -99,7 +99,7 @@ class FanOutTests(SynchronousTestCase):
             self.assertEqual(data_of(peer.take()), list(range(10)))
 
     def test_gathered_bytes(self) -> None:
-        """Only a part of what a queue holds is gathered."""
+        """Only part of a large queue is gathered."""
         world = World(options=NodeOptions(broadcast_slice=1, queue_max_size=2000))
         _, second = world.subscribed("news"), world.subscribed("news")
         for number in range(20):
@@ -349,7 +349,7 @@ class SlowBroker:
 
 
 class Watcher:
-    """A subscriber that checks what it receives."""
+    """A subscriber that checks its publications."""
 
     def __init__(self, node: Node) -> None:
         transport = MemoryTransport()
@@ -365,7 +365,7 @@ class Watcher:
         self.peer.ask(subscribe={**request, "epoch": "one"})
 
     def look(self) -> None:
-        """Take what came; each offset must be the next one."""
+        """Receive publications; each offset must be the next one."""
         for message in self.peer.take():
             if "subscribe" in message:
                 result = message["subscribe"]

@@ -357,7 +357,7 @@ class RecoveryTests(SynchronousTestCase):
         self.deltas = Deltas()
 
     def since(self, offset: int) -> dict[str, Any]:
-        """Return the request that asks for what came after *offset*."""
+        """Return the request to recover the publications after *offset*."""
         top = self.deltas.node.history("c", HistoryQuery())
         epoch = self.successResultOf(top).position.epoch
         return {"recover": True, "offset": offset, "epoch": epoch}
@@ -442,7 +442,9 @@ class RecoveryTests(SynchronousTestCase):
         self.assertEqual(found, [json.loads(payload(n)) for n in (1, 2)])
 
     def test_no_json(self) -> None:
-        """A list with something that is no JSON ends a JSON client with 3506."""
+        """A list with a payload that is not JSON disconnects a JSON client with
+        3506.
+        """
         for data in (b"\xff", b"no json"):
             self.deltas = Deltas()
             self.deltas.publish(1)

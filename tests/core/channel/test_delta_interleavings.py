@@ -1,4 +1,4 @@
-"""Deltas and filters, whatever the order of events."""
+"""Deltas and filters, in any order of events."""
 
 import json
 from collections import deque
@@ -27,7 +27,7 @@ from .delta_client import WIRES, DeltaClient, payload, publications_in
 from .test_channel import SlowBroker
 
 KEPT = PublishOptions(history_size=10, history_ttl=60.0, delta=True)
-#: What the subscribers of each kind may do.
+#: The actions of subscribers of each kind.
 KINDS = {
     "stream": SubscribeOptions(
         positioned=True, recoverable=True, delta_types=("fossil",)
@@ -44,7 +44,7 @@ KINDS = {
 
 
 class DeltaBroker(SlowBroker):
-    """A slow broker that hands over what a publication is a delta to."""
+    """A slow broker that supplies the publication before each one."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class DeltaBroker(SlowBroker):
         self.loose: list[bytes] = []
 
     def publish(self, channel: str, data: Raw, options: Any) -> "Deferred[Any]":
-        """Append what is to be kept; data is made here."""
+        """Append a publication, whose data is generated."""
         if not options.history_size:
             self.loose.append(payload(len(self.loose), "loose"))
             publication = Publication(data=Raw(self.loose[-1]))
@@ -86,7 +86,7 @@ class DeltaBroker(SlowBroker):
 
 
 class Subscriber:
-    """Checks that everything it is sent is what was published, in order."""
+    """Checks that it receives the publications unchanged and in order."""
 
     def __init__(self, node: Node, policy: Permissive, kind: str, wire: str) -> None:
         self.client = DeltaClient(node, WIRES[wire]())
@@ -110,7 +110,7 @@ class Subscriber:
         self.messages = self.client.ask(subscribe=request)
 
     def look(self, broker: DeltaBroker) -> None:
-        """Take what came."""
+        """Receive messages."""
         messages, self.messages = self.messages + self.client.take(), []
         for message in messages:
             if "subscribe" in message:

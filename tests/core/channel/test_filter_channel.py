@@ -47,7 +47,7 @@ class FilterCase(SynchronousTestCase):
         self.world.publish("c", n, tags={"k": value}, **options)
 
     def since(self, offset: int) -> dict[str, Any]:
-        """Return the request that asks for what came after *offset*."""
+        """Return the request to recover the publications after *offset*."""
         top = self.world.node.history("c", HistoryQuery())
         epoch = self.successResultOf(top).position.epoch
         return {"recover": True, "offset": offset, "epoch": epoch}
@@ -100,7 +100,7 @@ class LiveTests(FilterCase):
         self.assertIsNone(self.world.node.hub.channels["c"]._variants)
 
     def test_counted(self) -> None:
-        """What filters keep back is counted, per subscriber."""
+        """Filtered publications are counted per subscriber."""
         for value in ("red", "red", "blue"):
             self.subscribed(value)
         for value in ("red", "green"):
@@ -187,7 +187,7 @@ class CacheTests(FilterCase):
     options = CACHE
 
     def recovered(self, offset: int) -> tuple[bool, list[Any], int]:
-        """Recover; return whether that worked, what came, and the offset told."""
+        """Recover; return whether that succeeded, the publications, and the offset."""
         peer = self.world.connected()
         request = {"channel": "c", **equal("red"), **self.since(offset)}
         result = peer.one(subscribe=request)["subscribe"]

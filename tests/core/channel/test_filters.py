@@ -118,7 +118,7 @@ class CombinationTests(SynchronousTestCase):
 
 
 class FaultTests(SynchronousTestCase):
-    """What means nothing is a bad request."""
+    """A meaningless filter is a bad request."""
 
     def test_faults(self) -> None:
         """Each fault is found, wherever it stands."""

@@ -114,7 +114,7 @@ class Gap(SynchronousTestCase):
         self.assertEqual(self.world.clock.getDelayedCalls(), [])
 
     def reads(self) -> "list[Deferred[History]]":
-        """Have storage answer when the test does; return what it is asked."""
+        """Let storage answer on demand; return its pending calls."""
         asked: list[Deferred[History]] = []
 
         def history(*arguments: object) -> "Deferred[History]":

@@ -29,7 +29,7 @@ BINARY_RPC = b"\x04\x08\x09\x6a\x00"
 @implementer(IEmulatedTransport)
 @define(eq=False)
 class EmulatedTransport(MemoryTransport):
-    """Keeps what is written; says what other requests wait for."""
+    """Keeps the written responses, and the requests that wait."""
 
     busy: "Deferred[None] | None" = None
 
@@ -87,7 +87,7 @@ class EmulationTests(SynchronousTestCase):
             self.assertEqual([reply["id"] for reply in replies], [9, 9])
 
     def test_unknown_session(self) -> None:
-        """A session that is not there is no error."""
+        """An unknown session is not an error."""
         for node in (self.first, self.second):
             self.successResultOf(self.send(node, self.quoted(), session="x"))
             self.successResultOf(self.send(node, self.quoted(), session=""))
@@ -160,7 +160,7 @@ class EmulationTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(answers), {self.first.id: (1, b"")})
 
     def test_counted(self) -> None:
-        """Each request counts as a survey of its own, whoever holds the session."""
+        """Each request counts as a separate survey, whichever node has the session."""
         for node in (self.first, self.second):
             self.send(node, self.quoted())
             ((labels, histogram),) = (

@@ -1,4 +1,4 @@
-"""What nodes tell each other, over a bus in memory."""
+"""Messages between nodes, over a bus in memory."""
 
 from typing import Any
 

@@ -36,7 +36,7 @@ STREAMLESS = MapRules(
 
 @define(eq=False)
 class MapPolicy(Permissive):
-    """Says of each channel how its map is kept, by what stands before the colon."""
+    """A policy that selects the rules of a map by the channel's prefix."""
 
     rules: dict[str, MapRules] = field(factory=dict)
 
@@ -74,7 +74,7 @@ class MapWorld(World):
         maps.remove(channel, key, MapChange(rules))
 
     def state(self, channel: str) -> dict[str, Any]:
-        """Return what the map holds."""
+        """Return the contents of the map."""
         maps = self.node.maps
         assert maps is not None
         found: list[Any] = []
@@ -91,7 +91,7 @@ class MapWorld(World):
 
 
 def apply(held: dict[str, Any], publication: dict[str, Any]) -> None:
-    """Make a change to what a client holds."""
+    """Apply a change to a client's entries."""
     if publication.get("removed"):
         held.pop(publication["key"], None)
     else:
@@ -111,7 +111,7 @@ class Reader:
     live: bool = False
     offset: int = 0
     epoch: str = ""
-    #: What goes on where the last step ended; None: from scratch.
+    #: The position to continue from; None: from the start.
     _next: dict[str, Any] | None = None
     _state: list[Any] = field(factory=list)
     _stream: list[Any] = field(factory=list)
@@ -149,7 +149,7 @@ class Reader:
             self._next = self._position(1) | {"recover": True}
 
     def see(self, messages: list[Any] | None = None) -> None:
-        """Take in what was pushed."""
+        """Apply the pushed changes."""
         for message in self.peer.take() if messages is None else messages:
             push = message.get("push", {})
             if push.get("channel") != self.channel:

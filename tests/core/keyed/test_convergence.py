@@ -84,7 +84,7 @@ class ConvergenceTests(SynchronousTestCase):
     """Random stories of changes, pages, disconnects and pauses."""
 
     def check(self, story: Story) -> None:
-        """Compare what each live client holds with what the map holds."""
+        """Compare the entries of each live client with those of the map."""
         state = story.world.state(story.channel)
         for reader in story.readers:
             if not reader.live or reader.peer.closed:

@@ -71,7 +71,7 @@ class ChangeTests(LiveCase):
         self.assertEqual((reader.held, reader.offsets), ({}, [1, 2]))
 
     def test_others_hear_nothing(self) -> None:
-        """A change goes to its map's subscribers alone, and not before the reply."""
+        """A change reaches only its map's subscribers, and not before the reply."""
         self.world.fill("m:a", 3)
         reader = Reader(self.world.connected(), "m:a")
         reader.step()
@@ -133,7 +133,9 @@ class ChangeTests(LiveCase):
         self.assertEqual(reader.offsets, [1, 2])
 
     def test_gap(self) -> None:
-        """After a gap, those who missed a change are told, and all without a stream."""
+        """After a gap, subscribers that missed a change resubscribe, and all without a
+        stream.
+        """
         readers = [self.live("m:a"), self.live("e:a"), self.live("m:b")]
         deaf = self.patch(Maps, "handle_change", lambda *change: None)
         self.world.put("m:a", "k", 1)
@@ -208,7 +210,7 @@ class TransitionTests(LiveCase):
     """Changes while a client becomes live."""
 
     def slow_stream(self) -> "tuple[Deferred[History], list[History]]":
-        """Let reads of the stream wait; return for what, and what they found."""
+        """Delay reads of the stream; return the pending calls and their results."""
         maps = self.world.node.maps
         assert maps is not None
         real = maps.broker.stream
@@ -325,7 +327,7 @@ class StreamlessTests(LiveCase):
         self.assertEqual(push["push"]["pub"], {"key": "k", "data": 2})
 
     def test_between_pages(self) -> None:
-        """What changes between the pages follows the reply to the last one."""
+        """Changes between the pages follow the reply with the last page."""
         self.world.fill("e:a", 3)
         reader = Reader(self.world.connected(), "e:a")
         reader.step()
@@ -357,7 +359,7 @@ class StreamlessTests(LiveCase):
         self.assertEqual(self.world.node.hub.num_channels, 0)
 
     def test_phases(self) -> None:
-        """There is no stream to read; joining at once is possible."""
+        """Without a stream, a client joins at once."""
         peer = self.world.connected()
         request = {"channel": "e:a", "type": 1}
         reply = peer.one(subscribe={**request, "phase": 1, "recover": True})
@@ -406,7 +408,7 @@ class SpecialTests(LiveCase):
             self.assertEqual(peer.client.subscriptions, {})
 
     def test_delta(self) -> None:
-        """Values are quoted, and a change is told by what differs for its key."""
+        """Values are strings, and a change is a delta to the key's last value."""
         self.world.policy.subscription = SubscribeOptions(delta_types=("fossil",))
         long = "x" * 60
         self.world.put("m:a", "k", long + "1")

@@ -1,4 +1,4 @@
-"""Keys that the node polls for those who track them.
+"""Keys that the node polls for the clients that track them.
 
 See client protocol, "Shared poll".
 """
@@ -34,7 +34,7 @@ VERSIONED = PollRules(versioned=True, interval=10.0, batch=2, max_keys=3)
 
 
 def value(key: str, data: str = "", version: int = 0) -> Publication:
-    """Return what a backend says of a key; without data, that it is gone."""
+    """Return a backend's item of a key; without data, a removed one."""
     payload = Raw(data.encode())
     return Publication(data=payload, key=key, version=version, removed=not data)
 
@@ -51,7 +51,7 @@ class PollPolicy(Permissive):
         return ChannelOptions(poll=self.rules.get(name.partition(":")[0]))
 
     def asked(self) -> list[tuple[str, list[KeyedItem]]]:
-        """Return what the backend was asked since the last look."""
+        """Return the backend's requests since the last call."""
         found = [request for call, request in self.calls if call == "poll"]
         self.calls = [call for call in self.calls if call[0] != "poll"]
         return found
@@ -100,7 +100,7 @@ class SubscribeTests(PollCase):
     """Subscribing to a polled channel."""
 
     def test_result(self) -> None:
-        """The result says what the channel is, and its epoch."""
+        """The result contains the type of the channel, and its epoch."""
         reply = self.world.connected().one(subscribe={"channel": "v:a", "type": 4})
         self.assertEqual(reply["subscribe"], {"type": 4})
         for _ in range(2):
@@ -110,7 +110,7 @@ class SubscribeTests(PollCase):
             self.assertEqual(reply["subscribe"], {"type": 4, "epoch": epoch})
 
     def test_nothing_recovered(self) -> None:
-        """There are no positions, whatever is asked for or granted."""
+        """There are no positions, even if they are requested or granted."""
         self.policy.subscription = SubscribeOptions(positioned=True, recoverable=True)
         request = {"channel": "v:a", "type": 4, "recover": True, "offset": 5}
         reply = self.world.connected().one(subscribe=request)
@@ -431,7 +431,7 @@ class PollTests(PollCase):
         )
 
     def test_delta_without_base(self) -> None:
-        """A version that the client only claims to have is no base for a delta."""
+        """No delta is based on a version that the client only claims to have."""
         self.policy.subscription = SubscribeOptions(delta_types=("fossil",))
         long = "x" * 60
         self.answer(value("a", f'"{long}1"', 1))

@@ -1,4 +1,4 @@
-"""Maps that mirror who is in a channel, and keys that go with their client."""
+"""Maps that mirror presence, and keys that are removed with their client."""
 
 from typing import Any
 
@@ -37,7 +37,7 @@ class PresenceTests(SynchronousTestCase):
         return reader
 
     def test_clients(self) -> None:
-        """Each subscriber is a key, with what others see of it, until it leaves."""
+        """Each subscriber is a key, with its public info, until it leaves."""
         watcher = self.watch("pc:s:a")
         peer = self.world.subscribed("s:a", "ada")
         [push] = watcher.peer.take()
@@ -102,7 +102,7 @@ class PresenceTests(SynchronousTestCase):
         self.assertEqual(list(self.world.state("pu:s:a")), ["bob"])
 
     def test_no_map(self) -> None:
-        """A mirror that is no map is none."""
+        """A mirror that is not a map is ignored."""
         for prefix in ("s:", "no:"):
             self.mirror(PresenceMaps(clients=prefix))
             peer = self.world.subscribed("s:a", "ada")

@@ -59,7 +59,7 @@ class PublishTests(SynchronousTestCase):
         self.assertEqual(push["push"]["pub"]["info"]["user"], "eve")
 
     def test_remove(self) -> None:
-        """A removal takes the key out; one that takes nothing out is no error."""
+        """A removal deletes the key; removing an unknown key is not an error."""
         self.grant("k")
         self.world.put("m:a", "k", 1)
         self.assertEqual(self.publish(removed=True)["publish"], {})

@@ -1,4 +1,4 @@
-"""How clients come to have a map, and what they are told then.
+"""Reading of maps by clients, and the replies.
 
 See client protocol, "Maps".
 """
@@ -47,7 +47,7 @@ class StateTests(MapCase):
         self.assertEqual((result["type"], result["recoverable"]), (1, True))
 
     def test_one_page(self) -> None:
-        """What fits into a page comes with the reply that makes the client live."""
+        """A map of one page is sent in the reply that makes the client live."""
         self.world.fill("m:a", 2)
         result = self.ask(self.world.connected(), phase=2)
         self.assertNotIn("phase", result)
@@ -121,14 +121,14 @@ class StateTests(MapCase):
         self.assertEqual(peer.client.subscriptions, {})
 
     def test_no_map(self) -> None:
-        """A channel that is no map has none, whatever the policy says."""
+        """A channel that is not a map cannot be read as one, whatever the policy."""
         peer = self.world.connected()
         self.assertEqual(self.ask(peer, channel="s:a", phase=2), 108)
         peer = MapWorld(with_maps=False).connected()
         self.assertEqual(self.ask(peer, phase=2), 108)
 
     def test_epoch_changes(self) -> None:
-        """A map that begins anew between two pages must be read anew."""
+        """A map that is recreated between two pages must be read again."""
         self.world.fill("m:a", 3)
         for sent in (True, False):
             peer = self.world.connected()

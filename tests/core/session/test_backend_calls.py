@@ -81,7 +81,7 @@ class BackendCallTests(SynchronousTestCase):
             self.assertEqual(len(policy.waiting()), min(running + 1, 3))
 
     def test_cancellation(self) -> None:
-        """What is cancelled fails with CancelledError."""
+        """A cancelled call fails with CancelledError."""
         _, peer = self.world()
         waiting: Deferred[Any] = Deferred()
         peer.client.cancel_on_close(waiting)

@@ -137,7 +137,7 @@ class ConnectTests(SynchronousTestCase):
         self.assertEqual([call for call, _ in self.world.policy.calls], ["connect"])
 
     def test_channel_without_name(self) -> None:
-        """It is no server-side subscription, and counts for no limit."""
+        """It is not a server-side subscription, and counts for no limit."""
         world = World(NodeOptions(channel_limit=1))
         subs = {"": SubscribeOptions(), "a": SubscribeOptions()}
         world.policy.admission = Admission(subs=subs)
@@ -166,7 +166,7 @@ class ConnectTests(SynchronousTestCase):
         self.assertEqual([m["id"] for m in peer.take()], [1, 2, 3])
 
     def test_gone_meanwhile(self) -> None:
-        """A client that leaves while the policy thinks is not let in."""
+        """A client that leaves while the policy waits is not admitted."""
         world = World()
         decision: Deferred[Admission] = Deferred()
         world.policy.admission = decision

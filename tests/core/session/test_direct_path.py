@@ -18,7 +18,7 @@ from centrifugo_tx.protocol.codes import (
 
 from ...support import Peer, Permissive, World
 
-#: What a policy may decide, by the channel or method that is asked for.
+#: The decisions of a policy, by requested channel or method.
 REFUSALS: dict[str, Callable[[], Exception]] = {
     "denied": lambda: ReplyError(PERMISSION_DENIED, "denied"),
     "closes": lambda: DisconnectClient(FORCE_DISCONNECT, "closes"),
@@ -91,7 +91,7 @@ class EqualityTests(SynchronousTestCase):
     """The direct path and the one that waits."""
 
     def run_commands(self, late: bool, messages: list[Any]) -> tuple[Any, Any]:
-        """Return what a client received, and what was counted."""
+        """Return the messages to a client, and the counters."""
         policy = Deciding(publication=_KEPT, subscription=_JOINING)
         world = World(policy=policy)
         peer = world.connected("u")

@@ -33,13 +33,13 @@ class MixedTests(SynchronousTestCase):
         return peer
 
     def ask(self, peer: Peer, **request: Any) -> list[Any]:
-        """Send a request; return what came by then."""
+        """Send a request; return the messages received by then."""
         command = client_pb2.Command(id=1, **request)
         peer.client.receive(delimited(command.SerializeToString()))
         return self.replies(peer)
 
     def replies(self, peer: Peer) -> list[Any]:
-        """Return what a Protobuf client was sent."""
+        """Return the messages to a Protobuf client."""
         frames, peer.transport.frames = peer.transport.frames, []
         for frame in frames:
             self.assertEqual(frame[0], len(frame) - 1)

@@ -97,7 +97,7 @@ class SubscriptionTests(SynchronousTestCase):
         return len([call for call, _ in self.policy.calls if call == "sub_refresh"])
 
     def wait(self, seconds: int) -> Any:
-        """Let time pass; return what the client got."""
+        """Advance the time; return the client's messages."""
         self.world.clock.pump([1] * seconds)
         return self.peer.take()
 

@@ -115,7 +115,7 @@ class DebugTests(JournalTestCase):
         self.assertEqual((journal._began, journal._ends), ({}, {}))
 
     def test_refused_subscription(self) -> None:
-        """What never was a subscription does not end as one."""
+        """A failed subscription is not logged as ended."""
         self.world.policy.subscription = ValueError()
         peer = self.world.subscribed("a")
         peer.client.transport_lost()
@@ -202,7 +202,7 @@ class TraceTests(JournalTestCase):
         self.assertNotIn(peer.client.session, text)
 
     def test_malformed(self) -> None:
-        """Text that is no message is shown without what looks like a secret."""
+        """Text that is not a message is shown with its secrets redacted."""
         for data in (
             b'{"id":1,"connect":{"token":"SECRET',
             b'{"id":1,"connect":{"token" : "SECRET\\"SECRET","x":',

@@ -16,7 +16,7 @@ class ServerTests(SynchronousTestCase):
         self.broker = self.world.broker
 
     def test_while_connecting(self) -> None:
-        """A subscription by the API waits until the client was let in."""
+        """A subscription by the API waits until the client is admitted."""
         started: Deferred[None] = Deferred()
         self.broker.answers["subscribe"] = started
         subs = {"a": SubscribeOptions()}
@@ -31,7 +31,7 @@ class ServerTests(SynchronousTestCase):
         self.assertEqual(push, {"push": {"channel": "b", "subscribe": {}}})
 
     def test_connect_fails(self) -> None:
-        """It comes to nothing if the client is not let in."""
+        """It is dropped if the client is refused."""
         started: Deferred[None] = Deferred()
         self.broker.answers["subscribe"] = started
         subs = {"a": SubscribeOptions()}

@@ -37,7 +37,7 @@ class SizeTests(SynchronousTestCase):
         return epoch
 
     def recover(self, *channels: str) -> Peer:
-        """Return a client that comes back to the channels its connect names."""
+        """Return a reconnecting client whose connect names its channels."""
         subs = dict.fromkeys(channels, RECOVERABLE)
         self.world.policy.admission = Admission(user="u", subs=subs)
         peer = self.world.open()
@@ -55,7 +55,7 @@ class SizeTests(SynchronousTestCase):
         self.assertEqual(peer.closed, 3008)
 
     def test_recovery(self) -> None:
-        """So it is with what a subscription recovers."""
+        """The publications that a subscription recovers have the same bound."""
         epoch = self.fill("a", size=300, count=4)
         peer = self.world.connected()
         since = {"recover": True, "epoch": epoch}
@@ -67,7 +67,7 @@ class SizeTests(SynchronousTestCase):
         self.assertEqual(self.world.node.hub.num_subscriptions, 0)
 
     def test_slow_storage(self) -> None:
-        """So it is with what is published while storage does not answer."""
+        """Publications buffered while storage does not answer have the same bound."""
         self.patch(channel_module, "HELD", 3)
         self.patch(subscription_module, "HELD", 3)
         for count, closed in ((3, 0), (4, 3008), (9, 3008)):
@@ -89,7 +89,7 @@ class SizeTests(SynchronousTestCase):
         self.assertEqual(self.world.node.hub.num_subscriptions, 3)
 
     def test_enough(self) -> None:
-        """What would be too much is not read to its end."""
+        """A history beyond the bound is not read to its end."""
         self.world.node.runtime.options = NodeOptions(
             queue_max_size=1000, channel_limit=500
         )

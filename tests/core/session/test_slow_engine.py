@@ -30,7 +30,7 @@ SLOW = {"subscribe", "unsubscribe", "history", "add", "remove"}
 
 @define(eq=False)
 class Slow:
-    """Does what is asked of it in order, and answers when it is told to."""
+    """Executes calls in order, and answers them on demand."""
 
     _inner: Any
     _late: list[Callable[[], None]]
@@ -51,18 +51,18 @@ class Slow:
 
 @define(eq=False)
 class Story:
-    """One client, the server that interferes, and what the client believes."""
+    """One client, the interfering server, and the client's view."""
 
     kind: SubscribeOptions
     subs: set[str]
     concurrency: int
     clock: Clock = field(factory=Clock)
-    #: What answers the calls that wait.
+    #: The pending calls.
     late: list[Callable[[], None]] = field(factory=list)
     engine: Any = field(init=False)
     node: Node = field(init=False)
     peer: Peer = field(init=False)
-    #: What each command is about, by id; what is not answered yet.
+    #: The channel of each command, by id; only those without a reply.
     asked: dict[int, tuple[str, str]] = field(factory=dict)
     answered: list[int] = field(factory=list)
     refused: list[int] = field(factory=list)
@@ -91,7 +91,7 @@ class Story:
         self.peer.send({"id": 1, "connect": {}})
 
     def step(self, step: tuple[str, Any]) -> None:
-        """Do one thing, and hear what the client is told."""
+        """Perform one action, and process the client's messages."""
         getattr(self, step[0])(step[1])
         self.hear()
 
@@ -134,7 +134,7 @@ class Story:
         self.clock.advance(0)
 
     def hear(self) -> None:
-        """Believe what the client is told."""
+        """Update the client's view by a message."""
         for message in self.peer.take():
             if "id" in message:
                 self._hear_reply(message)

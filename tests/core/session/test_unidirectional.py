@@ -58,7 +58,7 @@ class ConnectTests(UnidirectionalTestCase):
     """The first push."""
 
     def test_push(self) -> None:
-        """It is what the reply would be, with a session, without node and pong."""
+        """It equals the reply, with a session, and without node and pong."""
         self.world.policy.admission = Admission(user="u", expire_at=NOW + 60)
         peer = self.connect()
         (push,) = self.pushes(peer)
@@ -128,7 +128,7 @@ class RefusalTests(UnidirectionalTestCase):
     )
 
     def refused(self, refusal: Exception) -> Disconnect:
-        """Return with what a client is closed whose connect fails."""
+        """Return the disconnect of a client whose connect fails."""
         self.world.policy.admission = refusal
         peer = self.connect()
         self.assertEqual(self.pushes(peer), [])
@@ -153,7 +153,7 @@ class RefusalTests(UnidirectionalTestCase):
         self.assertEqual(self.refused(ReplyError(TOKEN_EXPIRED)).code, 3005)
 
     def test_disconnect(self) -> None:
-        """A disconnect stays what it is."""
+        """A disconnect is not converted."""
         self.assertEqual(self.refused(DisconnectClient(INVALID_TOKEN)), INVALID_TOKEN)
 
     def test_failure(self) -> None:

@@ -1,4 +1,4 @@
-"""What the node does otherwise for clients of protocol v1.
+"""The node's special rules for clients of protocol v1.
 
 See client protocol v1, "Differences".
 """
@@ -27,7 +27,7 @@ class OldClientTests(SynchronousTestCase):
         self.peer = Peer(self.world.node.connect(transport), transport)
 
     def ask(self, method: int, **params: Any) -> list[Any]:
-        """Send a command; return what came by then."""
+        """Send a command; return the messages received by then."""
         command = {"method": method, "params": params, "id": 7}
         self.peer.client.receive(json.dumps(command).encode())
         return self.peer.take()
@@ -53,7 +53,7 @@ class OldClientTests(SynchronousTestCase):
         self.assertEqual(self.peer.closed, 3502)
 
     def test_no_id(self) -> None:
-        """Without an id there is nothing but a message: it is no pong."""
+        """A command without an id is a message, not a pong."""
         self.connect()
         self.peer.client.receive(b'{"method":7}')
         self.assertEqual(self.peer.closed, 3501)
@@ -93,7 +93,7 @@ class OldClientTests(SynchronousTestCase):
         self.assertEqual((self.peer.closed, where.offset), (3010, 1))
 
     def test_expired_subscription(self) -> None:
-        """Whose subscription is over is sent away with 3006."""
+        """A client whose subscription expires is disconnected with 3006."""
         expire_at = int(self.world.clock.seconds()) + 10
         self.world.policy.subscription = SubscribeOptions(expire_at=expire_at)
         self.connect()

@@ -21,7 +21,7 @@ __all__ = ["NO_CLUSTER", "ShardCase", "array"]
 
 T = TypeVar("T")
 
-#: How a server that stands alone answers ``CLUSTER SLOTS``.
+#: The response of a standalone server to ``CLUSTER SLOTS``.
 NO_CLUSTER = b"-ERR This instance has cluster support disabled\r\n"
 
 

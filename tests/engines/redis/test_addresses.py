@@ -23,7 +23,7 @@ def one(address: str, **changes: object) -> ShardAddress:
 
 
 class Forms(SynchronousTestCase):
-    """What an address may look like."""
+    """The forms of an address."""
 
     def test_default(self) -> None:
         """Without anything it is the server on this machine."""
@@ -62,7 +62,7 @@ class Forms(SynchronousTestCase):
         self.assertEqual(one("tcp://h:7000").nodes, found.nodes)
 
     def test_options(self) -> None:
-        """What the URL does not say comes from the options."""
+        """Parts that the URL lacks come from the options."""
         found = one(
             "redis://:pw@h:7000",
             user="u",
@@ -106,7 +106,9 @@ class Forms(SynchronousTestCase):
         )
 
     def test_sentinel(self) -> None:
-        """Sentinels are named by the scheme, or by the name of a master alone."""
+        """The scheme, or a master's name alone, makes the addresses those of
+        Sentinels.
+        """
         for scheme in ("redis+sentinel", "redis"):
             found = one(
                 f"{scheme}://u:p@a:1/2?sentinel_master_name=m&addr=b:2"
@@ -202,7 +204,7 @@ class Mistakes(SynchronousTestCase):
             shard_addresses(RedisOptions(sentinel_address=("h:1",)))
 
     def test_secrets(self) -> None:
-        """What is said about a malformed address does not give secrets away."""
+        """The error about a malformed address contains no secrets."""
         with self.assertRaises(ConfigError) as caught:
             one("redis://user:pa55@h:1/x?sentinel_password=s3cret")
         self.assertNotIn("pa55", str(caught.exception))

@@ -45,7 +45,7 @@ class BrokerCase(ShardCase):
 
 
 class PublishTests(BrokerCase):
-    """What is sent, and what the answers mean."""
+    """Requests of the broker, and their responses."""
 
     def test_plain(self) -> None:
         """Without history the publication is published as it is."""
@@ -161,7 +161,7 @@ class PublishTests(BrokerCase):
 
 
 class HistoryTests(BrokerCase):
-    """What is read."""
+    """Reading of history."""
 
     def read(self, **query: Any) -> list[bytes]:
         """Read, and return the arguments of the script after the keys."""
@@ -233,7 +233,7 @@ class ListTests(BrokerCase):
         self.assertEqual(self.ran(PUBLISH_LIST)[0], b"cg.list.room:7")
 
     def test_read(self) -> None:
-        """What is wanted is picked from the whole list."""
+        """The requested publications are selected from the whole list."""
         since = StreamPosition(4, "kQzWmRtY")
         for query, offsets in (
             ({"limit": -1}, [3, 4, 5]),
@@ -246,7 +246,7 @@ class ListTests(BrokerCase):
 
 
 class SubscribeTests(BrokerCase):
-    """What is heard."""
+    """Messages that arrive."""
 
     def count(self) -> float:
         """Return how many messages were malformed."""
@@ -286,7 +286,7 @@ class SubscribeTests(BrokerCase):
         self.assertEqual(self.receiver.leaves, [("room:7", ADA)])
 
     def test_malformed(self) -> None:
-        """What cannot be understood is counted and dropped, and nothing else."""
+        """A malformed message is counted and dropped; others are delivered."""
         self.result(self.broker.subscribe("room:7"))
         for payload in (b"__", b"__x1:1:e__", b"__p1:abc:e__", b"\xff"):
             self.publish(b"cg.client.room:7", payload)
@@ -304,7 +304,7 @@ class SubscribeTests(BrokerCase):
         )
 
     def test_lost(self) -> None:
-        """After a lost connection channels are subscribed again, and told as gaps."""
+        """After a lost connection channels are resubscribed, and reported as gaps."""
         self.result(self.broker.subscribe("room:7"))
         self.hearing().lose()
         for _ in range(4):

@@ -118,7 +118,7 @@ class Commands(LinkCase):
         self.assertEqual(self.successResultOf(second), b"OK")
 
     def test_cancelled(self) -> None:
-        """A reply that nobody wants any more keeps its place."""
+        """A cancelled command keeps its place in the queue."""
         self.connect()
         first, second = self.connection.send(b"A"), self.connection.send(b"B")
         first.cancel()
@@ -142,7 +142,7 @@ class Commands(LinkCase):
         self.failureResultOf(reply, BrokerUnavailable)
 
     def test_unexpected_reply(self) -> None:
-        """A server that answers what was not asked is left."""
+        """A server that sends an unexpected reply is disconnected."""
         self.connect()
         self.peer.last.reply(b"-ERR max number of clients reached\r\n")
         self.peer.flow()
@@ -159,7 +159,7 @@ class Commands(LinkCase):
 
 
 class Greeting(LinkCase):
-    """What is said first."""
+    """The first commands of a connection."""
 
     login = Login("ada", "s3cret", "node 1", 3)
 
@@ -220,7 +220,7 @@ class Greeting(LinkCase):
         self.failureResultOf(started, BrokerUnavailable)
 
     def test_without_permission(self) -> None:
-        """A user who may not even ask whether the server is alive is let in."""
+        """A user without permission for the ping is accepted."""
         self.peer.answers = {b"PING": b"-NOPERM this user has no permissions\r\n"}
         self.connect()
         self.assertEqual(self.changes, [True])
@@ -235,10 +235,10 @@ class Greeting(LinkCase):
 
 
 class Outage(LinkCase):
-    """What happens while there is no connection."""
+    """Commands without a connection."""
 
     def test_lost(self) -> None:
-        """Those who wait fail at once, as do those who come while it is away."""
+        """Pending commands fail at once, as do those sent while it is lost."""
         self.connect()
         waiting = self.connection.send(b"GET", b"a")
         self.peer.last.lose()
@@ -247,7 +247,7 @@ class Outage(LinkCase):
         self.assertIn("lost the connection to Redis", str(failure.value))
 
     def test_send_from_a_failure(self) -> None:
-        """Who tries again when its command fails, fails at once too."""
+        """A command that is retried in its errback fails at once, too."""
         self.connect()
         again: list[Any] = []
         waiting = self.connection.send(b"A")
@@ -332,7 +332,7 @@ class Outage(LinkCase):
         self.assertEqual(self.changes, [True, False, True])
 
     def test_stop_while_connecting(self) -> None:
-        """An attempt under way is given up when nobody wants it any more."""
+        """An attempt is cancelled with its last caller."""
         self.peer.hangs = True
         started = self.connection.start()
         self.successResultOf(self.connection.stop())
@@ -395,7 +395,7 @@ class SignsOfLife(LinkCase):
 
 
 class PubSub(LinkCase):
-    """Connections that receive what is published."""
+    """Connections that receive messages."""
 
     def build(self, lost: Any) -> CommandProtocol:
         """Make a protocol that receives."""
@@ -440,7 +440,7 @@ class PubSub(LinkCase):
         self.assertEqual(self.changes, [True])
 
     def test_refused(self) -> None:
-        """A refused subscribe fails, and what follows goes on."""
+        """A refused subscribe fails, and later commands continue."""
         self.peer.answers = {b"SUBSCRIBE": b""}
         self.connect()
         first = self.protocol.subscribe([b"a", b"b"])
@@ -450,7 +450,7 @@ class PubSub(LinkCase):
         self.successResultOf(second)
 
     def test_unsolicited(self) -> None:
-        """An acknowledgement that nobody waits for is ignored."""
+        """An unexpected acknowledgement is ignored."""
         self.connect()
         self.peer.last.reply(ack(b"unsubscribe", b"a"))
         self.assertEqual(self.changes, [True])

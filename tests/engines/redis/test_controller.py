@@ -51,7 +51,7 @@ class ControllerTests(ShardCase):
         self.assertEqual(self.messages.got, [b"to all", b"to one"])
 
     def test_without_receiver(self) -> None:
-        """With nobody to tell, nothing is subscribed to; publishing works."""
+        """Without a receiver nothing is subscribed, and publishing works."""
         controller = self.start(listening=False)
         self.assertEqual(self.sent(b"SUBSCRIBE"), [])
         self.assertIsNone(self.result(controller.publish(b"x")))
@@ -67,7 +67,7 @@ class ControllerTests(ShardCase):
         )
 
     def test_shards(self) -> None:
-        """Shards take turns; what any of them publishes is heard."""
+        """Messages go to the shards in turn, and arrive from all of them."""
         controller = self.start(2)
         for payload in (b"1", b"2", b"3"):
             self.result(controller.publish(payload))

@@ -1,4 +1,4 @@
-"""What travels over PUB/SUB."""
+"""The payloads of PUB/SUB."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -52,7 +52,7 @@ def plain(value: object) -> object:
 
 
 def parts(delivered: Delivered) -> list[object]:
-    """Return what was delivered, comparable."""
+    """Return the delivered events in a comparable form."""
     return [plain(each) for each in delivered]
 
 
@@ -74,7 +74,7 @@ class Vectors(SynchronousTestCase):
             self.assertEqual(parts(parse(message)), parts(delivered))
 
     def test_encode_publications(self) -> None:
-        """What we publish is byte for byte what the reference publishes."""
+        """Our publications equal the reference's byte for byte."""
         for publication, text in [(P1, P1_HEX), (P2, P2_HEX), (P3, P3_HEX)]:
             options = PublishOptions(
                 info=publication.info,
@@ -89,12 +89,12 @@ class Vectors(SynchronousTestCase):
         self.assertEqual(hinted, MESSAGES[1])
 
     def test_encode_joins(self) -> None:
-        """So is what we tell of those who come and go."""
+        """So do our joins and leaves."""
         self.assertEqual(JOIN + encode_client_info(CI), MESSAGES[5])
         self.assertEqual(LEAVE + encode_client_info(LEAVER), MESSAGES[6])
 
     def test_malformed(self) -> None:
-        """What is malformed is rejected."""
+        """Malformed messages are rejected."""
         for message in MALFORMED:
             with self.assertRaises(DecodeError, msg=message):
                 parse(message)
@@ -140,7 +140,7 @@ class Parsing(SynchronousTestCase):
         self.assertEqual(delivered.publication.offset, 2**64 - 1)
 
     def test_rest_of_delta(self) -> None:
-        """What follows a delta's publication is ignored."""
+        """Bytes after a delta's publication are ignored."""
         delivered = parse(MESSAGES[2] + b"more")
         self.assertEqual(parts(delivered), parts(parse(MESSAGES[2])))
 
@@ -227,7 +227,7 @@ class Parsing(SynchronousTestCase):
         st.integers(0, 2**64 - 1),
     )
     def test_round_trip(self, data: bytes, tags: dict[str, str], version: int) -> None:
-        """What is published is what is received."""
+        """A message is decoded to the encoded publication."""
         options = PublishOptions(tags=tags, version=version)
         found = parse(encode_publication(Raw(data), options, 1, False)).publication
         assert found is not None

@@ -30,7 +30,7 @@ class Names(SynchronousTestCase):
         )
 
     def test_cluster(self) -> None:
-        """In a Cluster the channel stands in braces."""
+        """In a Cluster the channel is in braces."""
         layout = Layout("cg", cluster=True)
         self.assertEqual(layout.history(b"room:7"), b"cg.stream.{room:7}")
         self.assertEqual(layout.meta(b"room:7"), b"cg.stream.meta.{room:7}")

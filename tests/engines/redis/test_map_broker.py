@@ -43,7 +43,7 @@ class MapBrokerCase(SynchronousTestCase):
         self.clock = Clock()
         self.clock.advance(NOW)
         self.peer = Peer(custom=self.answer)
-        #: What scripts answer, in their order; nothing: they are not answered.
+        #: The responses to scripts, in order; without any, scripts wait.
         self.scripted: list[bytes] = []
         self.due: list[bytes] = []
         (address,) = shard_addresses(EngineRedisOptions(address=("redis://r:1",)))
@@ -208,7 +208,7 @@ class ReadTests(MapBrokerCase):
         self.assertEqual(self.peer.commands, [])
 
     def test_map_begins_anew(self) -> None:
-        """When the map begins anew while it is read, only the new one counts."""
+        """If the map is recreated while it is read, only the new one counts."""
         entry = EPOCH + b":" + VALUE
         for epoch, cursor, key in (
             (b"old", b"9", b"k1"),
@@ -224,7 +224,7 @@ class ReadTests(MapBrokerCase):
 
 
 class MessageTests(MapBrokerCase):
-    """What Redis publishes."""
+    """Messages from Redis."""
 
     def setUp(self) -> None:
         """Listen to ``m``."""
@@ -238,14 +238,14 @@ class MessageTests(MapBrokerCase):
         self.peer.last.reply(bulk(b"message", name, payload))
 
     def test_subscribed(self) -> None:
-        """What was cleared is heard of all the time."""
+        """The channel of cleared maps is always subscribed."""
         (_, listener) = self.peer.connections
         heard = [each[1:] for each in listener.commands if each[0] == b"SUBSCRIBE"]
         expected = [(b"cg.shard.0", b"cg.map.cleared"), (b"cg.client.m",)]
         self.assertEqual(heard, expected)
 
     def test_change(self) -> None:
-        """A change is delivered as it stands, with what the key held before."""
+        """A change is delivered unchanged, with the key's previous value."""
         entry = b"1:" + EPOCH + b":" + VALUE
         self.listen_to_shard(entry)
         message = b"d:2:%b:%d:%b:%d:%b" % (EPOCH, len(entry), entry, len(VALUE), VALUE)
@@ -258,12 +258,12 @@ class MessageTests(MapBrokerCase):
         self.assertEqual(second.previous.offset, 1)
 
     def test_clear(self) -> None:
-        """A map that was cleared is told by its name."""
+        """A cleared map is reported by its name."""
         self.listen_to_shard("чат".encode(), b"cg.map.cleared")
         self.assertEqual(self.receiver.cleared, ["чат"])
 
     def test_malformed(self) -> None:
-        """What is malformed is counted and dropped; the rest is delivered."""
+        """A malformed message is counted and dropped; others are delivered."""
         for payload in (b"", b"1:e", b"d:1:e:9:a", b"1:\xff:", b"\x27", b"d:1:e:0::x:"):
             self.listen_to_shard(payload)
         self.listen_to_shard(b"1:e:" + VALUE)
@@ -325,7 +325,7 @@ class ExpiryTests(MapBrokerCase):
         self.assertEqual(command[13], b"m")
 
     def test_outage(self) -> None:
-        """A look that fails for want of Redis is counted, and told once an outage."""
+        """A search that fails without Redis is counted, and logged once an outage."""
         warnings: list[str] = []
         self.due = [b"m", b"n"]
         globalLogPublisher.addObserver(
@@ -345,12 +345,12 @@ class ExpiryTests(MapBrokerCase):
 
 
 class SilentTests(MapBrokerCase):
-    """Storage alone."""
+    """A broker that only stores."""
 
     silent = True
 
     def test_silent(self) -> None:
-        """Nobody is told, and nothing is listened to."""
+        """Changes are not published, and nothing is subscribed."""
         self.assertEqual(len(self.peer.connections), 1)
         self.wait(self.publish(MapChange(KEPT), bulk(1, EPOCH, b"")))
         self.assertEqual(self.peer.commands[0][12], b"")

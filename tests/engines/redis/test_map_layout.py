@@ -42,7 +42,7 @@ class NameTests(SynchronousTestCase):
             self.assertIsNone(layout.channel(name))
 
     def test_cluster(self) -> None:
-        """In a Cluster the number of the partition stands in braces."""
+        """In a Cluster the number of the partition is in braces."""
         layout = MapLayout("cg", cluster=True)
         keys = layout.keys("room:7")
         self.assertEqual(keys.state, b"cg:state:{14}.room:7")
@@ -96,7 +96,7 @@ class EnvelopeTests(SynchronousTestCase):
             self.assertEqual(delivered.position, StreamPosition(offset, EPOCH))
 
     def test_key(self) -> None:
-        """The key under which an entry is counts, whatever the entry says."""
+        """The key of an entry takes precedence over the key inside it."""
         value = encode_value("k", Raw(b"1"), MapChange(MapRules()), 1)
         self.assertEqual(parse_entry(b"2:e:" + value, "other").key, "other")
 

@@ -30,7 +30,7 @@ KEYS = [
 
 
 class PresenceTests(ShardCase):
-    """What is asked of Redis, and what is made of its answers."""
+    """Requests to Redis, and decoding of the responses."""
 
     def manager(self, **options: Any) -> RedisPresenceManager:
         """Return a manager, started."""
@@ -61,7 +61,7 @@ class PresenceTests(ShardCase):
         self.assertEqual(self.ran(ADD_PRESENCE)[4], b"1")
 
     def test_remove(self) -> None:
-        """Client and user leave; the flags say what is counted."""
+        """Client and user leave; the flags select the counting."""
         manager = self.manager(count_users=True, field_ttl=False)
         self.replies(EVALSHA=b"$-1\r\n")
         self.assertIsNone(self.result(manager.remove("room:7", "3f2a", "u7")))

@@ -1,4 +1,4 @@
-"""What a node hears."""
+"""Messages and subscriptions of a node."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -81,7 +81,7 @@ class SubscriberCase(SynchronousTestCase):
         self.peer.flow()
 
     def subscribes(self) -> list[tuple[bytes, ...]]:
-        """Return what was subscribed to on the newest connection."""
+        """Return the subscriptions of the newest connection."""
         commands = self.peer.last.commands
         return [each[1:] for each in commands if each[0] == b"SUBSCRIBE"]
 
@@ -97,7 +97,7 @@ class Subscribing(SubscriberCase):
     """Subscribing and unsubscribing."""
 
     def test_one_command(self) -> None:
-        """What is subscribed to in one turn leaves in one command."""
+        """The subscribes of one turn leave in one command."""
         self.start()
         self.subscribe(b"a", b"b", b"c")
         self.assertEqual(self.subscribes(), [(b"service",), (b"a", b"b", b"c")])
@@ -140,7 +140,7 @@ class Subscribing(SubscriberCase):
         self.subscribe(b"a", b"a")
 
     def test_without_connection(self) -> None:
-        """While there is no connection subscribing fails at once."""
+        """Without a connection a subscribe fails at once."""
         self.start()
         self.peer.last.lose()
         self.failureResultOf(self.subscriber.subscribe(b"a"), BrokerUnavailable)
@@ -166,7 +166,7 @@ class Subscribing(SubscriberCase):
         self.assertEqual(self.subscribes(), [(b"service",)])
 
     def test_refused(self) -> None:
-        """A refusal fails those of the command, and nobody else."""
+        """A refusal fails only the subscribes of the command."""
         self.start()
         self.peer.answers = {b"SUBSCRIBE": b"-NOPERM no\r\n"}
         done = self.subscriber.subscribe(b"a")
@@ -177,7 +177,7 @@ class Subscribing(SubscriberCase):
         self.subscribe(b"b")
 
     def test_unsubscribe_without_connection(self) -> None:
-        """While there is no connection unsubscribing is done by forgetting."""
+        """Without a connection an unsubscribe only removes the name."""
         self.start()
         self.subscribe(b"a", b"b")
         self.peer.last.lose()
@@ -199,7 +199,9 @@ class Subscribing(SubscriberCase):
         self.assertEqual(self.subscribes(), [(b"service",), (b"b",)])
 
     def test_unsubscribe_refused(self) -> None:
-        """What Redis refuses to unsubscribe is restored like all else."""
+        """A refused unsubscribe leaves a subscription that is restored like the
+        others.
+        """
         self.start()
         self.subscribe(b"a")
         self.peer.answers = {b"UNSUBSCRIBE": b"-NOPERM no\r\n"}
@@ -234,7 +236,7 @@ class Restoring(SubscriberCase):
         self.peer.flow()
 
     def test_restored(self) -> None:
-        """All subscriptions are made again, and what may have been missed is told."""
+        """All subscriptions are restored, and possible losses are reported."""
         self.start()
         self.subscribe(b"a", b"b", b"c")
         left = self.subscriber.unsubscribe(b"b")
@@ -269,7 +271,7 @@ class Restoring(SubscriberCase):
         self.assertEqual(self.missed, [b"a"])
 
     def test_unsubscribed_while_restoring(self) -> None:
-        """What is left while it is being restored stays left."""
+        """A channel that is left while it is being restored stays left."""
         self.start()
         self.subscribe(b"a", b"b")
         self.begin_to_restore()
@@ -282,7 +284,7 @@ class Restoring(SubscriberCase):
         self.assertEqual(self.subscribes()[1:], [(b"b",)])
 
     def test_lost_while_restoring(self) -> None:
-        """A connection lost while restoring begins anew, with everything."""
+        """A connection lost while restoring starts the restore over."""
         self.start()
         self.subscribe(b"a", b"b")
         self.begin_to_restore()
@@ -292,7 +294,7 @@ class Restoring(SubscriberCase):
         self.assertEqual(self.missed, [b"a", b"b"])
 
     def test_refused_while_restoring(self) -> None:
-        """When restoring is refused the connection is made anew."""
+        """If the restore is refused the node reconnects."""
         self.start()
         self.subscribe(b"a")
         self.begin_to_restore()
@@ -390,11 +392,11 @@ class Slices(SynchronousTestCase):
             raise ZeroDivisionError
 
     def miss(self, names: Sequence[bytes]) -> None:
-        """Write down what was missed."""
+        """Record the missed channels."""
         self.missed.extend(names)
 
     def test_turns(self) -> None:
-        """What takes too long goes on in the next turn, in order."""
+        """Deliveries that take too long continue in the next turn, in order."""
         self.queue.add([(b"a", b"%d" % n) for n in range(5)])
         self.assertEqual(self.delivered, [b"0", b"1"])
         self.queue.add([(b"a", b"5")])
@@ -404,7 +406,7 @@ class Slices(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_too_many(self) -> None:
-        """Past the limit messages are dropped, and that is told in the end."""
+        """Beyond the limit messages are dropped, and reported at the end."""
         self.queue.add([(b"a", b"%d" % n) for n in range(9)])
         self.queue.add([(b"b", b"%d" % n) for n in range(5)])
         self.queue.add([(b"c", b"0")])

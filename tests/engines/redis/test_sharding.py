@@ -41,7 +41,7 @@ class Slots(SynchronousTestCase):
         self.assertEqual(key_slot(b"123456789"), 0x31C3 % 16384)
 
     def test_tags(self) -> None:
-        """What stands in the first braces decides, if something stands there."""
+        """The text in the first braces decides, unless it is empty."""
         for key, tag in [
             (b"{room:7}", b"room:7"),
             (b"cg.stream.meta.{room:7}", b"room:7"),
