@@ -12,6 +12,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from .config.model import Config
+from .config.tls_sections import tls_sections
 from .config.values import read_pem
 from .errors import ConfigError
 from .tls import expires_at
@@ -21,6 +22,7 @@ __all__ = [
     "ExpiryWarning",
     "FileWatch",
     "own_certificates",
+    "renewed_ports",
     "with_new_files",
 ]
 
@@ -37,19 +39,33 @@ Stamp = tuple[int, int, int] | None
 
 
 def own_certificates(config: Config) -> dict[str, str]:
-    """Return the certificates (PEM) that the server shows, by section."""
-    http = config.http_server
-    sections = {
-        "http_server.tls": http.tls,
-        "http_server.internal_tls": http.internal_tls,
-        "grpc_api.tls": config.grpc_api.tls if config.grpc_api.enabled else None,
-        "uni_grpc.tls": config.uni_grpc.tls if config.uni_grpc.enabled else None,
-    }
+    """Return the certificates (PEM) that the server shows, by section.
+
+    Those that it shows as a client of other services are among them.
+    """
     return {
-        name: tls.cert_pem
-        for name, tls in sections.items()
-        if tls is not None and tls.enabled
+        path: tls.cert_pem
+        for path, tls in tls_sections(config)
+        if tls.enabled and tls.cert_pem
     }
+
+
+def renewed_ports(start: Config, new: Config) -> Config:
+    """Return *start* with the certificates that *new* has for the server's ports.
+
+    Which ports are encrypted stays as it was at the start.
+    """
+    http = start.http_server
+    for name in ("tls", "internal_tls"):
+        tls = getattr(new.http_server, name)
+        if tls.enabled and (name == "tls" or http.internal_tls.enabled):
+            http = msgspec.structs.replace(http, **{name: tls})
+    changed: dict[str, Any] = {"http_server": http}
+    for name in ("grpc_api", "uni_grpc"):
+        section, tls = getattr(start, name), getattr(new, name).tls
+        if section.tls.enabled and tls.enabled:
+            changed[name] = msgspec.structs.replace(section, tls=tls)
+    return msgspec.structs.replace(start, **changed)
 
 
 def with_new_files(config: Config, files: Mapping[str, str]) -> Config:

@@ -1,5 +1,6 @@
 """TLS of connections in which this server is the client."""
 
+from attrs import define
 from OpenSSL.crypto import Error as SSLError
 from OpenSSL.SSL import Connection, Context
 from twisted.internet.abstract import isIPAddress, isIPv6Address
@@ -17,6 +18,7 @@ from zope.interface import implementer
 
 from .errors import ConfigError
 from .options import TLSOptions
+from .renewed_tls import current_tls
 from .tls import certificates
 
 __all__ = ["client_tls_creator"]
@@ -27,10 +29,34 @@ def client_tls_creator(
 ) -> IOpenSSLClientConnectionCreator:
     """Return a creator of TLS connections to *host*.
 
-    The server's certificate must be for ``server_name`` or, without it, *host*.
+    The server's certificate must be for ``server_name`` or, without it, *host*.  New
+    connections use the certificates of today (`renewed_tls`).
 
     :raises ConfigError: a certificate or key cannot be read.
     """
+    return _Renewable(options, host, options, _creator(options, host))
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+@define(eq=False)
+class _Renewable:
+    """Creates connections by the options of today."""
+
+    _start: TLSOptions
+    _host: str
+    _used: TLSOptions
+    _creator: IOpenSSLClientConnectionCreator
+
+    def clientConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> Connection:
+        """Return the OpenSSL side of a new connection."""
+        today = current_tls(self._start)
+        if today != self._used:
+            self._used, self._creator = today, _creator(today, self._host)
+        connection: Connection = self._creator.clientConnectionForTLS(tlsProtocol)
+        return connection
+
+
+def _creator(options: TLSOptions, host: str) -> IOpenSSLClientConnectionCreator:
     name = options.server_name or host
     try:
         own, chain = _own(options)

@@ -26,22 +26,23 @@ __all__ = ["access_policy", "token_verifier"]
 def access_policy(
     reactor: Any,
     config: Config,
-    separate: bool | None = None,
     polling: Mapping[str, Polling] | None = None,
     proxies: EventProxies | None = None,
+    key_sets: dict[str, KeySet] | None = None,
 ) -> AccessPolicy:
     """Return the configured access policy.
 
-    :param separate: whether subscription tokens have a separate verifier; None leaves
-        it to the configuration.
     :param polling: the backends of shared poll keys, by proxy name.
     :param proxies: the proxies that decide about other events.
+    :param key_sets: key sets to use by URL; others are added.
     """
     client = config.client
     skip = client.insecure_skip_token_signature_verify
-    connections = subscriptions = token_verifier(reactor, client.token, skip)
-    if client.subscription_token.enabled if separate is None else separate:
-        subscriptions = token_verifier(reactor, client.subscription_token, skip)
+    connections = subscriptions = token_verifier(reactor, client.token, skip, key_sets)
+    if client.subscription_token.enabled:
+        subscriptions = token_verifier(
+            reactor, client.subscription_token, skip, key_sets
+        )
     return AccessPolicy(
         reactor,
         _options(config),
@@ -95,14 +96,19 @@ def _namespaces(config: Config) -> Namespaces:
 
 
 def token_verifier(
-    reactor: Any, options: TokenOptions, skip_signature: bool = False
+    reactor: Any,
+    options: TokenOptions,
+    skip_signature: bool = False,
+    key_sets: dict[str, KeySet] | None = None,
 ) -> TokenVerifier:
     """Return a verifier of tokens, with configured or fetched keys.
 
+    :param key_sets: key sets to use by URL; one that is missing is added.
     :raises ValueError: a configured key is invalid.
     """
     url = options.jwks_public_endpoint
     source: KeySource = static_keys(options, reactor)
     if url:
-        source = KeySet(url, fetcher(reactor), reactor)
+        fresh = KeySet(url, fetcher(reactor), reactor)
+        source = fresh if key_sets is None else key_sets.setdefault(url, fresh)
     return TokenVerifier(reactor, options, source, skip_signature)

@@ -41,6 +41,8 @@ class GRPCPorts:
     _tracer: Tracer | None = None
     _api_server: Any = field(default=None, init=False)
     _servers: list[Any] = field(factory=list, init=False)
+    #: All servers, by the section that describes them.
+    _by_section: dict[str, Any] = field(factory=dict, init=False)
     _log = Logger()
 
     async def start(self) -> None:
@@ -72,6 +74,14 @@ class GRPCPorts:
             reflected=(SERVICE,) if options.reflection else (),
             calls=API_CALLS,
         )
+        self._by_section["grpc_api"] = self._api_server
+
+    def reload(self, config: Config) -> None:
+        """Use the certificates of *config* for new connections."""
+        for name, server in self._by_section.items():
+            security = _security(getattr(config, name).tls)
+            if security:
+                server.renew(**security)
 
     async def _serve_uni(self) -> None:
         limit = self._config.client.queue_max_size
@@ -81,6 +91,7 @@ class GRPCPorts:
             self._config.uni_grpc, "unidirectional GRPC", streams=consumers.streams
         )
         self._servers.append(server)
+        self._by_section["uni_grpc"] = server
 
     async def _serve(self, options: Any, what: str, **given: Any) -> Any:
         from .grpc.server import GRPCServer

@@ -33,6 +33,7 @@ from .config.flags import FLAGS
 from .config.load import Loaded, load, read_dotenv
 from .config.model import Config
 from .config.pending import ignored, refused
+from .config.reloading import need_restart
 from .configured_ports import addresses
 from .errors import ConfigError
 from .logs import console, observer, open_log
@@ -296,6 +297,8 @@ class Launch(MultiService):
             self._log.error("configuration not reloaded: {reason}", reason=str(error))
         else:
             self._log.info("configuration reloaded")
+            for key in need_restart(self._loaded.config, loaded.config):
+                self._log.warn("changed option needs a restart", key=key)
             self._current = loaded
             self._files.watch(loaded.pem_files.values())
             self._expiry.watch(own_certificates(loaded.config))

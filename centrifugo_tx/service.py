@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
 from attrs import define, field
 from twisted.application.service import MultiService
 from twisted.internet.defer import (
@@ -15,9 +14,16 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from .access.jwks import KeySet
 from .admin_page import AdminPage
-from .certificate_renewal import CertificateExpiry, own_certificates
+from .certificate_renewal import (
+    CertificateExpiry,
+    own_certificates,
+    renewed_ports,
+)
 from .config.model import Config
+from .config.reloading import with_reloaded
+from .config.tls_sections import outgoing_tls
 from .configured_node import engine, node_options
 from .configured_policy import access_policy
 from .configured_ports import (
@@ -38,6 +44,7 @@ from .metric_reports import metric_reports
 from .metrics import Metrics
 from .proxies import EventProxies, Polling
 from .proxy_services import event_proxies, polling_backends
+from .renewed_tls import renew_tls
 from .tls import ServerTLS
 from .tracing import OpenTelemetry, tracing
 from .transports.overload import OverloadGuard
@@ -66,10 +73,16 @@ def build(
     # All of gRPC on one loop: its client and its server share a poller.
     bridge = AsyncioBridge(reactor)
     proxies = event_proxies(reactor, config, counts, bridge)
+    key_sets: dict[str, KeySet] = {}
     polling = polling_backends(config, proxies, counts)
     node = Node(
         engine(reactor, config, counts),
-        access_policy(reactor, config, polling=polling, proxies=proxies),
+        access_policy(
+            *(reactor, config),
+            polling=polling,
+            proxies=proxies,
+            key_sets=key_sets,
+        ),
         reactor,
         node_options(config),
         counts,
@@ -92,6 +105,7 @@ def build(
         proxies=proxies,
         overload=overload,
         tracer=tracer,
+        key_sets=key_sets,
     )
     gc_freezer = GCFreezer(reactor, lambda: node.connections.num_clients)
     MultiService.addService(server, gc_freezer)
@@ -120,6 +134,8 @@ class Server(MultiService):
     _proxies: EventProxies | None = None
     _overload: OverloadGuard | None = None
     _tracer: OpenTelemetry | None = None
+    #: Downloaded key sets, by URL.
+    _key_sets: dict[str, KeySet] = field(factory=dict)
     #: Fires when the server is serving; fails if it cannot start.
     started: "Deferred[None]" = field(factory=Deferred, init=False)
     ports: list[IListeningPort] = field(factory=list, init=False)
@@ -230,28 +246,25 @@ class Server(MultiService):
         return self._tls.setdefault(address, ServerTLS(context))
 
     def _reload_tls(self, config: Config) -> None:
-        """Use the certificates of *config* for new connections.
-
-        Which ports are encrypted stays as it was at the start.
-        """
-        http, new = self._config.http_server, config.http_server
-        renewed = msgspec.structs.replace(
-            self._config,
-            http_server=msgspec.structs.replace(
-                http,
-                tls=new.tls if new.tls.enabled else http.tls,
-                internal_tls=(
-                    new.internal_tls
-                    if new.internal_tls.enabled and http.internal_tls.enabled
-                    else http.internal_tls
-                ),
-            ),
-        )
+        """Use the certificates and authorities of *config* for new connections."""
+        renewed = renewed_ports(self._config, config)
         for address, tls in self._tls.items():
             context = port_tls(renewed, address)
             if context is not None:
                 tls.context = context
-        self._expiry.watch(own_certificates(renewed))
+        self._grpc.reload(renewed)
+        before, after = outgoing_tls(self._config), outgoing_tls(config)
+        pairs = [(before[path], after[path]) for path in before.keys() & after.keys()]
+        for disputed in renew_tls(pairs):
+            paths = sorted(path for path, tls in before.items() if tls == disputed)
+            self._log.error(
+                "certificates of {sections} need a restart: they were the same"
+                " at the start",
+                sections=", ".join(paths),
+            )
+        outgoing = {path: tls.cert_pem for path, tls in after.items() if tls.enabled}
+        shown = {path: pem for path, pem in outgoing.items() if pem}
+        self._expiry.watch({**own_certificates(renewed), **shown})
 
     def _note_expiry(self, section: str, days: float) -> None:
         gauge = self.node.metrics.counter("tls_certificate_days_left", section=section)
@@ -268,11 +281,14 @@ class Server(MultiService):
     def reload(self, config: Config) -> None:
         """Apply the options that may change at run time.
 
-        Whether subscription tokens have separate keys stays as it was at the start.
         See configuration rules, "Reload".
         """
         self._reload_tls(config)
-        separate = self._config.client.subscription_token.enabled
+        self._key_sets = {url: keys.reloaded() for url, keys in self._key_sets.items()}
         self.node.policy = access_policy(
-            self._reactor, config, separate, self._polling, self._proxies
+            self._reactor,
+            with_reloaded(self._config, config),
+            self._polling,
+            self._proxies,
+            self._key_sets,
         )

@@ -17,6 +17,7 @@ FLOORS = (
     {"protocol", "grpc", "metrics", "backend"},
     {"interfaces", "options", "errors", "globs", "tls"}
     | {"bounded_log", "durations", "http_client", "client_tls", "proxy_messages"}
+    | {"renewed_tls"}
     | {"resident_memory"},
     {"core"},
     {"engines", "access", "proxies", "transports", "api", "consumers"} | {"admin"},

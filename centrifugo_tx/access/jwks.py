@@ -75,7 +75,20 @@ class KeySet:
         factory=dict, init=False
     )
     _downloads: dict[str, _Download] = field(factory=dict, init=False)
+    #: The keys from before a reload, for as long as a set cannot be downloaded.
+    _former: Mapping[tuple[str, str], tuple[VerificationKey, float]] = field(
+        factory=dict, init=False
+    )
     _log = Logger()
+
+    def reloaded(self) -> "KeySet":
+        """Return a key set that downloads all keys again.
+
+        Until a URL answers, its keys from before remain valid.
+        """
+        successor = KeySet(self._template, self._fetch, self._clock)
+        successor._former = {**self._former, **self._known}
+        return successor
 
     def keys(
         self, header: Mapping[str, Any], groups: Mapping[str, str]
@@ -115,6 +128,7 @@ class KeySet:
                 self._try_download(url, left - 1)
                 return
             reason = failure.getErrorMessage()
+            self._keep_former(url)
             self._log.warn(
                 "cannot get keys from {url}: {reason}", url=url, reason=reason
             )
@@ -131,6 +145,7 @@ class KeySet:
         :raises ValueError: it is not a key set.
         """
         now = self._clock.seconds()
+        self._former = {at: key for at, key in self._former.items() if at[0] != url}
         for known, (_, until) in list(self._known.items()):
             if until <= now:
                 del self._known[known]
@@ -144,6 +159,11 @@ class KeySet:
                 self._log.warn(
                     "skipped a key at {url}: {reason}", url=url, reason=reason
                 )
+
+    def _keep_former(self, url: str) -> None:
+        """Use the keys from before the reload, as the URL does not answer."""
+        kept = {at: key for at, key in self._former.items() if at[0] == url}
+        self._known = {**kept, **self._known}
 
     def _finish_download(self, url: str, reason: str) -> None:
         """Answer the lookups, and start another download for the late ones."""

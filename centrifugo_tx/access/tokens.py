@@ -21,6 +21,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorTime
 
 from ..errors import CentrifugoError
+from ..options import Pem
 from ..protocol.messages import EMPTY, Raw
 from ..protocol.payloads import checked
 from .claims import ConnectionClaims, SubscriptionClaims, TokenClaims, seconds
@@ -55,10 +56,10 @@ class TokenOptions(msgspec.Struct, frozen=True):
     """Previous HMAC key, tried after the current one."""
     hmac_previous_secret_key_valid_until: int = 0
     """Unix time until which the previous key is tried; 0: no limit."""
-    rsa_public_key: str = ""
-    """Public key of RS256, RS384 and RS512 tokens, as PEM text."""
-    ecdsa_public_key: str = ""
-    """Public key of ES256, ES384 or ES512 tokens, as PEM text."""
+    rsa_public_key: Pem = ""
+    """Public key of RS256, RS384 and RS512 tokens."""
+    ecdsa_public_key: Pem = ""
+    """Public key of ES256, ES384 or ES512 tokens."""
     jwks_public_endpoint: str = ""
     """URL of a key set (JWKS), used instead of the keys above."""
     audience: str = ""

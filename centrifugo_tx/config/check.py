@@ -22,6 +22,7 @@ from .ineffective_options import ineffective_options
 from .model import Config
 from .security_warnings import security_warnings
 from .server_warnings import server_warnings
+from .tls_sections import check_outgoing_tls
 from .used_proxies import channel_sections
 
 __all__ = ["check", "problems", "warnings"]
@@ -106,5 +107,5 @@ def _consumers(config: Config) -> Iterator[Finding]:
 
 _RULES: tuple[Callable[[Config], Iterator[Finding]], ...] = (
     *(check_servers, check_paths, check_ports, check_admin, check_clients),
-    *(_channels, _proxies, _consumers, check_monitoring),
+    *(_channels, _proxies, _consumers, check_monitoring, check_outgoing_tls),
 )

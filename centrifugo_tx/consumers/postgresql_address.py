@@ -4,6 +4,7 @@ import asyncio
 import re
 import shutil
 import ssl
+from hashlib import sha256
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -15,6 +16,7 @@ from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict
 
 from ..options import TLSOptions
+from ..renewed_tls import current_tls
 
 __all__ = ["Database", "parameters_of"]
 
@@ -82,10 +84,11 @@ class Database:
         """
         given, foreign = parameters_of(self._dsn)
         parameters: dict[str, Any] = {**DEFAULTS, **given}
-        if self._tls.enabled:
-            parameters.update(self._encryption())
-            if self._tls.server_name:
-                parameters.update(await self._renamed(parameters))
+        tls = current_tls(self._tls)
+        if tls.enabled:
+            parameters.update(self._encryption(tls))
+            if tls.server_name:
+                parameters.update(await self._renamed(parameters, tls.server_name))
         unprepared = foreign.get("default_query_exec_mode") in _UNPREPARED
         return await AsyncConnection.connect(
             autocommit=autocommit,
@@ -93,17 +96,16 @@ class Database:
             **parameters,
         )
 
-    async def _renamed(self, parameters: dict[str, Any]) -> dict[str, Any]:
+    async def _renamed(self, parameters: dict[str, Any], name: str) -> dict[str, Any]:
         """Return parameters by which the certificate is checked for another name."""
         host, port = parameters.get("host", ""), parameters.get("port") or 5432
         if not host or host.startswith("/"):
             return {}
         loop = asyncio.get_running_loop()
         found = await loop.getaddrinfo(host, int(port))
-        return {"host": self._tls.server_name, "hostaddr": found[0][4][0]}
+        return {"host": name, "hostaddr": found[0][4][0]}
 
-    def _encryption(self) -> dict[str, str]:
-        tls = self._tls
+    def _encryption(self, tls: TLSOptions) -> dict[str, str]:
         if tls.insecure_skip_verify:
             # An authority that is there would be used.
             found = {"sslmode": "require", "sslrootcert": self._path("none")}
@@ -124,7 +126,9 @@ class Database:
 
     def _file(self, name: str, text: str) -> str:
         """Return the path of a file with *text* that nobody else can read."""
-        path = Path(self._path(name))
+        # Each text has a file of its own, as it may change while libpq reads.
+        digest = sha256(text.encode()).hexdigest()[:16]
+        path = Path(self._path(f"{digest}-{name}"))
         if not path.exists():
             path.touch(0o600)
             path.write_text(text)

@@ -6,6 +6,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ..options import TLSOptions
+from ..renewed_tls import current_tls
 
 __all__ = ["ssl_context"]
 
@@ -22,12 +23,38 @@ class _Context(ssl.SSLContext):
         return super().wrap_bio(*arguments, **options)
 
 
+class _Renewable(_Context):
+    """Begins connections by the options of today (`renewed_tls`).
+
+    The client libraries keep one context for all of their connections.
+    """
+
+    start: TLSOptions
+    used: TLSOptions
+    today: ssl.SSLContext | None = None
+
+    def wrap_bio(self, *arguments: Any, **options: Any) -> ssl.SSLObject:
+        """Begin a connection."""
+        options_of_today = current_tls(self.start)
+        if options_of_today != self.used:
+            self.used = options_of_today
+            self.today = _filled(_Context(ssl.PROTOCOL_TLS_CLIENT), options_of_today)
+        if self.today is not None:
+            return self.today.wrap_bio(*arguments, **options)
+        return super().wrap_bio(*arguments, **options)
+
+
 def ssl_context(tls: TLSOptions) -> ssl.SSLContext:
     """Return what encrypts connections as *tls* says.
 
     :raises OSError: a certificate or a key is malformed.
     """
-    context = _Context(ssl.PROTOCOL_TLS_CLIENT)
+    context = _Renewable(ssl.PROTOCOL_TLS_CLIENT)
+    context.start = context.used = tls
+    return _filled(context, tls)
+
+
+def _filled(context: _Context, tls: TLSOptions) -> ssl.SSLContext:
     context.server_name = tls.server_name
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if tls.server_ca_pem:

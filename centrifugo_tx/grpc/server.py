@@ -69,6 +69,23 @@ class GRPCServer:
     calls: int | None = None
     shared: bool = False
     _server: Any = field(default=None, init=False)
+    #: The certificate that handshakes use; None: as at the start.
+    _renewed: Any = field(default=None, init=False)
+
+    def renew(self, certificate: bytes, key: bytes, authorities: bytes) -> None:
+        """Use other certificates (PEM) for new connections.
+
+        Whether the port is encrypted, and whether clients need certificates, stays.
+        """
+        given = (certificate, key, authorities)
+        if self.certificate and given != (self.certificate, self.key, self.authorities):
+            self.certificate, self.key, self.authorities = given
+            self._renewed = _configuration(*given)
+
+    def _renewal(self) -> Any:
+        """Return a new certificate for gRPC, None for none; runs in its threads."""
+        renewed, self._renewed = self._renewed, None
+        return renewed
 
     def start(self) -> "Deferred[int]":
         """Listen; the Deferred fires with the port.
@@ -111,9 +128,9 @@ class GRPCServer:
             _check_can_listen(host, self.port)
         address = f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
         if self.certificate:
-            credentials = grpc.ssl_server_credentials(
-                [(self.key, self.certificate)],
-                self.authorities or None,
+            credentials = grpc.dynamic_ssl_server_credentials(
+                _configuration(self.certificate, self.key, self.authorities),
+                self._renewal,
                 bool(self.authorities),
             )
         try:
@@ -133,6 +150,13 @@ class GRPCServer:
         server, self._server = self._server, None
         if server is not None:
             await server.stop(grace)
+
+
+def _configuration(certificate: bytes, key: bytes, authorities: bytes) -> Any:
+    """Return certificates in the form that handshakes of gRPC take."""
+    return grpc.ssl_server_certificate_configuration(
+        [(key, certificate)], authorities or None
+    )
 
 
 def _reflection(services: Sequence[str]) -> tuple[Any, ...]:

@@ -1,8 +1,11 @@
 """The port that speaks gRPC: encryption, limits, peers that do not read."""
 
+import signal
 import socket
+import ssl
 import time
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 from unittest import skipUnless
 
@@ -88,6 +91,50 @@ class TLSTests(GRPCPortCase):
         stranger, stranger_key = Authority().issue("client")
         call = self.called(self.credentials(stranger_key, stranger))
         self.assertEqual(self.status(call), "UNAVAILABLE")
+
+
+class RenewalTests(GRPCPortCase):
+    """Certificates that change while the server runs."""
+
+    def shown(self, authority: Authority) -> bytes:
+        """Return the certificate that a new connection is shown."""
+        context = ssl.create_default_context(cadata=authority.pem)
+        context.set_alpn_protocols(["h2"])
+        with (
+            socket.create_connection(("127.0.0.1", self.port), PATIENCE) as plain,
+            context.wrap_socket(plain, server_hostname="localhost") as encrypted,
+        ):
+            certificate = encrypted.getpeercert(True)
+        assert certificate is not None
+        return certificate
+
+    def test_renewal(self) -> None:
+        """New connections get the new certificate, open calls go on."""
+        import grpc
+
+        authority, folder = Authority(), Path(self.mktemp()).absolute()
+        folder.mkdir()
+        cert, key, _ = authority.files(folder, "127.0.0.1", "localhost")
+        tls = {"enabled": True, "cert_pem": str(cert), "key_pem": str(key)}
+        server = self.server_with(tls=tls).start()
+        trusted = grpc.ssl_channel_credentials(authority.pem.encode())
+        subs = {"news": unistream_pb2.SubscribeRequest()}
+        call = self.called(trusted, connection_token("42"), subs=subs)
+        opened: Any = unistream_pb2.Push.FromString(next(call))
+        self.assertTrue(opened.connect.client)
+        before = self.shown(authority)
+        texts = authority.issue("127.0.0.1", "localhost")
+        for path, text in zip((cert, key), texts, strict=True):
+            path.write_text(text)
+        server.signal(signal.SIGHUP)
+        end = time.monotonic() + PATIENCE
+        while self.shown(authority) == before:
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.1)
+        self.assertEqual(self.shown(authority), ssl.PEM_cert_to_DER_cert(texts[0]))
+        server.api("disconnect", user="42", disconnect={"code": 4000, "reason": "x"})
+        last: Any = unistream_pb2.Push.FromString(next(call))
+        self.assertEqual(last.disconnect.code, 4000)
 
 
 class StartTests(GRPCPortCase):
