@@ -26,6 +26,8 @@ class ExampleTests(SynchronousTestCase):
     def test_configurations(self) -> None:
         """Each is right, known in full, and without options that do nothing."""
         for path in (ROOT / "config").glob("*.json"):
+            if path.name.startswith("grafana"):
+                continue
             loaded = load(str(path), {})
             self.assertEqual(loaded.unknown_keys, [], path)
             for found in (problems, refused, ignored):

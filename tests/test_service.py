@@ -4,14 +4,17 @@ from typing import Any
 
 from twisted.internet.error import CannotListenError
 from twisted.internet.testing import MemoryReactorClock
-from twisted.logger import globalLogPublisher
+from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
+from centrifugo_tx import renewed_tls
 from centrifugo_tx.config.model import Config
 from centrifugo_tx.errors import ReplyError
+from centrifugo_tx.renewed_tls import current_tls
 from centrifugo_tx.service import Server, build
 
 from .config.test_check import config_of
+from .integration.certificates import Authority
 
 #: Everything that can be served.
 ALL: dict[str, Any] = {"health": {"enabled": True}, "prometheus": {"enabled": True}}
@@ -103,6 +106,53 @@ class ReloadTests(ServiceCase):
         server.reload(Config())
         policy = server.node.policy
         self.assertIsNot(policy.subscription_verifier, policy.verifier)
+
+    def test_header(self) -> None:
+        """The header of user ids stays: transports keep the one of the start."""
+        server = self.build({"client": {"user_id_http_header": "X-User"}})
+        server.reload(Config())
+        policy: Any = server.node.policy
+        self.assertEqual(policy.options.user_id_http_header, "X-User")
+
+    def test_outgoing_tls(self) -> None:
+        """Connections to other services use the certificates of today."""
+        self.patch(renewed_tls, "_RENEWED", {})
+        old, new = Authority().pem, Authority().pem
+
+        def tree(pem: str, name: str) -> dict[str, Any]:
+            tls = {"enabled": True, "server_ca_pem": pem, "server_name": name}
+            redis = {"address": ["rediss://127.0.0.1:1"], "tls": tls}
+            return {"engine": {"redis": redis}}
+
+        server = self.build(tree(old, "a"))
+        start = config_of(tree(old, "a")).engine.redis.tls
+        server.reload(config_of(tree(new, "b")))
+        self.assertEqual(current_tls(start), config_of(tree(new, "b")).engine.redis.tls)
+
+    def test_disputed_tls(self) -> None:
+        """Two sections that were the same and differ now: the log says so."""
+        self.patch(renewed_tls, "_RENEWED", {})
+        pem = Authority().pem
+
+        def tree(first: str, second: str) -> dict[str, Any]:
+            sections = [
+                {"enabled": True, "server_ca_pem": pem, "server_name": name}
+                for name in (first, second)
+            ]
+            redis = {"tls": sections[0], "sentinel_tls": sections[1]}
+            return {"engine": {"redis": redis}}
+
+        server = self.build(tree("a", "a"))
+        lines: list[str] = []
+        observer = lambda event: lines.append(formatEvent(event))  # noqa: E731
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        server.reload(config_of(tree("a", "b")))
+        self.assertIn(
+            "certificates of engine.redis.sentinel_tls, engine.redis.tls need a"
+            " restart: they were the same at the start",
+            lines,
+        )
 
     def test_node_options(self) -> None:
         """The options of the node stay as they were at the start."""

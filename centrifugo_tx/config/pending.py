@@ -37,6 +37,10 @@ POINTLESS = {
 
 #: Options that this server does not have, and why; it refuses to start with them.
 UNSUPPORTED = {
+    "http_server.tls_autocert.enabled": (
+        "no maintained ACME client runs on Twisted; let one such as certbot write the"
+        " files of http_server.tls, which are taken over while the server runs"
+    ),
     "controller.enabled": (
         "nodes exchange messages through the engine; for several nodes set engine.type"
         ' to "redis"'
@@ -58,7 +62,6 @@ IGNORED = frozenset(
 #: would change behavior.
 REFUSED = frozenset(
     {
-        "http_server.tls_autocert.enabled",
         *(f"{path}.subscribe_stream_proxy_enabled" for path in _CHANNEL),
     }
 )

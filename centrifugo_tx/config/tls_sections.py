@@ -43,7 +43,7 @@ def check_outgoing_tls(config: Config) -> Iterator[Finding]:
     """Yield certificates, keys and authorities that no connection could use."""
     for path, tls in outgoing_tls(config).items():
         # Rules of their own look at proxies, and at the pairs of consumers.
-        if not tls.enabled or path.endswith(".http.tls"):
+        if not tls.enabled or path.endswith((".http.tls", ".grpc.tls")):
             continue
         if bool(tls.cert_pem) != bool(tls.key_pem):
             if not path.startswith("consumers."):

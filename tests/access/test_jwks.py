@@ -325,3 +325,38 @@ class TemplateTests(KeySetTestCase):
             self.documents.urls.clear()
             self.assertIs(self.taken(self.ask(self.fetched(url))), clean, url)
             self.assertEqual(self.documents.urls, [url] if clean else [])
+
+
+class ReloadTests(KeySetTestCase):
+    """A key set after a reload."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.keys = KeySet("http://id/keys", self.documents.fetch, self.clock)
+
+    def verified(self, keys: KeySet) -> bool:
+        """Whether a token is taken."""
+        return self.taken(self.ask(TokenVerifier(self.clock, TokenOptions(), keys)))
+
+    def test_downloaded_again(self) -> None:
+        """The keys are those of today."""
+        self.documents.answers = [key_set(jwk(RSA_KEY, "r")), key_set()]
+        self.assertTrue(self.verified(self.keys))
+        self.assertFalse(self.verified(self.keys.reloaded()))
+        self.assertEqual(len(self.documents.urls), 2)
+
+    def test_away(self) -> None:
+        """While the server of the keys is away, those from before are valid."""
+        away = OSError("away")
+        self.documents.answers = [key_set(jwk(RSA_KEY, "r")), away, away]
+        self.assertTrue(self.verified(self.keys))
+        self.assertTrue(self.verified(self.keys.reloaded().reloaded()))
+
+    def test_answered_once(self) -> None:
+        """Keys that a later answer left out do not come back."""
+        away = OSError("away")
+        self.documents.answers = [key_set(jwk(RSA_KEY, "r")), key_set(), away, away]
+        self.assertTrue(self.verified(self.keys))
+        renewed = self.keys.reloaded()
+        self.assertFalse(self.verified(renewed))
+        self.assertFalse(self.verified(renewed))
