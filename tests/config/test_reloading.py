@@ -17,8 +17,8 @@ from centrifugo_tx.config.reloading import (
 )
 from centrifugo_tx.config.schema import leaves, options_of
 from centrifugo_tx.config.tls_sections import tls_sections
+from centrifugo_tx.configured_policy import access_policy
 from centrifugo_tx.options import TLSOptions
-from centrifugo_tx.service import access_policy
 
 from .test_check import config_of, nested
 
