@@ -328,7 +328,8 @@ class IPolicy(Interface):
     """Decides what clients may do, and with which options.
 
     Each may fail with `ReplyError` or `DisconnectClient`; anything else is logged
-    and answered as an internal error.
+    and answered as an internal error.  Decisions on the most frequent commands need no
+    Deferred if they are known at once.
     """
 
     def channel(name: str) -> ChannelOptions:
@@ -351,7 +352,7 @@ class IPolicy(Interface):
 
     def subscribe(
         client: IClient, request: SubscribeRequest
-    ) -> "Deferred[SubscribeOptions]":
+    ) -> "SubscribeOptions | Deferred[SubscribeOptions]":
         """Decide on a subscription (permissions, "Granted extras")."""
 
     def sub_refresh(client: IClient, request: SubRefreshRequest) -> "Deferred[Expiry]":
@@ -359,7 +360,7 @@ class IPolicy(Interface):
 
     def publish(
         client: IClient, request: PublishRequest
-    ) -> "Deferred[PublishOptions | None]":
+    ) -> "PublishOptions | Deferred[PublishOptions | None] | None":
         """Decide on a publication; None: it has already been handled."""
 
     def change_map(
@@ -376,13 +377,13 @@ class IPolicy(Interface):
     def poll(channel: str, items: Sequence[KeyedItem]) -> "Deferred[Polled]":
         """Ask the application for keys that are newer than *items*."""
 
-    def presence(client: IClient, channel: str) -> "Deferred[None]":
+    def presence(client: IClient, channel: str) -> "Deferred[None] | None":
         """Decide whether the client may read the presence of *channel*."""
 
     def history(client: IClient, request: HistoryRequest) -> "Deferred[HistoryQuery]":
         """Decide on a history request, and reduce it to the allowed limit."""
 
-    def rpc(client: IClient, request: RPCRequest) -> "Deferred[Raw]":
+    def rpc(client: IClient, request: RPCRequest) -> "Raw | Deferred[Raw]":
         """Answer a call."""
 
     def message(client: IClient, data: Raw) -> None:

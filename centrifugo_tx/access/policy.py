@@ -112,14 +112,14 @@ class AccessPolicy:
 
     def subscribe(
         self, client: IClient, request: SubscribeRequest
-    ) -> "Deferred[SubscribeOptions]":
+    ) -> "SubscribeOptions | Deferred[SubscribeOptions]":
         """Decide on a subscription (permissions, "Subscribing")."""
         try:
             decided = self._usher.subscribe(client, request)
         except ReplyError as error:
             return fail(error)
         if isinstance(decided, SubscribeOptions):
-            return succeed(decided)
+            return decided
         return _decide(decided)
 
     def sub_refresh(
@@ -130,7 +130,7 @@ class AccessPolicy:
 
     def publish(
         self, client: IClient, request: PublishRequest
-    ) -> "Deferred[PublishOptions | None]":
+    ) -> "PublishOptions | Deferred[PublishOptions | None] | None":
         """Decide on a publication (permissions, "Publishing")."""
         channel = request.channel
         try:
@@ -146,7 +146,7 @@ class AccessPolicy:
             return fail(ReplyError(NOT_AVAILABLE, "stream proxy not enabled"))
         subscribed = client.subscribed(channel)
         if may_publish(options, client.user, subscribed) or self.options.insecure:
-            return succeed(namespace.publication)
+            return namespace.publication
         return fail(
             ReplyError(
                 PERMISSION_DENIED, "attempt to publish without sufficient permission"
@@ -203,7 +203,7 @@ class AccessPolicy:
             return fail(ReplyError(NOT_AVAILABLE, "shared poll proxy not enabled"))
         return polling(channel, items)
 
-    def presence(self, client: IClient, channel: str) -> "Deferred[None]":
+    def presence(self, client: IClient, channel: str) -> "Deferred[None] | None":
         """Decide whether the client may see who is in *channel*.
 
         See permissions, "Presence and history".
@@ -218,7 +218,7 @@ class AccessPolicy:
             )
         subscribed = client.subscribed(channel)
         if may_see_presence(options, client.user, subscribed) or self.options.insecure:
-            return succeed(None)
+            return None
         return fail(
             ReplyError(
                 PERMISSION_DENIED,
@@ -255,14 +255,14 @@ class AccessPolicy:
         meta_ttl = options.history_meta_ttl
         return succeed(HistoryQuery(limit, request.since, request.reverse, meta_ttl))
 
-    def rpc(self, client: IClient, request: RPCRequest) -> "Deferred[Raw]":
+    def rpc(self, client: IClient, request: RPCRequest) -> "Raw | Deferred[Raw]":
         """Answer the built-in ping, or ask the backend.
 
         See permissions, "RPC and messages".
         """
         ping, rules = self.options.rpc_ping_method, self.options.rpc
         if ping and request.method == ping:
-            return succeed(EMPTY)
+            return EMPTY
         if not rules.enabled:
             error = METHOD_NOT_FOUND if ping else NOT_AVAILABLE
             return fail(ReplyError(error, "rpc proxy not enabled"))

@@ -64,7 +64,7 @@ class Policy:
 
     def subscribe(
         self, client: IClient, request: SubscribeRequest
-    ) -> "Deferred[SubscribeOptions]":
+    ) -> "SubscribeOptions | Deferred[SubscribeOptions]":
         """Permit no subscription."""
         return fail(ReplyError(PERMISSION_DENIED))
 
@@ -76,7 +76,7 @@ class Policy:
 
     def publish(
         self, client: IClient, request: PublishRequest
-    ) -> "Deferred[PublishOptions | None]":
+    ) -> "PublishOptions | Deferred[PublishOptions | None] | None":
         """Permit no publication."""
         return fail(ReplyError(PERMISSION_DENIED))
 
@@ -96,7 +96,7 @@ class Policy:
         """Return no values."""
         return succeed(Polled())
 
-    def presence(self, client: IClient, channel: str) -> "Deferred[None]":
+    def presence(self, client: IClient, channel: str) -> "Deferred[None] | None":
         """Permit no presence requests."""
         return fail(ReplyError(PERMISSION_DENIED))
 
@@ -106,7 +106,7 @@ class Policy:
         """Permit no history requests."""
         return fail(ReplyError(PERMISSION_DENIED))
 
-    def rpc(self, client: IClient, request: RPCRequest) -> "Deferred[Raw]":
+    def rpc(self, client: IClient, request: RPCRequest) -> "Raw | Deferred[Raw]":
         """Support no RPC method."""
         return fail(ReplyError(NOT_AVAILABLE))
 

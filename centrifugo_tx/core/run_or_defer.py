@@ -1,7 +1,7 @@
 """Run what seldom waits, and create a Deferred only if it does."""
 
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar, TypeVarTuple
+from typing import Any, TypeVar, TypeVarTuple, cast
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
@@ -27,13 +27,15 @@ def when_known(
     :return: what *function* returns, or a Deferred of it.
     :raises: the exception of *value* if it has failed already, or that of *function*.
     """
-    if value is None or not isinstance(value, Deferred):
-        return function(value, *arguments)
-    if not value.called or value.paused:
-        return value.addCallback(function, *arguments)
-    result: Any = value.result
+    # To ask whether a result is of the abstract class Deferred would take longer.
+    if not hasattr(value, "addCallback"):
+        return function(cast(Any, value), *arguments)
+    waited: Deferred[T] = cast(Any, value)
+    if not waited.called or waited.paused:
+        return waited.addCallback(function, *arguments)
+    result: Any = waited.result
     if isinstance(result, Failure):
-        value.addErrback(_handled)
+        waited.addErrback(_handled)
         result.raiseException()
     return function(result, *arguments)
 

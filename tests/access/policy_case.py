@@ -6,6 +6,7 @@ from typing import Any
 
 from attrs import define, field
 from jwt.algorithms import get_default_algorithms
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -132,6 +133,8 @@ class PolicyTestCase(SynchronousTestCase):
 
     def outcome(self, decision: Any) -> Any:
         """Return the result, or the code of the error or disconnect."""
+        if not isinstance(decision, Deferred):
+            return decision
         results: list[Any] = []
         decision.addBoth(results.append)
         (result,) = results

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from types import CoroutineType
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar
 
 from attrs import define, field
 from twisted.python.failure import Failure
@@ -22,7 +22,7 @@ from ..runtime import Runtime
 from .backlog import Backlog
 from .connections import CLOSED, CONNECTED, REFUSED, Connection, State
 from .deadlines import Deadlines
-from .outcome import Answer, Outcome, ReplyThen, waits
+from .outcome import KNOWN, Answer, Outcome, ReplyThen, waits
 from .services import Services
 
 __all__ = ["CommandQueue"]
@@ -99,9 +99,7 @@ class CommandQueue(Generic[C]):
         client = self._client
         received: list[Command | None]
         try:
-            received = cast(
-                "list[Command | None]", client.transport.wire.commands(data)
-            )
+            received = client.transport.wire.commands(data)  # type: ignore[assignment]
         except DecodeError as error:
             client.services.client_log.malformed(client, error)
             received = [*error.commands, None]
@@ -220,16 +218,16 @@ class CommandQueue(Generic[C]):
         self.allowance -= 1
         try:
             outcome: Any = handler(client, request)
-            if isinstance(outcome, CoroutineType):
-                outcome = run_or_defer(outcome)
+            if not isinstance(outcome, KNOWN):
+                if isinstance(outcome, CoroutineType):
+                    outcome = run_or_defer(outcome)
+                if waits(outcome):
+                    self._held = name == "unsubscribe"
+                    outcome.addBoth(self._finish_later, id, name, request, began)
+                    return
         except Exception:
-            self._finish(Failure(), id, name, request, began)
-            return
-        if waits(outcome):
-            self._held = name == "unsubscribe"
-            outcome.addBoth(self._finish_later, id, name, request, began)
-        else:
-            self._finish(outcome, id, name, request, began)
+            outcome = Failure()
+        self._finish(outcome, id, name, request, began)
 
     def _finish_later(
         self,

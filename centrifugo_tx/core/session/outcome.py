@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 
 from ...protocol.messages import Part, Result
 
-__all__ = ["Answer", "Outcome", "ReplyThen", "waits"]
+__all__ = ["KNOWN", "Answer", "Outcome", "ReplyThen", "waits"]
 
 
 @frozen
@@ -25,7 +25,8 @@ Outcome = Result | ReplyThen | None
 #: The return value of a handler: an outcome, or what an outcome is awaited from.
 Answer = Outcome | Deferred[Any] | Coroutine[Deferred[Any], Any, Outcome]
 
-_KNOWN = (Part, ReplyThen)
+#: The types of answers that are outcomes already.
+KNOWN = (Part, ReplyThen)
 
 
 def waits(answer: object) -> TypeGuard[Deferred[Any]]:
@@ -34,4 +35,4 @@ def waits(answer: object) -> TypeGuard[Deferred[Any]]:
     Results are recognized first, because to ask an object whether it is of an abstract
     class, which Deferred is, takes longer.
     """
-    return not isinstance(answer, _KNOWN) and isinstance(answer, Deferred)
+    return not isinstance(answer, KNOWN) and isinstance(answer, Deferred)
