@@ -104,7 +104,7 @@ class LogPageTests(SynchronousTestCase):
 
     def test_messages(self) -> None:
         """Every message is explained."""
-        # The summary of a bounded log is emitted, at the level of what it sums up.
+        # The summary of a bounded log is emitted at the level of its lines.
         self.assertEqual(
             sorted(logged() | {"log lines left out: {about}"}),
             sorted(told("Messages")),

@@ -34,7 +34,7 @@ class WarningCase(SynchronousTestCase):
 
 
 class SecurityTests(WarningCase):
-    """What lets strangers in."""
+    """Options that admit strangers."""
 
     def test_insecure_modes(self) -> None:
         """Each mode is named."""

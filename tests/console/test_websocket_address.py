@@ -65,7 +65,7 @@ class WebSocketAddressTests(CommandCase):
         self.assertEqual((claims["me"], claims["channel"]), ("42", "news"))
 
     def test_given(self) -> None:
-        """Given tokens replace those made; without a key there is none."""
+        """Given tokens replace generated ones; without a key there are none."""
         path = self.write({"client": {"token": {"hmac_secret_key": SECRET}}})
         found = self.found("-c", path, "-t", "t")
         self.assertEqual((found.token, found.subscription_token), ("t", ""))

@@ -175,7 +175,7 @@ class ServerSideTests(SynchronousTestCase):
         self.assertEqual(self.peer.closed, 3004)
 
     def test_unsubscribe(self) -> None:
-        """A push says so; what was never subscribed to is left alone."""
+        """Subscribers receive a push; other connections are not affected."""
         self.node.unsubscribe("none", "u")
         self.assertEqual(self.peer.take(), [])
         self.peer.ask(subscribe={"channel": "a"})

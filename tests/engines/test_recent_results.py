@@ -86,7 +86,7 @@ class RecentResultsTests(SynchronousTestCase):
         )
     )
     def test_any_order(self, calls: list[tuple[str, float, float]]) -> None:
-        """What is known was put less than its time ago; nothing stays for ever."""
+        """Results are kept for their time, and never forever."""
         clock = Clock()
         results = RecentResults(TimerWheel(clock, 1))
         last: dict[str, tuple[float, int]] = {}

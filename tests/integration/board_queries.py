@@ -1,7 +1,7 @@
-"""The questions that the public Grafana board 13039 asks of a Prometheus.
+"""The queries of the public Grafana board 13039 to a Prometheus.
 
-``BOARD`` is what a server of the open source edition answers.  The board also has
-panels for Centrifugo PRO (namespaces of channels, push notifications) and for Go's
+``BOARD`` has those that a server of the open source edition answers.  The board also
+has panels for Centrifugo PRO (namespaces of channels, push notifications) and for Go's
 runtime (``go_*``), which stay empty here.
 """
 

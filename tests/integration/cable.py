@@ -59,7 +59,7 @@ class Cable:
         self._order(b"h")
 
     def mend(self) -> None:
-        """Let connections through again, with what was held back."""
+        """Let connections through again, with the data that was held back."""
         self._order(b"m")
 
     def close(self) -> None:
@@ -102,7 +102,7 @@ class Cable:
         return order
 
     def _watch(self, watched: bool) -> None:
-        """Read from everybody, or from nobody but who gives the orders."""
+        """Forward data from all peers, or only from the controlling connection."""
         for each in (self._listener, *self._ends):
             if not watched:
                 self._selector.unregister(each)

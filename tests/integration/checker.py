@@ -1,4 +1,4 @@
-"""Whether clients got what was published: nothing lost, nothing twice, all in order."""
+"""Checks that clients received the publications: all of them, once, in order."""
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
@@ -19,7 +19,7 @@ class Sent(NamedTuple):
 
 @define(eq=False)
 class _Span:
-    """What came without a hole: numbers, by their offsets after ``start``."""
+    """The publications without a gap: numbers, by their offsets after ``start``."""
 
     epoch: str
     start: int
@@ -29,10 +29,10 @@ class _Span:
 
 @define(eq=False)
 class Account:
-    """What one client was given of one channel, and what it was told.
+    """The messages of one client in one channel.
 
-    The client keeps it while it reads; what is wrong whatever was published is noted
-    at once in ``faults``.
+    The client updates it while it reads; errors that do not depend on the publications
+    are recorded at once in ``faults``.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Account:
         self._spans.append(_Span(epoch, offset, offset))
 
     def go_on(self, epoch: str) -> None:
-        """Take note that the client was told that it missed nothing."""
+        """Record that the client was told of a complete recovery."""
         if epoch != self.epoch:
             self.faults.append(f"{self.name}: recovered from {self.epoch} to {epoch}")
 
@@ -70,7 +70,7 @@ class Account:
 
     @property
     def told(self) -> int:
-        """How often the client was told that something may be lost for it."""
+        """The number of times that the client was told of a possible loss."""
         return max(0, len(self._spans) - 1)
 
     def received(self, sent: Sent) -> bool:
@@ -81,7 +81,7 @@ class Account:
         )
 
     def another(self, sent: Sent, known: set[int]) -> bool:
-        """Whether the client got what is not *known* in the place of *sent*."""
+        """Whether the client received an unknown publication in the place of *sent*."""
         return any(
             span.epoch == sent.epoch
             and span.got.get(sent.offset, sent.number) not in {sent.number, *known}
@@ -105,10 +105,9 @@ class Account:
 
 @define(eq=False)
 class Verdict:
-    """What was found out about all clients together.
+    """The findings about all clients together.
 
-    ``replaced``: places in the stream that storage has given twice, of which clients
-    cannot know.
+    ``replaced``: offsets that storage has assigned twice, which clients cannot know.
     """
 
     checked: int = 0
@@ -121,10 +120,10 @@ class Verdict:
 def judge(
     accounts: Iterable[Account], sent: Sequence[Sent], goes_back: bool = False
 ) -> Verdict:
-    """Compare what was sent into a channel with what its clients got.
+    """Compare the publications of a channel with those that its clients received.
 
-    :param sent: what was acknowledged after all of them had subscribed.
-    :param goes_back: storage may lose its newest publications and give their offsets
+    :param sent: the publications acknowledged after all clients had subscribed.
+    :param goes_back: storage may lose its newest publications and assign their offsets
         again, in the same epoch, as a new master does.
     """
     verdict = Verdict()
@@ -145,7 +144,7 @@ def judge(
 
 
 def out_of_order(sent: Sequence[Sent]) -> list[str]:
-    """Return where the server numbered differently from who sent, one by one."""
+    """Return the offsets where the server's numbers differ from the publisher's."""
     faults = []
     for before, after in pairwise(sent):
         if before.epoch == after.epoch and before.offset >= after.offset:

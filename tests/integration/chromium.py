@@ -99,7 +99,7 @@ class Tab:
         )
 
     def click(self, text: str, selector: str = "a, button") -> None:
-        """Click on what has exactly this text."""
+        """Click on the element that has exactly this text."""
         found = (
             f"[...document.querySelectorAll({json.dumps(selector)})].find((each) =>"
             f" each.textContent.trim() === {json.dumps(text)} && !each.disabled"
@@ -143,7 +143,7 @@ class Tab:
         self.send("Emulation.setEmulatedMedia", features=features)
 
     def screenshot(self) -> bytes:
-        """Return what is to be seen, as PNG."""
+        """Return a screenshot, as PNG."""
         found = self.send("Page.captureScreenshot", format="png")
         return base64.b64decode(found["data"])
 

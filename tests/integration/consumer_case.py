@@ -1,4 +1,4 @@
-"""What the tests of consumers have in common."""
+"""Shared parts of the tests of consumers."""
 
 import re
 import time
@@ -60,7 +60,7 @@ class ConsumerCase(SynchronousTestCase):
 
     @staticmethod
     def published(node: Server, channel: str) -> list[Any]:
-        """Return what was published into a channel, in order."""
+        """Return the publications of a channel, in order."""
         found = node.api("history", channel=channel, limit=-1)
         return [each["data"] for each in found["publications"]]
 

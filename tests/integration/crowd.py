@@ -1,4 +1,4 @@
-"""Many clients that come back by themselves, and keep account of what they get."""
+"""Many clients that reconnect by themselves, and record their publications."""
 
 import json
 import selectors
@@ -18,7 +18,7 @@ __all__ = ["Crowd"]
 
 #: Seconds before a client tries again what did not work.
 AGAIN = 0.1
-#: The first of the codes after which a client must not come back (client protocol,
+#: The first of the codes after which a client must not reconnect (client protocol,
 #: "Disconnects").
 TERMINAL = range(3500, 4000)
 
@@ -34,13 +34,13 @@ _UPGRADE = (
 
 @define(eq=False)
 class _Member:
-    """One client: it subscribes to all channels, and recovers what it missed."""
+    """One client: it subscribes to all channels, and recovers missed publications."""
 
     name: str
     crowd: "Crowd"
     ports: Sequence[int]
     accounts: dict[str, Account] = field(factory=dict)
-    #: What it is subscribed to now.
+    #: The current subscriptions.
     inside: set[str] = field(factory=set)
     _socket: socket.socket | None = None
     _port: int = 0
@@ -93,7 +93,7 @@ class _Member:
     # --- Reading ---------------------------------------------------------------
 
     def read(self) -> None:
-        """Take what has come."""
+        """Process a message."""
         assert self._socket is not None
         try:
             data = self._socket.recv(262144)
@@ -212,7 +212,7 @@ class Crowd:
     ports: Sequence[int]
     channels: Sequence[str]
     size: int
-    #: What happened to them, and how often.
+    #: The events of all clients, and their counts.
     events: "Counter[str]" = field(factory=Counter, init=False)
     faults: list[str] = field(factory=list, init=False)
     selector: selectors.DefaultSelector = field(
@@ -247,7 +247,7 @@ class Crowd:
         self._due.append((time.monotonic() + AGAIN, call))
 
     def accounts(self, channel: str) -> list[Account]:
-        """Return what all of them got of *channel*."""
+        """Return the publications of *channel* that all clients received."""
         return [member.accounts[channel] for member in self.members]
 
     @property

@@ -1,8 +1,8 @@
-"""Clients of two nodes on one Redis, while something between them fails.
+"""Clients of two nodes on one Redis, while a part between them fails.
 
-Whatever fails, each client gets every acknowledged publication once and in order, or
-is told that it did not.  ``FAULTS=full`` tries that with more clients for longer;
-then, and with ``FAULTS=told``, the tests print what they counted (``pytest -s``).
+In any case, each client receives every acknowledged publication once and in order, or
+is told of the loss.  ``FAULTS=full`` runs the tests with more clients for longer; then,
+and with ``FAULTS=told``, the tests print their counts (``pytest -s``).
 """
 
 import os
@@ -77,18 +77,17 @@ def start_nodes(cleanup: Callable[..., Any], *redis: dict[str, Any]) -> list[Ser
 class FaultCase(SynchronousTestCase):
     """Clients of both nodes are subscribed to everything before anything fails."""
 
-    #: Whether a new master may lack what the last one had acknowledged.
+    #: Whether a new master may lack acknowledged publications.
     goes_back = False
     nodes: list[Server]
     publisher: Publisher
 
     def ordeal(self, *faults: Callable[[], object], data_stays: bool = True) -> Verdict:
-        """Let *faults* happen while somebody publishes; judge what the clients got.
+        """Cause *faults* during publishing, and check the clients.
 
-        A fault may end the publishing: then nothing that comes later can betray that
-        something was missed.
+        A fault may end the publishing; then no later publication reveals a missed one.
 
-        :param data_stays: nobody has a reason to be told of a loss.
+        :param data_stays: no client may be told of a loss.
         """
         ports = [node.port for node in self.nodes]
         name = self.id().rpartition(".")[2]
@@ -131,11 +130,11 @@ class FaultCase(SynchronousTestCase):
         return total
 
     def kept(self, publisher: Publisher) -> dict[str, list[Sent]]:
-        """Return what storage still has of what was acknowledged."""
+        """Return the acknowledged publications that storage still has."""
         return publisher.sent
 
     def arrive(self, crowd: Crowd, publisher: Publisher) -> None:
-        """Wait until all have what came last, or until that takes too long."""
+        """Wait until all clients have the last publications, with a bound."""
         until = time.monotonic() + PATIENCE
         lasts = {channel: sent[-1] for channel, sent in publisher.sent.items()}
         while time.monotonic() < until and not crowd.faults:
@@ -150,7 +149,7 @@ class FaultCase(SynchronousTestCase):
             time.sleep(0.05)
 
     def report(self, publisher: Publisher, crowd: Crowd, total: Verdict) -> None:
-        """Say what was counted, if somebody wants to know."""
+        """Print the counts if they are wanted."""
         if "FAULTS" in os.environ:
             print(
                 f"\n{self.id().rpartition('.')[2]}: {publisher.count} acknowledged, "

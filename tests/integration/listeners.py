@@ -23,7 +23,7 @@ class Listener(Protocol):
         """Return the next push."""
 
     def end(self) -> object:
-        """Make sure that nothing more comes; return what the transport says of it."""
+        """Make sure that no more data comes; return the transport's report."""
 
     def close(self) -> None:
         """Go."""
@@ -92,7 +92,7 @@ class LineStream:
         return json.loads(self.response.readline())
 
     def end(self) -> object:
-        """Return what is left of the body."""
+        """Return the rest of the body."""
         rest = self.response.read()
         self.close()
         return rest

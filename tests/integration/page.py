@@ -1,13 +1,13 @@
 """Runs the code blocks of a page of the documentation, from top to bottom.
 
-In a folder of its own, a block that has a caption is written to a file of that name;
-``config.json`` starts a server with that configuration.  In a block of the language
-``console`` each line that begins with ``$`` is run, and the lines below it are what it
-prints: ``...`` stands for anything.  With a caption, such a block is a window of its
-own: its last command goes on, and may print the lines at any later time.  A block in
-Python without a caption runs with the names of those before it.
+The page runs in a new folder.  A block with a caption is written to a file of that
+name; ``config.json`` starts a server with that configuration.  In a block of the
+language ``console`` each line that begins with ``$`` is run, and the following lines
+are its output; ``...`` matches any text.  With a caption, such a block is a separate
+window: its last command keeps running, and may print the lines at any later time.  A
+block in Python without a caption runs with the names of the previous ones.
 
-The page says ``localhost:8000``; the server that runs listens elsewhere.
+The page uses ``localhost:8000``; the server of the test listens elsewhere.
 """
 
 import json
@@ -185,7 +185,7 @@ class Page:
                 assert done.returncode == 0, f"{self.name}: {command}\n{printed}"
 
     def _open_window(self, command: str, lines: list[str]) -> None:
-        """Start a command that goes on, and wait for the first line it prints."""
+        """Start a command that keeps running, and wait for its first line."""
         log = self.folder / f"window-{len(self._windows)}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(

@@ -16,9 +16,9 @@ PATIENCE = 60.0
 
 
 class Pair:
-    """Two nodes on one Valkey, behind a balancer that gives each a turn.
+    """Two nodes on one Valkey, behind a balancer that alternates between them.
 
-    A client and what the server API does for it are so on different nodes, mostly.
+    A client and the server API's calls for it are therefore mostly on different nodes.
     """
 
     def __init__(self, name: str, options: dict[str, Any]) -> None:
@@ -61,7 +61,7 @@ _shared: dict[str, Pair] = {}
 
 
 def shared_pair(name: str, options: dict[str, Any]) -> Pair:
-    """Return two running nodes that all tests who say this name use together."""
+    """Return two running nodes that all tests with this name share."""
     if name not in _shared:
         _shared[name] = Pair(name, options)
         atexit.register(_shared[name].close)

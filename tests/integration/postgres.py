@@ -62,7 +62,7 @@ def debian_programs() -> Path:
 
 @define(eq=False)
 class PostgreSQL:
-    """One server; its data is kept until it is gone for good."""
+    """One server, whose data is kept until it is removed."""
 
     settings: dict[str, str] = field(factory=dict)
     port: int = field(factory=free_port)

@@ -72,7 +72,7 @@ class Proxy:
     tls_port: int = field(factory=free_port, init=False)
     #: HTTP/2 without TLS.
     h2c_port: int = field(factory=free_port, init=False)
-    #: Where HTTP is told to come by HTTPS.
+    #: The port that redirects HTTP to HTTPS.
     plain_port: int = field(factory=free_port, init=False)
     authority: Authority = field(factory=Authority, init=False)
     folder: Path = field(init=False)
@@ -90,7 +90,7 @@ class Proxy:
         return [program(self.name), *self.arguments(folder, path)]
 
     def check(self) -> str:
-        """Return what the proxy has to say against its file."""
+        """Return the proxy's complaints about its file."""
         flag = {"nginx": "-t", "haproxy": "-c"}[self.name]
         done = subprocess.run(
             [*self._command(), flag], capture_output=True, text=True, timeout=PATIENCE
@@ -116,7 +116,7 @@ class Proxy:
             time.sleep(0.02)
 
     def log(self) -> str:
-        """Return what it has logged."""
+        """Return the log of the proxy."""
         return (self.folder / "log").read_text(errors="replace")
 
     def close(self) -> None:
@@ -147,8 +147,8 @@ def nginx(
 ) -> Proxy:
     """Return an nginx in front of nodes that listen on these ports.
 
-    :param changes: what else is another text than in the file.
-    :param parts: what is commented out there, and shall not be.
+    :param changes: further replacements in the file.
+    :param parts: commented lines to enable.
     :param grpc: the port of ``uni_grpc``.
     """
 

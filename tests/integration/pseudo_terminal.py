@@ -83,7 +83,7 @@ class Terminal:
         return found.end()
 
     def wait(self) -> int:
-        """Read what is written until the command ends; return its exit code."""
+        """Read the output until the command ends; return its exit code."""
         deadline = time.monotonic() + PATIENCE
         while self._process.poll() is None:
             if not self._read(deadline, 0.05) and time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""One who publishes numbers by the server API, and notes which were acknowledged."""
+"""A publisher of numbers over the server API, which records acknowledgements."""
 
 import json
 import time
@@ -22,11 +22,11 @@ _HEADERS = {"X-API-Key": API_KEY, "Content-Type": "application/json"}
 
 @define(eq=False)
 class Publisher:
-    """Publishes to one channel after the other, through one node after the other.
+    """Publishes to the channels in turn, through the nodes in turn.
 
-    A number is used once, also when nobody knows what has become of it.
+    A number is used once, even if its outcome is unknown.
 
-    :param rate: publications in a second, all channels together.
+    :param rate: publications per second, all channels together.
     """
 
     ports: Sequence[int]

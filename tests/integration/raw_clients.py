@@ -39,7 +39,7 @@ class Codec(Protocol):
         """Return a message with one command."""
 
     def decode(self, data: bytes) -> tuple[list[dict[str, Any]], bytes]:
-        """Return the replies in *data*, and what is left of it."""
+        """Return the replies in *data*, and the rest."""
 
 
 def _name(method: str, kind: str) -> str:
@@ -95,7 +95,7 @@ def _varint(number: int) -> bytes:
 
 
 def _split(data: bytes) -> tuple[list[bytes], bytes]:
-    """Return the whole messages in *data*, and what is left of it."""
+    """Return the whole messages in *data*, and the rest."""
     found, at = [], 0
     while at < len(data):
         size, shift, start = 0, 0, at
@@ -208,7 +208,7 @@ CODECS: dict[tuple[str, str], type[Any]] = {
 
 
 class Carrier(Protocol):
-    """Takes messages to the server, and brings what it sends."""
+    """Sends messages to the server, and returns its messages."""
 
     def send(self, message: bytes) -> None:
         """Send one message."""
@@ -324,7 +324,7 @@ class Client:
             kept.append(reply.get("push", reply))
 
     def send(self, message: bytes) -> None:
-        """Send a message that somebody else has encoded."""
+        """Send an encoded message."""
         self._carrier.send(message)
 
     def ask(self, method: str, /, **request: Any) -> dict[str, Any]:

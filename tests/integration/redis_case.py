@@ -1,4 +1,4 @@
-"""What the tests of the Redis engine have in common."""
+"""Shared parts of the tests of the Redis engine."""
 
 from collections.abc import Sequence
 from itertools import count

@@ -46,7 +46,7 @@ def any_server() -> str:
 
 @define(eq=False)
 class Server:
-    """One process; its data is kept until it is gone for good.
+    """One process, whose data is kept until it is removed.
 
     :param program: the server's path.
     :param settings: command line options, without the leading dashes.

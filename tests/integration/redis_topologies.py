@@ -1,4 +1,4 @@
-"""Redis servers that stand in for each other: Sentinel and Cluster."""
+"""Redis servers with failover: Sentinel and Cluster."""
 
 import secrets
 import time
@@ -53,7 +53,7 @@ class Watched:
         _wait(lambda: all(map(self._sees_all, self.sentinels)), "Sentinels see all")
 
     def _config(self, sentinel: Server, names: dict[Server, str]) -> str:
-        """Return a Sentinel's configuration; it need not find out who is there."""
+        """Return a Sentinel's configuration, complete without discovery."""
         master, *replicas = self.servers
         lines = [
             f"sentinel myid {names[sentinel]}",
@@ -88,7 +88,7 @@ class Watched:
 
     @staticmethod
     def state(sentinel: Server) -> dict[str, bytes]:
-        """Return what a Sentinel knows of the master."""
+        """Return a Sentinel's information about the master."""
         return _pairs(sentinel.call("SENTINEL", "MASTER", "m"))
 
     @property
@@ -113,13 +113,15 @@ class Watched:
             return False
 
     def failed_over(self, old: Server) -> bool:
-        """Whether *old* is no longer the master; order a failover if none goes on."""
+        """Whether *old* is no longer the master; request a failover if none is
+        running.
+        """
         first = self.sentinels[0]
         state = self.state(first)
         if int(state["port"]) != old.port:
             return True
         if b"failover_in_progress" not in state["flags"]:
-            # Refused while there is no replica that the Sentinel finds good enough.
+            # Refused while the Sentinel has no suitable replica.
             with suppress(hiredis.ReplyError):
                 first.call("SENTINEL", "FAILOVER", "m")
         return False
@@ -193,7 +195,7 @@ class ClusterOfSix:
         return "cluster_state:ok" in info and all(len(each) == 4 for each in table)
 
     def slots(self) -> list[Any]:
-        """Return who serves what, as a node that is up says."""
+        """Return the slots of each node, as a running node reports them."""
         for node in self.nodes:
             try:
                 table: list[Any] = node.call("CLUSTER", "SLOTS")
@@ -203,7 +205,7 @@ class ClusterOfSix:
         raise RuntimeError("no node is up")
 
     def agrees(self, slot: int) -> bool:
-        """Whether all nodes say the same of who serves *slot*."""
+        """Whether all nodes agree on the node of *slot*."""
         told = {
             master[1]
             for node in self.nodes

@@ -63,7 +63,7 @@ class SDK:
         return self._process.poll() is None
 
     def reset(self) -> None:
-        """Let go of all clients; nothing that they still do is told."""
+        """Release all clients; their later events are ignored."""
         self.ask("reset")
         self._events.clear()
 
@@ -105,7 +105,7 @@ class SDK:
         return True
 
     def pending(self, event: str, **fields: Any) -> list[Event]:
-        """Return what came by now and was not asked for."""
+        """Return the events so far that were not waited for."""
         while self._receive(0):
             pass
         wanted = {"event": event, **fields}

@@ -1,4 +1,4 @@
-"""What an official client must be able to do with the server."""
+"""The contract of an official client with the server."""
 
 import time
 from collections.abc import Callable
@@ -20,8 +20,8 @@ _PERMISSIONS = {
     "allow_history_for_subscriber": True,
 }
 
-#: Quick deadlines, so that tests of expiry take seconds.  A client is told the end of
-#: its token in whole seconds, rounded up, and must have time to renew it then.
+#: Short deadlines, so that tests of expiry take seconds.  A client gets the expiry of
+#: its token in whole seconds, rounded up, and must have time to renew it.
 OPTIONS: dict[str, Any] = {
     "http_stream": {"enabled": True},
     "sse": {"enabled": True},
@@ -79,7 +79,7 @@ class SDKCase:
         raise AssertionError("a test case says")
 
     def serving(self) -> Server | Pair:
-        """Return what the clients connect to."""
+        """Return the address of the server."""
         return shared_server("sdk", OPTIONS)
 
     def setUp(self) -> None:
@@ -149,13 +149,13 @@ class SDKContract(SDKCase):
         self.equal(self.sdk.expect("disconnected", client="a")["code"], 0)
 
     def test_invalid_token(self) -> None:
-        """A token that somebody else signed ends in 3500, for good."""
+        """A token with a wrong signature ends in 3500, without a reconnect."""
         token = connection_token("a")[:-4] + "AAAA"
         self.sdk.order("connect", client="a", url=self.server.url, token=token)
         self.equal(self.sdk.expect("disconnected", client="a")["code"], 3500)
 
     def test_no_credentials(self) -> None:
-        """A client without a token is sent away with 3501."""
+        """A client without a token is disconnected with 3501."""
         self.sdk.order("connect", client="a", url=self.server.url)
         self.equal(self.sdk.expect("disconnected", client="a")["code"], 3501)
 
@@ -167,14 +167,14 @@ class SDKContract(SDKCase):
         self.equal((ended["code"], ended["reason"]), (3503, "force disconnect"))
 
     def test_rpc(self) -> None:
-        """A call of a procedure is answered with an error where there is none."""
+        """A call of an unknown procedure returns an error."""
         self.connect("a")
         self.equal(self.sdk.ask("rpc", client="a", method="time", data={}), 108)
 
     # Subscriptions
 
     def test_publish_by_server(self) -> None:
-        """What the server API publishes arrives, with tags, in each subscription."""
+        """Publications of the server API arrive, with tags, in each subscription."""
         channel = f"plain:{self.name}"
         for client in ("a", "b"):
             self.connect(client)
@@ -187,7 +187,7 @@ class SDKContract(SDKCase):
             self.equal((got["offset"], got["info"]), (0, None))
 
     def test_publish_by_client(self) -> None:
-        """What a client publishes arrives everywhere, and says who it was."""
+        """A client's publication reaches all subscribers, with its user."""
         channel = f"room:{self.name}"
         for client in ("a", "b"):
             self.connect(client, info={"nick": client})
@@ -241,7 +241,7 @@ class SDKContract(SDKCase):
         self.equal(self.sdk.ask("presence", **asked), 108)
 
     def test_presence(self) -> None:
-        """Presence shows each client and its user, and forgets who has left."""
+        """Presence contains each client and its user, until the client leaves."""
         channel = f"room:{self.name}"
         ids = {}
         for client in ("a", "b"):
@@ -269,7 +269,7 @@ class SDKContract(SDKCase):
         self.until(lambda: list(self.sdk.ask("presence", **asked)) == [ids["a"]])
 
     def test_join_and_leave(self) -> None:
-        """Who asked is told who comes and who goes; its own leave is not told."""
+        """Subscribers that request it see joins and leaves, except their own."""
         channel = f"room:{self.name}"
         watching = self.connect("a")["id"]
         self.subscribe("a", channel, join_leave=True)
@@ -358,7 +358,7 @@ class SDKContract(SDKCase):
         self.equal(self.sdk.pending("publication"), [])
 
     def test_recovery_after_a_forced_reconnect(self) -> None:
-        """A client told to come back recovers all that happened meanwhile."""
+        """A client told to reconnect recovers all publications in between."""
         channel = f"log:{self.name}"
         cable = self.cable()
         self.connect("a", url=cable.url)
@@ -378,7 +378,7 @@ class SDKContract(SDKCase):
         self.equal(got + self.numbers(7, client="a"), list(range(10)))
 
     def test_recovery_while_others_publish(self) -> None:
-        """What is published while a client returns is neither lost nor doubled."""
+        """Publications during a reconnect are neither lost nor duplicated."""
         channel = f"log:{self.name}"
         cable = self.cable()
         clients = [f"c{number}" for number in range(10)]
@@ -394,7 +394,7 @@ class SDKContract(SDKCase):
             self.equal(self.numbers(50, client=client), list(range(50)))
 
     def test_recovery_of_too_much(self) -> None:
-        """When more was missed than is kept the client is told, and goes on."""
+        """A client that missed more than history keeps is told, and continues."""
         channel = f"log:{self.name}"
         cable = self.cable()
         self.connect("a", url=cable.url)
@@ -426,7 +426,7 @@ class SDKContract(SDKCase):
 
 
 class ExpiryContract(SDKCase):
-    """Mixin: what must happen in time.  It takes seconds, and is alike everywhere."""
+    """Mixin: expiry and timeouts, which take seconds and are the same everywhere."""
 
     def test_expired_token(self) -> None:
         """An expired token makes the client ask for a fresh one."""

@@ -125,7 +125,7 @@ class Server:
         return self
 
     def refusal(self) -> str:
-        """Start, and return what is said when that fails."""
+        """Start, and return the error if that fails."""
         done = subprocess.run(
             command(self._path("config.json")),
             cwd=self._directory.name,
@@ -180,7 +180,7 @@ class Server:
         return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
 
     def log(self) -> str:
-        """Return what it has logged."""
+        """Return the log."""
         return self._path("log").read_text(errors="replace")
 
     def complaints(self) -> list[str]:
@@ -225,7 +225,7 @@ _shared: dict[str, Server] = {}
 
 
 def shared_server(name: str, options: dict[str, Any]) -> Server:
-    """Return a running server that all tests who say this name use together."""
+    """Return a running server that all tests with this name share."""
     if name not in _shared:
         _shared[name] = Server(options).start()
         atexit.register(_shared[name].close)

@@ -104,7 +104,7 @@ class BrowserTests(SynchronousTestCase):
         tab.run(f"location.hash = {json.dumps('#/' + page)}")
 
     def test_login(self) -> None:
-        """A wrong password is told; the right one shows the nodes, live."""
+        """A wrong password is reported; the right one shows live nodes."""
         with self.chromium.tab() as tab:
             tab.go(self.url)
             tab.fill("#password", "wrong")

@@ -29,7 +29,7 @@ new Promise((done) => {
   client.connect();
 })
 """
-#: Connects, publishes twice and calls twice; resolves to what came of it.
+#: Connects, publishes twice and calls twice; resolves to the results.
 TALK = """
 (async () => {
   const client = new Centrifuge(%s);
@@ -89,7 +89,7 @@ class ExampleTests(SynchronousTestCase):
         return tab.run(script % json.dumps(self.server.url))
 
     def check(self) -> None:
-        """Do in the browser what the example is for."""
+        """Run the example in the browser."""
         with self.browser.tab() as tab:
             tab.go(f"{self.backend}/no-page")
             refused = self.talk(tab, REFUSED)

@@ -1,4 +1,4 @@
-"""What the real server does with input that no client should send."""
+"""The real server's answers to input that no client should send."""
 
 import json
 import socket
@@ -76,7 +76,7 @@ class BadInputTestCase(SynchronousTestCase):
         expected: tuple[int, str],
         connect: bool = True,
     ) -> None:
-        """Each of these messages, sent alone, ends the connection so."""
+        """Each of these messages, sent alone, closes the connection with the code."""
         got = {
             name: self.closing_after(_frame(row), connect=connect)
             for name, row in rows.items()
@@ -97,7 +97,7 @@ class MessageTests(BadInputTestCase):
     """Messages that are no commands (client protocol, "Batches")."""
 
     def test_malformed(self) -> None:
-        """What cannot be read as commands ends in 3501."""
+        """A message that is not a command ends in 3501."""
         rows = {
             "nothing": b"",
             "only a newline": b"\n",
@@ -344,7 +344,7 @@ class HandshakeTests(BadInputTestCase):
         self.assertEqual(rows, dict.fromkeys(rows, 400))
 
     def test_unknown_subprotocol(self) -> None:
-        """A subprotocol or extension that nobody knows is no obstacle."""
+        """Unknown subprotocols and extensions are ignored."""
         self.assertEqual(self.refusal(Sec_WebSocket_Protocol="other"), 101)
         self.assertEqual(self.refusal(Sec_WebSocket_Extensions="other; x=1"), 101)
 
@@ -417,13 +417,13 @@ class HTTPTests(BadInputTestCase):
         self.assertEqual(passed, [(200, b'{"result":{}}')] * 3)
 
     def test_methods(self) -> None:
-        """Anything but POST is answered with 405, whatever the key."""
+        """Any method other than POST gets 405, with or without the key."""
         for method in ("GET", "PUT", "DELETE", "OPTIONS", "PATCH"):
             answer = self.server.request(method, "/api/publish")
             self.assertEqual((method, answer), (method, (405, b"")))
 
     def test_broken_bodies(self) -> None:
-        """A body that is no request of the method is answered with 400."""
+        """A body that is not a request of the method gets 400."""
         rows = [
             b"",
             b"{",
@@ -460,7 +460,7 @@ class HTTPTests(BadInputTestCase):
             self.assertEqual((row, answer), (row, (200, code)))
 
     def test_unknown_paths(self) -> None:
-        """Paths that are nobody's are answered with 404."""
+        """Unknown paths get 404."""
         for path in ("/", "/api/unknown", "/api/publish/", "/connection/other"):
             answer = self.post(b"{}", path)
             self.assertEqual((path, answer), (path, (404, b"404 page not found\n")))
@@ -505,7 +505,7 @@ class HTTPTests(BadInputTestCase):
 
 
 class RequestTests(BadInputTestCase):
-    """Requests that are none, and too many of them."""
+    """Malformed requests, and too many requests."""
 
     GET = b"GET /health HTTP/1.1\r\nHost: h\r\n\r\n"
     POST = b"POST /api/publish HTTP/1.1\r\nHost: h\r\nContent-Length: %b\r\n\r\n"
@@ -521,7 +521,7 @@ class RequestTests(BadInputTestCase):
     )
 
     def answer(self, *requests: bytes) -> bytes:
-        """Send, and return what comes until nothing more does."""
+        """Send, and return all received bytes."""
         came = b""
         with socket.create_connection(("127.0.0.1", self.server.port), 5) as sock:
             try:

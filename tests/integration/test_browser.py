@@ -21,7 +21,7 @@ from .test_javascript_sdk import node_command
 
 _FOLDER = Path(__file__).parent
 _BUILDS = _FOLDER / "js" / "node_modules" / "centrifuge" / "dist"
-#: Seconds in which a browser starts and does what a page says.
+#: Seconds in which a browser must start and run a page.
 PATIENCE = 60.0
 #: A part of each payload that stays the same, so that deltas are worth their while.
 _REST = {"city": "Zürich", "note": "the same in all publications " * 4}
@@ -130,7 +130,7 @@ class BrowserCase(SynchronousTestCase):
         self.channel = f"log:{time.monotonic_ns()}"
 
     def visit(self, **order: Any) -> dict[str, Any]:
-        """Let the browser do what is said; return what it reports."""
+        """Let the browser perform an action; return its report."""
         order = {"channel": self.channel, "rest": _REST, **order}
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
             command = [

@@ -20,7 +20,7 @@ OPTIONS = {
 
 
 class CentTests(SynchronousTestCase):
-    """What ``cent`` 5 sends is understood, and what it gets it understands."""
+    """``cent`` 5 and the server understand each other."""
 
     server: Server
 
@@ -33,7 +33,7 @@ class CentTests(SynchronousTestCase):
         return f"http://127.0.0.1:{self.server.port}/api"
 
     def test_publish(self) -> None:
-        """A publication stands in the history, where its result says."""
+        """A publication is in the history, at the position of its result."""
         channel = "hh:publish"
         published = self.client.publish(
             cent.PublishRequest(channel=channel, data={"x": "<é>"}, tags={"a": "b"})
@@ -60,7 +60,7 @@ class CentTests(SynchronousTestCase):
         self.assertEqual((bad.error.code, bad.error.message), (102, "unknown channel"))
 
     def test_nobody(self) -> None:
-        """Users who are not connected are no error."""
+        """Unknown users are not an error."""
         self.client.subscribe(cent.SubscribeRequest(user="u", channel="hh:a"))
         self.client.unsubscribe(cent.UnsubscribeRequest(user="u", channel="hh:a"))
         self.client.disconnect(cent.DisconnectRequest(user="u"))
@@ -73,7 +73,7 @@ class CentTests(SynchronousTestCase):
         self.assertEqual(channels.channels, {})
 
     def test_info(self) -> None:
-        """The nodes are told of."""
+        """The nodes are reported."""
         (node,) = self.client.info(cent.InfoRequest()).nodes
         self.assertEqual(node.num_clients, 0)
 
@@ -91,7 +91,7 @@ class CentTests(SynchronousTestCase):
         self.assertEqual((published.offset, history.offset), (1, 1))
 
     def test_errors(self) -> None:
-        """API errors and a wrong key raise what the library has for them."""
+        """API errors and a wrong key raise the library's exceptions."""
         with self.assertRaises(cent.CentApiResponseError) as caught:
             self.client.publish(cent.PublishRequest(channel="no:such", data=1))
         self.assertEqual(caught.exception.code, 102)

@@ -1,4 +1,4 @@
-"""What the checker of deliveries finds out."""
+"""The findings of the checker of deliveries."""
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -25,7 +25,7 @@ class VerdictTests(SynchronousTestCase):
         return judge([self.account], sent)
 
     def test_all(self) -> None:
-        """Who got everything once and in order has no fault."""
+        """A client that received all publications once and in order has no fault."""
         self.take(1, 2, 3)
         verdict = self.verdict()
         self.assertEqual((verdict.checked, verdict.faults), (3, []))
@@ -38,7 +38,7 @@ class VerdictTests(SynchronousTestCase):
         )
 
     def test_end(self) -> None:
-        """What never came at the end is lost, too."""
+        """Publications missing at the end are lost, too."""
         self.take(1, 2)
         self.assertEqual(self.verdict().faults, [f"one: never got {SENT[2]}"])
 
@@ -54,7 +54,7 @@ class VerdictTests(SynchronousTestCase):
         self.assertEqual(len(self.verdict().faults), 3)
 
     def test_another_instead(self) -> None:
-        """Another publication with the offset of one that is missing is no excuse."""
+        """Another publication at the offset of a missing one is a fault."""
         self.take(1)
         self.account.take(9, 2)
         self.take(3)
@@ -73,7 +73,9 @@ class VerdictTests(SynchronousTestCase):
         self.assertEqual(len(verdict.faults), 2)
 
     def test_told(self) -> None:
-        """Who was told of the loss has no fault; what was received still counts."""
+        """A client that was told of the loss has no fault; its publications still
+        count.
+        """
         self.take(1)
         self.account.begin("a", 2)
         self.take(3)
@@ -91,13 +93,13 @@ class VerdictTests(SynchronousTestCase):
         self.assertEqual(verdict.faults, [])
 
     def test_epoch_unheard_of(self) -> None:
-        """A client that knows nothing of a new epoch has lost what it brought."""
+        """A client that does not know of a new epoch has lost its publications."""
         self.take(1, 2, 3)
         new = Sent(4, "b", 1)
         self.assertEqual(self.verdict([*SENT, new]).faults, [f"one: never got {new}"])
 
     def test_recovered_elsewhere(self) -> None:
-        """A recovery that ends in another epoch is none."""
+        """A recovery that ends in another epoch does not count."""
         self.account.go_on("b")
         self.assertEqual(self.verdict([]).faults, ["one: recovered from a to b"])
 

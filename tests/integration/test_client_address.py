@@ -1,4 +1,4 @@
-"""Where clients come from means nothing to the server, whatever they say of it."""
+"""Headers with client addresses have no effect on the server."""
 
 import json
 from typing import Any
@@ -42,7 +42,7 @@ class AddressTests(SynchronousTestCase):
         self.server.start()
 
     def life(self, headers: dict[str, str]) -> list[Any]:
-        """Return all that a client is told, but for the ids of its connection."""
+        """Return the messages to a client, without the ids of its connection."""
         client = WebSocket(self.server.port, headers)
         self.addCleanup(client.close)
         connected = client.ask({"id": 1, "connect": {"token": connection_token("ada")}})
@@ -66,11 +66,11 @@ class AddressTests(SynchronousTestCase):
         return found
 
     def test_clients(self) -> None:
-        """A client is told the same with and without them."""
+        """A client receives the same messages with and without them."""
         self.assertEqual(self.life({}), self.life(_LIES))
 
     def test_refusals(self) -> None:
-        """Nobody comes in by them who would not without."""
+        """They admit no client that is refused without them."""
         origin = {"Origin": "https://root.example"}
         for lies in ({}, _LIES):
             with self.assertRaises(Refused) as refused:

@@ -64,7 +64,7 @@ class Connection:
         self.send(frame(text))
 
     def read(self, until: bytes) -> bytes:
-        """Return what comes until these bytes have come."""
+        """Return the data up to these bytes."""
         data = b""
         while until not in data:
             piece = self._socket.recv(65536)
@@ -130,13 +130,13 @@ class ClosingTests(SynchronousTestCase):
         self.assertEqual(connection.end(), (b"", "FIN"))
 
     def test_by_the_client(self) -> None:
-        """The client closes, and goes on talking; the answer comes, then the end."""
+        """The client closes and keeps sending; the reply comes, then the end."""
         connection = self.open()
         connection.send(_CLOSE_1000 + frame(b"x" * 5000) * 20)
         self.assertEqual(connection.end(), (b"\x88\x02\x03\xe8", "FIN"))
 
     def test_pending(self) -> None:
-        """What waits for a slow reader arrives before the end."""
+        """Queued data reaches a slow reader before the end."""
         connection = self.open(buffer=4096)
         connection.command(b'{"id":2,"subscribe":{"channel":"much"}}')
         connection.read(b'"subscribe"')
@@ -166,7 +166,7 @@ class ClosingTests(SynchronousTestCase):
         self.wait_for_files()
 
     def test_tls(self) -> None:
-        """Over TLS close_notify and FIN end the stream, whoever begins."""
+        """Over TLS close_notify and FIN end the stream, from either side."""
         folder = Path(tempfile.mkdtemp())
         self.addCleanup(shutil.rmtree, folder)
         cert, key, ca = map(str, Authority().files(folder, "127.0.0.1"))

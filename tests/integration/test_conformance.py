@@ -1,8 +1,8 @@
-"""The Autobahn test cases, against an endpoint that sends back what it gets.
+"""The Autobahn test cases, against an endpoint that echoes messages.
 
-The endpoint shares with the real one all that deals with frames: the front, the quick
-handshake and the one for extensions, the lean protocol, the frame stream, the frame
-functions, and compression as it is negotiated and done.
+The endpoint shares all handling of frames with the real one: the protocol detection,
+both handshakes, the lean protocol, the frame writer, the frame functions, and
+compression.
 """
 
 import json
@@ -72,7 +72,7 @@ class Echo(LeanWebSocketProtocol):
     deflate: Deflate | None = None
 
     def check_request(self, request: Any) -> None:
-        """Let everybody in."""
+        """Admit all clients."""
         self.websocket_extensions = usable(self.websocket_extensions)
 
     def onOpen(self) -> None:
@@ -93,7 +93,7 @@ class Echo(LeanWebSocketProtocol):
         self.frames.write(frame)
 
     def sendCloseFrame(self, *arguments: Any, **options: Any) -> None:
-        """Send what waits first."""
+        """Send the queued messages first."""
         self.frames.end(drop=False)
         super().sendCloseFrame(*arguments, **options)
 
@@ -159,8 +159,8 @@ class ConformanceTests(TestCase):
     async def test_compression(self) -> None:
         """permessage-deflate, with every kind of offer: 12 and 13.
 
-        All 216 cases take many minutes, so those with the smallest messages stand
-        for them; ``CONFORMANCE=all`` runs all.
+        All 216 cases take many minutes, so only those with the smallest messages run;
+        ``CONFORMANCE=all`` runs all.
         """
         if ALL:
             self.assertEqual(await self.run_cases("12.*", "13.*"), (216, []))

@@ -59,7 +59,7 @@ class ConsoleCase(SynchronousTestCase):
         return terminal
 
     def piped(self, *arguments: str) -> str:
-        """Return what a command writes into a pipe."""
+        """Return the output of a command in a pipe."""
         done = subprocess.run(
             [*SCRIPT, *arguments],
             cwd=self.folder,

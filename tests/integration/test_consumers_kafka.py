@@ -45,7 +45,7 @@ class KafkaTests(ConsumerCase):
         return sum(self.broker.committed(self.topic).values())
 
     def test_commands(self) -> None:
-        """Partitions are in order; offsets are committed; poison is left behind."""
+        """Partitions are in order; offsets are committed; bad records are skipped."""
         self.broker.create_topic(self.topic, 3)
         records = [(n % 3, command(f"c{n % 3}", n)) for n in range(300)]
         self.broker.produce(self.topic, *records, (0, b"{"), (1, command("no:c", 1)))

@@ -99,7 +99,7 @@ class JetStreamTests(ConsumerCase):
         return self.node({"type": "nats_jetstream", "nats_jetstream": options})
 
     def test_commands(self) -> None:
-        """Messages are run in order, and acknowledged; poison is left behind."""
+        """Messages run in order, and are acknowledged; bad ones are skipped."""
         node = self.stream_node().start()
         requests = [{"channel": "c", "data": number} for number in range(250)]
         self.publish(*requests, **{"centrifugo-method": "publish"})

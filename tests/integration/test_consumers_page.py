@@ -1,4 +1,4 @@
-"""The examples of the page on consumers, as they stand there."""
+"""The unchanged examples of the page on consumers."""
 
 import json
 import shlex
@@ -11,7 +11,7 @@ from .server import Server
 
 
 class PageTests(ConsumerCase):
-    """Each example publishes what it says."""
+    """Each example publishes as described."""
 
     def configured(self, block: str, **source: Any) -> Server:
         """Return a node with the consumer of an example and *source* in its options."""

@@ -111,7 +111,7 @@ class OutboxTests(OutboxCase):
         self.assertEqual(self.published(node, "c1"), [0, 1, 2])
 
     def test_poison(self) -> None:
-        """What can never succeed is logged, counted and left behind."""
+        """A command that can never succeed is logged, counted and skipped."""
         node = self.outbox_node().start()
         self.insert("publish", {"channel": 1})
         self.insert("fly", {})

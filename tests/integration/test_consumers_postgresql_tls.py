@@ -18,7 +18,7 @@ from .postgres import PostgreSQL, debian_programs
 
 
 class TLSTests(SynchronousTestCase):
-    """What the options of ``tls`` do."""
+    """The options of ``tls``."""
 
     def setUp(self) -> None:
         self.authority = Authority()
@@ -88,7 +88,7 @@ class TLSTests(SynchronousTestCase):
             self.assertIn(said, str(caught.exception))
 
     def test_files(self) -> None:
-        """The key lies in a file of ours alone, and only while it is needed."""
+        """The key is in a file that only this user can read, while it is needed."""
         database = Database(self.dsn, TLSOptions(**self.own, server_ca_pem="x"))
         made: list[str] = []
 

@@ -89,7 +89,7 @@ class StreamTests(StreamCase):
         )
 
     def test_poison(self) -> None:
-        """What can never succeed is logged and acknowledged."""
+        """A command that can never succeed is logged and acknowledged."""
         node = self.stream_node().start()
         self.add(other="field")
         self.add(payload="{")
@@ -127,7 +127,7 @@ class StreamTests(StreamCase):
         self.assertEqual(len(lines_of(node, "no channels found, skipping message")), 1)
 
     def test_group_gone(self) -> None:
-        """A group that somebody destroyed is made again."""
+        """A destroyed group is created again."""
         node = self.stream_node().start()
         self.publish(1)
         self.until_done(1)
@@ -189,7 +189,7 @@ class TwoNodes(StreamCase):
     """Two nodes share the entries, and one of them is killed."""
 
     def test_owner_killed(self) -> None:
-        """The other takes over what it has not acknowledged."""
+        """The other node takes over its unacknowledged entries."""
         # As a node that was killed between reading and acknowledging leaves it.
         group = ("XGROUP", "CREATE", self.stream, "group", "$", "MKSTREAM")
         self.valkey.call(*group)

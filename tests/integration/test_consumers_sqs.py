@@ -117,7 +117,7 @@ class QueueTests(ConsumerCase):
         self.assertEqual(node.stop(), 0)
 
     def test_publications(self) -> None:
-        """Attributes say where a message goes; SNS and a role stand in between."""
+        """Attributes name the target; SNS and an assumed role work."""
         url = self.queue("publications")
         node = self.sqs_node(
             url,

@@ -120,7 +120,7 @@ class DeltaContract(SDKCase):
         self.expect(range(5), client="b")
 
     def test_reconnect(self) -> None:
-        """What was missed, and what follows, comes out right."""
+        """Missed and later publications have the right payloads."""
         channel = f"feed:{self.name}"
         cable = self.cable()
         self.connect("a", url=cable.url)
@@ -167,7 +167,7 @@ class DeltaContract(SDKCase):
         self.expect(range(7, 10), client="a")
 
     def test_filter(self) -> None:
-        """Only what is wanted comes, live and recovered."""
+        """Only matching publications come, live and recovered."""
         channel = f"feed:{self.name}"
         cable = self.cable()
         self.connect("a", url=cable.url)
@@ -247,7 +247,7 @@ class EventDeltaTests(JavaScriptDeltaTests):
 
 
 class RedisDeltaTests(DeltaContract, SynchronousTestCase):
-    """The same through Redis, which hands over what came before."""
+    """The same through Redis, which supplies the previous publication."""
 
     lists = False
 

@@ -28,7 +28,7 @@ def lint(program: str, *arguments: str | Path) -> None:
 
 
 class LintTests(SynchronousTestCase):
-    """Linters accept what is shipped."""
+    """Linters accept the deployment files."""
 
     def test_dockerfile(self) -> None:
         """hadolint has nothing to say about the Dockerfile."""
@@ -47,7 +47,7 @@ class LintTests(SynchronousTestCase):
 
 
 class ConfigurationTests(SynchronousTestCase):
-    """What containers are configured by is understood by the server."""
+    """The server understands the containers' configuration."""
 
     def manifests(self) -> dict[str, Any]:
         """Return the manifests by kind; of services, the last one."""

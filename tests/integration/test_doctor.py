@@ -1,4 +1,4 @@
-"""The doctor finds what is wrong with a real server, real proxies and a real Redis."""
+"""The doctor's findings about a real server, real proxies and a real Redis."""
 
 import json
 import re
@@ -87,7 +87,7 @@ class ServerTests(DoctorCase):
         return proxy.start()
 
     async def behind(self, changes: Changes, **how: Any) -> list[Finding]:
-        """Return what is found through an nginx, over HTTP without TLS."""
+        """Return the findings through an nginx, over HTTP without TLS."""
         url = f"http://127.0.0.1:{self.proxy(changes).port}"
         return await self.examine(self.config, url, **how)
 
@@ -141,7 +141,7 @@ class ServerTests(DoctorCase):
         self.assertIn("client.allowed_origins", found.remedy)
 
     async def test_idle_timeout(self) -> None:
-        """An nginx that gives up idle connections before the ping is found."""
+        """An nginx with an idle timeout below the ping interval is found."""
         changes = [("proxy_read_timeout 60s;", "proxy_read_timeout 1s;")]
         [found] = await self.behind(changes, slow=True)
         self.assertEqual((found.check, found.level), ("idle timeout", "problem"))
@@ -193,7 +193,7 @@ class ServerTests(DoctorCase):
         self.assertIn("connection refused", found.message)
 
     def test_page(self) -> None:
-        """The commands of the page run, and find what it shows."""
+        """The commands of the page run, with the shown findings."""
         text = PAGE.read_text()
         commands = re.findall(r"(?m)^    (centrifugo-tx doctor .*)$", text)
         self.assertEqual(len(commands), 2)

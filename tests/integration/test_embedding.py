@@ -44,12 +44,12 @@ class Example(ProcessProtocol):
 
 
 class EmbeddingTests(TestCase):
-    """A node runs in an application of somebody else."""
+    """A node runs in another application."""
 
     timeout = 120
 
     async def test_example(self) -> None:
-        """A subscriber of the example hears its publications."""
+        """A subscriber of the example receives its publications."""
         example = Example()
         command = [sys.executable, str(EXAMPLE)]
         process = reactor.spawnProcess(  # type: ignore[attr-defined]

@@ -32,11 +32,11 @@ class OneServer(FaultCase):
     # --- Redis -----------------------------------------------------------------
 
     def test_redis_killed(self) -> None:
-        """When Redis comes back with its data nobody misses anything."""
+        """If Redis returns with its data no publication is lost."""
         self.ordeal(self.storage.kill, rest, self.storage.start)
 
     def test_redis_emptied(self) -> None:
-        """When Redis comes back without data everybody is told."""
+        """If Redis returns without data all clients are told."""
 
         def lose_data() -> None:
             self.storage.kill()
@@ -48,7 +48,7 @@ class OneServer(FaultCase):
         self.assertGreaterEqual(total.told, CLIENTS * CHANNELS)
 
     def test_messages_cut_off(self) -> None:
-        """When only the connections for messages are lost nobody misses anything."""
+        """If only the connections for messages are lost no publication is lost."""
 
         def kill() -> None:
             for _ in range(3):
@@ -58,7 +58,7 @@ class OneServer(FaultCase):
         self.ordeal(kill)
 
     def test_silence_after_messages_cut_off(self) -> None:
-        """What nobody heard is recovered though nothing more is published."""
+        """Unheard publications are recovered without a later one."""
 
         def kill() -> None:
             self.storage.call("CLIENT", "KILL", "TYPE", "pubsub")
@@ -89,11 +89,11 @@ class OneServer(FaultCase):
         self.outage(1.0, *self.cables)
 
     def test_one_node_cut(self) -> None:
-        """What the other node publishes meanwhile is recovered."""
+        """Publications of the other node meanwhile are recovered."""
         self.outage(1.0, self.cables[0])
 
     def test_silence_after_cut(self) -> None:
-        """What one node did not hear is recovered though nothing more is published."""
+        """Publications that one node missed are recovered without a later one."""
 
         def cut() -> None:
             self.cables[0].cut()

@@ -9,12 +9,12 @@ from .redis_topologies import ClusterOfSix, Watched
 
 
 class FailoverCase(FaultCase):
-    """Replicas copy a moment later, so a new master may lack what was acknowledged."""
+    """Replicas lag, so a new master may lack acknowledged publications."""
 
     goes_back = True
 
     def kept(self, publisher: Publisher) -> dict[str, list[Sent]]:
-        """Return what storage still has of what was acknowledged."""
+        """Return the acknowledged publications that storage still has."""
         return {
             channel: self._stored(channel, sent)
             for channel, sent in publisher.sent.items()
@@ -50,7 +50,7 @@ class SentinelTests(FailoverCase):
         self.nodes = start_nodes(self.addCleanup, redis, redis)
 
     def test_master_killed(self) -> None:
-        """Clients go on with the next master, and are told of what it lacks."""
+        """Clients continue with the next master, and are told of its losses."""
         self.begin(down_after=1.0)
         old = self.watched.servers[0]
 
@@ -61,7 +61,7 @@ class SentinelTests(FailoverCase):
         self.ordeal(take_over, old.start, data_stays=False)
 
     def test_ordered(self) -> None:
-        """Nor does one that was ordered keep from them what it lacks."""
+        """A requested failover also reveals its losses."""
         self.begin()
         old = self.watched.servers[0]
 
@@ -87,7 +87,7 @@ class ClusterTests(FailoverCase):
         return key_slot(f"{self.id().rpartition('.')[2]}0".encode())
 
     def test_master_killed(self) -> None:
-        """Clients go on with the replica, and are told of what it lacks."""
+        """Clients continue with the replica, and are told of its losses."""
         self.begin(down_after=2.5)
         slot = self.slot()
         old = self.cluster.master_of(slot)

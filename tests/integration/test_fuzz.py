@@ -1,6 +1,6 @@
-"""Whatever anybody sends, the server neither fails nor forgets the others.
+"""Arbitrary input neither stops the server nor affects other clients.
 
-The whole server, but for the sockets, in one process.
+The whole server, without sockets, runs in this process.
 """
 
 import json
@@ -112,7 +112,7 @@ class House:
         return peer
 
     def turn(self) -> None:
-        """Let what waits for the end of a turn happen."""
+        """Let calls at the end of a turn happen."""
         self.clock.advance(0)
 
 
@@ -132,14 +132,14 @@ class Peer:
         self._stream.protocol.connectionLost(None)
 
     def taken(self) -> bytes:
-        """Return what the server has sent since the last look."""
+        """Return the server's bytes since the last call."""
         data: bytes = self._stream.value()
         self._stream.clear()
         return data
 
 
 def frames(data: bytes) -> list[tuple[int, bytes]]:
-    """Return opcodes and payloads of what a server sends; fail if it is not whole."""
+    """Return opcodes and payloads of the server's frames; fail if one is incomplete."""
     found = []
     while data:
         size, start = data[1], 2
@@ -168,7 +168,7 @@ _numbers = st.sampled_from([-1, 0, 1, 2, 3, 300, 2**32, 2**63, 2**64]) | st.inte
 _position = st.fixed_dictionaries({"offset": _numbers, "epoch": st.text(max_size=4)})
 _tokens = st.sampled_from(["", "x.y.z", connection_token("u"), connection_token("")])
 
-#: What fields of requests are likely to hold, by name.
+#: Likely values of fields, by name.
 _fields: dict[str, st.SearchStrategy[Any]] = {
     "channel": _names,
     "channels": st.lists(_names, max_size=3),
@@ -262,7 +262,7 @@ class WebSocketFuzz(FuzzTestCase):
     """Clients that send anything."""
 
     def talk(self, house: House, pieces: list[bytes]) -> None:
-        """Send *pieces* to a new client's connection; judge what comes back."""
+        """Send *pieces* to a new client's connection; check the answers."""
         peer = house.websocket()
         for piece in pieces:
             peer.send(piece)

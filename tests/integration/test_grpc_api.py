@@ -144,7 +144,7 @@ class MethodTests(GRPCAPICase):
             self.assertIn(f"{name}Response", response.DESCRIPTOR.full_name)
 
     def test_publish(self) -> None:
-        """What is published over gRPC is in the history over HTTP, and back."""
+        """Publications over gRPC are in the history over HTTP, and vice versa."""
         self.call("Publish", channel="p", data=b'{"n": 1}', tags={"a": "b"})
         published = self.call("Publish", channel="p", b64data="eyJuIjogMn0=").result
         self.assertEqual(published.offset, 2)
@@ -306,7 +306,7 @@ class MethodTests(GRPCAPICase):
         self.assertEqual(reply.error.code, 104)
 
     def test_malformed(self) -> None:
-        """A message that is none ends its call alone; so does one that is too large."""
+        """A malformed message ends only its call; so does one that is too large."""
         send = self.channel.unary_unary(f"/{SERVICE}/Publish")
         self.assertEqual(self.code(send, b"\xff\xff"), "INTERNAL")
         self.assertEqual(self.code(send, b"\x0a\x02\xff\xff"), "INTERNAL")
@@ -371,7 +371,7 @@ class MethodTests(GRPCAPICase):
         )
 
     def test_deadline(self) -> None:
-        """A batch whose caller gives up ends early."""
+        """A batch ends early if its caller cancels."""
         commands: list[dict[str, Any]] = [
             {"publish": {"channel": f"late{n % 9}", "data": b"1"}} for n in range(60000)
         ]
@@ -400,7 +400,7 @@ class PortTests(GRPCAPICase):
     """Options of the port."""
 
     def test_open(self) -> None:
-        """Without a key everybody may call; errors are statuses if so configured."""
+        """Without a key any caller may call; errors are statuses if so configured."""
         server, port = self.new_server(
             error_mode="transport", max_receive_message_size=1000
         )
@@ -443,7 +443,7 @@ class PortTests(GRPCAPICase):
             self.assertEqual(self.code(stranger.Publish, request), "UNAVAILABLE")
 
     def test_start(self) -> None:
-        """A port that somebody else has is named in the one line of the failure."""
+        """The one line of the failure names a port that is taken."""
         server, port = self.new_server()
         other, _ = self.new_server(port=port)
         server.start()
@@ -474,7 +474,7 @@ class PortTests(GRPCAPICase):
 
 
 class PageTests(GRPCAPICase):
-    """What the page on the gRPC API shows is so."""
+    """The examples of the page on the gRPC API work."""
 
     def test_example(self) -> None:
         """The configuration, the compiler's line and the client work together."""

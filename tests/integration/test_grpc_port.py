@@ -69,7 +69,7 @@ class TLSTests(GRPCPortCase):
         self.server_with(tls={"enabled": True, **pems, **more}).start()
 
     def credentials(self, *own: str) -> Any:
-        """Return what a client trusts, and its own key and certificate."""
+        """Return a client's authorities, key and certificate."""
         import grpc
 
         given = [each.encode() for each in own]
@@ -138,10 +138,10 @@ class RenewalTests(GRPCPortCase):
 
 
 class StartTests(GRPCPortCase):
-    """What keeps a server from starting."""
+    """Errors that keep a server from starting."""
 
     def failure(self, server: Server) -> str:
-        """Return what a server that does not start says about it."""
+        """Return the error of a server that does not start."""
         with self.assertRaises(AssertionError) as caught:
             server.start()
         lines = [x for x in str(caught.exception).splitlines() if '"fatal"' in x]
@@ -150,7 +150,7 @@ class StartTests(GRPCPortCase):
         return lines[0]
 
     def test_taken(self) -> None:
-        """A port that somebody else has is named, with the reason."""
+        """A port that is taken is named, with the reason."""
         server = self.server_with()
         with socket.socket() as other:
             other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -181,7 +181,7 @@ class LimitTests(GRPCPortCase):
         self.assertEqual(self.status(call), "RESOURCE_EXHAUSTED")
 
     def test_stuck(self) -> None:
-        """Who does not read is given up, and does not keep the server from ending."""
+        """A client that does not read is dropped, and does not delay the stop."""
         server = self.server_with().start()
         token = connection_token("stuck", channels=["news"])
         call = self.called(token=token)

@@ -1,4 +1,4 @@
-"""The guides do what they show."""
+"""The examples of the guides work."""
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -6,7 +6,7 @@ from .page import Page
 
 
 class GuideTests(SynchronousTestCase):
-    """Every block of code on these pages is run as it stands there."""
+    """Every block of code on these pages is run unchanged."""
 
     def run_page(self, name: str) -> None:
         """Run the blocks of one page."""
@@ -19,7 +19,7 @@ class GuideTests(SynchronousTestCase):
         self.run_page("authentication")
 
     def test_channels(self) -> None:
-        """Namespaces, and who may subscribe."""
+        """Namespaces, and permission to subscribe."""
         self.run_page("channels")
 
     def test_history(self) -> None:
@@ -27,7 +27,7 @@ class GuideTests(SynchronousTestCase):
         self.run_page("history")
 
     def test_presence(self) -> None:
-        """Who is in a channel, joins and leaves."""
+        """Presence, joins and leaves."""
         self.run_page("presence")
 
     def test_server_api(self) -> None:
@@ -39,7 +39,7 @@ class GuideTests(SynchronousTestCase):
         self.run_page("deltas")
 
     def test_troubleshooting(self) -> None:
-        """What refusals look like."""
+        """Refusals."""
         self.run_page("troubleshooting")
 
     def test_from_centrifugo(self) -> None:

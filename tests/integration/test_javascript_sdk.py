@@ -32,7 +32,7 @@ class JavaScriptContract(SDKContract):
         return node_command("javascript_sdk.mjs", self.transport, self.encoding)
 
     def test_send(self) -> None:
-        """Nobody listens to messages without a reply: 3508, for good."""
+        """A message without a reply ends in 3508, without a reconnect."""
         self.connect("a")
         self.sdk.order("send", client="a", data={})
         ended = self.sdk.expect("disconnected", client="a")

@@ -10,7 +10,7 @@ from .test_javascript_sdk import node_command
 
 
 class OldContract(SDKCase):
-    """What applications built on that client rely on."""
+    """Features of that client on which applications rely."""
 
     encoding = "json"
 
@@ -27,7 +27,7 @@ class OldContract(SDKCase):
         self.equal(ended["reconnect"], False)
 
     def test_invalid_token(self) -> None:
-        """A token that somebody else signed ends the connection for good."""
+        """A token with a wrong signature ends the connection permanently."""
         token = connection_token("a")[:-4] + "AAAA"
         self.sdk.order("connect", client="a", url=self.server.url, token=token)
         ended = self.sdk.expect("disconnected", client="a")
@@ -42,7 +42,7 @@ class OldContract(SDKCase):
         self.equal((ended["reason"], ended["reconnect"]), expected)
 
     def test_disconnect_with_reconnect(self) -> None:
-        """A client that is told to come back does so."""
+        """A client that is told to reconnect does so."""
         self.connect("a")
         self.server.api(
             "disconnect",
@@ -56,7 +56,7 @@ class OldContract(SDKCase):
     # Subscriptions
 
     def test_publish(self) -> None:
-        """What client and server publish arrives everywhere, with offset and sender."""
+        """Publications of client and server reach all, with offset and sender."""
         channel = f"room:{self.name}"
         for client in ("a", "b"):
             self.connect(client, info={"nick": client})
@@ -105,7 +105,7 @@ class OldContract(SDKCase):
         self.equal(stats, {"clients": 2, "users": 1})
 
     def test_join_and_leave(self) -> None:
-        """Subscribers are told who comes and who goes, where the channel says so."""
+        """Subscribers see joins and leaves, if the channel has them."""
         channel = f"forced:{self.name}"
         self.connect("a")
         self.subscribe("a", channel)
@@ -145,7 +145,7 @@ class OldContract(SDKCase):
         self.sdk.expect("unsubscribed", client="a", channel=channel)
 
     def test_rpc(self) -> None:
-        """A call of a procedure is answered with an error where there is none."""
+        """A call of an unknown procedure returns an error."""
         self.connect("a")
         self.equal(self.sdk.ask("rpc", client="a", method="time", data={}), 108)
 
@@ -181,7 +181,7 @@ class OldContract(SDKCase):
         self.equal(self.sdk.pending("publication"), [])
 
     def test_recovery_of_a_personal_channel(self) -> None:
-        """What was missed in a server-side subscription arrives, too."""
+        """Missed publications of a server-side subscription arrive, too."""
         channel = f"personal:#{self.user('a')}"
         cable = self.cable()
         self.connect("a", url=cable.url)
@@ -200,7 +200,7 @@ class OldContract(SDKCase):
         self.equal(got, list(range(17)))
 
     def test_recovery_of_too_much(self) -> None:
-        """When more was missed than is kept the client is told, and goes on."""
+        """A client that missed more than history keeps is told, and continues."""
         channel = f"log:{self.name}"
         cable = self.cable()
         self.connect("a", url=cable.url)
@@ -218,7 +218,7 @@ class OldContract(SDKCase):
 
 
 class OldExpiryContract(SDKCase):
-    """What must happen in time.  It takes seconds, and is alike everywhere."""
+    """Expiry and timeouts, which take seconds and are the same everywhere."""
 
     def test_expired_token(self) -> None:
         """An expired token makes the client ask for a fresh one."""

@@ -89,17 +89,17 @@ class LaunchCase(SynchronousTestCase):
 
 
 class RefusedStartTests(LaunchCase):
-    """What cannot run says why, and ends with code 1."""
+    """A server that cannot run gives the reason, and exits with code 1."""
 
     def test_wrong_configuration(self) -> None:
-        """All problems are told, without a traceback."""
+        """All problems are reported, without a traceback."""
         self.configure(engine={"type": "x"}, client={"ping_interval": "1s"})
         code, output = self.run_to_end()
         self.assertEqual(code, 1)
         self.assertEqual([line[:7] for line in output.splitlines()], ["error: "] * 2)
 
     def test_not_built(self) -> None:
-        """What would be unsafe to ignore is an error."""
+        """Options that would be unsafe to ignore are errors."""
         self.configure(controller={"enabled": True, "type": "postgres"})
         code, output = self.run_to_end()
         self.assertEqual(code, 1)

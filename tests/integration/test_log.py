@@ -1,4 +1,4 @@
-"""What a real server writes at each level: refusals, connections, messages."""
+"""The log of a real server at each level: refusals, connections, messages."""
 
 import json
 import os
@@ -22,7 +22,7 @@ _OPTIONS: dict[str, Any] = {
     "uni_sse": {"enabled": True},
 }
 
-#: What a session leaves at info.
+#: Lines of a session at info.
 _REFUSALS = {
     "request Origin is not authorized",
     "client command error",
@@ -44,7 +44,7 @@ _FRAMES = {"<-in--", "-out->"}
 
 
 class LogCase(SynchronousTestCase):
-    """A server, and what it has logged."""
+    """A server, and its log."""
 
     def serve(self, level: str, **options: Any) -> Server:
         """Start a server that logs at *level*."""
@@ -65,7 +65,7 @@ class LogCase(SynchronousTestCase):
             time.sleep(0.02)
 
     def session(self, port: int) -> list[str]:
-        """Do what is allowed, and what is not; return the secrets used."""
+        """Send permitted and refused commands; return the secrets used."""
         token = connection_token("ada")
         forged = token[:-8] + "AAAAAAAA"
         with self.assertRaises(Refused):
@@ -111,7 +111,7 @@ class LevelTests(LogCase):
         return self.lines(server), server
 
     def test_info(self) -> None:
-        """Refusals are told, with their fields; nothing else is."""
+        """Only refusals are logged, with their fields."""
         lines, _ = self.logged("info")
         found = {line["message"]: line for line in lines}
         self.assertEqual(_REFUSALS - found.keys(), set())
@@ -132,7 +132,7 @@ class LevelTests(LogCase):
         self.assertFalse([name for name in found if name.startswith(chatter)])
 
     def test_debug(self) -> None:
-        """The life of the connection is told as well, step by step."""
+        """The steps of the connection are logged as well."""
         lines, _ = self.logged("debug")
         known = {line["message"] for line in lines}
         self.assertEqual((_REFUSALS | _STEPS) - known, set())
@@ -158,7 +158,7 @@ class LevelTests(LogCase):
         self.assertTrue(all(line["duration"] < 10 for line in requests))
 
     def test_trace(self) -> None:
-        """The messages are told as well, without tokens."""
+        """The messages are logged as well, without tokens."""
         lines, _ = self.logged("trace")
         self.assertEqual(
             (_REFUSALS | _STEPS | _FRAMES) - {line["message"] for line in lines}, set()
@@ -171,7 +171,7 @@ class LevelTests(LogCase):
         self.assertLessEqual(longest, 513)
 
     def test_quiet_levels(self) -> None:
-        """Above info less is told, and at none nothing at all."""
+        """Above info fewer lines are logged, and at none no lines."""
         for level, expected in (("warn", {"warn"}), ("error", set()), ("none", set())):
             lines, _ = self.logged(level)
             self.assertEqual({line["level"] for line in lines}, expected)

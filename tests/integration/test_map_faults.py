@@ -1,4 +1,4 @@
-"""Maps on Redis while the server is away, comes back empty, or holds very much."""
+"""Maps on Redis while the server is down, returns empty, or is very full."""
 
 import json
 from typing import Any
@@ -42,7 +42,7 @@ class Killed(RedisCase):
         return maps
 
     async def test_comes_back_empty(self) -> None:
-        """Everything fails at once; later the gap is told and everything works."""
+        """All calls fail at once; later the gap is reported and all works."""
         maps = await self.begin()
         before = await maps.state("m", MapQuery())
         self.server.kill()
@@ -99,7 +99,7 @@ class Killed(RedisCase):
         self.flushLoggedErrors()
 
     async def test_foreign_maps(self) -> None:
-        """Maps of namespaces that this node does not have are left alone."""
+        """Maps without a namespace on this node are not touched."""
         maps = await self.begin()
         for number in range(100):
             name = f"foreign{number}"
@@ -151,7 +151,7 @@ class Large(RedisCase):
         self.assertGreater(pages, 40)
 
     async def test_everything(self) -> None:
-        """Who wants all entries at once leaves the reactor its turns."""
+        """Reading all entries at once does not block the reactor."""
         maps = await self.fill(MapChange(KEPT))
         turns = 0
 

@@ -81,7 +81,7 @@ class TwoNodes(SynchronousTestCase):
 
     kinds: tuple[type[Server], type[Server]] = (Server, Server)
     nodes: "tuple[Server, Server] | None" = None
-    #: Whether both nodes announce what was cleared.
+    #: Whether both nodes announce cleared maps.
     announces = True
 
     @classmethod
@@ -190,7 +190,7 @@ class TwoNodes(SynchronousTestCase):
             self.assertEqual(stats, {"num_keys": 2})
 
     def test_clients_change(self) -> None:
-        """What a client of one node sets and removes comes to the other."""
+        """Changes by a client of one node reach the other."""
         here, _ = self.subscribed(self.one, "ada")
         there, _ = self.subscribed(self.other, "bob")
         for sender, receiver, user in ((here, there, "ada"), (there, here, "bob")):
@@ -224,7 +224,7 @@ class TwoNodes(SynchronousTestCase):
             self.assertNotIn("suppressed", done)
 
     def test_recovery(self) -> None:
-        """A client recovers on one node what it missed on the other."""
+        """A client recovers on one node the changes missed on the other."""
         for near, far in self.both_ways():
             client, result = self.subscribed(near, "ada")
             client.close()
@@ -287,7 +287,7 @@ class TwoNodes(SynchronousTestCase):
             self.assertEqual(len(entries(node, self.channel)), 450)
 
     def test_clear(self) -> None:
-        """A map that was cleared begins anew for the subscribers of both."""
+        """A cleared map starts again for the subscribers of both."""
         for near, far in self.both_ways():
             self.put(near, "a", 1)
             here, _ = self.subscribed(near, "ada")
@@ -300,7 +300,7 @@ class TwoNodes(SynchronousTestCase):
                 self.assertEqual(client.push("unsubscribe")["code"], 2500)
 
     def test_presence(self) -> None:
-        """Who is in a channel on one node is in the map of clients on the other."""
+        """Clients in a channel on one node are in the map of clients on the other."""
         name = f"room:{self.id()}"
         self.channel = f"here:{name}"
         for near, far in self.both_ways():
@@ -340,7 +340,7 @@ class TwoNodes(SynchronousTestCase):
             sdk.expect("update", client="ada", key="a", removed=True)
 
     def test_lost_connection(self) -> None:
-        """What changed while a node could not hear it is not missed."""
+        """Changes while a node was deaf are not missed."""
         sdk = SDK(node_command("maps.mjs", "json"))
         self.addCleanup(sdk.close)
         token = connection_token("ada")
@@ -354,7 +354,7 @@ class TwoNodes(SynchronousTestCase):
             sdk.expect("update", client="ada", key="k", data=number)
 
     def test_polled_key(self) -> None:
-        """A polled key that is published on one node is told on the other."""
+        """A polled key published on one node is pushed on the other."""
         self.channel = f"votes:{self.id()}"
         for version, (near, far) in enumerate(self.both_ways(), 1):
             client = self.client(far, "ada")
@@ -383,7 +383,7 @@ class MixedNodes(TwoNodes):
 
     kinds = (ReferenceServer, Server)
     announces = False
-    #: The reference notices what it missed at the next change or check alone.
+    #: The reference notices missed changes only at the next change or check.
     test_lost_connection = None  # type: ignore[assignment]
 
 
@@ -391,13 +391,13 @@ class SameBytes(SynchronousTestCase):
     """The reference and one of ours do the same, each under a prefix of its own."""
 
     def test_keys(self) -> None:
-        """They leave the same keys, but for epochs and times."""
+        """They leave the same keys, except for epochs and times."""
         left = [self.left_by(kind) for kind in (ReferenceServer, Server)]
         self.assertEqual(left[0], left[1])
         self.assertGreater(len(left[0]), 10)
 
     def left_by(self, kind: type[Server]) -> dict[str, Any]:
-        """Return what a server leaves in Redis."""
+        """Return the contents of Redis after a server."""
         redis = shared(valkey())
         prefix = f"same.{kind.__name__}"
         maps = namespaces()[:3]
@@ -427,7 +427,7 @@ class SameBytes(SynchronousTestCase):
         return {name.removeprefix(prefix): self.shape(redis, name) for name in names}
 
     def shape(self, redis: Redis, name: str) -> Any:
-        """Return what a key holds, and about how long it lives, in units of 10 s."""
+        """Return the value of a key, and its approximate TTL in units of 10 s."""
         reads = {
             "hash": ("HGETALL", name),
             "stream": ("XRANGE", name, "-", "+"),
@@ -439,7 +439,7 @@ class SameBytes(SynchronousTestCase):
 
 
 def _plain(held: Any) -> Any:
-    """Return what Redis holds without epochs and times."""
+    """Return the contents of Redis without epochs and times."""
     if isinstance(held, list):
         return [_plain(each) for each in held]
     for parse in (parse_entry, decode_publication):

@@ -183,12 +183,12 @@ class JavaScriptTests(MapCase):
         self.sdk.expect("connected", client=client)
 
     def subscribe(self, client: str, channel: str, **options: Any) -> Event:
-        """Subscribe; return the map as it is told at first."""
+        """Subscribe; return the initial map."""
         self.sdk.order("subscribe", client=client, channel=channel, **options)
         return self.sdk.expect("sync", client=client, channel=channel)
 
     def test_life(self) -> None:
-        """A client has the map, changes it, and recovers what it missed."""
+        """A client reads the map, changes it, and recovers missed changes."""
         channel = f"map:{self.name}"
         self.put(channel, "a", {"n": 1})
         self.connect("ada")
@@ -231,7 +231,7 @@ class JavaScriptTests(MapCase):
         self.assertEqual(found, list(range(120)))
 
     def test_delta(self) -> None:
-        """With deltas a client is told of the same values."""
+        """With deltas a client receives the same values."""
         channel = f"map:{self.name}"
         long = "x" * 200
         self.put(channel, "a", long)
@@ -250,7 +250,7 @@ class JavaScriptTests(MapCase):
         self.sdk.expect("update", client="ada", key="a", data=long + "3")
 
     def test_presence(self) -> None:
-        """Who has a map is seen in the maps of clients and of users."""
+        """A map's subscribers are in the maps of clients and of users."""
         channel = f"map:{self.name}"
         self.connect("eve")
         self.subscribe("eve", f"clients:{channel}", type=2)

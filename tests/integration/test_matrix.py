@@ -27,7 +27,7 @@ def undefined(version: str, encoding: str, transport: str) -> str:
 
 
 class MatrixCase(SynchronousTestCase):
-    """One cell is one test; what it does is said by the operations below."""
+    """Each cell is one test; the operations below define it."""
 
     def setUp(self) -> None:
         self.server = shared_server("sdk", OPTIONS)
@@ -52,7 +52,7 @@ class MatrixCase(SynchronousTestCase):
     # Operations
 
     def subscribe(self, cell: tuple[str, str, str]) -> None:
-        """What is published arrives; without permission there is an error."""
+        """Publications arrive; without permission there is an error."""
         client, channel = self.client(cell), f"room:{self.name}"
         self.assertNotIn("error", client.ask("subscribe", channel=channel))
         self.publish(channel, range(3))
@@ -65,7 +65,7 @@ class MatrixCase(SynchronousTestCase):
         self.assertEqual(client.ask("subscribe", channel="closed:x"), {"error": 103})
 
     def publishing(self, cell: tuple[str, str, str]) -> None:
-        """A client publishes; others see it, and who it was."""
+        """A client publishes; others receive it with the publisher's info."""
         channel = f"room:{self.name}"
         listening, speaking = self.client(cell), self.client(cell)
         for client in (listening, speaking):
@@ -112,7 +112,7 @@ class MatrixCase(SynchronousTestCase):
         self.assertEqual(stats, {"num_clients": 2, "num_users": 1})
 
     def recover(self, cell: tuple[str, str, str]) -> None:
-        """Who comes back gets what was missed, once, and then goes on."""
+        """A returning client gets missed publications once, and then continues."""
         first, channel = self.client(cell), f"log:{self.name}"
         position = first.ask("subscribe", channel=channel)
         self.assertTrue(position["recoverable"])
@@ -147,7 +147,7 @@ class MatrixCase(SynchronousTestCase):
             self.assertEqual(reason, "force disconnect")
 
     def refuse(self, cell: tuple[str, str, str]) -> None:
-        """What the protocol does not define is a bad request, at once."""
+        """Operations that the protocol does not define are bad requests, at once."""
         version, encoding, transport = cell
         message = CODECS[version, encoding]().encode(
             {"id": 1, "connect": {"token": connection_token(self.name)}}

@@ -1,4 +1,4 @@
-"""What a running server tells of itself: to Graphite, and in ``info``."""
+"""Metrics of a running server: in Graphite, and in ``info``."""
 
 import re
 import socket

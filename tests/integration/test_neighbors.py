@@ -1,4 +1,4 @@
-"""What a client costs the others while it does its worst."""
+"""The effect of an abusive client on others."""
 
 import json
 import resource
@@ -90,7 +90,7 @@ class NeighborTests(SynchronousTestCase):
         return pages * resource.getpagesize() / 1e6
 
     def check(self, attack: Callable[[], None]) -> None:
-        """Attack; see that the neighbor is answered, and what the server takes."""
+        """Attack; check the neighbor's replies, and the server's memory."""
         over = threading.Event()
 
         def run() -> None:
@@ -156,7 +156,7 @@ class NeighborTests(SynchronousTestCase):
         self.check(lambda: self.unread(*[pings] * 100))
 
     def test_told(self) -> None:
-        """A client that asks for more than a queue holds is told so: 3008."""
+        """A client that requests more than its queue holds gets 3008."""
         greedy = self.connected()
         greedy.send_bytes(packed(histories(1)))
         self.assertEqual(greedy.closing(), (3008, "slow"))

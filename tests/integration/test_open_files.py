@@ -47,13 +47,13 @@ class Queue:
     """Clients that all ask at once, and read when a test lets them."""
 
     port: int
-    #: Of clients that wait, by socket: what they have received.
+    #: The received bytes of waiting clients, by socket.
     waiting: dict[socket.socket, bytes] = field(factory=dict)
     served: list[socket.socket] = field(factory=list)
     _selector: selectors.DefaultSelector = field(factory=selectors.DefaultSelector)
 
     def come(self, count: int) -> None:
-        """Connect that many, each of which says at once what it wants."""
+        """Connect that many clients, each of which sends its request at once."""
         for _ in range(count):
             client = socket.create_connection(("127.0.0.1", self.port), PATIENCE)
             client.sendall(_UPGRADE)
@@ -62,7 +62,7 @@ class Queue:
             self._selector.register(client, selectors.EVENT_READ)
 
     def read(self, seconds: float) -> int:
-        """Read what comes within that time; return how many are served by it."""
+        """Read for that time; return how many clients were served."""
         before = len(self.served)
         for key, _ in self._selector.select(seconds):
             client: Any = key.fileobj
@@ -76,7 +76,7 @@ class Queue:
         return len(self.served) - before
 
     def leave(self) -> None:
-        """Close the connections of all who were served."""
+        """Close the connections of all served clients."""
         for client in self.served:
             client.close()
         self.served.clear()
@@ -148,7 +148,7 @@ class OpenFilesTests(SynchronousTestCase):
             time.sleep(0.02)
 
     def health(self, server: Server) -> int:
-        """Return the status of the health endpoint, 0 while nobody listens."""
+        """Return the status of the health endpoint, 0 without a connection."""
         connection = HTTPConnection("127.0.0.1", self.internal, timeout=PATIENCE)
         try:
             connection.request("GET", "/health")
@@ -175,7 +175,7 @@ class OpenFilesTests(SynchronousTestCase):
         time.sleep(WATCHED)
         used = cpu_seconds(server.pid) - before
         self.assertLess(used, 0.5 * (time.monotonic() - began))
-        # Operators and backends are served all the same, by new connections.
+        # Operators and backends are still served, on new connections.
         for _ in range(20):
             self.assertEqual(self.health(server), 200)
         # Whoever leaves lets others in, until all have been served.

@@ -1,4 +1,4 @@
-"""A server that has too much memory serves its clients, and lets nobody in."""
+"""A server with too much memory serves its clients, and admits no others."""
 
 import json
 import threading
@@ -46,7 +46,7 @@ class OverloadTests(SynchronousTestCase):
             connection.close()
 
     def health(self) -> dict[str, str]:
-        """Return what the health endpoint says."""
+        """Return the response of the health endpoint."""
         status, body = self.server.request("GET", "/health")
         self.assertEqual(status, 200)
         found: dict[str, str] = json.loads(body)

@@ -1,4 +1,4 @@
-"""What is installed, tried in a clean environment."""
+"""The installed package, in a clean environment."""
 
 import re
 import subprocess
@@ -19,7 +19,7 @@ def run(*command: str | Path) -> "subprocess.CompletedProcess[str]":
 
 
 class WheelTests(SynchronousTestCase):
-    """The wheel is all that a machine needs, apart from what it depends on."""
+    """A machine needs only the wheel and its dependencies."""
 
     def test_plugin(self) -> None:
         """Installed into a clean environment, ``twistd`` knows the server."""
@@ -42,8 +42,8 @@ class WheelTests(SynchronousTestCase):
             *pip, "--python", python, "install", "--no-deps", "--no-index", wheel
         )
         self.assertEqual(installed.returncode, 0, installed.stderr)
-        # What the server depends on is borrowed from here, by path alone: entries
-        # of this environment's own .pth files, such as this checkout, do not count.
+        # The dependencies come from this environment, by path only; entries of its .pth
+        # files, such as this checkout, do not count.
         (packages,) = clean.glob("lib/python*/site-packages")
         (packages / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
         code = "from twisted.scripts.twistd import run; run()"

@@ -21,7 +21,7 @@ from .server import Server, connection_token
 from .websocket import WebSocket
 
 CONFIG = Path(__file__).parents[2] / "config"
-#: What nothing shows in a server that is well, without TLS and with one node.
+#: Metrics without samples in a healthy server without TLS and with one node.
 SILENT = ("tls_certificate_days_left",)
 
 
@@ -102,7 +102,7 @@ class PrometheusTests(SynchronousTestCase):
 
     @classmethod
     def be_busy(cls) -> None:
-        """Do once what is counted."""
+        """Perform each counted operation once."""
         server = cls.server
         client = WebSocket(server.port)
         token = connection_token("ada")
@@ -123,7 +123,7 @@ class PrometheusTests(SynchronousTestCase):
         other.ask({"id": 1, "connect": {"token": token}})
         since = {"recover": True, "offset": 1, "epoch": cls.epoch()}
         other.ask({"id": 2, "subscribe": {"channel": "news", **since}})
-        # A pong, and a message from Redis that nobody can read.
+        # A pong, and a malformed message from Redis.
         ping = client.receive()
         while ping != {}:
             ping = client.receive()
@@ -173,7 +173,7 @@ class PrometheusTests(SynchronousTestCase):
         self.assert_answered({t: _bound(each) for t, each in questions.items()})
 
     def test_alerts(self) -> None:
-        """The rules are well-formed, and what each compares is there."""
+        """The rules are well-formed, and their metrics exist."""
         path = CONFIG / "prometheus-alerts.yml"
         checked = subprocess.run(
             [program("promtool"), "check", "rules", str(path)],
@@ -208,7 +208,7 @@ class PrometheusTests(SynchronousTestCase):
             self.assertEqual(known[name], (kind, frozenset(labels[name])), name)
 
     def _served(self) -> tuple[dict[str, str], dict[str, set[str]]]:
-        """Return the types and the labels of what the server serves, by name."""
+        """Return the types and the labels of the server's metrics, by name."""
         text = self.server.request("GET", "/metrics")[1].decode()
         kinds = dict(re.findall(r"# TYPE centrifugo_(\w+) (\w+)", text))
         labels: dict[str, set[str]] = {name: set() for name in kinds}

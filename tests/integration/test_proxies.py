@@ -42,7 +42,7 @@ ROOT = Path(__file__).parents[2]
 PATIENCE = 60.0
 GRPC = find_spec("grpc") is not None
 
-#: What only listens, and whether its request is in the URL.
+#: Unidirectional transports, and whether the request is in the URL.
 _LISTENERS: list[tuple[type[Any], bool]] = [
     *((UniWebSocket, True), (UniWebSocket, False)),
     *((EventStream, True), (EventStream, False), (LineStream, False)),
@@ -92,7 +92,7 @@ class ProxyCase(SynchronousTestCase):
 
     #: Makes the proxy; see `proxies`.
     make: ClassVar[Callable[..., Proxy]]
-    #: What is commented out in its file.
+    #: Commented lines in the file.
     parts: ClassVar[dict[str, list[str]]]
     proxy: ClassVar[Proxy]
 
@@ -146,7 +146,7 @@ class ProxyCase(SynchronousTestCase):
 
 
 class FileTests(SynchronousTestCase):
-    """What the page and the files show."""
+    """The page and the files."""
 
     def test_page(self) -> None:
         """The configuration for TLS without a proxy is a good one."""
@@ -195,7 +195,7 @@ class HAProxy:
 
 
 class ClientTests:
-    """What clients find."""
+    """Clients behind the proxy."""
 
     def carry(self: Any, transport: str, encoding: str) -> None:
         """Each publication comes before the next is made; commands are answered."""
@@ -230,7 +230,7 @@ class ClientTests:
         self.carry("sse", "json")
 
     def test_listeners(self: Any) -> None:
-        """Who only listens has each publication at once, and hears of the end."""
+        """A unidirectional client receives each publication at once, and the end."""
         for kind, in_url in _LISTENERS:
             token = connection_token(self.name, channels=[self.channel])
             listener: Listener = kind(self.proxy.port, {"token": token}, in_url)
@@ -254,7 +254,7 @@ class ClientTests:
             wait(lambda: self.channel not in self.server.api("channels")["channels"])
 
     def outrun(self: Any, proxy: Proxy) -> None:
-        """Publish to a stream that nobody reads, until the server has had enough."""
+        """Publish to a stream that is not read, until the server closes it."""
         self.client("http_stream", port=proxy.port)
         for _ in range(100):
             self.publish("x" * 500_000)
@@ -263,7 +263,7 @@ class ClientTests:
         self.fail("somebody keeps what the client does not read")
 
     def test_slow(self: Any) -> None:
-        """The server notices who is too slow; the proxy keeps nothing for him."""
+        """The server detects a slow client, because the proxy does not buffer."""
         self.outrun(self.proxy)
 
     def test_http2(self: Any) -> None:
@@ -285,7 +285,7 @@ class ClientTests:
                 client.until(stream, b'{"n": %d}' % number)
 
     def test_tls(self: Any) -> None:
-        """WebSockets come over TLS; who comes without is sent there."""
+        """WebSockets use TLS; plain connections are redirected."""
         dialled = self.dial("http/1.1")
         dialled.sendall(
             b"GET /connection/websocket HTTP/1.1\r\nHost: localhost\r\n"
@@ -301,10 +301,10 @@ class ClientTests:
 
 
 class BorderTests:
-    """What passes in, and what does not."""
+    """Forwarded and blocked requests."""
 
     def test_inside(self: Any) -> None:
-        """What is no business of clients does not pass, whatever its path."""
+        """Internal endpoints are blocked under any path."""
         self.assertEqual(self.server.request("GET", "/metrics")[0], 200)
         for path in (
             *("/health", "/metrics", "/", "/emulation/x", "//api/info", "/api"),
@@ -313,7 +313,7 @@ class BorderTests:
             f"http://127.0.0.1:{self.server.port}/metrics",
         ):
             status, body, location = request(self.proxy.port, "GET", path)
-            # Dots are redirected, to where the proxy lets nobody in either.
+            # Dots are redirected to a path that the proxy blocks as well.
             refused = status == 404 or (status, location) == (307, "/metrics")
             self.assertTrue(refused and b"centrifugo_" not in body, (path, status))
         status, body = self.call_api(self.proxy, size=1)
@@ -327,7 +327,7 @@ class BorderTests:
         return found[:2]
 
     def test_api(self: Any) -> None:
-        """Where it is turned on the server API takes what it takes otherwise."""
+        """If enabled, the server API accepts its usual requests."""
         status, body = self.call_api(self.started("api"), size=2_000_000)
         self.assertEqual((status, json.loads(body)), (200, {"result": {}}))
 
@@ -339,11 +339,11 @@ class BorderTests:
             for _ in range(4):
                 self.addCleanup(WebSocket(proxy.port).close)
                 kept += 1
-        # What has found out that the proxy listens may still count as one.
+        # The probe that found the proxy listening may still count as a connection.
         self.assertIn(kept, (2, 3))
 
     def test_headers(self: Any) -> None:
-        """Address, scheme and user are what the proxy says, not what clients say."""
+        """Address, scheme and user come from the proxy, not from clients."""
         listening = socket.create_server(("127.0.0.1", 0))
         self.addCleanup(listening.close)
         listening.settimeout(PATIENCE)
@@ -386,7 +386,7 @@ class BorderTests:
         return head.decode()
 
     def test_log(self: Any) -> None:
-        """The log says who came to what, and no tokens."""
+        """The log shows address and path, and no tokens."""
         token = connection_token(self.name)
         EventStream(self.proxy.port, {"token": token}, True).close()
         wait(lambda: "/connection/uni_sse" in self.proxy.log())
@@ -423,7 +423,7 @@ class RemoteTests:
 
     @skipUnless(GRPC, "grpcio is not installed")
     def test_remote(self: Any) -> None:
-        """Each push comes at once; nobody names himself."""
+        """Each push comes at once; no client can set its own user."""
         import grpc
 
         port = free_port()
@@ -482,12 +482,12 @@ class NodesTests:
         self.assertEqual((len(mine), len(beside), mine & beside), (1, 1, set()))
 
     def stopping(self: Any) -> None:
-        """When a node stops its clients are told, and all others find the other."""
+        """When a node stops its clients are told, and all reconnect to the other."""
         clients = [self.client(name) for name in ("http_stream", "sse") * 2]
         self.nodes[1].stop()
         told = []
         for client in clients:
-            # The node that goes on publishes; who hears that is there.
+            # The node that keeps publishing; its subscribers are connected to it.
             self.publish("still here")
             try:
                 client.push("pub")

@@ -1,4 +1,4 @@
-"""What the Redis engine leaves in Redis, and sends through it, byte for byte."""
+"""Keys and messages of the Redis engine, byte for byte."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ class BytesCase(RedisCase):
     """Publishes the reference's publications at their times, with its epoch."""
 
     async def begin(self, **changes: Any) -> IBroker:
-        """Make a broker, and somebody who listens to its bytes."""
+        """Make a broker, and a subscriber to its bytes."""
         self.patch(redis_broker, "new_epoch", lambda: EPOCH)
         self.engine = await self.make_engine(**changes)
         self.heard: list[bytes] = []
@@ -43,7 +43,7 @@ class BytesCase(RedisCase):
         return self.engine.broker
 
     async def listen(self, name: bytes) -> None:
-        """Write down what is published to *name*."""
+        """Record the messages to *name*."""
         clock: Any = reactor
         address = TCPAddress("127.0.0.1", self.server.port)
         link: ReconnectingConnection[PubSubProtocol] = ReconnectingConnection(
@@ -88,7 +88,7 @@ class Messages(BytesCase):
     """The seven vectors of engines, C.5."""
 
     async def test_vectors(self) -> None:
-        """What is published is byte for byte what the reference publishes."""
+        """Publications equal the reference's byte for byte."""
         broker = await self.begin()
         await self.publish(P0, history=False)
         await self.publish(P0, history=False, delta=True)
@@ -132,7 +132,7 @@ class Messages(BytesCase):
 
 
 class Keys(BytesCase):
-    """What is left behind."""
+    """Remaining keys."""
 
     async def test_lives(self) -> None:
         """Every key has the life that the reference gives it."""
@@ -152,7 +152,7 @@ class Keys(BytesCase):
         )
 
     async def test_no_meta_ttl(self) -> None:
-        """Without a meta TTL a position stays for good."""
+        """Without a meta TTL a position never expires."""
         await self.begin(meta_ttl=0.0)
         await self.publish(P1)
         self.assertEqual(self.server.call("TTL", self.key("stream.meta.room:7")), -1)
@@ -171,7 +171,7 @@ class Keys(BytesCase):
         self.assertEqual(len(self.heard), 2)
 
     async def test_lost_meta(self) -> None:
-        """When only the meta key is lost the stream begins anew."""
+        """If only the meta key is lost the stream starts again."""
         broker = await self.begin()
         await self.publish(P1)
         await self.publish(P2)
@@ -215,7 +215,7 @@ class Keys(BytesCase):
 
 
 class Presence(BytesCase):
-    """What presence leaves behind (engines, "Redis payloads")."""
+    """Keys of presence (engines, "Redis payloads")."""
 
     async def test_keys(self) -> None:
         """Data, expiries and the users' counts are where others look for them."""
@@ -263,7 +263,7 @@ class Presence(BytesCase):
 
 
 class Malformed(BytesCase):
-    """What others may publish by mistake."""
+    """Malformed messages of other publishers."""
 
     async def test_dropped(self) -> None:
         """A malformed message is dropped, and nothing else is."""
@@ -291,7 +291,7 @@ class Scripts(BytesCase):
         self.assertEqual(len(history.publications), 1)
 
     async def test_new_key_of_another_type(self) -> None:
-        """What Redis refuses fails that call, and says why."""
+        """An error of Redis fails only that call, with the reason."""
         await self.begin()
         self.server.call("SET", self.key("stream.meta.room:7"), "x")
         failure = await self.assertFailure(

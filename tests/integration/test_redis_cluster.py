@@ -123,7 +123,7 @@ class MapsOnCluster(ClusterCase, MapContract):
         await self.broker.expiry.look()
 
     async def test_all_partitions(self) -> None:
-        """Maps are spread over slots, all are heard, and their keys expire."""
+        """Maps are spread over slots, all receive changes, and their keys expire."""
         await self.begin()
         for n in range(30):
             await self.broker.subscribe(f"c{n}")
@@ -157,7 +157,7 @@ class Names(ClusterCase):
             await engine.broker.remove_history("room:7")
 
     async def test_all_slots(self) -> None:
-        """Channels are spread over the nodes, and all are heard over one connection."""
+        """Channels are spread over the nodes, and all receive over one connection."""
         receiver = Receiver()
         engine = await self.make_engine(receiver)
         for n in range(30):
@@ -262,7 +262,7 @@ class MasterLoss(ClusterCase):
         return cluster
 
     async def test_master_killed(self) -> None:
-        """Its replica is found, subscriptions go on, and gaps are told."""
+        """Its replica is found, subscriptions continue, and gaps are reported."""
         receiver = Receiver()
         engine = await self.make_engine(receiver)
         channels = [f"c{n}" for n in range(30)]

@@ -30,7 +30,7 @@ class ConnectingCase(RedisCase):
         return engine
 
     async def fails(self, **changes: Any) -> str:
-        """Fail to start an engine; return what is said about it."""
+        """Fail to start an engine; return the error."""
         clock: Any = self.reactor
         engine = redis_engine(clock, self.options(**changes))
         engine.broker.listen(Receiver())
@@ -87,16 +87,16 @@ class Plain(ConnectingCase):
         self.assertIn("cluster", reason.lower())
 
     async def test_forced_cluster(self) -> None:
-        """A server that is no Cluster cannot be used as one."""
+        """A server without Cluster cannot be used as one."""
         reason = await self.fails(cluster_address=[self.server.address])
         self.assertIn("cluster", reason.lower())
 
 
 class Passwords(ConnectingCase):
-    """Servers that ask who one is."""
+    """Servers that require authentication."""
 
     def make_server(self) -> Server:
-        """Return a server with a password, and a user who may not do everything."""
+        """Return a server with a password, and a user with limited permissions."""
         return shared(valkey(), ("requirepass", "pa55"))
 
     async def test_password(self) -> None:
@@ -252,7 +252,7 @@ class Sharded(ConnectingCase):
         await receiver.grown(receiver.deliveries, 5)
 
     async def test_control(self) -> None:
-        """What nodes say goes over all servers in turn, and is heard on all."""
+        """Messages of nodes go to all servers in turn, and arrive from all."""
         other = shared(valkey(), ("maxmemory", "100mb"))
         addresses = [self.server.address, other.address]
         mailboxes = Mailbox(), Mailbox()
@@ -292,7 +292,7 @@ class Apart(ConnectingCase):
                 self.assertEqual(found, int(each is server))
 
     async def test_nothing_to_hear(self) -> None:
-        """A half that nobody listens to has no connection for listening."""
+        """A half without receivers has no PUB/SUB connection."""
         clock: Any = self.reactor
         engine = redis_engine(clock, self.options(client_name=f"h-{self.prefix}"))
         await engine.start()

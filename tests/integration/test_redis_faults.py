@@ -1,4 +1,4 @@
-"""The Redis engine while its server is away, hangs, or comes back empty."""
+"""The Redis engine while its server is down, hangs, or returns empty."""
 
 from typing import Any
 
@@ -79,7 +79,7 @@ class FaultCase(RedisCase):
         messages = len(self.mailbox.messages)
 
         def heard() -> bool:
-            # What is said before the connection is back is lost.
+            # Messages before the reconnect are lost.
             engine.controller.publish(b"hello").addErrback(lambda _: None)
             return len(self.mailbox.messages) > messages
 
@@ -105,7 +105,7 @@ class Killed(FaultCase):
         await self.works(engine, 1)
 
     async def test_subscriptions_left_meanwhile(self) -> None:
-        """What was left while the server was away is not restored."""
+        """Channels left while the server was down are not restored."""
         engine = await self.begin()
         await engine.broker.subscribe("room:9")
         self.server.kill()
@@ -125,7 +125,7 @@ class Killed(FaultCase):
         await self.works(engine, 2)
 
     async def test_commands_first(self) -> None:
-        """Nothing is heard again before it can be compared with storage."""
+        """No message is delivered before the channel can be compared with storage."""
         engine = await self.begin()
         broker: Any = engine.broker
         [shard] = broker._shards.all
@@ -169,7 +169,7 @@ class Persistent(FaultCase):
     settings = {"appendonly": "yes", "appendfsync": "always"}  # noqa: RUF012
 
     async def test_comes_back_with_data(self) -> None:
-        """The stream goes on where it was."""
+        """The stream continues at its position."""
         engine = await self.begin()
         before = await engine.broker.history("room:7", HistoryQuery())
         self.server.kill()
@@ -185,7 +185,7 @@ class Hanging(FaultCase):
     """The server hangs."""
 
     async def test_hangs(self) -> None:
-        """Who waits fails when the time is over; then everybody fails at once."""
+        """Pending calls fail at the timeout; later calls fail at once."""
         engine = await self.make_hasty()
         self.server.pause()
         for call in self.calls(engine):
@@ -222,7 +222,7 @@ class Many(FaultCase):
     """Many subscriptions."""
 
     async def test_restored(self) -> None:
-        """Ten thousand subscriptions are restored, and each is told of once."""
+        """Ten thousand subscriptions are restored, and each is reported once."""
         self.receiver = Receiver()
         engine = await self.make_engine(self.receiver)
         channels = [f"c{n}" for n in range(10000)]
@@ -234,7 +234,7 @@ class Many(FaultCase):
         self.assertEqual(len(subscribed), 10000)
 
     async def test_flood(self) -> None:
-        """What is published while deliveries take long comes in order, or is told."""
+        """Publications during slow deliveries come in order, or are reported."""
         receiver = Receiver()
         engine = await self.make_engine(receiver)
         await engine.broker.subscribe("room:7")

@@ -156,7 +156,7 @@ class TwoNodes(SynchronousTestCase):
             self.assertEqual(names, {"node0", "node1"})
 
     def test_publish(self) -> None:
-        """What is published on one node is received on both, in the same way."""
+        """Publications of one node reach both, in the same way."""
         here, first = self.subscribed(self.one, "ada")
         there, second = self.subscribed(self.other, "bob")
         self.assertEqual(first["epoch"], second["epoch"])
@@ -171,7 +171,7 @@ class TwoNodes(SynchronousTestCase):
             )
 
     def test_clients_publish(self) -> None:
-        """What a client publishes is received on the other node with its info."""
+        """A client's publication reaches the other node with its info."""
         here, _ = self.subscribed(self.one, "ada")
         there, _ = self.subscribed(self.other, "bob")
         for sender, receiver, user in ((here, there, "ada"), (there, here, "bob")):
@@ -218,7 +218,7 @@ class TwoNodes(SynchronousTestCase):
         self.assertEqual([each["offset"] for each in here["publications"]], [4, 3])
 
     def test_recovery(self) -> None:
-        """A client recovers on one node what it missed on the other."""
+        """A client recovers on one node publications missed on the other."""
         for origin, target in ((self.one, self.other), (self.other, self.one)):
             _, position = self.subscribed(origin, "ada")
             since = position.get("offset", 0)
@@ -248,7 +248,7 @@ class TwoNodes(SynchronousTestCase):
         self.assertEqual(self.publish(self.one, 4, version=6)["offset"], 2)
 
     def test_presence(self) -> None:
-        """Both nodes see everybody, and are told who comes and goes."""
+        """Both nodes see all clients, and all joins and leaves."""
         here, _ = self.subscribed(self.one, "ada")
         there, _ = self.subscribed(self.other, "bob")
         here.push("join", lambda found: found["info"]["user"] == "bob")

@@ -102,7 +102,7 @@ class OrderedFailover(FailoverCase):
         await self.goes_on(engine, receiver, mailbox)
 
     async def test_maps(self) -> None:
-        """Maps follow the Sentinels, too, and what may have been missed is told."""
+        """Maps follow the Sentinels, too, and possible losses are reported."""
         receiver = MapReceiver()
         maps = await self.make_maps(receiver, address=[self.watched.address])
         await maps.subscribe("m")
@@ -144,7 +144,7 @@ class OrderedFailover(FailoverCase):
         return bool(done)
 
     async def test_unheard_of_change(self) -> None:
-        """A change that no Sentinel told of is found by asking."""
+        """A change without an announcement is found by polling."""
         self.patch(topology, "SENTINEL_POLL_INTERVAL", 0.2)
         engine, receiver, mailbox = await self.begin()
         route = engine.broker._shards.all[0]._route  # type: ignore[attr-defined]

@@ -21,7 +21,7 @@ class ReloadTests(TLSCase):
     """Clients of the official SDK over TLS."""
 
     def serve(self) -> Server:
-        """Start a server in whose channels everybody may publish."""
+        """Start a server in whose channels every client may publish."""
         tls = {"enabled": True, "cert_pem": self.cert, "key_pem": self.key}
         allowed = {
             f"allow_{what}_for_{whom}": True
@@ -59,7 +59,9 @@ class ReloadTests(TLSCase):
         return ssl.PEM_cert_to_DER_cert(texts[0])
 
     def test_reload(self) -> None:
-        """No client reconnects or misses anything; what comes later sees the change."""
+        """No client reconnects or misses a message; later connections see the
+        change.
+        """
         server = self.serve()
         sdk = SDK(["env", f"SSL_CERT_FILE={self.ca}", *PYTHON_SDK])
         self.addCleanup(sdk.close)
@@ -104,7 +106,7 @@ class ReloadTests(TLSCase):
         self.assertEqual(len(sdk.pending("connecting")), connects)
         self.assertEqual(sdk.pending("disconnected"), [])
         self.assertEqual(server.log().count("configuration reloaded"), 1)
-        # The option holds for those who come now.
+        # The option applies to new connections.
         sdk.order("connect", client="late", url=url)
         self.assertEqual(sdk.expect("disconnected", client="late")["code"], 3501)
         self.assertEqual(server.complaints(), [])

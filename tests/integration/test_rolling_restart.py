@@ -7,9 +7,9 @@ from .sdk import SDK
 from .server import Server
 from .test_python_sdk import PYTHON_SDK
 
-#: Clients of the official SDK; the others come back at once, without a delay.
+#: Clients of the official SDK; the others reconnect without a delay.
 SDK_CLIENTS = 8
-#: Seconds between the first and the last of them to come back, at least.
+#: Minimum seconds between the first and the last reconnect.
 SPREAD = 0.1
 
 
@@ -24,9 +24,9 @@ class RollingRestartTests(FaultCase):
         cls.nodes = start_nodes(cls.addClassCleanup, redis, redis)
 
     def test_rolling_restart(self) -> None:
-        """Nobody is sent away for good, and nobody misses anything.
+        """No client is disconnected permanently, and no message is lost.
 
-        Clients that a node sends away do not come back all at once.
+        Disconnected clients do not all reconnect at once.
         """
         channel = f"{self.id().rpartition('.')[2]}0"
         balancer = Cable([node.port for node in self.nodes])

@@ -20,7 +20,7 @@ SECRET = "the-secret-that-signs-keys"
 
 
 class Backend:
-    """Answers with what stands in ``known``, by channel and key."""
+    """Answers with the values in ``known``, by channel and key."""
 
     def __init__(self) -> None:
         self.known: dict[tuple[str, str], dict[str, Any]] = {}
@@ -138,7 +138,7 @@ class RawTests(PollCase):
         return socket.ask({"id": 9, "sub_refresh": request})
 
     def test_life(self) -> None:
-        """Keys are tracked, told when they are new, published, and removed."""
+        """Keys are tracked, pushed when they are new, published, and removed."""
         channel = f"versions:{self.name}"
         self.know(channel, "a", data={"n": 1}, version=3)
         socket = self.connected()
@@ -164,7 +164,7 @@ class RawTests(PollCase):
         self.assertEqual(socket.receive()["push"]["pub"], gone)
 
     def test_without_versions(self) -> None:
-        """Without versions what differs is told."""
+        """Without versions changed values are pushed."""
         channel = f"plain:{self.name}"
         self.know(channel, "a", data=1)
         socket = self.connected()
@@ -230,7 +230,7 @@ class JavaScriptTests(PollCase):
         self.sdk.expect("subscribed", client="ada", channel=channel)
 
     def test_updates(self) -> None:
-        """A client is told of its keys, also of those published, until they go."""
+        """A client receives its keys, published ones too, until they are removed."""
         channel = f"versions:{self.name}"
         self.know(channel, "a", data={"n": 1}, version=3)
         self.poll(channel, "a", "b")
@@ -245,7 +245,7 @@ class JavaScriptTests(PollCase):
         self.sdk.expect("update", key="a", removed=True)
 
     def test_reconnect(self) -> None:
-        """After a reconnect a client is told what is newer than it has."""
+        """After a reconnect a client receives newer values."""
         channel = f"plain:{self.name}"
         self.know(channel, "a", data=1)
         self.know(channel, "b", data=1)
@@ -259,7 +259,7 @@ class JavaScriptTests(PollCase):
         self.sdk.expect("update", key="b", data=2)
 
     def test_epoch(self) -> None:
-        """When the epoch is another one a client begins anew by itself."""
+        """After a change of the epoch a client restarts by itself."""
         channel = f"versions:{self.name}"
         self.poll(channel, "a")
         self.server.api(
@@ -271,7 +271,7 @@ class JavaScriptTests(PollCase):
         self.sdk.expect("subscribed", client="ada")
 
     def test_delta(self) -> None:
-        """With deltas a client is told the same values."""
+        """With deltas a client receives the same values."""
         channel = f"plain:{self.name}"
         long = "x" * 200
         self.know(channel, "a", data=long)

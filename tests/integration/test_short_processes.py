@@ -1,4 +1,4 @@
-"""What can only be seen from outside of a process that soon ends."""
+"""Tests of short-lived processes."""
 
 import os
 import shutil
@@ -95,7 +95,7 @@ class ExitTests(SynchronousTestCase):
     """The exit code."""
 
     def test_exit_with(self) -> None:
-        """The process ends with the code, and what it printed is not lost."""
+        """The process exits with the code, and its output is not lost."""
         code = (
             "from centrifugo_tx.process import exit_with; exit_with(7); print('said')"
         )
@@ -106,10 +106,10 @@ class ExitTests(SynchronousTestCase):
 
 
 class LeashTests(SynchronousTestCase):
-    """What the script becomes."""
+    """The installed script."""
 
     def become(self, parent: int) -> str:
-        """Return what the program says that the script becomes."""
+        """Return the program that the script becomes."""
         command = [sys.executable, "-I", "-S", die_with_parent.__file__, str(parent)]
         ended = subprocess.run(
             [*command, sys.executable, "-c", _SESSION], capture_output=True, text=True

@@ -74,7 +74,7 @@ class GracefulStopTests(SynchronousTestCase):
         self.assertNotIn("timeout", self.server.log())
 
     def test_no_new_connections(self) -> None:
-        """From the signal on nobody new is let in."""
+        """After the signal no new client is admitted."""
         client = WebSocket(self.server.port)
         client.ask({"id": 1, "connect": {}})
         self.server.signal(signal.SIGTERM)
@@ -119,7 +119,7 @@ class ComingBackTests(SynchronousTestCase):
             self.sdk.expect(event, client=client, **fields)
 
     def publish(self) -> None:
-        """Publish, and see it reach everybody."""
+        """Publish, and wait until all clients have it."""
         self.server.api("publish", channel="news", data={"at": time.time()})
         self.expect_all("publication")
 

@@ -192,7 +192,7 @@ class StreamTests(StreamCase):
     """One server."""
 
     def test_commands(self) -> None:
-        """Commands go beside the stream, and what they bring comes in it."""
+        """Commands use separate requests, and their replies come in the stream."""
         for path in (HTTP_STREAM, SSE):
             client = self.client(path)
             self.assertEqual(client.ask("subscribe", channel="c")["subscribe"], {})
@@ -237,7 +237,7 @@ class StreamTests(StreamCase):
         self.assertTrue(stream.chunk().startswith(b'data: {"id":1,"connect":{'))
 
     def test_ping(self) -> None:
-        """Who answers pings stays, others get 3012."""
+        """A client that answers pings stays, others get 3012."""
         good, bad = self.client(), self.client(SSE)
         began = time.monotonic()
         while time.monotonic() < began + 2.5:
@@ -247,7 +247,7 @@ class StreamTests(StreamCase):
         self.assertIsNone(bad.next())
 
     def test_disconnect(self) -> None:
-        """Whom the API disconnects is told so, and the connection goes on."""
+        """A client disconnected by the API is told, and the connection stays open."""
         client = self.client(user="bob")
         self.server.api("disconnect", user="bob")
         self.assertEqual(
@@ -258,7 +258,7 @@ class StreamTests(StreamCase):
         self.assertIn(b"HTTP/1.1 404", client.stream._until(b"\r\n\r\n"))
 
     def test_going_away(self) -> None:
-        """Who closes the connection is gone for all others, too."""
+        """A client that closes its connection is gone for all others, too."""
         before = self.num_clients()
         client = self.client()
         self.assertEqual(self.num_clients(), before + 1)
@@ -267,7 +267,7 @@ class StreamTests(StreamCase):
         self.assertEqual(client.say("{}"), 204)
 
     def test_init(self) -> None:
-        """The endpoint for those who only want to know answers."""
+        """The init endpoint answers."""
         self.assertEqual(self.server.request("GET", "/connection/init"), (200, b"{}"))
 
     def test_browser(self) -> None:
@@ -292,7 +292,7 @@ class SlowTests(StreamCase):
         self.server = shared_server("slow streams", {**_OPTIONS, "client": options})
 
     def test_slow(self) -> None:
-        """Who does not read is dropped, without harm to those who do."""
+        """A client that does not read is dropped, without harm to the others."""
         channel, data = "slow", "x" * 50_000
         slow, quick = self.client(buffer=4096), self.client(SSE)
         for client in (slow, quick):
@@ -312,7 +312,7 @@ class StopTests(StreamCase):
     """A server that ends."""
 
     def test_stop(self) -> None:
-        """Clients are told, and their streams end, before the process does."""
+        """At a stop clients are told, and their streams end before the process."""
         server = Server(_OPTIONS)
         self.addCleanup(server.close)
         server.start()
@@ -373,7 +373,7 @@ class TwoNodes(SynchronousTestCase):
         self.assertEqual(client.push()["disconnect"]["code"], 3501)
 
     def test_statuses(self) -> None:
-        """A session that is gone is no error, a node that never was is one."""
+        """An unknown session is not an error, an unknown node is."""
         near, far = self.nodes
         client = self.client(near, SSE)
         client.session["session"] = "gone"

@@ -16,7 +16,7 @@ from .test_workers import children
 
 
 class SystemdCase(LaunchCase):
-    """A server that is told where systemd listens."""
+    """A server with a notification socket in place of systemd's."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -46,7 +46,7 @@ class SystemdCase(LaunchCase):
         return heard
 
     def stop(self, process: "subprocess.Popen[str]") -> str:
-        """Stop the server; return what it has logged."""
+        """Stop the server; return its log."""
         process.send_signal(signal.SIGTERM)
         self.expect("STOPPING=1")
         output, _ = process.communicate(timeout=PATIENCE)
@@ -58,7 +58,7 @@ class NotifyTests(SystemdCase):
     """A server that is one process."""
 
     def test_life(self) -> None:
-        """systemd is told of start, readiness, reload and stop."""
+        """Start, readiness, reload and stop are reported."""
         self.configure()
         process = self.start()
         heard = self.expect("STATUS=0 clients are connected")
@@ -82,7 +82,7 @@ class NotifyTests(SystemdCase):
         self.assertNotIn("READY=1", self.listen_for(0.1))
 
     def test_watchdog(self) -> None:
-        """The reactor feeds the watchdog; SIGABRT, its signal, shows what it did."""
+        """The reactor feeds the watchdog; SIGABRT, its signal, prints stacks."""
         self.configure()
         self.environment["WATCHDOG_USEC"] = "1000000"
         process = self.start()

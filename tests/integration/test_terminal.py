@@ -88,7 +88,7 @@ class TerminalCase(SynchronousTestCase):
         return found
 
     def wait(self, condition: Callable[[], Any]) -> None:
-        """Wait until something is so; meanwhile the terminal shows what is written."""
+        """Wait for a condition, while the terminal shows the output."""
         end = time.monotonic() + PATIENCE
         while not condition():
             self.assertLess(time.monotonic(), end, "waited in vain")
@@ -145,13 +145,13 @@ class MakeTests(TerminalCase):
         self.assertAllGone(process)
 
     def test_terminated(self) -> None:
-        """SIGTERM to make alone ends both."""
+        """SIGTERM to make ends both."""
         process = self.make()
         process.send_signal(signal.SIGTERM)
         self.assertAllGone(process)
 
     def test_server_ends(self) -> None:
-        """A server that ends by itself takes the page along; its code is told."""
+        """If the server ends by itself the page ends, too, with the server's code."""
         self.config.write_text('{"engine": {"type": "x"}}')
         process = self.run_on_terminal(
             *("make", "run", f"VENV={BIN.parent}", "-o", f"{BIN.parent}/run.stamp"),

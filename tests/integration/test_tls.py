@@ -105,7 +105,7 @@ class HTTP2:
         return stream
 
     def read(self) -> None:
-        """Take what comes next."""
+        """Receive the next data."""
         data = self._socket.recv(65536)
         if not data:
             raise EOFError
@@ -167,7 +167,7 @@ class HTTP2Tests(TLSCase):
         self.assertEqual({client.status[each] for each in streams}, {200})
 
     def test_large_body(self) -> None:
-        """A body over the limit is 413; the connection goes on."""
+        """A body over the limit gets 413; the connection continues."""
         client = self.client()
         self.assertEqual(client.answer("POST", "/emulation", b"x" * 101)[0], 413)
         self.assertEqual(client.answer("GET", "/health")[0], 200)
@@ -220,7 +220,7 @@ class HTTP2Tests(TLSCase):
         self.assertEqual(self.server.wait(), 0)
 
     def test_websocket(self) -> None:
-        """Who offers HTTP/1.1 alone has it, and so WebSockets as ever."""
+        """A client that offers only HTTP/1.1 gets it, and so WebSockets."""
         dialled = self.dial(self.server.port, "http/1.1")
         self.assertEqual(dialled.selected_alpn_protocol(), "http/1.1")
         sdk = SDK(["env", f"SSL_CERT_FILE={self.ca}", *PYTHON_SDK])
@@ -242,7 +242,7 @@ class HTTP2Tests(TLSCase):
 
 
 class OptionTests(TLSCase):
-    """What the options do."""
+    """The options of TLS."""
 
     def test_http2_disabled(self) -> None:
         """HTTP/2 can be turned off."""
@@ -253,7 +253,7 @@ class OptionTests(TLSCase):
         self.assertTrue(dialled.recv(65536).startswith(b"HTTP/1.1 200"))
 
     def test_client_certificates(self) -> None:
-        """Without a certificate of the right authority nobody comes in."""
+        """Without a certificate of the right authority a client is refused."""
         without, self.context = self.context, self.trusting()
         self.context.load_cert_chain(self.cert, self.key)
         server = self.start(tls={"client_ca_pem": self.ca})
@@ -362,7 +362,7 @@ class RenewalTests(TLSCase):
             self.assertLess(time.monotonic(), end)
 
     def test_resumption(self) -> None:
-        """A client that comes back resumes its session, with TLS 1.2 and 1.3."""
+        """A reconnecting client resumes its session, with TLS 1.2 and 1.3."""
         server = self.serve()
         for tls in ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3:
             self.context = self.trusting()

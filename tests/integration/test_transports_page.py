@@ -1,4 +1,4 @@
-"""What the page on transports shows is so."""
+"""The examples of the page on transports work."""
 
 import json
 import os
@@ -59,7 +59,7 @@ class TransportsPageTests(SynchronousTestCase):
         return process
 
     def test_configuration(self) -> None:
-        """A server starts with the configuration, and serves what it turns on."""
+        """A server starts with the configuration, and serves the enabled transports."""
         page = (ROOT / "docs" / "transports.rst").read_text()
         (block,) = re.findall(r"code-block:: json\n\n((?:    .*\n)+)", page)
         server = Server(json.loads(block)).start()
@@ -70,7 +70,7 @@ class TransportsPageTests(SynchronousTestCase):
         self.assertEqual(server.request("PUT", "/connection/uni_sse")[0], 404)
 
     def test_curl(self) -> None:
-        """curl prints the connection and what is published."""
+        """curl prints the connection and the publications."""
         if shutil.which("curl") is None:
             raise SkipTest("curl is not installed")
         listening = self.run_example(["sh", str(EXAMPLES / "listen.sh")], ROOT)

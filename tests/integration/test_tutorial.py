@@ -1,4 +1,4 @@
-"""The tutorial's steps do what it says."""
+"""The tutorial's steps work as described."""
 
 import json
 import subprocess
@@ -17,7 +17,7 @@ class TutorialTests(SynchronousTestCase):
     """Two listeners, one publication by the documented call."""
 
     def test_listen_and_publish(self) -> None:
-        """Both listeners print what was published."""
+        """Both listeners print the publication."""
         options = json.loads((ROOT / "config" / "development.json").read_text())
         server = Server(options).start()
         self.addCleanup(server.close)

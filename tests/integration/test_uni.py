@@ -31,7 +31,7 @@ from .ports import free_port
 from .server import PATIENCE, Server, command, connection_token, shared_server
 
 GRPC = find_spec("grpc") is not None
-#: Prints what it is subscribed to when it has connected.
+#: Prints its subscriptions when it has connected.
 _GENERATED = """
 import sys
 import grpc, unistream_pb2 as messages, unistream_pb2_grpc as service
@@ -86,7 +86,7 @@ def grpc_port(server: Server) -> int:
 
 
 class ListenerTests:
-    """What holds on every transport."""
+    """Common behavior of all transports."""
 
     test: Any
     server: Server
@@ -122,7 +122,7 @@ class ListenerTests:
         return listener, listener.next()["connect"]
 
     def test_connect(self) -> None:
-        """The first push says who the client is, and how often it is pinged."""
+        """The first push has the client id and the ping interval."""
         _, connect = self.welcomed()
         self.test.assertEqual(len(connect["client"]), 36)
         self.test.assertEqual(len(connect["session"]), 36)
@@ -132,7 +132,7 @@ class ListenerTests:
         )
 
     def test_publications(self) -> None:
-        """Channels of the token are subscribed to; what is published comes."""
+        """Channels of the token are subscribed, and their publications arrive."""
         listener, connect = self.connected(self.user("a"), channels=[self.channel("a")])
         self.test.assertIn(self.channel("a"), connect["subs"])
         self.test.assertTrue(connect["subs"][self.channel("a")]["recoverable"])
@@ -143,7 +143,7 @@ class ListenerTests:
             self.test.assertEqual(push["pub"]["data"], {"text": text})
 
     def test_recovery(self) -> None:
-        """What was missed since a position comes with the connect push."""
+        """Publications since a position come with the connect push."""
         listener, connect = self.connected(self.user("b"), channels=[self.channel("b")])
         known = connect["subs"][self.channel("b")]
         listener.close()
@@ -193,7 +193,7 @@ class ListenerTests:
         self.test.assertGreater(refresh["ttl"], 600)
 
     def test_expiry(self) -> None:
-        """A connection that nobody refreshes ends with 3005."""
+        """A connection without a refresh ends with 3005."""
         ahead = 1
         while True:  # until one connects before its token expires
             token = connection_token(self.user("e"), exp=int(time.time()) + ahead)
@@ -310,7 +310,7 @@ class UniSSEInURLTests(UniHTTPStreamTests):
 
 @skipUnless(which("curl"), "curl is not installed")
 class CurlTests(SynchronousTestCase):
-    """What curl makes of the streams."""
+    """The streams with curl."""
 
     def setUp(self) -> None:
         self.server = started("uni")

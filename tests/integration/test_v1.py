@@ -23,7 +23,7 @@ _OLDEST: dict[str, Any] = {
 
 @define(eq=False)
 class OldClient:
-    """A client of v1 in JSON, which shows what comes as it is."""
+    """A client of v1 in JSON, which returns messages unchanged."""
 
     socket: WebSocket
     _ids: int = 0
@@ -37,7 +37,7 @@ class OldClient:
         return reply.get("result", reply.get("error"))
 
     def push(self) -> Any:
-        """Return what comes next, unasked."""
+        """Return the next push."""
         reply = self.socket.receive()
         assert reply.keys() == {"result"}, reply
         return reply["result"]
@@ -75,7 +75,7 @@ class OldCase(SynchronousTestCase):
 
 
 class SessionTests(OldCase):
-    """What applications do with a connection."""
+    """Operations of applications on a connection."""
 
     def test_connect(self) -> None:
         """The result has what v1 knows; nothing of the pings of v2."""
@@ -192,7 +192,7 @@ class SessionTests(OldCase):
         self.assertEqual(found["code"], 108)
 
     def test_ends(self) -> None:
-        """A reason says whether to come again; a message to nobody ends nothing."""
+        """A reason says whether to reconnect; an unexpected message ends nothing."""
         client, _ = self.connect()
         client.socket.send({"method": 8, "params": {"data": {}}})
         self.assertEqual(client.ask("presence", channel="plain:x")["code"], 108)
@@ -233,7 +233,7 @@ class SessionTests(OldCase):
 
 
 class RecoveryTests(OldCase):
-    """What was missed comes in the era of offsets."""
+    """Missed publications come with offsets."""
 
     def test_channel(self) -> None:
         """Oldest first, and with the top of the stream."""
@@ -327,7 +327,7 @@ class OldestTests(OldCase):
         self.assertEqual((found["publications"], found["offset"]), (told, 2))
 
     def test_pings(self) -> None:
-        """Pings are frames; who does not answer them is dropped."""
+        """Pings are frames; a client that does not answer is dropped."""
         client, _ = self.connect()
         for _ in range(2):
             self.assertEqual(client.socket.receive_frame(), (PING, b""))
@@ -336,7 +336,7 @@ class OldestTests(OldCase):
         self.assertEqual(client.socket.closing(), (0, ""))
 
     def test_shutdown(self) -> None:
-        """When the server stops its clients are told to come again."""
+        """When the server stops its clients are told to reconnect."""
         server = Server(_OLDEST).start()
         self.addCleanup(server.close)
         self.server = server

@@ -121,7 +121,7 @@ class WorkersCase(SynchronousTestCase):
         return [int(count) for count in re.findall(name, body)]
 
     def assertReached(self, server: Server, clients: list[WebSocket]) -> None:
-        """Check that what comes in by any worker reaches the clients of all."""
+        """Check that publications through any worker reach the clients of all."""
         for number in range(6):
             server.api("publish", channel="news", data=number)
         for client in clients:
@@ -140,7 +140,7 @@ class PrivateValkeyTests(WorkersCase):
         self.patch(os, "environ", {**os.environ, "TMPDIR": scratch})
 
     def test_one_server(self) -> None:
-        """All workers take clients; a publication reaches everybody; info has both."""
+        """All workers accept clients; a publication reaches all; info has both."""
         server = self.serve(node={"name": "n"})
         clients = self.crowd(server)
         self.assertEqual(self.nodes(server), {"n_1", "n_2"})
@@ -342,7 +342,7 @@ if sys.orig_argv[1:4] == ["-m", "centrifugo_tx.workers", "2"]:
 
 
 class HealthTests(WorkersCase):
-    """What a load balancer is told during the start."""
+    """The health endpoint during the start."""
 
     def test_not_yet(self) -> None:
         """While one worker serves and the other does not yet, the answer is 503."""
@@ -362,7 +362,7 @@ class HealthTests(WorkersCase):
         self.assertEqual(server.log().count("serving websocket"), 2)
         for _ in range(MANY):
             self.assertEqual(server.request("GET", "/health"), (200, b"{}"))
-        # A worker that comes later has nobody to wait for.
+        # A later worker need not wait for others.
         os.kill(self.workers(server)[1], signal.SIGKILL)
         self.wait(lambda: "worker 2 is ready again" in server.log())
         for _ in range(MANY):

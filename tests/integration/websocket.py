@@ -1,4 +1,4 @@
-"""A WebSocket client that may send whatever it likes."""
+"""A WebSocket client that can send arbitrary bytes."""
 
 import json
 import socket
@@ -32,7 +32,7 @@ def frame(payload: bytes, first: int = 0x80 | TEXT, masked: bool = True) -> byte
 
 
 class Refused(Exception):
-    """The server did not switch to WebSocket; ``status`` is what it answered."""
+    """The server did not switch to WebSocket; ``status`` is its response."""
 
     def __init__(self, status: int) -> None:
         super().__init__(status)
@@ -132,10 +132,9 @@ class WebSocket:
         return self.receive()
 
     def closing(self) -> tuple[int, str]:
-        """Return code and reason with which the server closes, and close too.
+        """Return code and reason of the server's close frame, and close too.
 
-        Messages that come before are passed over; the code is 0 if there is no
-        close frame.
+        Earlier messages are skipped; the code is 0 without a close frame.
         """
         try:
             opcode, payload = self.receive_frame()

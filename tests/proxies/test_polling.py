@@ -97,7 +97,7 @@ class PollingTests(SynchronousTestCase):
             self.assertEqual((sum(histogram.counts), histogram.sum), (1, count))
 
     def test_stop(self) -> None:
-        """The call is cancelled at the backend."""
+        """Stopping the polls stops the backend."""
         self.successResultOf(self.polling.stop())
         self.assertTrue(self.backend.stopped)
 

@@ -373,7 +373,7 @@ class ShareTests(HTTP2TestCase):
 
 
 class FuzzTests(HTTP2TestCase):
-    """Frames that are nearly right; whatever is logged as a failure fails."""
+    """Frames that are almost valid; a logged failure fails the test."""
 
     def test_frames(self) -> None:
         """Nothing raises, at once or later."""

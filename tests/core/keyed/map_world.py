@@ -49,7 +49,7 @@ class MapPolicy(Permissive):
 
 @define(eq=False)
 class MapWorld(World):
-    """``m:`` is a map with a stream, ``e:`` one without; ``s:`` is none."""
+    """``m:`` is a map with a stream, ``e:`` one without; ``s:`` is not a map."""
 
     policy: MapPolicy = field(factory=MapPolicy)
 

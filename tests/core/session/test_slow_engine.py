@@ -160,9 +160,9 @@ class Story:
             self.believed.add(channel)
 
     def expected(self) -> tuple[set[str], list[int]]:
-        """Return what one command after another does, if nobody interferes.
+        """Return the state after the commands in order, without interference.
 
-        Channels that the client is in, and subscribes that are refused.
+        It consists of the client's channels and the refused subscribes.
         """
         channels, refused = set(self.subs), []
         for id, (name, channel) in self.asked.items():

@@ -95,7 +95,7 @@ class ShardCase(SynchronousTestCase):
                 peer.flow()
 
     def result(self, deferred: "Deferred[T]") -> T:
-        """Let the peers answer, and return what comes of it."""
+        """Let the peers answer, and return the result."""
         self.flow()
         return self.successResultOf(deferred)
 

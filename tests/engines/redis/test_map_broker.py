@@ -135,7 +135,7 @@ class ChangeTests(MapBrokerCase):
         self.assertEqual(self.peer.commands[-1][18], b"300000")
 
     def test_mismatch(self) -> None:
-        """Who expected the key elsewhere has what it holds."""
+        """A failed expectation returns the key's value."""
         change = MapChange(KEPT, expected=StreamPosition(3, "e"))
         entry = b"2:" + EPOCH + b":" + VALUE
         reply = bulk(b"5", EPOCH, b"position_mismatch", entry)

@@ -1,8 +1,8 @@
-"""The official Python client, led by JSON lines.
+"""The official Python client, controlled by JSON lines.
 
-An order on standard input is an object with ``do``; what happens is told on standard
-output as an object with ``event``.  The JavaScript counterpart speaks the same.
-With the argument ``protobuf`` the clients speak that, and payloads are JSON as bytes.
+An order on standard input is an object with ``do``; events are objects with ``event``
+on standard output.  The JavaScript counterpart uses the same format. With the argument
+``protobuf`` the clients use Protobuf, and payloads are JSON as bytes.
 """
 
 import asyncio
@@ -43,12 +43,12 @@ def outward(data: Any) -> Any:
 
 
 def tell(event: str, **fields: Any) -> None:
-    """Print what has happened."""
+    """Print an event."""
     print(json.dumps({"event": event, **fields}), flush=True)
 
 
 def person(info: Any) -> dict[str, Any] | None:
-    """Return who somebody is."""
+    """Return a client's info."""
     return info and {
         "user": info.user,
         "client": info.client,
@@ -58,7 +58,7 @@ def person(info: Any) -> dict[str, Any] | None:
 
 
 def message(pub: Any) -> dict[str, Any]:
-    """Return what of a publication is told."""
+    """Return the reported fields of a publication."""
     return {
         "data": inward(pub.data),
         "offset": pub.offset,
@@ -68,7 +68,7 @@ def message(pub: Any) -> dict[str, Any]:
 
 
 def subscription(ctx: Any) -> dict[str, Any]:
-    """Return what of a new subscription is told."""
+    """Return the reported fields of a new subscription."""
     position = ctx.stream_position
     return {
         "channel": ctx.channel,
@@ -156,7 +156,7 @@ class Subscriber(SubscriptionEventHandler):  # type: ignore[misc]  # untyped
 class Session:
     """The clients of one process, by the names that orders give them."""
 
-    #: Counts the tests: what clients of earlier ones still do is not told.
+    #: Counts the tests: events of clients of earlier tests are not reported.
     generation = 0
 
     def __init__(self) -> None:
@@ -268,7 +268,7 @@ class Session:
         }
 
     async def presence(self, order: Order) -> Any:
-        """Return who is in a channel."""
+        """Return the clients in a channel."""
         found = await self.clients[order["client"]].presence(order["channel"])
         return {id: person(info) for id, info in found.clients.items()}
 
