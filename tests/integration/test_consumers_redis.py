@@ -143,13 +143,13 @@ class StreamTests(StreamCase):
         """A stop under load is quick, and leaves nothing half done."""
         node = self.stream_node(engine=True, num_workers=4)
         node.start()
-        for number in range(3000):
+        for number in range(1000):
             self.publish(number)
-            if number == 1000:
+            if number == 300:
                 self.assertEqual(node.stop(), 0)
                 self.assertLessEqual(self.pending(), 4)
         node.start()
-        until(lambda: self.read() == 3000, "all are read")
+        until(lambda: self.read() == 1000, "all are read")
         published = self.published(node, "c")
         self.assertEqual(len(published), len(set(published)))
 
@@ -173,15 +173,15 @@ class CrashTests(StreamCase):
     def test_killed(self) -> None:
         """Nothing is lost, and the log tells of it once."""
         node = self.stream_node(visibility_timeout="1s").start()
-        for number in range(1200):
+        for number in range(400):
             self.publish(number)
-            if number == 500:
+            if number == 150:
                 self.valkey.kill()
                 until(lambda: "lost the connection" in node.log(), "it is noticed")
                 self.valkey.start()
-        self.until_done(1200)
+        self.until_done(400)
         published = self.published(node, "c")
-        self.assertEqual(set(published), set(range(1200)))
+        self.assertEqual(set(published), set(range(400)))
         self.assertLess(len(lines_of(node, "consumer failed, trying again")), 4)
 
 
@@ -203,10 +203,10 @@ class TwoNodes(StreamCase):
             self.stream_node(True, num_workers=4, visibility_timeout="1s").start()
             for _ in range(2)
         ]
-        for number in range(1500):
+        for number in range(500):
             self.publish(number)
-            if number == 700:
+            if number == 200:
                 nodes[0].kill()
-        self.until_done(1501)
+        self.until_done(501)
         published = self.published(nodes[1], "c")
-        self.assertEqual(set(published), {*range(1500), "left behind"})
+        self.assertEqual(set(published), {*range(500), "left behind"})
