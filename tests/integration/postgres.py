@@ -17,6 +17,7 @@ from unittest import SkipTest
 from attrs import define, field
 
 from .ports import free_port
+from .processes import children
 
 __all__ = ["PostgreSQL", "debian_programs", "programs", "shared_postgresql"]
 
@@ -157,15 +158,10 @@ class PostgreSQL:
     def kill(self) -> None:
         """End all its processes as a power cut does."""
         assert self._process is not None
-        children = subprocess.run(
-            ["ps", "-o", "pid=", "--ppid", str(self._process.pid)],
-            capture_output=True,
-            text=True,
-        )
-        self._process.send_signal(signal.SIGSTOP)
-        for pid in [*children.stdout.split(), str(self._process.pid)]:
+        self._process.send_signal(signal.SIGSTOP)  # starts no more of them
+        for pid in (*children(self._process.pid), self._process.pid):
             with suppress(ProcessLookupError):
-                os.kill(int(pid), signal.SIGKILL)
+                os.kill(pid, signal.SIGKILL)
         self._process.wait()
         self._process = None
 

@@ -221,7 +221,7 @@ class CrashTests(OutboxCase):
             partition_select_limit=10,
             partition_notification_channel="outbox",
         )
-        self.fill(8000, 4)
+        self.fill(4000, 4)
         node.start()
         until(lambda: self.top(node, "c0") > 100, "it works")
         self.postgresql.kill()
@@ -230,7 +230,7 @@ class CrashTests(OutboxCase):
         self.postgresql.start()
         self.assertGreater(self.left(), 0)
         self.until_empty()
-        self.assert_all_in_order(node, 8000, 4)
+        self.assert_all_in_order(node, 4000, 4)
         until(lambda: lines_of(node, "consumer works again"), "and of its end")
         reasons = {json.loads(line)["error"] for line in lines_of(node, failed)}
         self.assertEqual(len(reasons), len(lines_of(node, failed)), node.log())
@@ -254,7 +254,7 @@ class TwoNodes(OutboxCase):
             "use_try_lock": self.try_lock,
         }
         nodes = [self.outbox_node(redis, **options).start() for _ in range(2)]
-        self.fill(8000, 4)
+        self.fill(4000, 4)
         processed = "consumers_messages_processed_total"
         for node in nodes:
             until(
@@ -266,7 +266,7 @@ class TwoNodes(OutboxCase):
         nodes[0].kill()
         self.assertGreater(self.left(), 0)
         self.until_empty()
-        again = self.assert_all_in_order(nodes[1], 8000, 4)
+        again = self.assert_all_in_order(nodes[1], 4000, 4)
         # At most the batches under way.
         self.assertLessEqual(again, 4 * 10)
 

@@ -10,9 +10,9 @@ import sys
 import time
 
 from .ports import free_port
+from .processes import children
 from .redis_servers import valkey
 from .test_launch import PATIENCE, TWISTD, LaunchCase
-from .test_workers import children
 
 
 class SystemdCase(LaunchCase):
