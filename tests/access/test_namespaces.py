@@ -5,9 +5,10 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from centrifugo_tx.access import ChannelRules, NamespaceOptions, Namespaces
+from centrifugo_tx.access.namespaces import SETTLED, SETTLED_LENGTH
 from centrifugo_tx.errors import ReplyError
 from centrifugo_tx.options import PublishOptions
-from centrifugo_tx.protocol.codes import UNKNOWN_CHANNEL
+from centrifugo_tx.protocol.codes import BAD_REQUEST, UNKNOWN_CHANNEL
 
 options = NamespaceOptions
 
@@ -75,6 +76,38 @@ class FindTests(SynchronousTestCase):
         """The private prefix counts only at the start of the name."""
         for channel, private in (("$x", True), ("$ns:x", True), ("ns:$x", False)):
             self.assertEqual(names().private(channel), private, channel)
+
+
+class SettledTests(SynchronousTestCase):
+    """Channels that were used lately are remembered, within bounds."""
+
+    def test_remembered(self) -> None:
+        """A channel with a valid name is."""
+        found = names()
+        namespace = found.find("ns:a")
+        self.assertIs(found.settle("ns:a", namespace), namespace)
+        self.assertEqual(found.settled, {"ns:a": namespace})
+
+    def test_invalid(self) -> None:
+        """One without is refused, each time."""
+        found = names()
+        for _ in range(2):
+            error = self.assertRaises(
+                ReplyError, found.settle, "\u00e9", found.find("\u00e9")
+            )
+            self.assertEqual(error.error, BAD_REQUEST)
+        self.assertEqual(found.settled, {})
+
+    def test_bounds(self) -> None:
+        """Long names are not, and of many names the old ones are forgotten."""
+        found = names()
+        namespace = found.find("a")
+        found.settle("a" * (SETTLED_LENGTH + 1), namespace)
+        self.assertEqual(found.settled, {})
+        for number in range(SETTLED + 1):
+            found.settle(f"a{number}", namespace)
+            self.assertLessEqual(len(found.settled), SETTLED)
+        self.assertIn(f"a{SETTLED}", found.settled)
 
 
 class NameTests(SynchronousTestCase):

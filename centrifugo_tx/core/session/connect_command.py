@@ -67,7 +67,7 @@ class ConnectCommand:
             client.session = str(uuid4())
         client.register(request.name, request.version)
         try:
-            begun = await self._begin_all(client, subs, request)
+            begun = await self._begin_all(client, subs, request) if subs else []
             results, then = _activate_all(begun, request)
         except BaseException:
             client.unregister()

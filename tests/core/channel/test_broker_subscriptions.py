@@ -77,6 +77,15 @@ class ListeningTests(SynchronousTestCase):
         self.world.subscribed("a")
         self.assertEqual(self.calls, ["subscribe", "subscribe"])
 
+    def test_refused_at_once(self) -> None:
+        """If it refuses before it returns, the caller fails, too."""
+        self.world.broker.fail("subscribe")
+        peer = self.world.connected()
+        peer.ask(subscribe={"channel": "a"})
+        self.assertEqual(peer.closed, 3004)
+        self.world.subscribed("a")
+        self.assertEqual(self.calls, ["subscribe", "subscribe"])
+
     def test_comes_while_leaving(self) -> None:
         """A subscriber that comes while the node leaves waits for its return."""
         left = self.world.broker.answers["unsubscribe"] = Deferred()
