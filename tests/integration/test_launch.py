@@ -184,8 +184,9 @@ class RunTests(LaunchCase):
         self.wait_healthy()
         pid = (self.folder / "own.pid").read_text()
         self.assertEqual(pid, f"{process.pid}\n")
+        self.configure(client={"insecure": True, "channel_limit": 5})
         process.send_signal(signal.SIGHUP)
-        self.wait_logged("configuration reloaded")
+        self.wait_logged("changed option needs a restart")
         self.configure(engine={"type": "x"})
         process.send_signal(signal.SIGHUP)
         self.wait_logged("configuration not reloaded")
@@ -208,7 +209,14 @@ class RunTests(LaunchCase):
             "shutting down",
         ):
             self.assertIn(message, messages)
-        (unknown,) = [line for line in lines if line.get("key")]
+        unknown, *changed = [line for line in lines if line.get("key")]
+        self.assertEqual(
+            [(line["message"], line["key"], line["level"]) for line in changed],
+            [
+                ("changed option needs a restart", key, "warn")
+                for key in ("client.channel_limit", "enable_unreleased_features")
+            ],
+        )
         self.assertEqual(unknown["message"], "unknown key in configuration file")
         self.assertEqual((unknown["key"], unknown["level"]), ("foo", "warn"))
         (strange,) = [line for line in lines if line.get("var")]

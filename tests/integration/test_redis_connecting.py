@@ -3,11 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+from centrifugo_tx import renewed_tls
 from centrifugo_tx.engines.redis.engine import combine, redis_engine
 from centrifugo_tx.errors import BrokerUnavailable
 from centrifugo_tx.interfaces import Engine
 from centrifugo_tx.options import HistoryQuery, TLSOptions
 from centrifugo_tx.protocol.messages import ClientInfo
+from centrifugo_tx.renewed_tls import renew_tls
 
 from ..contracts.broker import HISTORY, data
 from ..contracts.doubles import Mailbox, Receiver
@@ -170,6 +172,17 @@ class Encrypted(ConnectingCase):
         self.assertIn("certificate", await self.fails(**self.options_to("127.0.0.1")))
         other = self.options_to("127.0.0.1", server_ca_pem=Authority().pem)
         self.assertIn("certificate", await self.fails(**other))
+
+    async def test_renewed_authority(self) -> None:
+        """New connections trust the authority of today, not that of the start."""
+        self.patch(renewed_tls, "_RENEWED", {})
+        options = self.options_to("127.0.0.1", server_ca_pem=Authority().pem)
+        start = options["tls"]
+        today = TLSOptions(enabled=True, server_ca_pem=self.authority.pem)
+        renew_tls([(start, today)])
+        await self.works(**options)
+        renew_tls([(start, start)])
+        self.assertIn("certificate", await self.fails(**options))
 
     async def test_unverified(self) -> None:
         """Any certificate will do, if so configured."""
