@@ -16,6 +16,7 @@ from .api.spans import Tracer
 from .client_endpoints import ClientEndpoints
 from .config.model import Config
 from .core import Node
+from .debug import Diagnostics, debug_handlers
 from .tls import server_context
 from .transports.overload import OverloadGuard
 from .web.exposition import exposition
@@ -78,6 +79,7 @@ def endpoints(
     admin: AdminPage | None = None,
     overload: OverloadGuard | None = None,
     tracer: Tracer | None = None,
+    diagnostics: Diagnostics | None = None,
 ) -> "dict[Address, tuple[Endpoints, list[str]]]":
     """Return the endpoints by address, with their names.
 
@@ -109,6 +111,9 @@ def endpoints(
     page = admin.endpoints() if admin is not None else None
     if page is not None:
         place(outside if config.admin.external else inside, "admin", page)
+    if diagnostics is not None:
+        handlers = debug_handlers(diagnostics, node.id, config.debug.handler_prefix)
+        place(inside, "debug", Endpoints(handlers=handlers))
     if config.swagger.enabled:
         handlers = swagger(config.swagger.handler_prefix, api_document(config))
         place(inside, "swagger", Endpoints(handlers=handlers))

@@ -36,6 +36,7 @@ from .configured_ports import (
 )
 from .consumer_services import Consumers
 from .core import Node, journal_for
+from .debug import Diagnostics
 from .errors import ConfigError
 from .gc_freeze import GCFreezer
 from .grpc.asyncio_bridge import AsyncioBridge
@@ -88,6 +89,7 @@ def build(
         counts,
         journal_for(config.log.level, reactor.seconds),
     )
+    diagnostics = Diagnostics(reactor, node) if config.debug.enabled else None
     tracer = tracing(reactor, config, node.id)
     overload = OverloadGuard(reactor, counts, config.overload)
     health = Health(serving=gather is None, overload=overload)
@@ -95,6 +97,7 @@ def build(
     served = endpoints(
         *(reactor, config, node, gather, health, admin, overload),
         tracer if config.opentelemetry.api else None,
+        diagnostics,
     )
     for host, port in (inherited or {}).keys() - served.keys():
         raise ConfigError(f"socket from systemd: nothing is served on {host}:{port}")
@@ -106,6 +109,7 @@ def build(
         overload=overload,
         tracer=tracer,
         key_sets=key_sets,
+        diagnostics=diagnostics,
     )
     gc_freezer = GCFreezer(reactor, lambda: node.connections.num_clients)
     MultiService.addService(server, gc_freezer)
@@ -136,6 +140,7 @@ class Server(MultiService):
     _tracer: OpenTelemetry | None = None
     #: Downloaded key sets, by URL.
     _key_sets: dict[str, KeySet] = field(factory=dict)
+    _diagnostics: Diagnostics | None = None
     #: Fires when the server is serving; fails if it cannot start.
     started: "Deferred[None]" = field(factory=Deferred, init=False)
     ports: list[IListeningPort] = field(factory=list, init=False)
@@ -223,6 +228,8 @@ class Server(MultiService):
     async def _disconnect_clients(self) -> None:
         if self._overload is not None:
             self._overload.stop()
+        if self._diagnostics is not None:
+            self._diagnostics.stop()
         if self._admin is not None:
             self._admin.stop()
         try:

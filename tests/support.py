@@ -69,6 +69,7 @@ class MemoryTransport:
     closed: list[Disconnect] = field(factory=list)
     paused: bool = False
     peer_address: str = ""
+    waiting_bytes: int = 0
 
     def write(self, frame: bytes) -> None:
         """Keep *frame*."""

@@ -20,7 +20,8 @@ FLOORS = (
     | {"renewed_tls"}
     | {"resident_memory"},
     {"core"},
-    {"engines", "access", "proxies", "transports", "api", "consumers"} | {"admin"},
+    {"engines", "access", "proxies", "transports", "api", "consumers"}
+    | {"admin", "debug"},
     {"config", "web"},
     {"service", "workers", "process", "logs", "gc_freeze"}
     | {"client_endpoints", "consumer_services", "grpc_ports", "systemd"}

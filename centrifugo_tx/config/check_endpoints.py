@@ -6,6 +6,7 @@ from attrs import frozen
 
 from ..admin import ADMIN_PATHS
 from ..api import METHODS
+from ..debug import DEBUG_PATHS
 from .findings import Finding
 from .model import Config
 
@@ -68,6 +69,8 @@ def check_paths(config: Config) -> Iterator[Finding]:
             paths += [f"{path.rstrip('/')}/{method}" for method in METHODS]
         if section == "admin":
             paths = [f"{path.rstrip('/')}{each}" for each in ADMIN_PATHS]
+        if section == "debug":
+            paths = [f"{path.rstrip('/')}{each}" for each in DEBUG_PATHS]
         if section == "swagger":
             paths += [f"{path.rstrip('/')}/{file}" for file in _SWAGGER_FILES]
         for each in paths:

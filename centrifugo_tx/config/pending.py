@@ -11,7 +11,7 @@ from msgspec import Struct
 from .model import Config
 from .schema import options_of
 
-__all__ = ["IGNORED", "POINTLESS", "REFUSED", "UNSUPPORTED", "ignored", "refused"]
+__all__ = ["POINTLESS", "REFUSED", "UNSUPPORTED", "ignored", "refused"]
 
 _CHANNEL = ("channel.without_namespace", "channel.namespaces.*")
 _NO_BUFFERS = "a connection has no buffer of its own that could have a size"
@@ -51,13 +51,6 @@ UNSUPPORTED = {
     ),
 }
 
-#: The server starts with these options, and warns that they have no effect.
-IGNORED = frozenset(
-    {
-        "debug.enabled",
-    }
-)
-
 #: The server refuses to start with these options: ignoring them would be unsafe, or
 #: would change behavior.
 REFUSED = frozenset(
@@ -76,13 +69,11 @@ _CONSUMERS = frozenset(
 
 def ignored(config: Config) -> list[str]:
     """Return one line for each option that is set but has no effect."""
-    lines = []
-    for path, general in _changed(config):
-        if general in IGNORED:
-            lines.append(f"option {path} is not implemented yet and has no effect")
-        elif general in POINTLESS:
-            lines.append(f"option {path} has no effect: {POINTLESS[general]}")
-    return lines
+    return [
+        f"option {path} has no effect: {POINTLESS[general]}"
+        for path, general in _changed(config)
+        if general in POINTLESS
+    ]
 
 
 def refused(config: Config) -> list[str]:

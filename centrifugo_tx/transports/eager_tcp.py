@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from twisted.internet import tcp
 from twisted.internet.error import ConnectionLost
 
-__all__ = ["EagerTCPServer", "bytes_drained"]
+__all__ = ["EagerTCPServer", "bytes_buffered", "bytes_drained"]
 
 
 class EagerTCPServer(tcp.Server):
@@ -51,3 +51,16 @@ def bytes_drained(stream: object) -> int:
     """
     drained: int = getattr(stream, "drained", 0)
     return drained
+
+
+def bytes_buffered(stream: object) -> int:
+    """Return how many bytes of *stream* the kernel has not taken; 0 if it is unknown.
+
+    *stream* is a transport, with or without TLS.
+    """
+    while not isinstance(stream, tcp.Connection):
+        below = getattr(stream, "transport", None)
+        if below is None or below is stream:
+            return 0
+        stream = below
+    return len(stream.dataBuffer) - stream.offset + stream._tempDataLen

@@ -7,7 +7,7 @@ from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTim
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from .eager_tcp import bytes_drained
+from .eager_tcp import bytes_buffered, bytes_drained
 
 __all__ = ["ByteStream", "FlushBatch", "FrameWriter"]
 
@@ -75,6 +75,16 @@ class FrameWriter:
     def full(self) -> bool:
         """Whether the stream is full, so that frames queue."""
         return self._paused
+
+    @property
+    def waiting_bytes(self) -> int:
+        """How many bytes the peer has not taken: in this queue, and in the stream."""
+        frames = self._frames
+        if frames is None:
+            queued = 0
+        else:
+            queued = len(frames) if isinstance(frames, bytes) else self._size
+        return queued + bytes_buffered(self._stream)
 
     def open(self) -> None:
         """Register with the stream, which says when to pause."""

@@ -86,6 +86,11 @@ class GRPCTransport:
 
     # --- In the reactor --------------------------------------------------------
 
+    @property
+    def waiting_bytes(self) -> int:
+        """How many bytes wait for the peer."""
+        return self._written - self._sent
+
     def write(self, frame: bytes) -> None:
         """Queue a message; an empty one is a ping."""
         if self._ended:

@@ -6,7 +6,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from centrifugo_tx.config.model import Config
 from centrifugo_tx.config.pending import (
-    IGNORED,
     POINTLESS,
     REFUSED,
     UNSUPPORTED,
@@ -35,12 +34,12 @@ class TableTests(SynchronousTestCase):
 
     def test_paths(self) -> None:
         """Each line names an option."""
-        listed = {*IGNORED, *REFUSED, *POINTLESS, *UNSUPPORTED}
+        listed = {*REFUSED, *POINTLESS, *UNSUPPORTED}
         self.assertEqual(listed - set(all_paths(Config)), set())
 
     def test_disjoint(self) -> None:
         """No option stands twice."""
-        tables = [*IGNORED, *REFUSED, *POINTLESS, *UNSUPPORTED]
+        tables = [*REFUSED, *POINTLESS, *UNSUPPORTED]
         self.assertEqual(len(tables), len(set(tables)))
 
 
@@ -59,7 +58,7 @@ class ReportTests(SynchronousTestCase):
             **{"bool": True, "int": 7, "str": "x", "strings": ["x"]},
             "duration": "7s",
         }
-        for path in (*IGNORED, *REFUSED, *POINTLESS, *UNSUPPORTED):
+        for path in (*REFUSED, *POINTLESS, *UNSUPPORTED):
             outer, star, inner = path.partition(".*.")
             value = values[known[path].kind]
             tree = nested(outer, [nested(inner, value)] if star else value)
