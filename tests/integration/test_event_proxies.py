@@ -2,6 +2,7 @@
 
 import hmac
 import json
+import time
 from http.client import HTTPConnection
 from itertools import product
 from typing import Any, ClassVar
@@ -30,7 +31,12 @@ def options(backend: Backend, timeout: str = "30s", **client: Any) -> dict[str, 
     own = {"subscribe_proxy_enabled": True, "publish_proxy_enabled": True}
     keys = {"publish_proxy_enabled": True, "remove_proxy_enabled": True}
     return {
-        "client": {"proxy": {"connect": connect}, **client},
+        "client": {
+            "proxy": {"connect": connect, "refresh": proxy("refresh", enabled=True)},
+            "expired_sub_close_delay": "1s",
+            "presence_update_interval": "1s",
+            **client,
+        },
         "channel": {
             "proxy": {
                 "subscribe": proxy("subscribe", include_connection_meta=True),
@@ -41,12 +47,13 @@ def options(backend: Backend, timeout: str = "30s", **client: Any) -> dict[str, 
             },
             "without_namespace": own,
             "namespaces": [
+                {"name": "slow", "sub_refresh_proxy_enabled": True, **own},
                 {
                     "name": "map",
                     "subscription_type": "map",
                     "allow_subscribe_for_client": True,
                     "map": {"mode": "recoverable", "key_ttl": "1m", **keys},
-                }
+                },
             ],
         },
         "rpc": {
@@ -179,6 +186,32 @@ class FlaskTests(SynchronousTestCase):
                 received += line
         self.assertEqual(self.backend.requests[0].json["transport"], "uni_sse")
 
+    def test_refreshes(self) -> None:
+        """The backend prolongs what expires, or ends it."""
+        soon, later = int(time.time()) + 1, int(time.time()) + 3600
+        answers = self.backend.answers
+        answers["connect"] = {"result": {"user": "anna", "expire_at": soon}}
+        answers["subscribe"] = {"result": {"expire_at": soon}}
+        answers["refresh"] = {"result": {"expire_at": later}}
+        socket = WebSocket(self.server.port)
+        self.addCleanup(socket.close)
+        connected = socket.ask({"id": 1, "connect": {}})["connect"]
+        self.assertNotIn("expires", connected)
+        subscribe = {"id": 2, "subscribe": {"channel": "slow:a"}}
+        self.assertNotIn("expires", socket.ask(subscribe)["subscribe"])
+        told = {"code": 2501, "reason": "subscription expired"}
+        pushed = socket.receive()["push"]
+        self.assertEqual(pushed, {"channel": "slow:a", "unsubscribe": told})
+        [request] = self.backend.of("sub_refresh")
+        self.assertEqual(request.json["channel"], "slow:a")
+        [request] = self.backend.of("refresh")
+        self.assertEqual(request.json["user"], "anna")
+        answers["connect"] = {"result": {"expire_at": int(time.time()) + 1}}
+        answers["refresh"] = {"error": {"code": 1000, "message": "no"}}
+        ending = WebSocket(self.server.port)
+        ending.ask({"id": 1, "connect": {}})
+        self.assertEqual(ending.closing()[0], 3005)
+
     def test_headers(self) -> None:
         """Allowed headers reach the backend, and requests are signed."""
         socket = WebSocket(self.server.port, {"X-Real": "r", "X-Other": "o"})
@@ -190,8 +223,8 @@ class FlaskTests(SynchronousTestCase):
         self.assertEqual(found["authorization"], "Bearer t")
         self.assertEqual((found["x-real"], found["x-static"]), ("r", "s"))
         self.assertNotIn("x-other", found)
-        time, *digests = found["x-centrifugo-signature"].split(",")
-        signed = time.removeprefix("t=").encode() + b"." + request.body
+        at, *digests = found["x-centrifugo-signature"].split(",")
+        signed = at.removeprefix("t=").encode() + b"." + request.body
         wanted = [
             f"v1={hmac.digest(each.encode(), signed, 'sha256').hex()}"
             for each in SECRETS
@@ -233,6 +266,7 @@ class FastAPITests(FlaskTests):
     """A backend in FastAPI."""
 
     kind = FastAPIBackend
+    test_refreshes: Any = None  # waits, and the framework makes no difference to it
 
 
 class OutageTests(SynchronousTestCase):

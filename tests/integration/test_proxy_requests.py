@@ -4,6 +4,7 @@
 """
 
 import json
+import time
 from typing import Any, ClassVar
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -15,6 +16,9 @@ from .websocket import WebSocket
 
 #: Headers whose values name the sender or the connection.
 _OWN = {"user-agent", "host", "content-length"}
+
+#: Seconds that the backend may be asked late.
+PATIENCE = 60.0
 
 EVENTS = ("connect", "subscribe", "publish", "rpc", "map_publish", "map_remove")
 
@@ -40,12 +44,24 @@ def options(backend: FlaskBackend) -> dict[str, Any]:
     maps = {"mode": "recoverable", "key_ttl": "1m", **keys}
     kind = {"subscription_type": "map", "allow_subscribe_for_client": True}
     return {
-        "client": {"proxy": {"connect": proxy("connect", enabled=True)}},
+        "client": {
+            "proxy": {
+                "connect": proxy("connect", enabled=True),
+                "refresh": proxy("refresh", enabled=True),
+            },
+            "expired_sub_close_delay": "1s",
+            "presence_update_interval": "1s",
+        },
         "channel": {
-            "proxy": {event: proxy(event) for event in EVENTS if event[0] in "spm"},
+            "proxy": {
+                event: proxy(event)
+                for event in (*EVENTS, "sub_refresh")
+                if event not in ("connect", "rpc")
+            },
             "without_namespace": both,
             "namespaces": [
                 {"name": "binary", **both, **named},
+                {"name": "slow", **both, "sub_refresh_proxy_enabled": True},
                 {"name": "map", "map": maps, **kind},
             ],
         },
@@ -149,6 +165,39 @@ class SideBySideTests(SynchronousTestCase):
             b'{"id":3,"publish":{"channel":"map:a","type":1,"key":"k","removed":true}}',
             replies=False,
         )
+
+    def test_refreshes(self) -> None:
+        """Connections and subscriptions that expire, in turn on both servers."""
+        before = dict(self.backend.answers)
+        self.addCleanup(self.backend.answers.update, before)
+        first, second = (self.refreshed(server) for server in self.servers)
+        self.assertEqual(first, second)
+
+    def refreshed(self, server: Server) -> Any:
+        """Return the requests for one client, and what it is told at the end."""
+        soon, later = int(time.time()) + 2, int(time.time()) + 3600
+        answers, meta = self.backend.answers, {"step": 2}
+        connect = {"user": "anna", "expire_at": soon, "meta": {"step": 1}}
+        answers["connect"] = {"result": connect}
+        answers["refresh"] = {"result": {"expire_at": later, "meta": meta}}
+        answers["subscribe"] = {"result": {"expire_at": soon}}
+        self.backend.requests.clear()
+        socket = WebSocket(server.port)
+        self.addCleanup(socket.close)
+        connected = socket.ask({"id": 1, "connect": {}})["connect"]
+        self.assertNotIn("ttl", connected)
+        subscribed = socket.ask({"id": 2, "subscribe": {"channel": "slow:a"}})
+        self.assertNotIn("ttl", subscribed["subscribe"])
+        told = socket.receive()
+        while "push" not in told:
+            socket.send({})
+            told = socket.receive()
+        deadline = time.monotonic() + PATIENCE
+        while len(self.backend.requests) < 4 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        client = connected["client"]
+        requests = [self.plain(each, client) for each in self.backend.requests]
+        return sorted(requests, key=lambda each: str(each["path"])), told
 
     def test_bare(self) -> None:
         """A connect command with nothing in it."""
