@@ -129,7 +129,7 @@ class FileWatch(Service):
     def startService(self) -> None:
         """Begin to watch."""
         Service.startService(self)
-        self._loop = LoopingCall(self._look)
+        self._loop = LoopingCall(self._check_files)
         self._loop.clock = self._clock
         self._loop.start(WATCH_INTERVAL, now=False)
 
@@ -140,7 +140,7 @@ class FileWatch(Service):
             self._loop.stop()
             self._loop = None
 
-    def _look(self) -> None:
+    def _check_files(self) -> None:
         current = {path: _stamp(path) for path in self._known}
         is_settled, self._last = current == self._last, current
         if is_settled and current != self._known:

@@ -84,7 +84,7 @@ def _text(node: ast.expr) -> str:
     raise AssertionError(f"line {node.lineno}: a message is no text")
 
 
-def told(section: str) -> set[str]:
+def documented_terms(section: str) -> set[str]:
     """Return the terms in a section of the page."""
     text = PAGE.read_text()
     start = text.index(f"\n{section}\n---")
@@ -107,12 +107,12 @@ class LogPageTests(SynchronousTestCase):
         # The summary of a bounded log is emitted at the level of its lines.
         self.assertEqual(
             sorted(logged() | {"log lines left out: {about}"}),
-            sorted(told("Messages")),
+            sorted(documented_terms("Messages")),
         )
 
     def test_causes(self) -> None:
         """Every cause is explained."""
-        self.assertEqual(sorted(causes()), sorted(told("Causes")))
+        self.assertEqual(sorted(causes()), sorted(documented_terms("Causes")))
 
     def test_finds(self) -> None:
         """Messages and causes are found at all."""

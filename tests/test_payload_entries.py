@@ -98,10 +98,10 @@ class House(World):
             http_stream_protobuf(), TransportInfo(protocol="protobuf")
         )
         peer = Peer(self.node.connect(transport), transport)
-        self.say(peer, connect=client_pb2.ConnectRequest())
+        self.send_command(peer, connect=client_pb2.ConnectRequest())
         return peer
 
-    def say(self, peer: Peer, **request: Any) -> None:
+    def send_command(self, peer: Peer, **request: Any) -> None:
         """Send a command in Protobuf."""
         command = client_pb2.Command(id=1, **request).SerializeToString()
         peer.client.receive(delimited(command))
@@ -308,7 +308,7 @@ def value_of_polling_policy(house: House, payload: bytes) -> Peer:
 def publish_in_protobuf(house: House, payload: bytes) -> Peer:
     peer = house.observer()
     request = client_pb2.PublishRequest(channel="c", data=payload)
-    house.say(house.protobuf(), publish=request)
+    house.send_command(house.protobuf(), publish=request)
     return peer
 
 
@@ -331,7 +331,7 @@ def publish_into_map_in_protobuf(house: House, payload: bytes) -> Peer:
     peer = house.map_reader()
     house.policy.change = "k", MapChange(_MAP)
     request = client_pb2.PublishRequest(channel="m:a", key="k", type=1, data=payload)
-    house.say(house.protobuf(), publish=request)
+    house.send_command(house.protobuf(), publish=request)
     return peer
 
 

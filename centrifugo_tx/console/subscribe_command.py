@@ -66,7 +66,7 @@ def subscribe(options: argparse.Namespace) -> None:
     )
     connector.follower = follower
     reactor.addSystemEventTrigger("before", "shutdown", follower.stop)
-    reactor.addSystemEventTrigger("before", "shutdown", connector.gone)
+    reactor.addSystemEventTrigger("before", "shutdown", connector.when_closed)
     reactor.callWhenRunning(connector.connect)
     reactor.run()
     if ended and ended[0] is not None:
@@ -189,7 +189,7 @@ class Connector:
                 connection.why or "the server closed the connection", CANNOT_CONNECT
             )
 
-    def gone(self) -> "Deferred[None] | None":
+    def when_closed(self) -> "Deferred[None] | None":
         """Return what fires once no connection is open."""
         if self._open is None:
             return None

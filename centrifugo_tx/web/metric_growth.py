@@ -78,11 +78,11 @@ class MetricGrowth:
             if is_gauge(name):
                 yield Value(full, "", shown, counter.value)
             else:
-                yield self._grown(full, "", shown, counter.value, True)
+                yield self._growth_of(full, "", shown, counter.value, True)
         for name, labels, histogram in node.metrics.summaries():
             full, shown = PREFIX + name, _shown(labels)
-            yield self._grown(full, "sum", shown, histogram.sum)
-            yield self._grown(full, "count", shown, sum(histogram.counts))
+            yield self._growth_of(full, "sum", shown, histogram.sum)
+            yield self._growth_of(full, "count", shown, sum(histogram.counts))
             for quantile, value in histogram.quantiles():
                 part = f"quantile.{_percent(quantile)}"
                 yield Value(full, part, shown, value)
@@ -95,9 +95,9 @@ class MetricGrowth:
                 if not counted:
                     yield Value(sample.name, "", labels, sample.value)
                 elif sample.name.endswith("_total"):
-                    yield self._grown(sample.name, "", labels, sample.value, True)
+                    yield self._growth_of(sample.name, "", labels, sample.value, True)
 
-    def _grown(
+    def _growth_of(
         self, name: str, part: str, labels: Labels, total: float, counted: bool = False
     ) -> Value:
         key = name, part, labels

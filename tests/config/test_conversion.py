@@ -105,7 +105,7 @@ namespaces:
 """
 
 
-def told(conversion: Conversion, kind: str) -> dict[str, str]:
+def explanations(conversion: Conversion, kind: str) -> dict[str, str]:
     """Return the names of one kind of changes, with their explanations."""
     return {
         change.name: change.explanation
@@ -161,7 +161,10 @@ class VersionTests(ConversionCase):
         self.assertFalse(chat.allow_publish_for_client)
         self.assertFalse(own.allow_subscribe_for_client)
         self.assertFalse(own.allow_presence_for_subscriber)
-        moved, gone = told(conversion, "moved"), told(conversion, "gone")
+        moved, gone = (
+            explanations(conversion, "moved"),
+            explanations(conversion, "gone"),
+        )
         self.assertEqual(moved["secret"], "client.token.hmac_secret_key")
         self.assertEqual(
             moved["history_lifetime"], "channel.without_namespace.history_ttl"
@@ -169,7 +172,7 @@ class VersionTests(ConversionCase):
         self.assertEqual(moved["namespace chat: history_recover"], "force_recovery")
         self.assertIn("v3_use_offset", gone)
         self.assertIn("SockJS", gone)
-        adapted = told(conversion, "adapted")
+        adapted = explanations(conversion, "adapted")
         self.assertIn("namespace chat: permissions", adapted)
         self.assertIn("client.allowed_origins", adapted)
         self.assertIn("channel.history_meta_ttl", adapted)
@@ -199,7 +202,7 @@ class VersionTests(ConversionCase):
         (chat,) = config.channel.namespaces
         self.assertTrue(chat.allow_subscribe_for_client and chat.force_positioning)
         self.assertFalse(chat.allow_user_limited_channels)
-        gone = told(conversion, "gone")
+        gone = explanations(conversion, "gone")
         self.assertEqual(list(gone), ["skip_user_check_in_subscription_token"])
 
     def test_v5(self) -> None:
@@ -210,10 +213,10 @@ class VersionTests(ConversionCase):
         self.assertEqual(config.channel.without_namespace.history_meta_ttl, 86400.0)
         self.assertEqual([each.enabled for each in config.consumers], [True, False])
         self.assertEqual(config.log.level, "debug")
-        gone = told(conversion, "gone")
+        gone = explanations(conversion, "gone")
         for name in ("clickhouse_analytics", "channel.namespaces.[0].subscribe_cel"):
             self.assertEqual(gone[name], "it belongs to Centrifugo PRO")
-        self.assertEqual(told(conversion, "adapted"), {})
+        self.assertEqual(explanations(conversion, "adapted"), {})
 
     def test_v6(self) -> None:
         """A file of today stays as it is."""
@@ -349,7 +352,7 @@ class VariableTests(SynchronousTestCase):
                 "CENTRIFUGO_VAR_X": "kept",
             },
         )
-        self.assertEqual(list(told(conversion, "gone")), ["sockjs", "foo"])
+        self.assertEqual(list(explanations(conversion, "gone")), ["sockjs", "foo"])
 
     def test_same_meaning(self) -> None:
         """The new variables are read as the old ones would have been."""

@@ -85,7 +85,7 @@ class BrokerContract(Base):
         await self.begin()
         published = await self.publish(1, PublishOptions(info=ADA, tags={"k": "v"}))
         self.assertEqual(published, Published())
-        await self.receiver.grown(self.receiver.deliveries, 1)
+        await self.receiver.when_count_is(self.receiver.deliveries, 1)
         [delivery] = self.receiver.deliveries
         self.assertEqual(delivery.channel, "room:7")
         self.assertEqual(delivery.position, StreamPosition())
@@ -106,7 +106,7 @@ class BrokerContract(Base):
         await self.begin()
         options = PublishOptions(key="k", version=7, epoch="e")
         self.assertEqual(await self.publish(1, options), Published())
-        await self.receiver.grown(self.receiver.deliveries, 1)
+        await self.receiver.when_count_is(self.receiver.deliveries, 1)
         [delivery] = self.receiver.deliveries
         publication = delivery.publication
         self.assertEqual((publication.key, publication.version), ("k", 7))
@@ -116,7 +116,7 @@ class BrokerContract(Base):
         """An absent payload stays absent."""
         await self.begin()
         await self.broker.publish("room:7", EMPTY, PublishOptions())
-        await self.receiver.grown(self.receiver.deliveries, 1)
+        await self.receiver.when_count_is(self.receiver.deliveries, 1)
         self.assertIs(self.receiver.deliveries[0].publication.data, EMPTY)
 
     async def test_binary_payload(self) -> None:
@@ -125,7 +125,7 @@ class BrokerContract(Base):
         payload = b"a__:b\xff\x00__p1:1:e__"
         await self.broker.publish("room:7", Raw(payload), HISTORY)
         await self.broker.publish("room:7", Raw(payload), PublishOptions())
-        await self.receiver.grown(self.receiver.deliveries, 2)
+        await self.receiver.when_count_is(self.receiver.deliveries, 2)
         for delivery in self.receiver.deliveries:
             self.assertEqual(bytes(delivery.publication.data), payload)
         self.assertEqual(payloads((await self.history()).publications), [payload])
@@ -135,7 +135,7 @@ class BrokerContract(Base):
         await self.begin()
         await self.broker.subscribe("чат:1")
         await self.broker.publish("чат:1", data(1), HISTORY)
-        await self.receiver.grown(self.receiver.deliveries, 1)
+        await self.receiver.when_count_is(self.receiver.deliveries, 1)
         self.assertEqual(self.receiver.deliveries[0].channel, "чат:1")
 
     async def test_order(self) -> None:
@@ -147,7 +147,7 @@ class BrokerContract(Base):
         self.assertEqual([p.position.offset for p in published], list(range(1, 21)))
         self.assertEqual(len({p.position.epoch for p in published}), 1)
         self.assertEqual({p.suppressed for p in published}, {""})
-        await self.receiver.grown(self.receiver.deliveries, 20)
+        await self.receiver.when_count_is(self.receiver.deliveries, 20)
         deliveries = self.receiver.deliveries
         self.assertEqual(
             [d.position for d in deliveries], [p.position for p in published]
@@ -182,7 +182,7 @@ class BrokerContract(Base):
         await self.begin()
         await self.broker.publish_join("room:7", ADA)
         await self.broker.publish_leave("room:7", ADA)
-        await self.receiver.grown(self.receiver.leaves, 1)
+        await self.receiver.when_count_is(self.receiver.leaves, 1)
         for events in (self.receiver.joins, self.receiver.leaves):
             [(channel, info)] = events
             self.assertEqual(channel, "room:7")
@@ -338,7 +338,7 @@ class BrokerContract(Base):
         await self.pass_time(15)
         last = await self.publish(5, options)
         self.assertEqual((last.suppressed, last.position.offset), ("", 3))
-        await self.receiver.grown(self.receiver.deliveries, 3)
+        await self.receiver.when_count_is(self.receiver.deliveries, 3)
         self.assertEqual(
             payloads([d.publication for d in self.receiver.deliveries]),
             [b'{"t":1}', b'{"t":2}', b'{"t":5}'],
@@ -374,7 +374,7 @@ class BrokerContract(Base):
         self.assertEqual(await self.publish(1, options), Published())
         self.assertEqual((await self.publish(2, options)).position, StreamPosition())
         await self.publish(3, PublishOptions())
-        await self.receiver.grown(self.receiver.deliveries, 2)
+        await self.receiver.when_count_is(self.receiver.deliveries, 2)
         self.assertEqual(
             payloads([d.publication for d in self.receiver.deliveries]),
             [b'{"t":1}', b'{"t":3}'],
@@ -384,7 +384,7 @@ class BrokerContract(Base):
         """A wish for deltas reaches the subscribers, without a predecessor."""
         await self.begin()
         await self.publish(1, PublishOptions(delta=True))
-        await self.receiver.grown(self.receiver.deliveries, 1)
+        await self.receiver.when_count_is(self.receiver.deliveries, 1)
         [delivery] = self.receiver.deliveries
         self.assertIsNone(delivery.previous)
         self.assertFalse(delivery.publication.delta)
@@ -419,7 +419,7 @@ class StreamContract(BrokerContract):
         await self.publish(1, options)
         await self.publish(2)
         await self.publish(3, options)
-        await self.receiver.grown(self.receiver.deliveries, 3)
+        await self.receiver.when_count_is(self.receiver.deliveries, 3)
         first, second, third = self.receiver.deliveries
         self.assertIsNone(first.previous)
         self.assertIsNone(second.previous)
@@ -434,7 +434,7 @@ class StreamContract(BrokerContract):
         await self.publish(1, options)
         await self.broker.remove_history("room:7")
         await self.publish(2, options)
-        await self.receiver.grown(self.receiver.deliveries, 2)
+        await self.receiver.when_count_is(self.receiver.deliveries, 2)
         self.assertIsNone(self.receiver.deliveries[1].previous)
 
     async def publish_version(self, version: int, epoch: str = "") -> Published:
@@ -458,7 +458,7 @@ class StreamContract(BrokerContract):
             self.assertEqual(dropped, Published(first.position, "version"))
         newer = await self.publish_version(6)
         self.assertEqual((newer.suppressed, newer.position.offset), ("", 2))
-        await self.receiver.grown(self.receiver.deliveries, 2)
+        await self.receiver.when_count_is(self.receiver.deliveries, 2)
         self.assertEqual(
             [d.publication.version for d in self.receiver.deliveries], [5, 6]
         )
@@ -492,4 +492,4 @@ class StreamContract(BrokerContract):
         for _ in range(2):
             published = await self.publish(1, PublishOptions(version=5))
             self.assertEqual(published, Published())
-        await self.receiver.grown(self.receiver.deliveries, 2)
+        await self.receiver.when_count_is(self.receiver.deliveries, 2)

@@ -33,7 +33,7 @@ class ControllerContract(Base):
         mailbox = Mailbox()
         controller = await self.make_controller(mailbox, "n1")
         await controller.publish(b"\x00hello\xff")
-        await mailbox.grown(1)
+        await mailbox.when_count_is(1)
         self.assertEqual(mailbox.messages, [b"\x00hello\xff"])
 
     async def test_to_one(self) -> None:
@@ -42,7 +42,7 @@ class ControllerContract(Base):
         controller = await self.make_controller(mailbox, "n1")
         await controller.publish(b"not for n1", "n2")
         await controller.publish(b"for n1", "n1")
-        await mailbox.grown(1)
+        await mailbox.when_count_is(1)
         self.assertEqual(mailbox.messages, [b"for n1"])
 
     async def test_order(self) -> None:
@@ -52,5 +52,5 @@ class ControllerContract(Base):
         sent = [b"%d" % n for n in range(50)]
         for message in sent:
             await controller.publish(message)
-        await mailbox.grown(50)
+        await mailbox.when_count_is(50)
         self.assertEqual(mailbox.messages, sent)

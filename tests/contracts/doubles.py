@@ -30,14 +30,14 @@ class _Waiting:
         factory=list, init=False
     )
 
-    def grown(self, events: Sequence[object], count: int) -> "Deferred[None]":
+    def when_count_is(self, events: Sequence[object], count: int) -> "Deferred[None]":
         """Return a Deferred that fires when *events* are *count*."""
         reached: Deferred[None] = Deferred()
         self._goals.append((events, count, reached))
-        self.look()
+        self.fire_reached()
         return reached
 
-    def look(self) -> None:
+    def fire_reached(self) -> None:
         """Fire the Deferreds whose counts are reached."""
         for goal in list(self._goals):
             events, count, reached = goal
@@ -66,26 +66,26 @@ class Receiver:
     ) -> None:
         """Write it down."""
         self.deliveries.append(Delivery(channel, publication, position, previous))
-        self._waiting.look()
+        self._waiting.fire_reached()
 
     def handle_join(self, channel: str, info: ClientInfo) -> None:
         """Write it down."""
         self.joins.append((channel, info))
-        self._waiting.look()
+        self._waiting.fire_reached()
 
     def handle_leave(self, channel: str, info: ClientInfo) -> None:
         """Write it down."""
         self.leaves.append((channel, info))
-        self._waiting.look()
+        self._waiting.fire_reached()
 
     def handle_gap(self, channels: Sequence[str]) -> None:
         """Write it down."""
         self.gaps.extend(channels)
-        self._waiting.look()
+        self._waiting.fire_reached()
 
-    def grown(self, events: Sequence[object], count: int) -> "Deferred[None]":
+    def when_count_is(self, events: Sequence[object], count: int) -> "Deferred[None]":
         """Return a Deferred that fires when one of the lists has *count* entries."""
-        return self._waiting.grown(events, count)
+        return self._waiting.when_count_is(events, count)
 
 
 @implementer(IControlEventHandler)
@@ -99,8 +99,8 @@ class Mailbox:
     def handle_control(self, message: bytes) -> None:
         """Write it down."""
         self.messages.append(message)
-        self._waiting.look()
+        self._waiting.fire_reached()
 
-    def grown(self, count: int) -> "Deferred[None]":
+    def when_count_is(self, count: int) -> "Deferred[None]":
         """Return a Deferred that fires when there are *count* messages."""
-        return self._waiting.grown(self.messages, count)
+        return self._waiting.when_count_is(self.messages, count)

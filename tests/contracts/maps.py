@@ -66,7 +66,7 @@ class MapReceiver(Receiver):
     def handle_clear(self, channel: str) -> None:
         """Write it down."""
         self.cleared.append(channel)
-        self._waiting.look()
+        self._waiting.fire_reached()
 
     def rules(self, channel: str) -> MapRules | None:
         """Return how all maps that are known are kept."""
@@ -104,7 +104,7 @@ class MapContract(Base):
 
     async def delivered(self, count: int) -> list[Delivery]:
         """Return that many delivered changes."""
-        await self.receiver.grown(self.receiver.deliveries, count)
+        await self.receiver.when_count_is(self.receiver.deliveries, count)
         return self.receiver.deliveries
 
     async def put(
@@ -407,7 +407,7 @@ class MapContract(Base):
         await self.begin()
         first = await self.put("a", 1, idempotency_key="i")
         await self.broker.clear("m")
-        await self.receiver.grown(self.receiver.cleared, 1)
+        await self.receiver.when_count_is(self.receiver.cleared, 1)
         self.assertEqual(self.receiver.cleared, ["m"])
         page = await self.state()
         self.assertEqual((page.entries, page.position.offset), ([], 0))
@@ -423,7 +423,7 @@ class MapContract(Base):
         self.assertEqual(self.receiver.cleared, [])
         await self.put("a", 1, STREAMLESS)
         await self.broker.clear("m")
-        await self.receiver.grown(self.receiver.cleared, 1)
+        await self.receiver.when_count_is(self.receiver.cleared, 1)
         self.assertEqual(self.receiver.cleared, ["m"])
 
     async def test_size(self) -> None:

@@ -69,7 +69,7 @@ class Account:
         span.got[offset] = number
 
     @property
-    def told(self) -> int:
+    def losses_told(self) -> int:
         """The number of times that the client was told of a possible loss."""
         return max(0, len(self._spans) - 1)
 
@@ -113,7 +113,7 @@ class Verdict:
     checked: int = 0
     excused: int = 0
     replaced: int = 0
-    told: int = 0
+    losses_told: int = 0
     faults: list[str] = field(factory=list)
 
 
@@ -129,7 +129,7 @@ def judge(
     verdict = Verdict()
     known = {each.number for each in sent}
     for account in accounts:
-        verdict.told += account.told
+        verdict.losses_told += account.losses_told
         verdict.faults += account.faults
         for each in sent:
             if account.received(each):

@@ -105,7 +105,7 @@ class FaultCase(SynchronousTestCase):
             fault()
         time.sleep(AROUND)
         publisher.finish()
-        kept = self.kept(publisher)
+        kept = self.stored_publications(publisher)
         self.arrive(crowd, publisher)
         crowd.stop()
         total = Verdict()
@@ -114,7 +114,7 @@ class FaultCase(SynchronousTestCase):
             total.checked += verdict.checked
             total.excused += verdict.excused
             total.replaced += verdict.replaced
-            total.told += verdict.told
+            total.losses_told += verdict.losses_told
             total.faults += verdict.faults
             total.faults += out_of_order(kept[channel])
         self.report(publisher, crowd, total)
@@ -125,11 +125,11 @@ class FaultCase(SynchronousTestCase):
         self.assertEqual(judged, CLIENTS * sent)
         self.assertGreaterEqual(total.checked, CLIENTS * (before + CHANNELS) // 2)
         if data_stays:
-            self.assertEqual((total.told, total.excused), (0, 0))
+            self.assertEqual((total.losses_told, total.excused), (0, 0))
             self.assertEqual(sent, publisher.count)
         return total
 
-    def kept(self, publisher: Publisher) -> dict[str, list[Sent]]:
+    def stored_publications(self, publisher: Publisher) -> dict[str, list[Sent]]:
         """Return the acknowledged publications that storage still has."""
         return publisher.sent
 
@@ -155,5 +155,5 @@ class FaultCase(SynchronousTestCase):
                 f"\n{self.id().rpartition('.')[2]}: {publisher.count} acknowledged, "
                 f"{publisher.failed} failed; {total.checked} receptions checked, "
                 f"{total.excused} excused, {total.replaced} replaced, "
-                f"told {total.told} times; {dict(crowd.events)}"
+                f"told {total.losses_told} times; {dict(crowd.events)}"
             )

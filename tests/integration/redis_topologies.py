@@ -105,7 +105,7 @@ class Watched:
         [found] = [each for each in self.servers if each.port == port]
         return found
 
-    def have(self, key: str) -> bool:
+    def all_have_key(self, key: str) -> bool:
         """Whether all servers answer, and have *key*."""
         try:
             return all(each.call("EXISTS", key) for each in self.servers)

@@ -80,7 +80,9 @@ class VerdictTests(SynchronousTestCase):
         self.account.begin("a", 2)
         self.take(3)
         verdict = self.verdict()
-        self.assertEqual((verdict.checked, verdict.excused, verdict.told), (2, 1, 1))
+        self.assertEqual(
+            (verdict.checked, verdict.excused, verdict.losses_told), (2, 1, 1)
+        )
         self.assertEqual(verdict.faults, [])
 
     def test_new_epoch(self) -> None:

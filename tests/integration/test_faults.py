@@ -45,7 +45,7 @@ class OneServer(FaultCase):
             self.storage.start()
 
         total = self.ordeal(lose_data, data_stays=False)
-        self.assertGreaterEqual(total.told, CLIENTS * CHANNELS)
+        self.assertGreaterEqual(total.losses_told, CLIENTS * CHANNELS)
 
     def test_messages_cut_off(self) -> None:
         """If only the connections for messages are lost no publication is lost."""

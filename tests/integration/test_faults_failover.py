@@ -13,7 +13,7 @@ class FailoverCase(FaultCase):
 
     goes_back = True
 
-    def kept(self, publisher: Publisher) -> dict[str, list[Sent]]:
+    def stored_publications(self, publisher: Publisher) -> dict[str, list[Sent]]:
         """Return the acknowledged publications that storage still has."""
         return {
             channel: self._stored(channel, sent)

@@ -38,7 +38,7 @@ class Killed(RedisCase):
         maps = await self.make_maps(self.receiver)
         await maps.subscribe("m")
         await maps.publish("m", "a", data(1), MapChange(KEPT))
-        await self.receiver.grown(self.receiver.deliveries, 1)
+        await self.receiver.when_count_is(self.receiver.deliveries, 1)
         return maps
 
     async def test_comes_back_empty(self) -> None:
@@ -61,13 +61,13 @@ class Killed(RedisCase):
         for call in calls:
             self.failureResultOf(call, BrokerUnavailable)
         assert maps.expiry is not None
-        await maps.expiry.look()  # does not fail
+        await maps.expiry.search()  # does not fail
         self.server.start()
         await until(lambda: self.receiver.gaps == ["m"])
         after = await maps.state("m", MapQuery())
         self.assertNotEqual(after.position.epoch, before.position.epoch)
         await maps.publish("m", "b", data(2), MapChange(KEPT))
-        await self.receiver.grown(self.receiver.deliveries, 2)
+        await self.receiver.when_count_is(self.receiver.deliveries, 2)
 
     async def test_expiry_goes_on(self) -> None:
         """Keys expire again after the server was away, by the broker itself."""
@@ -89,12 +89,12 @@ class Killed(RedisCase):
         await maps.subscribe("n")
         for channel in "mn":
             await maps.publish(channel, "k", data(2), MapChange(FADING))
-        await self.receiver.grown(self.receiver.deliveries, 3)
+        await self.receiver.when_count_is(self.receiver.deliveries, 3)
         self.server.call("SET", f"{self.prefix}:state:expire:m", "nonsense")
         self.reactor.ahead += 12
         assert maps.expiry is not None
-        await maps.expiry.look()
-        await self.receiver.grown(self.receiver.deliveries, 4)
+        await maps.expiry.search()
+        await self.receiver.when_count_is(self.receiver.deliveries, 4)
         self.assertEqual(self.receiver.deliveries[-1].channel, "n")
         self.flushLoggedErrors()
 
@@ -109,8 +109,8 @@ class Killed(RedisCase):
         self.receiver.kept = FADING
         self.reactor.ahead += 12
         assert maps.expiry is not None
-        await maps.expiry.look()
-        await self.receiver.grown(self.receiver.deliveries, 3)
+        await maps.expiry.search()
+        await self.receiver.when_count_is(self.receiver.deliveries, 3)
         listed = self.server.call("ZCARD", f"{self.prefix}:cleanup:channels")
         self.assertEqual(listed, 100)
 

@@ -52,7 +52,7 @@ class Queue:
     served: list[socket.socket] = field(factory=list)
     _selector: selectors.DefaultSelector = field(factory=selectors.DefaultSelector)
 
-    def come(self, count: int) -> None:
+    def connect_clients(self, count: int) -> None:
         """Connect that many clients, each of which sends its request at once."""
         for _ in range(count):
             client = socket.create_connection(("127.0.0.1", self.port), PATIENCE)
@@ -163,7 +163,7 @@ class OpenFilesTests(SynchronousTestCase):
         """Let all come, and be served in turn."""
         queue = Queue(server.port)
         self.addCleanup(queue.close)
-        queue.come(CLIENTS)
+        queue.connect_clients(CLIENTS)
         self.wait(lambda: queue.read(0.1) == 0 and self.pauses(server) == processes)
         while queue.read(0.5):
             pass

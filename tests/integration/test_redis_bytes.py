@@ -272,7 +272,7 @@ class Malformed(BytesCase):
         await engine.broker.subscribe("room:7")
         for message in [*MALFORMED, MESSAGES[1], b"\xff", MESSAGES[5]]:
             self.server.call("PUBLISH", self.key("client.room:7"), message)
-        await receiver.grown(receiver.joins, 1)
+        await receiver.when_count_is(receiver.joins, 1)
         self.assertEqual(len(receiver.deliveries), 1)
         self.assertEqual(receiver.deliveries[0].publication.time, P0.time)
 

@@ -120,7 +120,7 @@ class MapsOnCluster(ClusterCase, MapContract):
         """Let what is stored grow older, and keys expire."""
         await super().pass_time(seconds)
         assert self.broker.expiry is not None
-        await self.broker.expiry.look()
+        await self.broker.expiry.search()
 
     async def test_all_partitions(self) -> None:
         """Maps are spread over slots, all receive changes, and their keys expire."""
@@ -164,7 +164,7 @@ class Names(ClusterCase):
             await engine.broker.subscribe(f"c{n}")
             await engine.broker.publish(f"c{n}", data(n), HISTORY)
             await engine.presence.add(f"c{n}", "c", ClientInfo("u", "c"))
-        await receiver.grown(receiver.deliveries, 30)
+        await receiver.when_count_is(receiver.deliveries, 30)
         sizes = [
             len(node.call("KEYS", f"{self.prefix}.stream.meta.*"))
             for node in self.cluster.masters()
@@ -269,7 +269,7 @@ class MasterLoss(ClusterCase):
         for channel in channels:
             await engine.broker.subscribe(channel)
             await engine.broker.publish(channel, data(1), HISTORY)
-        await receiver.grown(receiver.deliveries, 30)
+        await receiver.when_count_is(receiver.deliveries, 30)
         slot = key_slot(b"c0")
         old = self.cluster.master_of(slot)
         old.kill()
@@ -286,4 +286,4 @@ class MasterLoss(ClusterCase):
         await until(all_published, PATIENCE)
         before = len(receiver.deliveries)
         await engine.broker.publish("c0", data(3), HISTORY)
-        await receiver.grown(receiver.deliveries, before + 1)
+        await receiver.when_count_is(receiver.deliveries, before + 1)

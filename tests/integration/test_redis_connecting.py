@@ -28,7 +28,7 @@ class ConnectingCase(RedisCase):
         engine = await self.make_engine(receiver, **changes)
         await engine.broker.subscribe("room:7")
         await engine.broker.publish("room:7", data(1), HISTORY)
-        await receiver.grown(receiver.deliveries, 1)
+        await receiver.when_count_is(receiver.deliveries, 1)
         return engine
 
     async def fails(self, **changes: Any) -> str:
@@ -262,7 +262,7 @@ class Sharded(ConnectingCase):
             history = await engine.broker.history(channel, HistoryQuery(-1))
             self.assertEqual(len(history.publications), 1)
             self.assertEqual(len(await engine.presence.presence(channel)), 1)
-        await receiver.grown(receiver.deliveries, 5)
+        await receiver.when_count_is(receiver.deliveries, 5)
 
     async def test_control(self) -> None:
         """Messages of nodes go to all servers in turn, and arrive from all."""
@@ -276,8 +276,8 @@ class Sharded(ConnectingCase):
         for n in range(4):
             await engines[0].controller.publish(b"%d" % n)
         await engines[0].controller.publish(b"x", "n1")
-        await mailboxes[0].grown(4)
-        await mailboxes[1].grown(5)
+        await mailboxes[0].when_count_is(4)
+        await mailboxes[1].when_count_is(5)
         self.assertEqual(sorted(mailboxes[1].messages), [b"0", b"1", b"2", b"3", b"x"])
 
 

@@ -110,7 +110,7 @@ class MapsOnValkey(RedisCase, MapContract):
         await super().pass_time(seconds)
         expiry = self.broker.expiry
         assert expiry is not None
-        await expiry.look()
+        await expiry.search()
 
 
 class MapsOnRedis(OnRedis, MapsOnValkey):

@@ -34,7 +34,7 @@ class FaultCase(RedisCase):
         engine = await self.make_engine(self.receiver, mailbox=self.mailbox)
         await engine.broker.subscribe("room:7")
         await engine.broker.publish("room:7", data(1), HISTORY)
-        await self.receiver.grown(self.receiver.deliveries, 1)
+        await self.receiver.when_count_is(self.receiver.deliveries, 1)
         return engine
 
     def calls(self, engine: Engine) -> "list[Deferred[Any]]":
@@ -73,7 +73,7 @@ class FaultCase(RedisCase):
         deliveries = len(self.receiver.deliveries)
         published = await engine.broker.publish("room:7", data(2), HISTORY)
         self.assertEqual(published.position.offset, offset)
-        await self.receiver.grown(self.receiver.deliveries, deliveries + 1)
+        await self.receiver.when_count_is(self.receiver.deliveries, deliveries + 1)
         await engine.broker.subscribe("room:8")
         await engine.presence.add("room:7", "c", ClientInfo("u", "c"))
         messages = len(self.mailbox.messages)
@@ -214,7 +214,7 @@ class Hanging(FaultCase):
         )
         await engine.broker.subscribe("room:7")
         await engine.broker.publish("room:7", data(1), HISTORY)
-        await self.receiver.grown(self.receiver.deliveries, 1)
+        await self.receiver.when_count_is(self.receiver.deliveries, 1)
         return engine
 
 
@@ -242,6 +242,6 @@ class Many(FaultCase):
             await gatherResults(
                 [engine.broker.publish("room:7", data(n), HISTORY) for n in range(500)]
             )
-        await receiver.grown(receiver.deliveries, 10000)
+        await receiver.when_count_is(receiver.deliveries, 10000)
         offsets = [each.position.offset for each in receiver.deliveries]
         self.assertEqual(offsets, list(range(1, 10001)))

@@ -43,12 +43,12 @@ class FailoverCase(SentinelCase):
         )
         await engine.broker.subscribe("room:7")
         await engine.broker.publish("room:7", data(1), HISTORY)
-        await receiver.grown(receiver.deliveries, 1)
+        await receiver.when_count_is(receiver.deliveries, 1)
         key = f"{self.prefix}.stream.room:7"
-        await until(lambda: self.watched.have(key), PATIENCE)
+        await until(lambda: self.watched.all_have_key(key), PATIENCE)
         return engine, receiver, mailbox
 
-    async def goes_on(
+    async def check_stream_continues(
         self, engine: Engine, receiver: Receiver, mailbox: Mailbox
     ) -> None:
         """See that the stream goes on, is heard again, and nodes can talk."""
@@ -62,12 +62,15 @@ class FailoverCase(SentinelCase):
                 failures += 1
                 await until(lambda: True)
         self.assertEqual(published.position.offset, 2)
-        await receiver.grown(receiver.deliveries, 2)
+        await receiver.when_count_is(receiver.deliveries, 2)
         history = await engine.broker.history("room:7", HistoryQuery(-1))
         self.assertEqual([each.offset for each in history.publications], [1, 2])
-        await until(lambda: len(mailbox.messages) > 0 or self.say(engine), PATIENCE)
+        await until(
+            lambda: len(mailbox.messages) > 0 or self.publish_control_message(engine),
+            PATIENCE,
+        )
 
-    def say(self, engine: Engine) -> bool:
+    def publish_control_message(self, engine: Engine) -> bool:
         """Say something to all nodes."""
         engine.controller.publish(b"hello").addErrback(lambda _: None)
         return False
@@ -89,7 +92,7 @@ class DeadMaster(FailoverCase):
         failed = engine.broker.publish("room:7", data(9), HISTORY)
         await self.assertFailure(failed, BrokerUnavailable)
         await until(lambda: self.watched.master is not self.server, PATIENCE)
-        await self.goes_on(engine, receiver, mailbox)
+        await self.check_stream_continues(engine, receiver, mailbox)
 
 
 class OrderedFailover(FailoverCase):
@@ -99,7 +102,7 @@ class OrderedFailover(FailoverCase):
         """A failover that was ordered is followed, too."""
         engine, receiver, mailbox = await self.begin()
         await self.fail_over()
-        await self.goes_on(engine, receiver, mailbox)
+        await self.check_stream_continues(engine, receiver, mailbox)
 
     async def test_maps(self) -> None:
         """Maps follow the Sentinels, too, and possible losses are reported."""
@@ -109,7 +112,7 @@ class OrderedFailover(FailoverCase):
         change = MapChange(FADING)
         first = await maps.publish("m", "a", data(1), change)
         key = f"{self.prefix}:state:m"
-        await until(lambda: self.watched.have(key), PATIENCE)
+        await until(lambda: self.watched.all_have_key(key), PATIENCE)
         await self.fail_over()
         await until(lambda: set(receiver.gaps) == {"m"}, PATIENCE)
         page = await maps.state("m", MapQuery(limit=10))
@@ -117,7 +120,7 @@ class OrderedFailover(FailoverCase):
         self.assertEqual([each.key for each in page.entries], ["a"])
         changed = await maps.publish("m", "b", data(2), change)
         self.assertEqual(changed.position.offset, 2)
-        await receiver.grown(receiver.deliveries, 2)
+        await receiver.when_count_is(receiver.deliveries, 2)
 
     async def test_demoted(self) -> None:
         """A master that only was demoted is left when it refuses to be written to."""
@@ -133,9 +136,9 @@ class OrderedFailover(FailoverCase):
         finally:
             for sentinel in self.watched.sentinels:
                 sentinel.resume()
-        await until(lambda: self.written(engine), PATIENCE)
+        await until(lambda: self.publication_succeeds(engine), PATIENCE)
 
-    def written(self, engine: Engine) -> bool:
+    def publication_succeeds(self, engine: Engine) -> bool:
         """Try to publish; whether that worked at an earlier call."""
         done: list[Any] = self.__dict__.setdefault("done", [])
         engine.broker.publish("room:7", data(3), HISTORY).addCallbacks(
@@ -150,7 +153,7 @@ class OrderedFailover(FailoverCase):
         route = engine.broker._shards.all[0]._route  # type: ignore[attr-defined]
         await route._events.stop()
         await self.fail_over()
-        await self.goes_on(engine, receiver, mailbox)
+        await self.check_stream_continues(engine, receiver, mailbox)
 
 
 class NoSentinel(SentinelCase):

@@ -98,7 +98,7 @@ class PollCase(SynchronousTestCase):
         self.server: Server = shared_server("shared_poll", options)
         self.name = self.id().rpartition(".")[2]
 
-    def know(self, channel: str, key: str, **what: Any) -> None:
+    def set_backend_value(self, channel: str, key: str, **what: Any) -> None:
         """Let the backend know something of a key."""
         self.known[channel, key] = what
 
@@ -140,7 +140,7 @@ class RawTests(PollCase):
     def test_life(self) -> None:
         """Keys are tracked, pushed when they are new, published, and removed."""
         channel = f"versions:{self.name}"
-        self.know(channel, "a", data={"n": 1}, version=3)
+        self.set_backend_value(channel, "a", data={"n": 1}, version=3)
         socket = self.connected()
         subscribe = {"channel": channel, "type": 4}
         reply = socket.ask({"id": 2, "subscribe": subscribe})
@@ -149,7 +149,7 @@ class RawTests(PollCase):
         self.assertEqual(reply, {"id": 9, "sub_refresh": {}})
         expected = {"data": {"n": 1}, "key": "a", "version": 3}
         self.assertEqual(socket.receive()["push"]["pub"], expected)
-        self.know(channel, "a", data={"n": 2}, version=4)
+        self.set_backend_value(channel, "a", data={"n": 2}, version=4)
         self.assertEqual(socket.receive()["push"]["pub"]["version"], 4)
         self.server.api(
             "shared_poll_publish", channel=channel, key="b", data=1, version=7
@@ -159,21 +159,21 @@ class RawTests(PollCase):
         other.ask({"id": 2, "subscribe": subscribe})
         [item] = self.track(other, channel, "b")["sub_refresh"]["items"]
         self.assertEqual(item, {"data": 1, "key": "b", "version": 7})
-        self.know(channel, "a", removed=True)
+        self.set_backend_value(channel, "a", removed=True)
         gone = {"key": "a", "removed": True}
         self.assertEqual(socket.receive()["push"]["pub"], gone)
 
     def test_without_versions(self) -> None:
         """Without versions changed values are pushed."""
         channel = f"plain:{self.name}"
-        self.know(channel, "a", data=1)
+        self.set_backend_value(channel, "a", data=1)
         socket = self.connected()
         reply = socket.ask({"id": 2, "subscribe": {"channel": channel, "type": 4}})
         self.assertTrue(reply["subscribe"]["epoch"])
         self.track(socket, channel, "a")
         first = socket.receive()["push"]["pub"]
         self.assertEqual((first["data"], first["version"]), (1, 1))
-        self.know(channel, "a", data=2)
+        self.set_backend_value(channel, "a", data=2)
         second = socket.receive()["push"]["pub"]
         self.assertEqual((second["data"], second["version"]), (2, 2))
 
@@ -232,28 +232,28 @@ class JavaScriptTests(PollCase):
     def test_updates(self) -> None:
         """A client receives its keys, published ones too, until they are removed."""
         channel = f"versions:{self.name}"
-        self.know(channel, "a", data={"n": 1}, version=3)
+        self.set_backend_value(channel, "a", data={"n": 1}, version=3)
         self.poll(channel, "a", "b")
         self.sdk.expect("update", key="a", data={"n": 1}, version=3)
-        self.know(channel, "a", data={"n": 2}, version=4)
+        self.set_backend_value(channel, "a", data={"n": 2}, version=4)
         self.sdk.expect("update", key="a", data={"n": 2}, version=4)
         self.server.api(
             "shared_poll_publish", channel=channel, key="b", data=1, version=1
         )
         self.sdk.expect("update", key="b", data=1, version=1)
-        self.know(channel, "a", removed=True)
+        self.set_backend_value(channel, "a", removed=True)
         self.sdk.expect("update", key="a", removed=True)
 
     def test_reconnect(self) -> None:
         """After a reconnect a client receives newer values."""
         channel = f"plain:{self.name}"
-        self.know(channel, "a", data=1)
-        self.know(channel, "b", data=1)
+        self.set_backend_value(channel, "a", data=1)
+        self.set_backend_value(channel, "b", data=1)
         self.poll(channel, "a", "b")
         for key in "ab":
             self.sdk.expect("update", key=key, data=1)
         self.sdk.order("disconnect", client="ada")
-        self.know(channel, "b", data=2)
+        self.set_backend_value(channel, "b", data=2)
         self.sdk.expect("subscribing", client="ada")
         self.sdk.order("reconnect", client="ada")
         self.sdk.expect("update", key="b", data=2)
@@ -274,11 +274,11 @@ class JavaScriptTests(PollCase):
         """With deltas a client receives the same values."""
         channel = f"plain:{self.name}"
         long = "x" * 200
-        self.know(channel, "a", data=long)
+        self.set_backend_value(channel, "a", data=long)
         self.poll(channel, "a", delta=True)
         self.sdk.expect("update", key="a", data=long)
         for end in "12":
-            self.know(channel, "a", data=long + end)
+            self.set_backend_value(channel, "a", data=long + end)
             self.sdk.expect("update", key="a", data=long + end)
 
 

@@ -138,14 +138,14 @@ class Client:
             self._replies = [json.loads(line) for line in events if line]
         return self._replies.pop(0)
 
-    def say(self, text: str, by: Server | None = None) -> int:
+    def send_commands(self, text: str, by: Server | None = None) -> int:
         """Send commands, by the node that holds the stream or *by* another."""
         body = json.dumps({**self.session, "data": text}).encode()
         return (by or self.node).request("POST", "/emulation", body)[0]
 
     def ask(self, method: str, by: Server | None = None, **request: Any) -> Any:
         """Send a command; return its answer, passing over pings."""
-        assert self.say(json.dumps({"id": 9, method: request}), by) == 204
+        assert self.send_commands(json.dumps({"id": 9, method: request}), by) == 204
         while (reply := self.next()).get("id") != 9:
             assert reply == {}, reply
         return reply
@@ -242,7 +242,7 @@ class StreamTests(StreamCase):
         began = time.monotonic()
         while time.monotonic() < began + 2.5:
             self.assertEqual(good.next(), {})
-            self.assertEqual(good.say("{}"), 204)
+            self.assertEqual(good.send_commands("{}"), 204)
         self.assertEqual(bad.push()["disconnect"]["code"], 3012)
         self.assertIsNone(bad.next())
 
@@ -264,7 +264,7 @@ class StreamTests(StreamCase):
         self.assertEqual(self.num_clients(), before + 1)
         client.close()
         wait(lambda: self.num_clients() == before)
-        self.assertEqual(client.say("{}"), 204)
+        self.assertEqual(client.send_commands("{}"), 204)
 
     def test_init(self) -> None:
         """The init endpoint answers."""
@@ -369,7 +369,7 @@ class TwoNodes(SynchronousTestCase):
         """So does one that ends it."""
         near, far = self.nodes
         client = self.client(near, HTTP_STREAM)
-        self.assertEqual(client.say("nonsense", far), 204)
+        self.assertEqual(client.send_commands("nonsense", far), 204)
         self.assertEqual(client.push()["disconnect"]["code"], 3501)
 
     def test_statuses(self) -> None:
@@ -377,9 +377,9 @@ class TwoNodes(SynchronousTestCase):
         near, far = self.nodes
         client = self.client(near, SSE)
         client.session["session"] = "gone"
-        self.assertEqual(client.say("{}", far), 204)
+        self.assertEqual(client.send_commands("{}", far), 204)
         client.session["node"] = "unknown"
-        self.assertEqual(client.say("{}", far), 404)
+        self.assertEqual(client.send_commands("{}", far), 404)
 
 
 class MixedNodes(TwoNodes):

@@ -389,7 +389,7 @@ class UniGRPCTests(ListenerTests, SynchronousTestCase):
 
     def test_many(self) -> None:
         """A thousand streams take no threads of their own, and all get all."""
-        count, seconds = asyncio.run(self.hear(MANY))
+        count, seconds = asyncio.run(self.measure_deliveries(MANY))
         self.assertEqual(count, MANY)
         self.assertLess(seconds, 10)
 
@@ -397,7 +397,7 @@ class UniGRPCTests(ListenerTests, SynchronousTestCase):
         """Return how many threads the server has."""
         return len(list(Path(f"/proc/{self.server.pid}/task").iterdir()))
 
-    async def hear(self, many: int) -> tuple[int, float]:
+    async def measure_deliveries(self, many: int) -> tuple[int, float]:
         """Let many streams hear one publication; return how many did, and when."""
         import grpc
 

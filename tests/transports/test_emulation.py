@@ -48,7 +48,7 @@ class EmulationTestCase(StreamTestCase):
         data: bytes = connection.take()
         return data
 
-    def say(self, data: object = RPC, **changes: Any) -> Answered:
+    def send_commands(self, data: object = RPC, **changes: Any) -> Answered:
         """Send commands in JSON."""
         given = {"session": self.client.session, "node": self.node.id, "data": data}
         return self.ask("POST", "/emulation", json.dumps({**given, **changes}).encode())
@@ -59,22 +59,22 @@ class StatusTests(EmulationTestCase):
 
     def test_accepted(self) -> None:
         """Commands get 204; the replies come in the stream."""
-        found = self.say()
+        found = self.send_commands()
         self.assertEqual((found.status, found.headers, found.rest), (204, {}, b""))
         self.assertIn(b'{"id":9,"rpc":{"data":{"pong":1}}}\n', self.received(self.down))
 
     def test_accepted_anyway(self) -> None:
         """So do unknown sessions, and data that is not a string."""
-        self.assertEqual(self.say(session="x").status, 204)
-        self.assertEqual(self.say({"id": 9, "rpc": {}}).status, 204)
+        self.assertEqual(self.send_commands(session="x").status, 204)
+        self.assertEqual(self.send_commands({"id": 9, "rpc": {}}).status, 204)
         self.assertEqual(self.received(self.down), b"")
-        self.assertEqual(self.say("nonsense").status, 204)
+        self.assertEqual(self.send_commands("nonsense").status, 204)
         self.assertIn(b'"code":3501', self.received(self.down))
 
     def test_unknown_node(self) -> None:
         """Nodes that are not there get 404, no node at all among them."""
         for name in ("x", ""):
-            self.assertEqual(self.say(node=name).status, 404)
+            self.assertEqual(self.send_commands(node=name).status, 404)
         self.assertEqual(self.ask("POST", "/emulation", b"{}").status, 404)
         self.assertEqual(self.ask("POST", "/emulation", b"null").status, 404)
 
@@ -127,7 +127,7 @@ class StatusTests(EmulationTestCase):
         """Commands are taken also when no more clients are."""
         self.limit = 1
         self.setUp()
-        self.assertEqual(self.say().status, 204)
+        self.assertEqual(self.send_commands().status, 204)
 
     def test_timeout(self) -> None:
         """A node that does not answer makes it 500, after 10 s."""
@@ -160,14 +160,14 @@ class EncodingTests(EmulationTestCase):
 
     def test_several(self) -> None:
         """One request may hold several commands."""
-        self.say(f"{RPC}\n{RPC}\n")
+        self.send_commands(f"{RPC}\n{RPC}\n")
         self.assertEqual(self.received(self.down).count(b'"id":9'), 2)
 
     def test_pong(self) -> None:
         """Pongs come this way, too."""
         self.clock.advance(25)
         self.assertIn(b"{}\n", self.received(self.down))
-        self.assertEqual(self.say("{}").status, 204)
+        self.assertEqual(self.send_commands("{}").status, 204)
         self.clock.pump([1] * 8)
         self.assertFalse(self.client.closed)
         self.clock.pump([1] * 26)

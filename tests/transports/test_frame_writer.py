@@ -44,9 +44,9 @@ class FrameStreamTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.stream = Stream()
-        self.frames = self.made(limit=10)
+        self.frames = self.writer_with_limit(limit=10)
 
-    def made(self, limit: int) -> Any:
+    def writer_with_limit(self, limit: int) -> Any:
         frames = Watched(self.stream, FlushBatch(self.clock, write_timeout=5), limit)
         frames.reasons = []
         frames.open()

@@ -200,17 +200,17 @@ class HandshakeTests(LeanTestCase):
 class SettlingTests(LeanTestCase):
     """Between messages a connection keeps next to nothing."""
 
-    def kept(self) -> set[str]:
+    def instance_names(self) -> set[str]:
         """Return the names that stand on the instance."""
         return set(vars(self.protocol))
 
     def test_open(self) -> None:
         """After the handshake, and after any kind of frame, two names remain."""
         self.opened()
-        self.assertEqual(self.kept(), {"transport", "state"})
+        self.assertEqual(self.instance_names(), {"transport", "state"})
         self.receive(frame(b"a"), frame("ä".encode()), frame(b"x" * 5000))
         self.receive(frame(b"a", 1), frame(b"", 0x89), frame(b"b", 0x80))
-        self.assertEqual(self.kept(), {"transport", "state"})
+        self.assertEqual(self.instance_names(), {"transport", "state"})
 
     def test_after_settling(self) -> None:
         """Fragments, pings and closes are read as before."""

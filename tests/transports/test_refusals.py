@@ -77,7 +77,7 @@ class OriginTests(LogTestCase):
 class WebSocketTests(LogTestCase):
     """Handshakes of WebSockets."""
 
-    def asked(self, path: str = "/", **headers: str) -> bytes:
+    def handshake_status_line(self, path: str = "/", **headers: str) -> bytes:
         """Return the first line of the answer to a handshake."""
         factory = websocket_resource(World().node, ["https://a"])._factory
         stream, protocol = Stream(), factory.buildProtocol(None)
@@ -87,14 +87,16 @@ class WebSocketTests(LogTestCase):
 
     def test_origin(self) -> None:
         """A page that may not connect is logged."""
-        self.assertEqual(self.asked(Origin=EVIL), b"HTTP/1.1 403 Forbidden")
+        self.assertEqual(
+            self.handshake_status_line(Origin=EVIL), b"HTTP/1.1 403 Forbidden"
+        )
         self.assertEqual(
             self.lines("origin"), [("info", "request Origin is not authorized", EVIL)]
         )
 
     def test_version(self) -> None:
         """So is a version of the protocol that is not served."""
-        self.assertIn(b" 400 ", self.asked("/?cf_protocol_version=v9"))
+        self.assertIn(b" 400 ", self.handshake_status_line("/?cf_protocol_version=v9"))
         self.assertEqual(
             self.lines("version"), [("info", "unknown protocol version", "v9")]
         )

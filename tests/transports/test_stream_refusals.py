@@ -23,7 +23,7 @@ class EmulationTests(LogTestCase, EmulationTestCase):
 
     def test_unknown_node(self) -> None:
         """So is an unknown node."""
-        self.assertEqual(self.say(node="nope").status, 404)
+        self.assertEqual(self.send_commands(node="nope").status, 404)
         self.assertEqual(
             self.lines("node"),
             [("info", "emulation request for an unknown node", "nope")],

@@ -70,7 +70,7 @@ class UniWebSocketTestCase(SynchronousTestCase):
         """Return the status of a handshake."""
         return int(self.open(request, **headers).split(" ")[1])
 
-    def say(self, message: bytes) -> None:
+    def send_message(self, message: bytes) -> None:
         """Send a message."""
         self.protocol.dataReceived(frame(message))
 
@@ -105,7 +105,7 @@ class HandshakeTests(UniWebSocketTestCase):
         """Otherwise the first message is the connect request."""
         self.assertEqual(self.status(), 101)
         self.assertEqual(self.pushes(), [])
-        self.say(b'{"name":"x"}')
+        self.send_message(b'{"name":"x"}')
         self.assertIn("connect", self.pushes()[0])
 
     def test_null(self) -> None:
@@ -113,7 +113,7 @@ class HandshakeTests(UniWebSocketTestCase):
         self.open("null")
         self.assertIn("connect", self.pushes()[0])
         self.open()
-        self.say(b"null")
+        self.send_message(b"null")
         self.assertIn("connect", self.pushes()[0])
 
     def test_malformed_url(self) -> None:
@@ -125,7 +125,7 @@ class HandshakeTests(UniWebSocketTestCase):
         """A first message that is something else is answered by a close frame."""
         for message in (b"{", b"[]", b'{"token":1}', b""):
             self.open()
-            self.say(message)
+            self.send_message(message)
             self.assertEqual(self.drained(), b"\x88\x0d\x0d\xadbad request", message)
             self.stream.lose(self.protocol)
 
@@ -144,7 +144,7 @@ class HandshakeTests(UniWebSocketTestCase):
         self.open("{}")
         self.pushes()
         for message in (b"{}", b"{", b'{"token":"t"}'):
-            self.say(message)
+            self.send_message(message)
         self.assertEqual((self.drained(), len(self.world.policy.calls)), (b"", 1))
 
     def test_origin(self) -> None:
@@ -173,7 +173,7 @@ class HandshakeTests(UniWebSocketTestCase):
     def test_large_message(self) -> None:
         """A message over the limit is answered with 1009."""
         self.open()
-        self.say(b" " * 65537)
+        self.send_message(b" " * 65537)
         self.assertEqual(self.drained(), b"\x88\x02\x03\xf1")
 
 
@@ -302,7 +302,7 @@ class WithoutCloseFrameTests(UniWebSocketTestCase):
     def test_malformed(self) -> None:
         """After a bad first message the connection is closed without a word."""
         self.open()
-        self.say(b"{")
+        self.send_message(b"{")
         self.assertEqual((self.drained(), self.stream.disconnecting), (b"", True))
 
 

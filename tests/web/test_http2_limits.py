@@ -105,7 +105,7 @@ class HTTP2TestCase(SynchronousTestCase):
             size = self.received.get(event.stream_id, 0)
             self.received[event.stream_id] = size + len(event.data)
 
-    def say(self, data: bytes) -> None:
+    def send_bytes(self, data: bytes) -> None:
         """Send bytes that the client's library would not."""
         self.server.dataReceived(data)
         self.settle()
@@ -265,12 +265,12 @@ class FloodTests(HTTP2TestCase):
         ):
             with self.subTest(flood=name):
                 self.connect()
-                self.say(flood * 900)
+                self.send_bytes(flood * 900)
                 self.assertEqual(self.goodbyes, [])
-                self.say(flood * 200)
+                self.send_bytes(flood * 200)
                 self.assertEqual(self.goodbyes, [CALM])
                 self.assertTrue(self.network.disconnecting)
-                self.say(flood * 200)  # as TLS delivers until the peer agrees
+                self.send_bytes(flood * 200)  # as TLS delivers until the peer agrees
                 self.assertEqual(self.goodbyes, [CALM])
 
     def test_priorities(self) -> None:
@@ -300,13 +300,13 @@ class FloodTests(HTTP2TestCase):
         """Parts of a body with nothing in them."""
         self.peer.send_headers(1, post("/"))
         self.settle()
-        self.say(frame(DATA, 1) * 1100)
+        self.send_bytes(frame(DATA, 1) * 1100)
         self.assertEqual(self.goodbyes, [CALM])
 
     def test_patience(self) -> None:
         """Occasional useless frames are always allowed."""
         for _ in range(200):
-            self.say(frame(PING, 0, b"12345678") * 50)
+            self.send_bytes(frame(PING, 0, b"12345678") * 50)
             self.clock.advance(1)
         self.assertEqual(self.goodbyes, [])
 
@@ -327,12 +327,12 @@ class FloodTests(HTTP2TestCase):
         self.settle()
         for _ in range(1100):
             if not self.goodbyes:
-                self.say(frame(UPDATE, 1, b"\x00\x00\x00\x01"))
+                self.send_bytes(frame(UPDATE, 1, b"\x00\x00\x00\x01"))
         self.assertEqual(self.goodbyes, [CALM])
 
     def test_tables(self) -> None:
         """A client cannot make the server remember more headers than usual."""
-        self.say(frame(SETTINGS, 0, b"\x00\x01\x7f\xff\xff\xff"))
+        self.send_bytes(frame(SETTINGS, 0, b"\x00\x01\x7f\xff\xff\xff"))
         self.assertLessEqual(self.server.conn.encoder.header_table_size, 4096)
 
 

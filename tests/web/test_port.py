@@ -89,7 +89,7 @@ class Caller(Protocol):
     def connectionLost(self, reason: Any = None) -> None:
         self.closed.callback(None)
 
-    def say(self, data: bytes) -> "Caller":
+    def send_bytes(self, data: bytes) -> "Caller":
         """Send."""
         assert self.transport is not None
         self.transport.write(data)
@@ -151,7 +151,7 @@ class PortTestCase(TestCase):
         caller: Caller = await self.endpoint.connect(Factory.forProtocol(Caller))
         self.callers.append(caller)
         if data:
-            caller.say(data)
+            caller.send_bytes(data)
         return caller
 
 
@@ -170,17 +170,17 @@ class SharedTests:
         """A head may come in any pieces."""
         caller = await self.call()
         for at in range(0, len(SOCKET), 7):
-            caller.say(SOCKET[at : at + 7])
+            caller.send_bytes(SOCKET[at : at + 7])
             await deferLater(clock, 0)
         await caller.until(b" 101 ")
-        await caller.say(HI).until(ECHO)
+        await caller.send_bytes(HI).until(ECHO)
 
     async def test_after_requests(self) -> None:
         """A connection that has carried requests can become a WebSocket."""
         caller = await self.call(request("GET", "/hello"))
         await caller.until(b"hello")
-        await caller.say(request("POST", "/echo", b"post")).until(b"post!")
-        await caller.say(SOCKET + HI).until(ECHO)
+        await caller.send_bytes(request("POST", "/echo", b"post")).until(b"post!")
+        await caller.send_bytes(SOCKET + HI).until(ECHO)
 
     async def test_pipelined(self) -> None:
         """Request, upgrade and frame may share a segment; answers keep their order."""
@@ -257,7 +257,7 @@ class TCPTests(SharedTests, PortTestCase):
         for method in ("GET", "POST"):
             caller = await self.call(request(method, "/broken"))
             await caller.until(b"HTTP/1.1 500 ")
-            await caller.say(request("GET", "/hello")).until(b"hello")
+            await caller.send_bytes(request("GET", "/hello")).until(b"hello")
             self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     async def test_large_bodies(self) -> None:
@@ -334,7 +334,7 @@ class TCPTests(SharedTests, PortTestCase):
     async def test_full(self) -> None:
         """Near the file limit accepting pauses, and resumes when there is room."""
         accept_limiter = self.port.factory.accept_limiter
-        (await self.call(request("GET", "/hello"))).say(b"")
+        (await self.call(request("GET", "/hello"))).send_bytes(b"")
         limit, accept_limiter.limit = accept_limiter.limit, 10
         first = await self.call(request("GET", "/hello"))
         await first.until(b"hello")
@@ -343,7 +343,7 @@ class TCPTests(SharedTests, PortTestCase):
         second = await self.call(request("GET", "/hello"))
         accept_limiter.resume_if_possible()
         self.assertTrue(accept_limiter.waiting)
-        await first.say(request("GET", "/hello")).until(b"hello")
+        await first.send_bytes(request("GET", "/hello")).until(b"hello")
         self.assertEqual(second.data, b"")
         accept_limiter.limit = limit
         accept_limiter.resume_if_possible()

@@ -51,9 +51,9 @@ class FakeProcess:
 
     def report(self, report: Report) -> None:
         """Have the process say something to its parent."""
-        self.say(encode(report), REPORTS)
+        self.emit_output(encode(report), REPORTS)
 
-    def say(self, data: bytes, descriptor: int = 2) -> None:
+    def emit_output(self, data: bytes, descriptor: int = 2) -> None:
         """Have the process write something."""
         self.protocol.childDataReceived(descriptor, data)
 

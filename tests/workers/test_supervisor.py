@@ -262,8 +262,8 @@ class StartTests(SupervisorCase):
         """A worker that dies of an error is quoted."""
         self.supervisor.startService()
         one, two = self.reactor.processes
-        one.say(b"Traceback (most recent call last):\n\nImport")
-        one.say(b"Error: x\n")
+        one.emit_output(b"Traceback (most recent call last):\n\nImport")
+        one.emit_output(b"Error: x\n")
         one.exit(1)
         failure = self.failureResultOf(self.supervisor.started, CannotStart)
         self.assertIn("worker 1: exit code 1: ImportError: x", str(failure.value))
@@ -354,9 +354,9 @@ class RunTests(SupervisorCase):
         _, two = self.start()
         event = {"log_time": 5.0, "log_level": LogLevel.info, "log_format": "whole"}
         line = msgspec.json.encode(LogRecord(to_record(event)))
-        two.say(line[:10], 3)
+        two.emit_output(line[:10], 3)
         self.assertEqual(self.events, [])
-        two.say(line[10:] + b"\n", 3)
+        two.emit_output(line[10:] + b"\n", 3)
         self.assertEqual(len(self.events), 1)
 
 
@@ -480,7 +480,7 @@ class ValkeyTests(SupervisorCase):
         """When it cannot start, nothing does; its last words are the reason."""
         self.supervisor.startService()
         process, one, two = self.reactor.processes
-        process.say(b"no such\nunix socket\n", 1)
+        process.emit_output(b"no such\nunix socket\n", 1)
         process.exit(1)
         failure = self.failureResultOf(self.supervisor.started, CannotStart)
         self.assertEqual(

@@ -259,7 +259,7 @@ class KeyTracker:
             elif found.version > version:
                 tracked.version, tracked.whole = found.version, True
                 newer.append(self._item(found.newest))
-        polled.want(unknown)
+        polled.request_poll(unknown)
         return newer
 
     def _item(self, publication: Publication) -> Publication:

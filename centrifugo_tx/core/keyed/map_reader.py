@@ -195,7 +195,7 @@ class MapReader:
         frozen = self._frozen
         if page.position.epoch != frozen.epoch:
             raise ReplyError(UNRECOVERABLE_POSITION)
-        entries = self._wanted(
+        entries = self._visible_entries(
             subscription,
             [entry for entry in page.entries if entry.offset <= frozen.offset],
         )
@@ -247,7 +247,7 @@ class MapReader:
         subscription.client.check_size(changes)
         return SubscribeResult(
             epoch=history.position.epoch,
-            publications=self._wanted(subscription, changes),
+            publications=self._visible_entries(subscription, changes),
             offset=changes[-1].offset,
             type=MAP,
             phase=STREAM,
@@ -271,7 +271,7 @@ class MapReader:
         self._stop_timer()
         return ReplyThen(result, follow_up)
 
-    def _wanted(
+    def _visible_entries(
         self, subscription: Subscription, publications: Sequence[Publication]
     ) -> list[Publication]:
         """Return the entries that pass the client's filter, in the client's form."""

@@ -141,7 +141,7 @@ class PolledChannel:
 
     # --- Polling ---------------------------------------------------------------
 
-    def want(self, keys: Iterable[str]) -> None:
+    def request_poll(self, keys: Iterable[str]) -> None:
         """Poll *keys*, together with all keys wanted in this turn of the reactor."""
         self._wanted.update(dict.fromkeys(keys))
         if self._wanted and self._poll_soon is None:

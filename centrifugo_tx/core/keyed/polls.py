@@ -67,7 +67,7 @@ class Polls:
         """Poll a key whose publications may have been missed."""
         key_channel = self.key_channels.by_name.get(name)
         if key_channel is not None and key_channel.channel in self.channels:
-            self.channels[key_channel.channel].want([key_channel.key])
+            self.channels[key_channel.channel].request_poll([key_channel.key])
 
     @property
     def num_keys(self) -> int:

@@ -49,7 +49,7 @@ class MapExpiry:
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
-        self._loop = LoopingCall(self.look)
+        self._loop = LoopingCall(self.search)
         self._loop.clock = self._clock
         counter = self._metrics.counter
         self._removed = counter("map_broker_cleanup_removed_count", broker_name="")
@@ -68,18 +68,18 @@ class MapExpiry:
         if self._loop.running:
             self._loop.stop()
 
-    def look(self) -> "Deferred[None]":
+    def search(self) -> "Deferred[None]":
         """Remove the keys that have expired; never fails."""
         looks = [
-            Deferred.fromCoroutine(self._look_at(shard, layout, due)).addErrback(
+            Deferred.fromCoroutine(self._search_list(shard, layout, due)).addErrback(
                 self._failed
             )
             for shard, layout in self._layouts.items()
             for due in layout.due
         ]
-        return gatherResults(looks).addCallback(self._looked)
+        return gatherResults(looks).addCallback(self._note_results)
 
-    def _looked(self, results: "list[bool | None]") -> None:
+    def _note_results(self, results: "list[bool | None]") -> None:
         if all(results):
             self._away = False
 
@@ -98,7 +98,7 @@ class MapExpiry:
         else:
             self._log.failure("keys of maps cannot expire", failure)
 
-    async def _look_at(self, shard: Shard, layout: MapLayout, due: bytes) -> bool:
+    async def _search_list(self, shard: Shard, layout: MapLayout, due: bytes) -> bool:
         now = b"%d" % int(self._clock.seconds() * 1000)
         foreign = 0
         for _ in range(STEPS):

@@ -129,7 +129,7 @@ class Reader:
             self._begin_anew()
         else:
             self._take(found["subscribe"])
-        self.see(messages[1:])
+        self.apply_pushes(messages[1:])
         return found
 
     def read(self) -> None:
@@ -148,7 +148,7 @@ class Reader:
         if was_live and self.epoch:
             self._next = self._position(1) | {"recover": True}
 
-    def see(self, messages: list[Any] | None = None) -> None:
+    def apply_pushes(self, messages: list[Any] | None = None) -> None:
         """Apply the pushed changes."""
         for message in self.peer.take() if messages is None else messages:
             push = message.get("push", {})

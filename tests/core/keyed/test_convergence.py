@@ -51,7 +51,7 @@ class Story:
         else:
             getattr(self, f"_{what}")(argument)
         for reader in self.readers:
-            reader.see()
+            reader.apply_pushes()
 
     def _step(self, which: int) -> None:
         reader = self.readers[which]
@@ -62,7 +62,7 @@ class Story:
 
     def _reconnect(self, which: int) -> None:
         reader = self.readers[which]
-        reader.see()
+        reader.apply_pushes()
         if not reader.peer.closed:
             reader.peer.client.transport_lost()
         reader.reconnect(self.world.connected())

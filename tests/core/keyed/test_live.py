@@ -67,7 +67,7 @@ class ChangeTests(LiveCase):
         reader = self.live()
         self.world.put("m:a", "k", 1)
         self.world.clock.pump([1.0] * 7)
-        reader.see()
+        reader.apply_pushes()
         self.assertEqual((reader.held, reader.offsets), ({}, [1, 2]))
 
     def test_others_hear_nothing(self) -> None:
@@ -126,7 +126,7 @@ class ChangeTests(LiveCase):
         self.world.put("m:a", "k", 1)
         deaf.restore()
         self.world.put("m:a", "l", 2)
-        reader.see()
+        reader.apply_pushes()
         self.assertFalse(reader.live)
         reader.read()
         self.assertEqual(reader.held, {"k": 1, "l": 2})
@@ -181,7 +181,7 @@ class ChangeTests(LiveCase):
             reader = self.live(channel)
             self.world.put(channel, "k", 1)
             self.world.clock.pump([1.0] * 400)
-            reader.see()
+            reader.apply_pushes()
             self.assertTrue(reader.live)
             self.assertEqual(reader.held, {})
 

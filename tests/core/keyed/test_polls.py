@@ -50,7 +50,7 @@ class PollPolicy(Permissive):
     def channel(self, name: str) -> ChannelOptions:
         return ChannelOptions(poll=self.rules.get(name.partition(":")[0]))
 
-    def asked(self) -> list[tuple[str, list[KeyedItem]]]:
+    def polled_requests(self) -> list[tuple[str, list[KeyedItem]]]:
         """Return the backend's requests since the last call."""
         found = [request for call, request in self.calls if call == "poll"]
         self.calls = [call for call in self.calls if call[0] != "poll"]
@@ -91,7 +91,7 @@ class PollCase(SynchronousTestCase):
         """Let the node ask."""
         self.world.clock.advance(seconds)
 
-    def told(self, peer: Peer) -> list[Any]:
+    def publications(self, peer: Peer) -> list[Any]:
         """Return the publications that came."""
         return [m["push"]["pub"] for m in peer.take() if "pub" in m.get("push", {})]
 
@@ -170,9 +170,9 @@ class TrackTests(PollCase):
         peer = self.subscribed()
         self.answer(value("a", "1", 3), value("b", "2", 1))
         self.assertEqual(self.track(peer, "a", "b", "c"), {})
-        self.assertEqual(self.told(peer), [])
+        self.assertEqual(self.publications(peer), [])
         self.turn()
-        asked = self.policy.asked()
+        asked = self.policy.polled_requests()
         self.assertEqual(
             asked,
             [
@@ -184,7 +184,7 @@ class TrackTests(PollCase):
             {"data": 1, "key": "a", "version": 3},
             {"data": 2, "key": "b", "version": 1},
         ]
-        self.assertEqual(self.told(peer), expected)
+        self.assertEqual(self.publications(peer), expected)
 
     def test_known_key(self) -> None:
         """A known value newer than the client's comes with the reply."""
@@ -193,17 +193,17 @@ class TrackTests(PollCase):
         self.track(first, "a")
         self.turn()
         first.take()
-        self.policy.asked()
+        self.policy.polled_requests()
         result = self.track(second, "a=2")
         expected = {"data": 1, "key": "a", "version": 3}
         self.assertEqual(result, {"items": [expected]})
         self.assertEqual(self.track(second, "a=3"), {})
         self.turn()
-        self.assertEqual(self.policy.asked(), [])
+        self.assertEqual(self.policy.polled_requests(), [])
         self.answer(value("a", "9", 4))
         self.turn(10)
         for peer in (first, second):
-            self.assertEqual([each["version"] for each in self.told(peer)], [4])
+            self.assertEqual([each["version"] for each in self.publications(peer)], [4])
 
     def test_one_question(self) -> None:
         """Clients that come at the same time cause one poll."""
@@ -211,7 +211,7 @@ class TrackTests(PollCase):
         for peer in [self.subscribed() for _ in range(5)]:
             self.track(peer, "a", "b")
         self.turn()
-        self.assertEqual(len(self.policy.asked()), 1)
+        self.assertEqual(len(self.policy.polled_requests()), 1)
 
     def test_expiry(self) -> None:
         """The reply says when the first signature ends; some time later it counts."""
@@ -292,17 +292,17 @@ class TrackTests(PollCase):
         peer = self.subscribed()
         self.track(peer, "a", "b")
         self.turn()
-        self.policy.asked()
+        self.policy.polled_requests()
         request = {"channel": "v:a", "type": 2, "untrack": ["a", "other"]}
         self.assertEqual(peer.one(sub_refresh=request)["sub_refresh"], {})
         self.answer(value("a", "1", 1), value("b", "1", 1))
         self.turn(10)
-        self.assertEqual(self.policy.asked(), [("v:a", [KeyedItem("b")])])
-        self.assertEqual([each["key"] for each in self.told(peer)], ["b"])
+        self.assertEqual(self.policy.polled_requests(), [("v:a", [KeyedItem("b")])])
+        self.assertEqual([each["key"] for each in self.publications(peer)], ["b"])
         peer.client.transport_lost()
         self.assertEqual(self.world.node.polls.num_keys, 0)
         self.turn(30)
-        self.assertEqual(self.policy.asked(), [])
+        self.assertEqual(self.policy.polled_requests(), [])
 
     def test_nobody_by_default(self) -> None:
         """A policy that says nothing of keys lets no client track any."""
@@ -321,7 +321,7 @@ class PollTests(PollCase):
         self.track(peer, "a")
         self.turn()
         peer.take()
-        self.policy.asked()
+        self.policy.polled_requests()
         for said, expected in (
             (value("a", "1", 3), []),
             (value("a", "0", 2), []),
@@ -330,8 +330,10 @@ class PollTests(PollCase):
         ):
             self.answer(said)
             self.turn(10)
-            self.assertEqual([each["version"] for each in self.told(peer)], expected)
-        versions = [items[0].version for _, items in self.policy.asked()]
+            self.assertEqual(
+                [each["version"] for each in self.publications(peer)], expected
+            )
+        versions = [items[0].version for _, items in self.policy.polled_requests()]
         self.assertEqual(versions, [3, 3, 3, 4])
 
     def test_without_versions(self) -> None:
@@ -345,9 +347,9 @@ class PollTests(PollCase):
         ):
             self.answer(*said)
             self.turn(10)
-            told = [(each["key"], each["version"]) for each in self.told(peer)]
+            told = [(each["key"], each["version"]) for each in self.publications(peer)]
             self.assertEqual(told, expected)
-        asked = self.policy.asked()
+        asked = self.policy.polled_requests()
         self.assertEqual(asked[-1], ("c:a", [KeyedItem("a"), KeyedItem("b")]))
 
     def test_spread(self) -> None:
@@ -355,13 +357,13 @@ class PollTests(PollCase):
         peer = self.subscribed()
         self.track(peer, "a", "b", "c")
         self.turn()
-        self.policy.asked()
+        self.policy.polled_requests()
         self.turn(10)
-        self.assertEqual(len(self.policy.asked()), 1)
+        self.assertEqual(len(self.policy.polled_requests()), 1)
         self.turn(4.9)
-        self.assertEqual(len(self.policy.asked()), 0)
+        self.assertEqual(len(self.policy.polled_requests()), 0)
         self.turn(0.2)
-        self.assertEqual(self.policy.asked(), [("v:a", [KeyedItem("c")])])
+        self.assertEqual(self.policy.polled_requests(), [("v:a", [KeyedItem("c")])])
 
     def test_removed(self) -> None:
         """A removed key is announced to its trackers, and untracked."""
@@ -373,11 +375,11 @@ class PollTests(PollCase):
         peer.take()
         self.answer(value("a"))
         self.turn(10)
-        self.assertEqual(self.told(peer), [{"key": "a", "removed": True}])
-        self.assertEqual(self.told(other), [])
+        self.assertEqual(self.publications(peer), [{"key": "a", "removed": True}])
+        self.assertEqual(self.publications(other), [])
         self.answer(value("a", "2", 2))
         self.turn(10)
-        self.assertEqual(self.told(peer), [])
+        self.assertEqual(self.publications(peer), [])
 
     def test_epoch(self) -> None:
         """A new epoch makes all subscribers subscribe again from the start."""
@@ -391,7 +393,7 @@ class PollTests(PollCase):
         self.assertEqual(reply["subscribe"]["epoch"], "e1")
         self.track(peer, "a")
         self.turn()
-        self.assertEqual([each["version"] for each in self.told(peer)], [7])
+        self.assertEqual([each["version"] for each in self.publications(peer)], [7])
         self.answer(value("a", "1", 1), epoch="e2")
         self.turn(10)
         [message] = peer.take()
@@ -406,7 +408,7 @@ class PollTests(PollCase):
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
         self.answer(value("a", "1", 1))
         self.turn(10)
-        self.assertEqual([each["version"] for each in self.told(peer)], [1])
+        self.assertEqual([each["version"] for each in self.publications(peer)], [1])
 
     def test_delta(self) -> None:
         """A client with deltas gets the first value in full, and then deltas."""
@@ -421,13 +423,14 @@ class PollTests(PollCase):
         self.assertEqual(item["data"], f'"{long}1"')
         self.answer(value("a", f'"{long}2"', 2))
         self.turn(10)
-        [change] = self.told(peer)
+        [change] = self.publications(peer)
         self.assertTrue(change["delta"])
         self.assertEqual((change["version"], change["key"]), (2, "a"))
         applied = apply_delta(item["data"].encode(), change["data"].encode())
         self.assertEqual(applied, f'"{long}2"'.encode())
         self.assertEqual(
-            [each["data"] for each in self.told(plain)], [long + "1", long + "2"]
+            [each["data"] for each in self.publications(plain)],
+            [long + "1", long + "2"],
         )
 
     def test_delta_without_base(self) -> None:
@@ -438,10 +441,10 @@ class PollTests(PollCase):
         peer = self.subscribed(delta="fossil")
         self.track(peer, "a=1")
         self.turn()
-        self.assertEqual(self.told(peer), [])
+        self.assertEqual(self.publications(peer), [])
         self.answer(value("a", f'"{long}2"', 2))
         self.turn(10)
-        [pub] = self.told(peer)
+        [pub] = self.publications(peer)
         self.assertNotIn("delta", pub)
 
     def test_no_json(self) -> None:
@@ -456,10 +459,10 @@ class PollTests(PollCase):
         """A node that stops asks no more."""
         self.track(self.subscribed(), "a", "b", "c")
         self.turn(10)
-        self.policy.asked()
+        self.policy.polled_requests()
         self.world.node.polls.stop()
         self.turn(60)
-        self.assertEqual(self.policy.asked(), [])
+        self.assertEqual(self.policy.polled_requests(), [])
 
 
 class PublishTests(PollCase):
@@ -480,15 +483,17 @@ class PublishTests(PollCase):
         peer = self.subscribed()
         self.track(peer, "a", "b")
         self.turn()
-        self.policy.asked()
+        self.policy.polled_requests()
         self.publish("a", "1", 5)
         self.publish("a", "0", 4)
         self.publish("other", "0", 4)
-        self.assertEqual(self.told(peer), [{"data": 1, "key": "a", "version": 5}])
+        self.assertEqual(
+            self.publications(peer), [{"data": 1, "key": "a", "version": 5}]
+        )
         self.turn(10)
-        self.assertEqual(self.policy.asked(), [("v:a", [KeyedItem("b")])])
+        self.assertEqual(self.policy.polled_requests(), [("v:a", [KeyedItem("b")])])
         self.turn(10)
-        asked = self.policy.asked()
+        asked = self.policy.polled_requests()
         self.assertEqual(asked, [("v:a", [KeyedItem("a", 5), KeyedItem("b")])])
 
     def test_nobody_there(self) -> None:
@@ -550,7 +555,9 @@ class FeedTests(PollCase):
         self.track(peer, "a")
         self.buffer("a", "1", 5)
         self.buffer("b", "1", 5)
-        self.assertEqual(self.told(peer), [{"data": 1, "key": "a", "version": 5}])
+        self.assertEqual(
+            self.publications(peer), [{"data": 1, "key": "a", "version": 5}]
+        )
 
     def test_first_the_broker(self) -> None:
         """A key is polled once its publications are delivered here."""
@@ -561,11 +568,11 @@ class FeedTests(PollCase):
         track = {"channel": "v:a", "type": 1, "track": batches}
         peer.send({"id": 9, "sub_refresh": track})
         self.turn()
-        self.assertEqual((peer.take(), self.policy.asked()), ([], []))
+        self.assertEqual((peer.take(), self.policy.polled_requests()), ([], []))
         ready.callback(None)
         self.turn()
         self.assertEqual(peer.take(), [{"id": 9, "sub_refresh": {}}])
-        self.assertEqual(self.policy.asked(), [("v:a", [KeyedItem("a")])])
+        self.assertEqual(self.policy.polled_requests(), [("v:a", [KeyedItem("a")])])
 
     def test_broker_away(self) -> None:
         """A key that could not be followed is not tracked; the client may try again."""
@@ -596,7 +603,7 @@ class FeedTests(PollCase):
         """When publications may have been lost the backend is asked at once."""
         self.track(self.subscribed(), "a", "b")
         self.turn()
-        self.policy.asked()
+        self.policy.polled_requests()
         self.world.node.streams.handle_gap(["3:v:aa", "3:v:ac", "other"])
         self.turn()
-        self.assertEqual(self.policy.asked(), [("v:a", [KeyedItem("a")])])
+        self.assertEqual(self.policy.polled_requests(), [("v:a", [KeyedItem("a")])])

@@ -64,7 +64,7 @@ class PublishTests(SynchronousTestCase):
         self.world.put("m:a", "k", 1)
         self.assertEqual(self.publish(removed=True)["publish"], {})
         self.assertEqual(self.publish(removed=True)["publish"], {})
-        self.reader.see()
+        self.reader.apply_pushes()
         self.assertEqual((self.reader.held, self.reader.offsets), ({}, [1, 2]))
 
     def test_refused(self) -> None:

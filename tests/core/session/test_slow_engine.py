@@ -93,7 +93,7 @@ class Story:
     def step(self, step: tuple[str, Any]) -> None:
         """Perform one action, and process the client's messages."""
         getattr(self, step[0])(step[1])
-        self.hear()
+        self.process_messages()
 
     def send(self, commands: list[tuple[str, str]]) -> None:
         """Send commands in one message."""
@@ -133,11 +133,11 @@ class Story:
         """Let the reactor have a turn."""
         self.clock.advance(0)
 
-    def hear(self) -> None:
+    def process_messages(self) -> None:
         """Update the client's view by a message."""
         for message in self.peer.take():
             if "id" in message:
-                self._hear_reply(message)
+                self._process_reply(message)
                 continue
             push = message["push"]
             if "subscribe" in push:
@@ -145,7 +145,7 @@ class Story:
             elif "unsubscribe" in push:
                 self.believed.discard(push["channel"])
 
-    def _hear_reply(self, reply: dict[str, Any]) -> None:
+    def _process_reply(self, reply: dict[str, Any]) -> None:
         if reply["id"] == 1:
             self.believed |= set(reply["connect"].get("subs", ()))
             return
@@ -182,9 +182,9 @@ class Story:
                 if not self.late:
                     break
             self.answer(-1)
-            self.hear()
+            self.process_messages()
         assert not self.late
-        self.hear()
+        self.process_messages()
         if self.peer.closed and not self.gone:
             self.leave(None)
 

@@ -286,7 +286,7 @@ class MessageTests(MapBrokerCase):
 class ExpiryTests(MapBrokerCase):
     """Keys whose time is over."""
 
-    def look(self) -> list[Command]:
+    def search(self) -> list[Command]:
         """Let the time for a look come; return the scripts that ran."""
         self.clock.advance(1)
         self.peer.flow()
@@ -299,7 +299,7 @@ class ExpiryTests(MapBrokerCase):
         self.receiver.kept = FADING
         self.due = [b"m"]
         self.scripted = [b":3\r\n"]
-        self.assertEqual(len(self.look()), 1)
+        self.assertEqual(len(self.search()), 1)
         removed = self.metrics.counter(
             "map_broker_cleanup_removed_count", broker_name=""
         )
@@ -308,20 +308,20 @@ class ExpiryTests(MapBrokerCase):
     def test_one_at_a_time(self) -> None:
         """A look that is not answered is the only one."""
         self.due = [b"m"]
-        (command,) = self.look()
+        (command,) = self.search()
         self.assertEqual(command[1], EXPIRE_KEYS.sha)
         self.assertEqual(
             command[10:14],
             (*(b"%d" % ((NOW + 1) * 1000), b"100", b"cg.client.m", b"m"),),
         )
         for _ in range(3):
-            self.assertEqual(self.look(), [])
+            self.assertEqual(self.search(), [])
 
     def test_foreign(self) -> None:
         """Maps that this node does not know are passed over, also in numbers."""
         self.receiver.known = {"m"}
         self.due = [b"foreign%d" % number for number in range(150)] + [b"m"]
-        (command,) = self.look()
+        (command,) = self.search()
         self.assertEqual(command[13], b"m")
 
     def test_outage(self) -> None:
@@ -332,12 +332,12 @@ class ExpiryTests(MapBrokerCase):
             observer := lambda event: warnings.append(event["log_format"])
         )
         self.addCleanup(globalLogPublisher.removeObserver, observer)
-        self.assertEqual(len(self.look()), 2)
+        self.assertEqual(len(self.search()), 2)
         for connection in self.peer.connections:
             connection.lose()
         self.peer.refuses = True
         for _ in range(5):
-            self.look()
+            self.search()
         found = [each for each in warnings if each.startswith("keys of maps")]
         self.assertEqual(found, ["keys of maps cannot expire: {reason}"])
         errors = self.metrics.counter("map_broker_cleanup_errors_count", broker_name="")
