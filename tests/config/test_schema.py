@@ -38,7 +38,7 @@ class OptionTests(SynchronousTestCase):
         """Names, kinds, defaults, choices and meanings, inherited ones too."""
         found = {option.name: option for option in options_of(Outer)}
         self.assertEqual(list(found), ["name", "wait", "mode", "inner", "more"])
-        self.assertEqual(found["name"].meaning, "Who it is.")
+        self.assertEqual(found["name"].meaning, "The name.")
         self.assertEqual(found["wait"].kind, "duration")
         self.assertEqual(found["wait"].default, 1.0)
         self.assertEqual(found["wait"].meaning, "How long,\nin short.")
