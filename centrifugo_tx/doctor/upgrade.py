@@ -28,7 +28,7 @@ async def check_websocket(
         dialog = await open_websocket(reactor, site, path)
     except UpgradeRefused as refused:
         return [_refused(url, refused)], None, 0.0
-    found, interval = await check_token(dialog, config, token)
+    found, interval = await check_token(dialog, token)
     return [ok(_CHECK, f"{url} upgrades"), *found], dialog, interval
 
 

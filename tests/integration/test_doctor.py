@@ -36,7 +36,7 @@ _OPTIONS: dict[str, Any] = {
     "http_stream": {"enabled": True},
     "prometheus": {"enabled": True},
     "swagger": {"enabled": True},
-    "admin": {"enabled": True, "password": "secret", "secret": "other"},
+    "admin": {"enabled": True, "password": SECRET, "secret": SECRET},
 }
 _NO_UPGRADE = [
     ("proxy_set_header Upgrade $http_upgrade;", ""),
