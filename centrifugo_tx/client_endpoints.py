@@ -26,7 +26,21 @@ from .web.probes import init
 from .web.request import StreamHandler
 from .web.site import Endpoints
 
-__all__ = ["ClientEndpoints"]
+__all__ = ["ClientEndpoints", "connection_limiter"]
+
+
+def connection_limiter(
+    reactor: Any, config: Config, node: Node, overload: OverloadGuard | None = None
+) -> ConnectionLimiter:
+    """Return the limits of new connections; ``limit`` and ``rate`` may change."""
+    return ConnectionLimiter(
+        reactor,
+        lambda: node.connections.num_clients,
+        node.metrics.counter("node_client_connection_limit"),
+        config.client.connection_limit,
+        config.client.connection_rate_limit,
+        overload,
+    )
 
 
 @define(eq=False)
@@ -36,7 +50,7 @@ class ClientEndpoints:
     _reactor: Any
     _config: Config
     _node: Node
-    _overload: OverloadGuard | None = None
+    _limiter: ConnectionLimiter | None = None
     _settings: TransportSettings = field(init=False)
     _streams: StreamFactory = field(init=False)
 
@@ -45,14 +59,7 @@ class ClientEndpoints:
         header = client.user_id_http_header.lower()
         self._settings = TransportSettings(
             node,
-            ConnectionLimiter(
-                self._reactor,
-                lambda: node.connections.num_clients,
-                node.metrics.counter("node_client_connection_limit"),
-                client.connection_limit,
-                client.connection_rate_limit,
-                self._overload,
-            ),
+            self._limiter or connection_limiter(self._reactor, self._config, node),
             OriginRule(client.allowed_origins, BoundedLog(Logger(), self._reactor)),
             client.queue_max_size,
             forwarded_headers(self._config) | ({header} if header else frozenset()),

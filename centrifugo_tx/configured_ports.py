@@ -18,7 +18,7 @@ from .config.model import Config
 from .core import Node
 from .debug import Diagnostics, debug_handlers
 from .tls import server_context
-from .transports.overload import OverloadGuard
+from .transports.connection_limit import ConnectionLimiter
 from .web.exposition import exposition
 from .web.probes import Health, metrics
 from .web.site import Endpoints
@@ -77,7 +77,7 @@ def endpoints(
     gather: Gather | None = None,
     health: Health | None = None,
     admin: AdminPage | None = None,
-    overload: OverloadGuard | None = None,
+    limiter: ConnectionLimiter | None = None,
     tracer: Tracer | None = None,
     diagnostics: Diagnostics | None = None,
 ) -> "dict[Address, tuple[Endpoints, list[str]]]":
@@ -93,7 +93,7 @@ def endpoints(
         endpoints.merge(served)
         names.append(name)
 
-    for name, served in ClientEndpoints(reactor, config, node, overload).enabled():
+    for name, served in ClientEndpoints(reactor, config, node, limiter).enabled():
         place(outside, name, served)
     if not config.http_api.disabled:
         handlers = http_handlers(Api(node, tracer=tracer), config.http_api)

@@ -21,6 +21,7 @@ from .certificate_renewal import (
     own_certificates,
     renewed_ports,
 )
+from .client_endpoints import connection_limiter
 from .config.model import Config
 from .config.reloading import with_reloaded
 from .config.tls_sections import outgoing_tls
@@ -48,6 +49,7 @@ from .proxy_services import event_proxies, polling_backends
 from .renewed_tls import renew_tls
 from .tls import ServerTLS
 from .tracing import OpenTelemetry, tracing
+from .transports.connection_limit import ConnectionLimiter
 from .transports.overload import OverloadGuard
 from .web.probes import Health
 from .web.request_counts import RequestCounts
@@ -92,10 +94,11 @@ def build(
     diagnostics = Diagnostics(reactor, node) if config.debug.enabled else None
     tracer = tracing(reactor, config, node.id)
     overload = OverloadGuard(reactor, counts, config.overload)
+    limiter = connection_limiter(reactor, config, node, overload)
     health = Health(serving=gather is None, overload=overload)
     admin = AdminPage(reactor, config, node)
     served = endpoints(
-        *(reactor, config, node, gather, health, admin, overload),
+        *(reactor, config, node, gather, health, admin, limiter),
         tracer if config.opentelemetry.api else None,
         diagnostics,
     )
@@ -107,6 +110,7 @@ def build(
         inherited=inherited or {},
         proxies=proxies,
         overload=overload,
+        limiter=limiter,
         tracer=tracer,
         key_sets=key_sets,
         diagnostics=diagnostics,
@@ -137,6 +141,7 @@ class Server(MultiService):
     _inherited: Mapping[Address, int] = field(factory=dict)
     _proxies: EventProxies | None = None
     _overload: OverloadGuard | None = None
+    _limiter: ConnectionLimiter | None = None
     _tracer: OpenTelemetry | None = None
     #: Downloaded key sets, by URL.
     _key_sets: dict[str, KeySet] = field(factory=dict)
@@ -291,10 +296,14 @@ class Server(MultiService):
         See configuration rules, "Reload".
         """
         self._reload_tls(config)
+        applied = with_reloaded(self._config, config)
+        if self._limiter is not None:
+            self._limiter.limit = applied.client.connection_limit
+            self._limiter.rate = applied.client.connection_rate_limit
         self._key_sets = {url: keys.reloaded() for url, keys in self._key_sets.items()}
         self.node.policy = access_policy(
             self._reactor,
-            with_reloaded(self._config, config),
+            applied,
             self._polling,
             self._proxies,
             self._key_sets,

@@ -154,6 +154,17 @@ class ReloadTests(ServiceCase):
             lines,
         )
 
+    def test_limits(self) -> None:
+        """The limits of new connections are those of today, from or to none, too."""
+        server = self.build({})
+        limiter = server._limiter
+        assert limiter is not None
+        client = {"connection_limit": 5, "connection_rate_limit": 7}
+        server.reload(config_of({"client": client}))
+        self.assertEqual((limiter.limit, limiter.rate), (5, 7))
+        server.reload(Config())
+        self.assertEqual((limiter.limit, limiter.rate), (0, 0))
+
     def test_node_options(self) -> None:
         """The options of the node stay as they were at the start."""
         server = self.build({})

@@ -23,6 +23,8 @@ RELOADED = (
     "client.disallow_anonymous_connection_tokens",
     "client.subscribe_to_user_personal_channel",
     "client.history_max_publication_limit",
+    "client.connection_limit",
+    "client.connection_rate_limit",
     "channel.without_namespace",
     "channel.namespaces",
     "channel.publication_data_format",

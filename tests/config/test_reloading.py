@@ -55,7 +55,9 @@ class TableTests(SynchronousTestCase):
         access_policy(Clock(), recorder)
         # Read by what cannot change: the header is kept by transports from the start.
         self.assertEqual(read - set(RELOADED), {"client.user_id_http_header"})
-        self.assertEqual(set(RELOADED) - read, set())
+        # The limits of connections, which are no part of the policy.
+        limits = {"client.connection_limit", "client.connection_rate_limit"}
+        self.assertEqual(set(RELOADED) - read, limits)
 
     def test_files(self) -> None:
         """The sections of TLS are those that the configuration has."""
