@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from attrs import define
+from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
@@ -95,6 +95,13 @@ class BackendPolicy:
     _clock: IReactorTime
     _namespaces: Namespaces
     proxies: IEventProxies
+    #: Whether the backend authenticates clients, and whether it refreshes connections.
+    connects: bool = field(init=False)
+    refreshes: bool = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.connects = self.proxies.find(CONNECT) is not None
+        self.refreshes = self.proxies.find(REFRESH) is not None
 
     def _proxy(self, event: ProxyEvent, name: str = "default") -> IEventProxy:
         """Return a proxy.
@@ -108,28 +115,20 @@ class BackendPolicy:
 
     # --- Connections -----------------------------------------------------------
 
-    @property
-    def refreshes(self) -> bool:
-        """Whether connections are refreshed by the backend."""
-        return self.proxies.find(REFRESH) is not None
-
     async def connect(
         self, client: IClient, request: ConnectRequest, emulated: Mapping[str, str]
     ) -> Admission | None:
         """Authenticate a client without a token.
 
-        :return: None if the backend does not say who it is, or is not to be asked.
+        :return: None if the backend does not say who it is.
         """
-        proxy: IEventProxy | None = self.proxies.find(CONNECT)
-        if proxy is None:
-            return None
         event = ConnectEvent(
             data=request.data,
             name=request.name,
             version=request.version,
             channels=list(request.subs),
         )
-        response = await proxy.ask(client, event, emulated)
+        response = await self._proxy(CONNECT).ask(client, event, emulated)
         answer: ConnectAnswer | None = _accepted(response)
         if answer is None:
             return None

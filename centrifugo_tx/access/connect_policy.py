@@ -32,6 +32,9 @@ from .tokens import InvalidToken, TokenExpired, TokenVerifier, payload_of
 __all__ = ["AccessOptions", "ConnectPolicy"]
 
 
+_NO_HEADERS: Mapping[str, str] = {}
+
+
 @frozen
 class AccessOptions:
     """The access options of the configuration, without channels and tokens."""
@@ -72,12 +75,15 @@ class ConnectPolicy:
     async def connect(self, client: IClient, request: ConnectRequest) -> Admission:
         """Authenticate a client, in order (permissions, "Authentication")."""
         options, backend = self._options, self._backend
-        emulated = backend.proxies.keep_headers(request.headers)
+        emulated = _NO_HEADERS
+        if request.headers:
+            emulated = backend.proxies.keep_headers(request.headers)
         proxied: Admission | None = None
         if request.token:
             admission = await self._verify_token(request.token)
         else:
-            proxied = await backend.connect(client, request, emulated)
+            if backend.connects:
+                proxied = await backend.connect(client, request, emulated)
             if proxied is not None:
                 admission = proxied
             elif options.allow_anonymous_connect_without_token or options.insecure:
