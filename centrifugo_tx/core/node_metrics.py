@@ -9,6 +9,7 @@ from attrs import define, field
 from ..metrics import Counter, Histogram, Metrics
 from ..options import TransportInfo
 from ..protocol.codes import Disconnect, Error, Unsubscribe
+from ..protocol.messages import Push
 
 __all__ = [
     "ClientCounters",
@@ -16,6 +17,7 @@ __all__ = [
     "NodeMetrics",
     "Table",
     "TransportCounters",
+    "frame_type_of",
 ]
 
 #: Labels that are exposed from the start, with the value 0.
@@ -76,6 +78,24 @@ class TransportCounters:
             return Table(create)
 
         self.sent, self.received = table("sent"), table("received")
+
+
+_FRAME_TYPES = (
+    ("pub", "push_publication"),
+    *(
+        (part, f"push_{part}")
+        for part in Push.__struct_fields__
+        if part not in ("channel", "pub")
+    ),
+)
+
+
+def frame_type_of(push: Push) -> str:
+    """Return the ``frame_type`` of a push."""
+    for part, frame_type in _FRAME_TYPES:
+        if getattr(push, part) is not None:
+            return frame_type
+    return "push_unknown"
 
 
 @define(eq=False)

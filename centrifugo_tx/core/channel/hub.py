@@ -1,15 +1,18 @@
 """The channels that have subscribers on this node."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain
+from typing import Protocol
 
 from attrs import define, field
 
 from ...protocol.messages import Push
+from .broker_subscriptions import BrokerSubscriptions
 from .channel import Channel
 from .lanes import BroadcastContext
+from .position_check import PositionCheck
 
-__all__ = ["Hub"]
+__all__ = ["ChannelSource", "Hub"]
 
 
 @define(eq=False)
@@ -55,3 +58,19 @@ class Hub:
             found = channels.get(push.channel)
             if found is not None:
                 found.announce(push)
+
+
+class ChannelSource(Protocol):
+    """Where the channels of one kind of subscription come from."""
+
+    @property
+    def broker_subscriptions(self) -> BrokerSubscriptions[Channel]:
+        """The broker subscriptions of these channels."""
+
+    @property
+    def position_check(self) -> PositionCheck:
+        """Compares these channels with storage."""
+
+    @property
+    def local(self) -> Callable[[str], Channel]:
+        """Returns the channel of a name on this node."""

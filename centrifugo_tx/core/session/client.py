@@ -41,7 +41,7 @@ from ...protocol.messages import (
 )
 from ...protocol.payloads import checked
 from ..command_scheduler import UNIT
-from ..node_metrics import ClientCounters
+from ..node_metrics import ClientCounters, frame_type_of
 from ..runtime import Runtime
 from .command_queue import CommandQueue
 from .connections import CLOSED, CONNECTED, CONNECTING, NEW, REFUSED, Connections, State
@@ -363,7 +363,7 @@ class Client:
         except EncodeError:
             self.close(INAPPROPRIATE_PROTOCOL)
             return
-        self._count_sent(_kind(push), len(frame))
+        self._count_sent(frame_type_of(push), len(frame))
         self.transport.write(frame)
 
     def count_disconnect_push(self, size: int) -> None:
@@ -457,20 +457,4 @@ class Client:
         return max(1, expire_at - int(self.runtime.clock.seconds()))
 
 
-def _kind(push: Push) -> str:
-    """Return the ``frame_type`` of a push (operations, "Metrics")."""
-    for part, kind in _KINDS:
-        if getattr(push, part) is not None:
-            return kind
-    return "push_unknown"
-
-
 _CONNECT_FIELDS = Connect.__struct_fields__
-_KINDS = (
-    ("pub", "push_publication"),
-    *(
-        (part, f"push_{part}")
-        for part in Push.__struct_fields__
-        if part not in ("channel", "pub")
-    ),
-)

@@ -31,11 +31,10 @@ from ...protocol.messages import (
     SubscribeResult,
 )
 from ...protocol.payloads import checked
-from ..channel.broker_subscriptions import BrokerSubscriptions
 from ..channel.channel import HELD, Channel
 from ..channel.encoded_publication import EncodedPublication
+from ..channel.hub import ChannelSource
 from ..channel.lanes import Lane, lose_positions
-from ..channel.position_check import PositionCheck
 from ..channel.recovery import Held, Recovery
 from ..channel.variants import Variant, variant_of
 from ..node_metrics import ClientCounters
@@ -45,7 +44,7 @@ from .connections import Connection
 from .outcome import Outcome
 from .services import Services
 
-__all__ = ["ChannelSource", "Subscriber", "Subscription", "SubscriptionKind"]
+__all__ = ["Subscriber", "Subscription", "SubscriptionKind"]
 
 #: Seconds that an unsubscribe waits for a running subscribe.
 UNSUBSCRIBE_WAIT = 5.0
@@ -95,22 +94,6 @@ class Subscriber(Connection, Protocol):
 
     def unsubscribe(self, name: str, reason: Unsubscribe) -> None:
         """End the subscription to *name* and tell the client."""
-
-
-class ChannelSource(Protocol):
-    """Where the channels of one kind of subscription come from."""
-
-    @property
-    def broker_subscriptions(self) -> BrokerSubscriptions[Channel]:
-        """The broker subscriptions of these channels."""
-
-    @property
-    def position_check(self) -> PositionCheck:
-        """Compares these channels with storage."""
-
-    @property
-    def local(self) -> Callable[[str], Channel]:
-        """Returns the channel of a name on this node."""
 
 
 class SubscriptionKind(Protocol):

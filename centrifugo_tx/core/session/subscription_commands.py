@@ -25,7 +25,7 @@ from ...protocol.messages import (
 from ..run_or_defer import when_known
 from ..runtime import Runtime
 from .client import Client
-from .outcome import Answer, Outcome, waits
+from .outcome import KNOWN, Answer, Outcome, waits
 from .subscription import Subscriber, Subscription
 
 __all__ = ["Kind", "SubscriptionCommands"]
@@ -95,7 +95,7 @@ class SubscriptionCommands:
         except BaseException:
             client.forget(subscription)
             raise
-        if waits(admitted):
+        if not isinstance(admitted, KNOWN) and waits(admitted):
             admitted.addErrback(_forget, client, subscription)
         return admitted
 
