@@ -13,6 +13,7 @@ The page uses ``localhost:8000``; the server of the test listens elsewhere.
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+from unittest import SkipTest
 
 from attrs import define, field, frozen
 
@@ -108,8 +110,14 @@ class Page:
         return Path(self._folder.name)
 
     def run(self) -> int:
-        """Run all blocks; return how many."""
+        """Run all blocks; return how many.
+
+        :raises SkipTest: a block calls curl, which is not there.
+        """
         blocks = blocks_of((DOCS / f"{self.name}.rst").read_text())
+        consoles = [block.text for block in blocks if block.language == "console"]
+        if re.search(r"\bcurl\b", "\n".join(consoles)) and not shutil.which("curl"):
+            raise SkipTest("curl is not installed")
         for block in blocks:
             self._run_block(block)
         for _, log, lines in self._windows:
