@@ -22,7 +22,7 @@ from websockets.sync.client import ClientConnection, connect
 __all__ = ["Chromium", "Tab"]
 
 #: Seconds that the browser has for one step.
-PATIENCE = 30.0
+PATIENCE = 60.0
 #: Seconds between two looks at whether something has come true.
 AGAIN = 0.03
 

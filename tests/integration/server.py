@@ -34,7 +34,8 @@ PATIENCE = 60.0
 _BASE: dict[str, Any] = {
     "http_server": {"address": "127.0.0.1"},
     "http_api": {"key": API_KEY},
-    "client": {"token": {"hmac_secret_key": SECRET}},
+    # A client of a test answers pings only while the test reads from it.
+    "client": {"token": {"hmac_secret_key": SECRET}, "ping_interval": "300s"},
     "health": {"enabled": True},
 }
 

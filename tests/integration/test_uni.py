@@ -126,7 +126,7 @@ class ListenerTests:
         _, connect = self.welcomed()
         self.test.assertEqual(len(connect["client"]), 36)
         self.test.assertEqual(len(connect["session"]), 36)
-        self.test.assertEqual(connect["ping"], 25)
+        self.test.assertEqual(connect["ping"], 300)
         self.test.assertEqual(
             set(connect), {"client", "version", "session", "ping"}, connect
         )
