@@ -90,3 +90,7 @@ class EmulatedHeaders:
                 headers=", ".join(dropped[:_HINT_NAMES]),
             )
         return {name: lowered[name] for name in lowered.keys() & self._kept}
+
+    def stop(self) -> None:
+        """Log what was left out so far."""
+        self._log.flush()

@@ -91,5 +91,6 @@ class EventProxies:
 
     def stop(self) -> "Deferred[None]":
         """Close the connections to all backends."""
+        self._emulated.stop()
         stopped = gatherResults([each.stop() for each in self._proxies.values()])
         return stopped.addCallback(lambda _: None)

@@ -7,7 +7,6 @@ import msgspec
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
@@ -35,6 +34,7 @@ from centrifugo_tx.proxy_messages import (
     RPCEvent,
 )
 
+from ..log_lines import LogTestCase
 from ..support import MemoryTransport
 from .scripted_client import ScriptedClient
 
@@ -85,10 +85,11 @@ def call(data: bytes = b'{"b": 2}') -> RPCEvent:
     return RPCEvent(user="u", method="m", data=Raw(data) if data else EMPTY)
 
 
-class EventProxyCase(SynchronousTestCase):
+class EventProxyCase(LogTestCase):
     """Makes proxies."""
 
     def setUp(self) -> None:
+        super().setUp()
         self.clock, self.metrics = Clock(), Metrics()
         self.backend = ScriptedClient()
 
@@ -278,6 +279,22 @@ class BoundTests(EventProxyCase):
         self.backend.waiting[0].errback(BackendFailed("status 500"))
         self.refused(asked)
         self.assertEqual((self.durations(), self.counted("proxy_errors")), (1, 1))
+        fields = ("event", "proxy", "client", "user", "error")
+        line = ("error", "proxy call failed", "rpc", "own", "c", "u", "status 500")
+        self.assertEqual(self.lines(*fields), [line])
+
+    def test_many_failures(self) -> None:
+        """Only some of many failures are lines."""
+        proxy = self.proxy()
+        for _ in range(50):
+            proxy.ask(caller(), call()).addErrback(lambda _: None)
+            self.backend.waiting[-1].errback(BackendFailed("status 500"))
+        self.assertEqual(len(self.lines()), 5)
+        self.successResultOf(proxy.stop())
+        [(level, text)] = self.lines()
+        self.assertEqual(level, "error")
+        self.assertIn("log lines left out", text)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_queue(self) -> None:
         """Calls above the limit wait in order; a full queue refuses at once."""
@@ -339,7 +356,7 @@ class BoundTests(EventProxyCase):
         self.failureResultOf(asked, DisconnectClient)
 
 
-class EmulatedHeaderTests(SynchronousTestCase):
+class EmulatedHeaderTests(LogTestCase):
     """Headers of connect commands."""
 
     def test_kept(self) -> None:
@@ -357,3 +374,23 @@ class EmulatedHeaderTests(SynchronousTestCase):
         self.assertEqual(proxies.keep_headers({}), {})
         self.assertIsNotNone(proxies.find(RPC))
         self.assertIsNone(proxies.find(RPC, "other"))
+
+    def test_hint(self) -> None:
+        """A header that only real requests may have is a line, once a minute."""
+        clock = Clock()
+        proxies = EventProxies(clock, Metrics(), AsyncioBridge(clock))
+        options = ProxyOptions(
+            endpoint="http://localhost/",
+            http_headers=("X-Real", "Both"),
+            emulated_headers=("both",),
+        )
+        proxies.add_all([(RPC, "default", options)])
+        proxies.keep_headers({"both": "1", "other": "2"})
+        self.assertEqual(self.lines(), [])
+        for _ in range(3):
+            proxies.keep_headers({"x-REAL": "1"})
+        [(level, text, headers)] = self.lines("headers")
+        self.assertEqual((level, headers), ("info", "x-real"))
+        self.assertIn("not forwarded", text)
+        self.successResultOf(proxies.stop())
+        self.assertEqual(clock.getDelayedCalls(), [])
