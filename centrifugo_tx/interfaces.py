@@ -27,6 +27,7 @@ from .options import (
     Published,
     PublishOptions,
     SubscribeOptions,
+    SubscriptionStream,
     TransportInfo,
 )
 from .protocol.codes import Disconnect
@@ -322,6 +323,9 @@ class IClient(Interface):
 
     def channel_info(channel: str) -> Raw:
         """Return its ``chan_info`` in *channel*, absent when it has none."""
+
+    def stream_of(channel: str) -> SubscriptionStream | None:
+        """Return the backend's stream of its subscription to *channel*."""
 
 
 class IPolicy(Interface):

@@ -4,10 +4,11 @@ Seconds are ``float`` (points in time: seconds since 1970), sizes are bytes,
 payloads are ``Raw``.
 """
 
-from collections.abc import Mapping
-from typing import Annotated, Literal
+from collections.abc import Callable, Mapping
+from typing import Annotated, Literal, Protocol
 
 import msgspec
+from twisted.internet.defer import Deferred
 
 from .protocol.codes import Disconnect
 from .protocol.messages import EMPTY, ClientInfo, Publication, Raw, StreamPosition
@@ -38,6 +39,7 @@ __all__ = [
     "Source",
     "SubscribeOptions",
     "SubscribeOverride",
+    "SubscriptionStream",
     "TLSOptions",
     "TransportInfo",
 ]
@@ -343,13 +345,35 @@ class Source:
     STREAM_PROXY = 13
 
 
+class SubscriptionStream(Protocol):
+    """A backend's stream for a subscriber (event proxies, "Subscription streams")."""
+
+    def follow(
+        self,
+        deliver: Callable[[bytes, dict[str, str]], None],
+        ended: Callable[[bool], None],
+    ) -> None:
+        """Call *deliver* with data and tags of each publication from now on.
+
+        *ended* is called when the backend ends the stream: True if it has completed,
+        False after an error.
+        """
+
+    def publish(self, data: Raw) -> "Deferred[None]":
+        """Send a publication of the client; fails with `ReplyError`."""
+
+    def close(self) -> None:
+        """End the stream; may be called twice."""
+
+
 class SubscribeOptions(Value, frozen=True):
     """The permissions and settings of one subscription, after all decisions.
 
     ``expire_at`` 0 never expires.  ``info`` becomes ``chan_info``, and ``data`` is sent
     in the subscribe reply.  ``presence`` and ``join_leave`` make this subscriber
     visible to others; ``push_join_leave`` lets it see others.  ``auto_recover`` treats
-    every subscribe as if it requested recovery (cache mode).
+    every subscribe as if it requested recovery (cache mode).  ``stream`` brings further
+    publications for this subscriber alone.
     """
 
     expire_at: int = 0
@@ -368,6 +392,7 @@ class SubscribeOptions(Value, frozen=True):
     server_side_refresh: bool = False
     source: int = Source.UNKNOWN
     presence_maps: PresenceMaps | None = None
+    stream: SubscriptionStream | None = None
 
 
 class BoolValue(Value, frozen=True):

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from .options import SubscribeOverride
+from .options import SubscribeOverride, SubscriptionStream
 from .protocol.codes import Disconnect, Error
 from .protocol.messages import EMPTY, Int64, KeyedItem, Raw, UInt64
 
@@ -23,6 +23,7 @@ __all__ = [
     "RPC",
     "SHARED_POLL_REFRESH",
     "SUBSCRIBE",
+    "SUBSCRIBE_STREAM",
     "SUB_REFRESH",
     "ClientEvent",
     "ConnectAnswer",
@@ -42,6 +43,8 @@ __all__ = [
     "RefreshEvent",
     "SharedPollRefreshAnswer",
     "SharedPollRefreshEvent",
+    "StreamResponse",
+    "StreamSubscribeEvent",
     "SubRefreshAnswer",
     "SubRefreshEvent",
     "SubscribeAnswer",
@@ -94,6 +97,15 @@ class SubscribeEvent(ClientEvent, frozen=True, kw_only=True):
     meta: Raw = EMPTY
     data: Raw = EMPTY
     b64data: str = ""
+
+
+class StreamSubscribeEvent(SubscribeEvent, frozen=True, kw_only=True):
+    """A client subscribes to a channel with a stream.
+
+    ``bidirectional`` is not sent: it says which method is called.
+    """
+
+    bidirectional: bool = False
 
 
 class PublishEvent(ClientEvent, frozen=True, kw_only=True):
@@ -294,6 +306,12 @@ class ProxyResponse(_Part, Generic[A], frozen=True):
     disconnect: Disconnect | None = None
 
 
+class StreamResponse(ProxyResponse[SubscribeAnswer], frozen=True):
+    """The first message of a stream, and the stream if it goes on."""
+
+    stream: SubscriptionStream | None = None
+
+
 # --- Events ---------------------------------------------------------------------------
 
 
@@ -313,6 +331,9 @@ CONNECT = ProxyEvent("connect", "Connect", ConnectEvent, ConnectAnswer)
 REFRESH = ProxyEvent("refresh", "Refresh", RefreshEvent, RefreshAnswer)
 SUBSCRIBE = ProxyEvent("subscribe", "Subscribe", SubscribeEvent, SubscribeAnswer)
 SUB_REFRESH = ProxyEvent("sub_refresh", "SubRefresh", SubRefreshEvent, SubRefreshAnswer)
+SUBSCRIBE_STREAM = ProxyEvent(
+    "subscribe_stream", "Subscribe", StreamSubscribeEvent, SubscribeAnswer
+)
 PUBLISH = ProxyEvent("publish", "Publish", PublishEvent, PublishAnswer)
 RPC = ProxyEvent("rpc", "RPC", RPCEvent, RPCAnswer)
 MAP_PUBLISH = ProxyEvent("map_publish", "MapPublish", MapPublishEvent, MapPublishAnswer)

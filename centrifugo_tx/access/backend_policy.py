@@ -41,6 +41,7 @@ from ..proxy_messages import (
     RPC,
     SUB_REFRESH,
     SUBSCRIBE,
+    SUBSCRIBE_STREAM,
     ConnectAnswer,
     ConnectEvent,
     MapPublishAnswer,
@@ -55,6 +56,8 @@ from ..proxy_messages import (
     RefreshEvent,
     RPCAnswer,
     RPCEvent,
+    StreamResponse,
+    StreamSubscribeEvent,
     SubRefreshAnswer,
     SubRefreshEvent,
     SubscribeAnswer,
@@ -212,6 +215,51 @@ class BackendPolicy:
             raise ReplyError(INTERNAL, "malformed base64 from the backend") from None
         end = cap_expiry(answer.expire_at, self._clock.seconds())
         return msgspec.structs.replace(options, expire_at=end)
+
+    async def subscribe_stream(
+        self, client: IClient, request: SubscribeRequest, namespace: Namespace
+    ) -> SubscribeOptions:
+        """Open a stream for a subscription, as its first message decides."""
+        own = namespace.options
+        proxy = self._proxy(SUBSCRIBE_STREAM, own.subscribe_stream_proxy_name)
+        event = StreamSubscribeEvent(
+            user=client.user,
+            channel=request.channel,
+            data=request.data,
+            bidirectional=own.subscribe_stream_proxy_bidirectional,
+        )
+        response = await proxy.ask(client, event)
+        if response.disconnect is None and response.error is not None:
+            error = msgspec.structs.replace(response.error, temporary=False)
+            raise ReplyError(error, "refused by the backend")
+        answer: SubscribeAnswer | None = _accepted(response)
+        stream = response.stream if isinstance(response, StreamResponse) else None
+        if stream is None:
+            raise ReplyError(INTERNAL, "the backend has sent no stream")
+        given = answer or SubscribeAnswer()
+        try:
+            options = server_side_options(
+                namespace,
+                Source.STREAM_PROXY,
+                SubOptions(
+                    *(given.info, given.b64info, given.data, given.b64data),
+                    given.override,
+                ),
+            )
+        except ValueError:
+            stream.close()
+            raise ReplyError(INTERNAL, "malformed base64 from the backend") from None
+        return msgspec.structs.replace(
+            options,
+            expire_at=cap_expiry(given.expire_at, self._clock.seconds()),
+            # What a stream brings has no position in the channel.
+            positioned=False,
+            recoverable=False,
+            auto_recover=False,
+            delta_types=(),
+            tags_filter=False,
+            stream=stream,
+        )
 
     async def sub_refresh(self, client: IClient, channel: str) -> Expiry:
         """Say whether a subscription may continue."""

@@ -143,7 +143,11 @@ class AccessPolicy:
         if options.publish_proxy_enabled:
             return _decide(self._backend.publish(client, request, namespace))
         if options.subscribe_stream_proxy_enabled:
-            return fail(ReplyError(NOT_AVAILABLE, "stream proxy not enabled"))
+            stream = client.stream_of(channel)
+            if stream is None or not options.subscribe_stream_proxy_bidirectional:
+                return fail(ReplyError(NOT_AVAILABLE, "no stream for publications"))
+            sent: Deferred[Any] = stream.publish(request.data)
+            return sent
         subscribed = client.subscribed(channel)
         if may_publish(options, client.user, subscribed) or self.options.insecure:
             return namespace.publication

@@ -78,6 +78,8 @@ class SubscribePolicy:
         limited = limited and namespace.user_limited(channel)
         if options.subscribe_proxy_enabled and not limited:
             return self._by_backend(client, request, namespace)
+        if options.subscribe_stream_proxy_enabled and not limited:
+            return self._backend.subscribe_stream(client, request, namespace)
         source = self._source(client, channel, namespace, limited)
         shared = namespace.forced.get(source)
         base = shared or server_side_options(namespace, source)
@@ -140,8 +142,6 @@ class SubscribePolicy:
         if limited:
             if namespace.lists(channel, client.user):
                 return Source.USER_LIMITED
-        elif options.subscribe_stream_proxy_enabled:
-            raise ReplyError(NOT_AVAILABLE, "subscribe stream proxy not enabled")
         elif may_subscribe(options, client.user):
             return Source.CLIENT_ALLOWED
         if self._options.insecure:

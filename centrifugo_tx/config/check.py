@@ -87,11 +87,6 @@ _FORMATS = ("", "json", "json_object", "binary")
 def _proxies(config: Config) -> Iterator[Finding]:
     yield from named("proxies", [proxy.name for proxy in config.proxies], _NAME)
     yield from check_proxies(config)
-    names = {"default", *(proxy.name for proxy in config.proxies)}
-    for path, options in channel_sections(config):
-        name = options.subscribe_stream_proxy_name
-        if name not in names:
-            yield f"{path}.subscribe_stream_proxy_name", f"{name!r} does not exist"
     yield from named(
         "rpc.namespaces", [item.name for item in config.rpc.namespaces], _NAME
     )

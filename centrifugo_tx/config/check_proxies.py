@@ -53,23 +53,13 @@ def proxy_warnings(config: Config) -> Iterator[str]:
         elif each.name != "default" and each.options is not None:
             yield f"{each.path}: {each.name!r} has no effect, since it is not enabled"
     for index, named in enumerate(config.proxies):
-        # Streams refer to proxies of their own accord.
-        if f"proxies.[{index}]" not in used and named.name not in _streams(config):
+        if f"proxies.[{index}]" not in used:
             yield f"proxies.[{index}]: nothing uses the proxy {named.name!r}"
     for where in dict.fromkeys(each.where for each in references):
         proxy = next(each.options for each in references if each.where == where)
         default = where and not where.startswith("proxies.")
         if default and proxy is not None and proxy.endpoint and where not in used:
             yield f"{where}.endpoint: nothing uses this proxy"
-
-
-def _streams(config: Config) -> set[str]:
-    channel = config.channel
-    return {
-        options.subscribe_stream_proxy_name
-        for options in (channel.without_namespace, *channel.namespaces)
-        if options.subscribe_stream_proxy_enabled
-    }
 
 
 def _proxy(path: str, proxy: ProxyOptions) -> Iterator[Finding]:

@@ -11,9 +11,8 @@ from msgspec import Struct
 from .model import Config
 from .schema import options_of
 
-__all__ = ["POINTLESS", "REFUSED", "UNSUPPORTED", "ignored", "refused"]
+__all__ = ["POINTLESS", "UNSUPPORTED", "ignored", "refused"]
 
-_CHANNEL = ("channel.without_namespace", "channel.namespaces.*")
 _NO_BUFFERS = "a connection has no buffer of its own that could have a size"
 _NO_QUIC = "no maintained library serves HTTP/3 on Twisted; a proxy in front can"
 
@@ -51,14 +50,6 @@ UNSUPPORTED = {
     ),
 }
 
-#: The server refuses to start with these options: ignoring them would be unsafe, or
-#: would change behavior.
-REFUSED = frozenset(
-    {
-        *(f"{path}.subscribe_stream_proxy_enabled" for path in _CHANNEL),
-    }
-)
-
 #: Types of brokers that this server does not have.
 _BACKENDS = frozenset({"nats", "postgres", "redisnats"})
 #: Types of consumers that can run.
@@ -80,9 +71,7 @@ def refused(config: Config) -> list[str]:
     """Return one line for each option that keeps the server from starting."""
     lines = []
     for path, general in _changed(config):
-        if general in REFUSED:
-            lines.append(f"{path}: {_NOT_IMPLEMENTED}")
-        elif general in UNSUPPORTED:
+        if general in UNSUPPORTED:
             lines.append(f"{path}: not supported, because {UNSUPPORTED[general]}")
     for section in dict.fromkeys(_used_backends(config)):
         kind = getattr(config, section).type

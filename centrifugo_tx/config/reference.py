@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from ..durations import format_duration
 from .model import Config
-from .pending import POINTLESS, REFUSED, UNSUPPORTED
+from .pending import POINTLESS, UNSUPPORTED
 from .schema import Option, options_of
 
 __all__ = ["markdown", "restructured"]
@@ -206,7 +206,6 @@ def _facts(option: Option) -> str:
 def _state(places: list[str]) -> str:
     """Return a remark if the option has an effect at none of its paths."""
     for options, remark in (
-        (REFUSED, "Not implemented yet."),
         (POINTLESS.keys(), "Has no effect in this server."),
         (UNSUPPORTED.keys(), "Not supported by this server."),
     ):

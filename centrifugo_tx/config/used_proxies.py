@@ -16,6 +16,7 @@ from ..proxy_messages import (
     SHARED_POLL_REFRESH,
     SUB_REFRESH,
     SUBSCRIBE,
+    SUBSCRIBE_STREAM,
     ProxyEvent,
 )
 from .model import Config
@@ -77,7 +78,7 @@ _Place = tuple[str, ProxyEvent, bool, str]
 
 def _of_channels(config: Config) -> Iterator[_Place]:
     for path, options in channel_sections(config):
-        for event in (SUBSCRIBE, PUBLISH, SUB_REFRESH):
+        for event in (SUBSCRIBE, PUBLISH, SUB_REFRESH, SUBSCRIBE_STREAM):
             enabled = getattr(options, f"{event.name}_proxy_enabled")
             name = getattr(options, f"{event.name}_proxy_name")
             yield f"{path}.{event.name}_proxy_name", event, enabled, name

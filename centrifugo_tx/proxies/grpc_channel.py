@@ -94,6 +94,19 @@ class GRPCChannel:
             raise BackendFailed(reason_of(error)) from None
         return response
 
+    def stream(self, bidirectional: bool, first: bytes, forwarded: Forwarded) -> Any:
+        """Return a stream for one subscription; *first* is its request.
+
+        It has no deadline; who has it must cancel it.
+        """
+        channel, metadata = self._open(), self._metadata(forwarded)
+        given = {"metadata": metadata, "compression": self._compression}
+        if bidirectional:
+            path = f"/{SERVICE}/SubscribeBidirectional"
+            return channel.stream_stream(path)(**given)
+        path = f"/{SERVICE}/SubscribeUnidirectional"
+        return channel.unary_stream(path)(first, **given)
+
     def _open(self) -> Any:
         """Return the channel; it is created once."""
         if self._channel is None:

@@ -12,7 +12,7 @@ from ..errors import ConfigError
 from ..grpc.asyncio_bridge import AsyncioBridge
 from ..interfaces import IEventProxies
 from ..metrics import Metrics
-from ..proxy_messages import SHARED_POLL_REFRESH, ProxyEvent
+from ..proxy_messages import SHARED_POLL_REFRESH, SUBSCRIBE_STREAM, ProxyEvent
 from .client import ProxyClient
 from .event_proxy import EventProxy
 from .headers import EmulatedHeaders
@@ -27,7 +27,7 @@ Key = tuple[str, str]
 
 
 def make_client(
-    reactor: Any, options: ProxyOptions, bridge: AsyncioBridge
+    reactor: Any, event: ProxyEvent, options: ProxyOptions, bridge: AsyncioBridge
 ) -> ProxyClient:
     """Return the client that an endpoint needs; those of gRPC run on *bridge*.
 
@@ -37,9 +37,12 @@ def make_client(
         return HTTPProxyClient(reactor, options)
     try:
         from .grpc_client import GRPCProxyClient
+        from .grpc_stream import GRPCStreamClient
     except ImportError as error:
         reason = f"endpoint: {options.endpoint!r} needs grpcio: {error}"
         raise ConfigError(reason) from None
+    if event is SUBSCRIBE_STREAM:
+        return GRPCStreamClient(bridge, options)
     return GRPCProxyClient(bridge, options)
 
 
@@ -74,7 +77,7 @@ class EventProxies:
             self._proxies[event.name, name] = EventProxy(
                 event,
                 name,
-                make_client(self._reactor, options, self._bridge),
+                make_client(self._reactor, event, options, self._bridge),
                 options,
                 self._reactor,
                 self._metrics,

@@ -24,6 +24,7 @@ from centrifugo_tx.access import (
 )
 from centrifugo_tx.errors import DisconnectClient, ReplyError
 from centrifugo_tx.interfaces import IClient
+from centrifugo_tx.options import SubscriptionStream
 from centrifugo_tx.protocol.messages import EMPTY, ClientInfo, Raw
 
 from ..support import MemoryTransport
@@ -60,6 +61,10 @@ class Visitor:
     def channel_info(self, channel: str) -> Raw:
         """Return nothing."""
         return EMPTY
+
+    def stream_of(self, channel: str) -> SubscriptionStream | None:
+        """Return none."""
+        return None
 
 
 def token(

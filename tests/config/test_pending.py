@@ -7,7 +7,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from centrifugo_tx.config.model import Config
 from centrifugo_tx.config.pending import (
     POINTLESS,
-    REFUSED,
     UNSUPPORTED,
     ignored,
     refused,
@@ -34,12 +33,12 @@ class TableTests(SynchronousTestCase):
 
     def test_paths(self) -> None:
         """Each line names an option."""
-        listed = {*REFUSED, *POINTLESS, *UNSUPPORTED}
+        listed = {*POINTLESS, *UNSUPPORTED}
         self.assertEqual(listed - set(all_paths(Config)), set())
 
     def test_disjoint(self) -> None:
         """No option stands twice."""
-        tables = [*REFUSED, *POINTLESS, *UNSUPPORTED]
+        tables = [*POINTLESS, *UNSUPPORTED]
         self.assertEqual(len(tables), len(set(tables)))
 
 
@@ -58,13 +57,13 @@ class ReportTests(SynchronousTestCase):
             **{"bool": True, "int": 7, "str": "x", "strings": ["x"]},
             "duration": "7s",
         }
-        for path in (*REFUSED, *POINTLESS, *UNSUPPORTED):
+        for path in (*POINTLESS, *UNSUPPORTED):
             outer, star, inner = path.partition(".*.")
             value = values[known[path].kind]
             tree = nested(outer, [nested(inner, value)] if star else value)
             config = config_of(tree)
             shown = path.replace("*", "[0]")
-            is_refused = path in REFUSED or path in UNSUPPORTED
+            is_refused = path in UNSUPPORTED
             told = refused(config) if is_refused else ignored(config)
             self.assertEqual(len(told), 1, path)
             self.assertIn(shown, told[0])

@@ -4,9 +4,11 @@ With ``CENTRIFUGO_REFERENCE`` naming the reference server, both servers are show
 send the same requests.
 """
 
+import contextlib
 import os
 import time
 from importlib.util import find_spec
+from queue import Empty, Queue
 from typing import Any, ClassVar
 from unittest import skipUnless
 
@@ -18,7 +20,7 @@ from centrifugo_tx.protocol.proto import proxy_pb2 as p
 from .certificates import Authority
 from .grpc_backend import GRPCBackend
 from .ports import free_port
-from .server import Server
+from .server import PATIENCE, Server
 from .test_redis_nodes import ReferenceServer
 from .websocket import WebSocket
 
@@ -324,6 +326,182 @@ class EventTests(GRPCProxyCase):
             time.sleep(0.1)
 
 
+class StreamTests(GRPCProxyCase):
+    """Subscription streams, one- and two-way."""
+
+    server_type: ClassVar[type[Server]] = Server
+
+    @classmethod
+    def make_server(cls) -> Server:
+        """Return a server with a namespace of each kind."""
+        proxy = {"endpoint": cls.backend.target, "timeout": "2s"}
+        base = options(cls.backend.target)
+        base["channel"] = {
+            "proxy": {"subscribe_stream": {**proxy, "include_connection_meta": True}},
+            "namespaces": [
+                {
+                    "name": name,
+                    "subscribe_stream_proxy_enabled": True,
+                    "subscribe_stream_proxy_bidirectional": name == "two",
+                    "force_recovery": True,
+                    "history_size": 10,
+                    "history_ttl": "60s",
+                    "presence": True,
+                }
+                for name in ("one", "two")
+            ],
+        }
+        return cls.server_type(base)
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.ended: Queue[str] = Queue()
+        #: What a stream is to send, or an exception to end with; None completes it.
+        self.feed: Queue[Any] = Queue()
+        self.received: Queue[bytes] = Queue()
+        self.backend.handlers["SubscribeUnidirectional"] = self.one_way
+        self.backend.handlers["SubscribeBidirectional"] = self.two_way
+        self.first = p.SubscribeResponse(result=p.SubscribeResult(data=b'{"s":1}'))
+
+    def next(self, context: Any) -> Any:
+        """Return what is to be sent next; None when the call has ended."""
+        while context.is_active():
+            with contextlib.suppress(Empty):
+                return self.feed.get(timeout=0.05)
+        return None
+
+    def one_way(self, request: Any, context: Any) -> Any:
+        """Send what the test feeds."""
+        import grpc
+
+        context.add_callback(lambda: self.ended.put("ended"))
+        yield p.StreamSubscribeResponse(subscribe_response=self.first)
+        while (item := self.next(context)) is not None:
+            if isinstance(item, str):
+                context.abort(grpc.StatusCode.INTERNAL, item)
+            yield p.StreamSubscribeResponse(publication=item)
+
+    def two_way(self, requests: Any, context: Any) -> Any:
+        """Send the client's publications back, in brackets."""
+        context.add_callback(lambda: self.ended.put("ended"))
+        yield p.StreamSubscribeResponse(subscribe_response=self.first)
+        for request in requests:
+            data = b'{"echo":%b}' % request.publication.data
+            tags = {"t": "1"}
+            yield p.StreamSubscribeResponse(
+                publication=p.Publication(data=data, tags=tags)
+            )
+
+    def subscribe(self, channel: str, **request: Any) -> tuple[WebSocket, Any]:
+        """Return a client, and the reply to its subscribe."""
+        socket, _ = self.client()
+        reply = self.ask(socket, subscribe={"channel": channel, **request})
+        return socket, reply
+
+    def push(self, socket: WebSocket) -> Any:
+        """Return the next push."""
+        return socket.receive()["push"]
+
+    def test_one_way(self) -> None:
+        """Publications follow the reply, for this subscriber alone."""
+        self.feed.put(p.Publication(data=b"1", tags={"a": "b"}))
+        self.feed.put(p.Publication(data=b'{"n": 2}'))
+        socket, reply = self.subscribe("one:a", data={"d": 1})
+        result = reply["subscribe"]
+        self.assertEqual(result["data"], {"s": 1})
+        self.assertNotIn("recoverable", result)
+        self.assertNotIn("positioned", result)
+        asked = self.backend.take("SubscribeUnidirectional").request
+        found = (asked.user, asked.channel, asked.data, asked.transport)
+        self.assertEqual(found, ("42", "one:a", b'{"d": 1}', "websocket"))
+        pub = {"data": 1, "tags": {"a": "b"}}
+        self.assertEqual(self.push(socket), {"channel": "one:a", "pub": pub})
+        self.assertEqual(self.push(socket)["pub"], {"data": {"n": 2}})
+        # The channel itself still works.
+        self.server.api("publish", channel="one:a", data="broker")
+        self.assertEqual(self.push(socket)["pub"]["data"], "broker")
+        found = self.server.api("presence_stats", channel="one:a")
+        self.assertEqual(found["num_clients"], 1)
+        reply = self.ask(socket, publish={"channel": "one:a", "data": 1})
+        self.assertEqual(reply["error"]["code"], 108)
+
+    def test_two_way(self) -> None:
+        """What the client publishes goes into the stream."""
+        socket, _ = self.subscribe("two:a")
+        for number in range(3):
+            socket.send({"id": 9, "publish": {"channel": "two:a", "data": number}})
+        received = [socket.receive() for _ in range(6)]
+        replies = [each for each in received if "id" in each]
+        self.assertEqual(replies, [{"id": 9, "publish": {}}] * 3)
+        pushes = [each["push"]["pub"]["data"] for each in received if "push" in each]
+        self.assertEqual(pushes, [{"echo": number} for number in range(3)])
+        history = self.server.api("history", channel="two:a")
+        self.assertEqual(history["publications"], [])
+        reply = self.ask(socket, publish={"channel": "two:other", "data": 1})
+        self.assertEqual(reply["error"]["code"], 108)
+
+    def test_completed(self) -> None:
+        """A stream that the backend completes is an unsubscribe for good."""
+        socket, _ = self.subscribe("one:b")
+        self.feed.put(None)
+        push = self.push(socket)["unsubscribe"]
+        self.assertEqual(push, {"code": 2000, "reason": "server unsubscribe"})
+
+    def test_failed(self) -> None:
+        """After an error the client subscribes again."""
+        socket, _ = self.subscribe("one:c")
+        self.feed.put("broken")
+        push = self.push(socket)["unsubscribe"]
+        self.assertEqual(push, {"code": 2500, "reason": "insufficient state"})
+        self.assertIn("subscribe", self.ask(socket, subscribe={"channel": "one:c"}))
+
+    def test_client_leaves(self) -> None:
+        """Unsubscribing and disconnecting cancel the stream."""
+        socket, _ = self.subscribe("one:d")
+        self.ask(socket, unsubscribe={"channel": "one:d"})
+        self.assertEqual(self.ended.get(timeout=PATIENCE), "ended")
+        self.ask(socket, subscribe={"channel": "two:d"})
+        socket.close()
+        self.assertEqual(self.ended.get(timeout=PATIENCE), "ended")
+
+    def test_refused(self) -> None:
+        """An error refuses, never as temporary; a disconnect closes."""
+        error = p.Error(code=1000, message="no", temporary=True)
+        self.first = p.SubscribeResponse(error=error)
+        socket, reply = self.subscribe("one:e")
+        self.assertEqual(reply, {"error": {"code": 1000, "message": "no"}})
+        self.assertEqual(self.ended.get(timeout=PATIENCE), "ended")
+        end = p.Disconnect(code=4500, reason="x")
+        self.first = p.SubscribeResponse(disconnect=end)
+        socket.send({"id": 3, "subscribe": {"channel": "two:e"}})
+        self.assertEqual(socket.closing(), (4500, "x"))
+
+    def test_no_response(self) -> None:
+        """Without a first response in time it is error 100, and the stream ends."""
+
+        def silent(request: Any, context: Any) -> Any:
+            context.add_callback(lambda: self.ended.put("ended"))
+            self.next(context)
+            yield p.StreamSubscribeResponse()
+
+        def wrong(request: Any, context: Any) -> Any:
+            context.add_callback(lambda: self.ended.put("ended"))
+            yield p.StreamSubscribeResponse(publication=p.Publication(data=b"1"))
+            self.next(context)
+
+        def empty(request: Any, context: Any) -> Any:
+            context.add_callback(lambda: self.ended.put("ended"))
+            yield from ()
+
+        for handler in (silent, wrong, empty):
+            self.backend.handlers["SubscribeUnidirectional"] = handler
+            _, reply = self.subscribe("one:f")
+            self.assertEqual(reply["error"]["code"], 100)
+            self.assertEqual(self.ended.get(timeout=PATIENCE), "ended")
+        text = self.server.request("GET", "/metrics")[1].decode()
+        self.assertIn('type="subscribe_stream"', text)
+
+
 class TLSTests(GRPCProxyCase):
     """A backend with TLS, which wants to see a certificate."""
 
@@ -429,6 +607,13 @@ class ReferenceTests(GRPCProxyCase):
         ours, theirs = self.both(talk)
         self.assertEqual(ours, theirs)
         self.assertEqual(len(ours), 5)
+
+
+@skipUnless(os.environ.get("CENTRIFUGO_REFERENCE"), "CENTRIFUGO_REFERENCE is not set")
+class ReferenceStreamTests(StreamTests):
+    """The reference does the same."""
+
+    server_type: ClassVar[type[Server]] = ReferenceServer
 
 
 def _comparable(request: Any) -> dict[str, Any]:

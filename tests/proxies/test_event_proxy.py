@@ -14,7 +14,7 @@ from centrifugo_tx.errors import DisconnectClient, ReplyError
 from centrifugo_tx.grpc.asyncio_bridge import AsyncioBridge
 from centrifugo_tx.interfaces import IClient, IEventProxies, IEventProxy
 from centrifugo_tx.metrics import Metrics
-from centrifugo_tx.options import TransportInfo
+from centrifugo_tx.options import SubscriptionStream, TransportInfo
 from centrifugo_tx.protocol.codes import Disconnect, Error
 from centrifugo_tx.protocol.messages import EMPTY, ClientInfo, Raw
 from centrifugo_tx.proxies import (
@@ -72,6 +72,10 @@ class Caller:
     def channel_info(self, channel: str) -> Raw:
         """Return nothing."""
         return EMPTY
+
+    def stream_of(self, channel: str) -> SubscriptionStream | None:
+        """Return none."""
+        return None
 
 
 def caller(protocol: str = "json", **headers: tuple[str, ...]) -> Caller:

@@ -16,7 +16,7 @@ from ...errors import (
     EncodeError,
 )
 from ...interfaces import IClient, ITransport
-from ...options import Admission, PublishOptions
+from ...options import Admission, PublishOptions, SubscriptionStream
 from ...protocol.codes import (
     CONNECTION_CLOSED,
     INAPPROPRIATE_PROTOCOL,
@@ -208,6 +208,12 @@ class Client:
         if subscription is None or subscription.info is None:
             return self.info
         return subscription.info
+
+    def stream_of(self, channel: str) -> SubscriptionStream | None:
+        """Return the backend's stream of its subscription to *channel*."""
+        subscription = self.subscriptions.get(channel)
+        active = subscription is not None and subscription.active
+        return subscription.stream if subscription is not None and active else None
 
     def cancel_on_close(self, call: "Deferred[Any]") -> None:
         """Cancel *call* if the connection closes before it fires."""

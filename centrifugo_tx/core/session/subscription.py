@@ -9,13 +9,14 @@ from twisted.python.failure import Failure
 
 from ...errors import BrokerUnavailable, DisconnectClient, EncodeError
 from ...interfaces import ITransport
-from ...options import History, SubscribeOptions
+from ...options import History, SubscribeOptions, SubscriptionStream
 from ...protocol.codes import (
     CONNECTION_CLOSED,
     INAPPROPRIATE_PROTOCOL,
     INSUFFICIENT_STATE,
     LOST_POSITION,
     SERVER_ERROR,
+    SERVER_UNSUBSCRIBE,
     SLOW,
     Disconnect,
     Unsubscribe,
@@ -170,6 +171,8 @@ class Subscription:
     channel: Channel | None = None
     lane: Lane | None = None
     variant: Variant | None = None
+    #: Brings publications for this subscriber alone.
+    stream: SubscriptionStream | None = None
     active: bool = False
     ended: bool = False
     _replied: bool = False
@@ -340,7 +343,26 @@ class Subscription:
             assert self.info is not None
             self._announced = True
             self.client.services.streams.publish_join(self.name, self.info)
+        if self.stream is not None and not self.ended:
+            self.stream.follow(self._deliver_streamed, self._stream_ended)
         self.subscribe_finished()
+
+    def attach(self, stream: SubscriptionStream) -> None:
+        """Take over a stream, which ends with the subscription at the latest."""
+        if self.ended:
+            stream.close()
+        else:
+            self.stream = stream
+
+    def _deliver_streamed(self, data: bytes, tags: dict[str, str]) -> None:
+        if not self.ended:
+            publication = Publication(data=checked(data), tags=tags)
+            self.deliver(EncodedPublication(self.name, publication))
+
+    def _stream_ended(self, completed: bool) -> None:
+        if not self.ended:
+            reason = SERVER_UNSUBSCRIBE if completed else LOST_POSITION
+            self.client.unsubscribe(self.name, reason)
 
     def _enter(self, recovery: Recovery | None) -> None:
         assert self.channel is not None
@@ -399,6 +421,8 @@ class Subscription:
             if journal.writes:
                 journal.unsubscribed(self.client, self.name)
         self.subscribe_finished()
+        if self.stream is not None:
+            self.stream.close()
         if self.channel is not None:
             self._leave(self.channel)
         self.kind.ended(self)

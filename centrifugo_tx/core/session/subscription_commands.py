@@ -106,6 +106,8 @@ class SubscriptionCommands:
         subscription: Subscription,
         request: SubscribeRequest,
     ) -> "Outcome | Deferred[Any]":
+        if granted.stream is not None:
+            subscription.attach(granted.stream)
         if subscription.ended:
             raise DisconnectClient(CONNECTION_CLOSED)
         if 0 < granted.expire_at <= self._runtime.clock.seconds():
