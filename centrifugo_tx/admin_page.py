@@ -35,7 +35,7 @@ class AdminPage:
             )
 
     def endpoints(self) -> Endpoints | None:
-        """Return what is served, None if the page is not enabled."""
+        """Return the endpoints of the page; None if it is not enabled."""
         page = self._endpoints
         if page is None:
             return None
@@ -49,7 +49,7 @@ class AdminPage:
         self.inspector.start()
 
     def stop(self) -> None:
-        """End what viewers follow; call it before the node is stopped."""
+        """End the responses that viewers follow; call it before the node is stopped."""
         self.inspector.stop()
         if self._endpoints is not None:
             self._endpoints.feeds.stop()

@@ -34,7 +34,7 @@ EXPIRY_INTERVAL = 3600.0
 WARNING_DAYS = 14
 DAY = 86400.0
 
-#: What tells one version of a file from another; None: there is no such file.
+#: The version of a file, by its metadata; None: the file does not exist.
 Stamp = tuple[int, int, int] | None
 
 

@@ -18,14 +18,14 @@ _UNITS = {
     "h": 3600.0,
 }
 _PART = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)([a-z\u00b5\u03bc]+)")
-#: The longest duration, in nanoseconds: what a signed number of 64 bits holds.
+#: The longest duration, in nanoseconds: the largest signed number of 64 bits.
 _LONGEST = 2**63 - 1
 
 
 def parse_duration(text: str) -> float:
-    """Return the seconds of *text*: numbers with units, and a sign if need be.
+    """Return the seconds of *text*: numbers with units, and an optional sign.
 
-    :raises ValueError: it is not a duration; the message says what one looks like.
+    :raises ValueError: it is not a duration; the message gives an example.
     """
     sign = -1.0 if text.startswith("-") else 1.0
     rest = text[1:] if text[:1] in ("+", "-") else text

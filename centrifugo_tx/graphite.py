@@ -26,13 +26,13 @@ TIMEOUT = 10.0
 #: The longest pause between two attempts to reach it, in seconds.
 LONGEST_PAUSE = 60.0
 
-#: What would end or split a path.
+#: Characters that would end or split a path.
 _UNSAFE = re.compile(r"[^!-~]|[.;]")
 _UNSAFE_TAG = re.compile(r"[^!-~]|[;~]")
 
 
 def graphite_prefix(prefix: str, node: str) -> str:
-    """Return what all paths of a node begin with."""
+    """Return the common prefix of all paths of a node."""
     return ".".join(filter(None, (prefix.rstrip("."), _UNSAFE.sub("_", node))))
 
 

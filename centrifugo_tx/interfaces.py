@@ -403,12 +403,12 @@ class IEventProxy(Interface):
     def ask(
         client: IClient, event: Any, emulated: Mapping[str, str] | None = None
     ) -> "Deferred[ProxyResponse[Any]]":
-        """Put an event of *client* to the backend.
+        """Send an event of *client* to the backend.
 
         :param event: the request, without the fields that the proxy fills in (see
             `ClientEvent`).
         :param emulated: headers of the connect command; None: the client's own.
-        :raises ReplyError: (as a failure) 100, there is no valid response.
+        :raises ReplyError: (as a failure) 100, the backend gave no valid response.
         :raises DisconnectClient: (as a failure) 3000, the client has gone.
         """
 
@@ -417,7 +417,7 @@ class IEventProxies(Interface):
     """The proxies that are configured."""
 
     def find(event: ProxyEvent, name: str = "default") -> IEventProxy | None:
-        """Return the proxy called *name* for an event; None if there is none."""
+        """Return the proxy called *name* for an event; None if it does not exist."""
 
     def keep_headers(given: Mapping[str, str]) -> Mapping[str, str]:
         """Return the emulated headers that any proxy forwards, in lower case."""

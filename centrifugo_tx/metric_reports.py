@@ -1,4 +1,4 @@
-"""What a server reports of its metrics by itself: to other nodes, and to Graphite."""
+"""Reports of metrics that a server sends by itself: to other nodes, and to Graphite."""
 
 from collections.abc import Iterator
 from typing import Any

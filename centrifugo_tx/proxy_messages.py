@@ -1,8 +1,8 @@
-"""The messages of event proxies: what the server asks the application's backend.
+"""The messages of event proxies: the server's requests to the application's backend.
 
 Names are those of the JSON form and of the Protobuf schema of the reference (event
-proxies, "gRPC form").  Requests leave out what is empty; a field without a default is
-always written.  Payloads are ``Raw``: JSON passes through as the bytes it came in.
+proxies, "gRPC form").  Requests omit empty values; a field without a default is always
+written.  Payloads are ``Raw``: JSON keeps the bytes in which it arrived.
 """
 
 from typing import Any, Generic, TypeVar
@@ -58,7 +58,7 @@ __all__ = [
 class ClientEvent(
     msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False
 ):
-    """What requests about a client have in common.
+    """The common fields of requests about a client.
 
     ``transport`` is the field's name for it (``websocket``, ``uni_sse``, …),
     ``protocol`` ``json`` or ``protobuf``, ``encoding`` ``json`` or ``binary``.  The
@@ -187,7 +187,7 @@ class Subscription(_Part, frozen=True):
 
 
 class ConnectAnswer(_Part, frozen=True):
-    """Who the client is, and its server-side subscriptions.
+    """The identity of the client, and its server-side subscriptions.
 
     ``expire_at`` is in seconds since 1970, 0: never.  ``subs`` override ``channels``.
     """

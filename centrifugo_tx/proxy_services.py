@@ -1,4 +1,4 @@
-"""The proxies that a configuration uses, made and handed to those who need them."""
+"""Creates the proxies that a configuration uses."""
 
 from typing import Any
 

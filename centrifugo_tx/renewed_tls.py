@@ -16,7 +16,7 @@ _RENEWED: dict[TLSOptions, TLSOptions] = {}
 
 
 def current_tls(options: TLSOptions) -> TLSOptions:
-    """Return what replaces *options*, as the server started with them."""
+    """Return the renewed form of *options*, as the server started with them."""
     return _RENEWED.get(options, options)
 
 

@@ -251,7 +251,7 @@ class Server(MultiService):
                 await self._tracer.stop()
 
     def _tls_of(self, address: Address) -> ServerTLS | None:
-        """Return what encrypts a port; `reload` replaces its certificate."""
+        """Return the TLS of a port; `reload` replaces its certificate."""
         context = port_tls(self._config, address)
         if context is None:
             return None

@@ -18,15 +18,17 @@ Address = tuple[str, int]
 def inherited_listeners(
     reactor: object, addresses: Iterable[Address]
 ) -> Mapping[Address, int]:
-    """Return the descriptors that systemd hands over, by the address they serve.
+    """Return the descriptors that systemd passes, by the address they serve.
 
-    :raises ConfigError: a descriptor is no TCP listener of one of *addresses*.
+    :raises ConfigError: a descriptor is not a TCP listener of one of *addresses*.
     """
     return match_listeners(_descriptors(reactor), addresses)
 
 
 def _descriptors(reactor: object) -> Iterator[int]:
-    """Yield what Twisted has found in the environment, and removed from it."""
+    """Yield the descriptors that Twisted has found in the environment, and removed from
+    it.
+    """
     for index in count():
         try:
             endpoint = serverFromString(reactor, f"systemd:domain=INET:index={index}")
@@ -40,9 +42,9 @@ def match_listeners(
 ) -> Mapping[Address, int]:
     """Return each descriptor by the address that it serves.
 
-    Processes that this one starts do not inherit them by themselves.
+    Child processes do not inherit the descriptors by themselves.
 
-    :raises ConfigError: a descriptor is no TCP listener of one of *addresses*.
+    :raises ConfigError: a descriptor is not a TCP listener of one of *addresses*.
     """
     wanted = list(dict.fromkeys(addresses))
     found: dict[Address, int] = {}
@@ -80,7 +82,7 @@ def _bound_to(descriptor: int) -> Address:
 
 
 def _matches(configured: Address, bound: Address) -> bool:
-    """Whether a listener accepts what comes to a configured address."""
+    """Whether a listener accepts the connections of a configured address."""
     host, port = configured
     if port != bound[1]:
         return False

@@ -70,7 +70,7 @@ class _Span:
 class OpenTelemetry:
     """Makes spans, and exports them until it is stopped.
 
-    :raises ConfigError: the environment asks for what is not there.
+    :raises ConfigError: the environment requests an unavailable feature.
     """
 
     _reactor: Any
@@ -113,7 +113,7 @@ class OpenTelemetry:
         return _Span(self._tracer.start_span(name, context=parent, kind=self._kind))
 
     def stop(self) -> "Deferred[None]":
-        """Export what is left; give up after `STOP_TIMEOUT`."""
+        """Export the remaining spans; give up after `STOP_TIMEOUT`."""
         done: Deferred[Any] = deferToThreadPool(
             self._reactor, self._reactor.getThreadPool(), self._provider.shutdown
         )
@@ -126,10 +126,10 @@ class OpenTelemetry:
 
 
 def tracing(reactor: Any, config: Config, node: str) -> OpenTelemetry | None:
-    """Return the tracer that *config* asks for, None if it asks for none.
+    """Return the tracer that *config* enables, or None.
 
     :param node: the id of the node.
-    :raises ConfigError: the environment asks for what is not there.
+    :raises ConfigError: the environment requests an unavailable feature.
     """
     options = config.opentelemetry
     if not (options.enabled and (options.api or options.consuming)):
@@ -140,7 +140,7 @@ def tracing(reactor: Any, config: Config, node: str) -> OpenTelemetry | None:
 def _exporter() -> Any:
     """Return the exporter that ``OTEL_EXPORTER_OTLP_PROTOCOL`` names.
 
-    :raises ConfigError: there is none.
+    :raises ConfigError: the exporter is unknown.
     """
     names = "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"
     protocol = next(filter(None, map(os.environ.get, names)), "http/protobuf")
@@ -163,7 +163,7 @@ def _exporter() -> Any:
 
 
 class _ToTwisted(logging.Handler):
-    """Passes what the SDK logs in its thread to the log of the server."""
+    """Passes the SDK's log lines from its thread to the log of the server."""
 
     def __init__(self, reactor: Any) -> None:
         super().__init__(logging.WARNING)

@@ -1,6 +1,7 @@
 """Decisions that the application's backend makes (event proxies, "Events").
 
-Each method puts one event to a proxy, and makes of the response what a policy returns.
+Each method sends one event to a proxy, and converts the response to the policy's
+result.
 """
 
 from base64 import b64decode
@@ -123,7 +124,7 @@ class BackendPolicy:
     ) -> Admission | None:
         """Authenticate a client without a token.
 
-        :return: None if the backend does not say who it is.
+        :return: None if the backend does not name the user.
         """
         event = ConnectEvent(
             data=request.data,
@@ -287,7 +288,7 @@ class BackendPolicy:
     async def publish(
         self, client: IClient, request: PublishRequest, namespace: Namespace
     ) -> PublishOptions:
-        """Decide on a publication, and what is published."""
+        """Decide on a publication, and on its final data and options."""
         options = namespace.options
         proxy = self._proxy(PUBLISH, options.publish_proxy_name)
         event = PublishEvent(

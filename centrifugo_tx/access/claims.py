@@ -30,7 +30,7 @@ _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 def seconds(date: NumericDate) -> float:
     """Return a date in seconds since 1970.
 
-    :raises ValueError: it is no number, or none that a clock can show.
+    :raises ValueError: it is not a number, or out of range.
     """
     if isinstance(date, str) and not _NUMBER.fullmatch(date):
         raise ValueError("a date is no number")
@@ -54,7 +54,7 @@ class SubOptions(msgspec.Struct, frozen=True):
 
 
 class TokenClaims(msgspec.Struct, frozen=True):
-    """What both kinds of tokens have."""
+    """The common claims of both kinds of tokens."""
 
     sub: str = ""
     exp: NumericDate | None = None
@@ -77,9 +77,9 @@ class TokenClaims(msgspec.Struct, frozen=True):
 
     @property
     def end(self) -> int:
-        """Return when what was granted ends; 0: never.
+        """Return when the grant expires; 0: never.
 
-        That is ``expire_at``, or when the token itself expires.
+        That is ``expire_at``, or the expiry of the token itself.
         """
         if self.expire_at is not None:
             return max(0, self.expire_at)
@@ -87,7 +87,7 @@ class TokenClaims(msgspec.Struct, frozen=True):
 
 
 class ConnectionClaims(TokenClaims, frozen=True):
-    """Who a client is."""
+    """The identity of a client."""
 
     channels: list[str] | None = None
     subs: dict[str, SubOptions | None] | None = None

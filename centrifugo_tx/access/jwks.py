@@ -185,8 +185,8 @@ class KeySet:
 def _verification_key(described: _Key, whole: dict[str, Any]) -> VerificationKey:
     """Make a key from its JSON form.
 
-    :raises ValueError: its kind is unknown, or it is not public; malformed
-        parts raise what PyJWT raises for them.
+    :raises ValueError: its kind is unknown, or it is not public; for malformed parts
+        PyJWT raises its own exceptions.
     """
     key: object
     allowed: frozenset[str] = frozenset()

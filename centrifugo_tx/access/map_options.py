@@ -7,7 +7,7 @@ from ..options import Duration, MapRules, PollRules
 __all__ = ["MapOptions", "SharedPollOptions"]
 
 
-#: What is never reached.
+#: A number that is never reached.
 NO_LIMIT = 2**31
 
 

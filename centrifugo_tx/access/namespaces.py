@@ -144,10 +144,10 @@ class ChannelRules:
     publication_data_format: str = ""
 
     def split(self, channel: str) -> tuple[str, str]:
-        """Return the namespace of a name, and the rest that ``channel_regex`` sees.
+        """Return the namespace of a name, and the rest that ``channel_regex`` matches.
 
-        One private prefix is no part of the namespace; a name without namespace is
-        its own rest.
+        One private prefix does not belong to the namespace; a name without a namespace
+        is its own rest.
         """
         if not self.namespace_boundary:
             return "", channel
@@ -165,7 +165,7 @@ class Namespace:
     publication: PublishOptions = field(init=False)
     #: How clients change its maps, if they are maps.
     change: MapChange | None = field(default=None, init=False)
-    #: What its subscriptions have in common, by the source of the permission.
+    #: The common options of its subscriptions, by the source of the permission.
     forced: dict[int, SubscribeOptions] = field(factory=dict, init=False)
     _rules: ChannelRules
     _searches: Callable[[str], object] | None = field(default=None, init=False)
@@ -257,7 +257,7 @@ class Namespaces:
     def find(self, channel: str) -> Namespace:
         """Return the namespace of *channel*.
 
-        :raises ReplyError: 102, there is none of this name.
+        :raises ReplyError: 102, no namespace has this name.
         """
         name = self.rules.split(channel)[0]
         if not name:

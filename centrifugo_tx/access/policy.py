@@ -61,7 +61,7 @@ from .track_signatures import TrackingKeys
 __all__ = ["AccessPolicy", "AskKeys"]
 
 
-#: Asks a backend for what is newer than the items say, in a channel.
+#: Polls a backend for items of a channel that are newer than the given ones.
 AskKeys = Callable[[str, Sequence[KeyedItem]], "Deferred[Polled]"]
 
 
@@ -80,7 +80,7 @@ class AccessPolicy:
     verifier: TokenVerifier
     subscription_verifier: TokenVerifier
     tracking: TrackingKeys = field(factory=TrackingKeys)
-    #: Who is asked about polled keys, by the name that namespaces say.
+    #: The backends of polled keys, by the proxy name in namespaces.
     polling: Mapping[str, AskKeys] = field(factory=dict)
     proxies: IEventProxies = field(factory=NoProxies)
     _backend: BackendPolicy = field(init=False)
@@ -103,7 +103,7 @@ class AccessPolicy:
     def connect(
         self, client: IClient, request: ConnectRequest
     ) -> "Deferred[Admission]":
-        """Say who this is (permissions, "Authentication")."""
+        """Return the identity of a client (permissions, "Authentication")."""
         return _decide(self._doorkeeper.connect(client, request))
 
     def refresh(self, client: IClient, request: RefreshRequest) -> "Deferred[Expiry]":
@@ -208,7 +208,7 @@ class AccessPolicy:
         return polling(channel, items)
 
     def presence(self, client: IClient, channel: str) -> "Deferred[None] | None":
-        """Decide whether the client may see who is in *channel*.
+        """Decide whether the client may see the presence of *channel*.
 
         See permissions, "Presence and history".
         """

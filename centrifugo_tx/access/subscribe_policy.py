@@ -105,7 +105,7 @@ class SubscribePolicy:
         request: SubscribeRequest,
         options: NamespaceOptions,
     ) -> SubscribeOptions:
-        """Add what the request asks for and the namespace permits."""
+        """Add the requested extras that the namespace permits."""
         if request.tf is not None:
             _check_filter(request, options)
         if not (request.positioned or request.recoverable or request.join_leave):
@@ -168,10 +168,10 @@ class SubscribePolicy:
         return options
 
     async def _claims(self, token: str) -> tuple[SubscriptionClaims, SubscribeOptions]:
-        """Verify a token; return also what it grants.
+        """Verify a token; return also its grants.
 
         :raises TokenExpired: it is not valid now.
-        :raises InvalidToken: it proves nothing.
+        :raises InvalidToken: it is not valid at any time.
         :raises ReplyError: 102, the namespace of its channel is unknown.
         """
         claims = await self._verifier.subscription(token)

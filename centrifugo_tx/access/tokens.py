@@ -154,7 +154,7 @@ def static_keys(options: TokenOptions, clock: IReactorTime) -> StaticKeys:
 def public_key(pem: str) -> object:
     """Return the public key in PEM text of a key or a certificate.
 
-    :raises ValueError: there is none.
+    :raises ValueError: the text contains no such key.
     """
     try:
         if "CERTIFICATE" in pem:
@@ -347,9 +347,9 @@ def _text_of(payload: bytes, name: str) -> str:
 
 
 def payload_of(plain: Raw, encoded: str | None) -> Raw:
-    """Return the payload of a pair ``x`` and ``b64x``; the latter wins.
+    """Return the payload of a pair ``x`` and ``b64x``; the latter takes precedence.
 
-    :raises ValueError: it is no base64.
+    :raises ValueError: it is not valid base64.
     """
     if encoded:
         return checked(b64decode(encoded, validate=True))

@@ -21,8 +21,8 @@ def sign(
 ) -> str:
     """Return the signature with which *user* may track *keys*, in this order.
 
-    :param iat: when it was made, Unix seconds as text.
-    :param exp: until when it is good, likewise; ``0``: for good.
+    :param iat: the time of signing, Unix seconds as text.
+    :param exp: the time of expiry, likewise; ``0``: never.
     """
     digest = sha256("\0".join(keys).encode()).hexdigest()
     text = "\0".join((iat, exp, user, channel, digest))
@@ -33,7 +33,7 @@ def sign(
 class TrackingKeys:
     """The secret of signatures, and the previous one.
 
-    The previous one is good for what was signed until ``previous_until`` (Unix
+    The previous secret is accepted for signatures made until ``previous_until`` (Unix
     seconds; 0: for all).
     """
 

@@ -8,7 +8,8 @@ __all__ = ["resolve", "unsafe_template"]
 _PLACEHOLDER = re.compile(r"\{\{(.*?)\}\}")
 _TOKEN = re.compile(r"\\.|\(\?P?<\w+>|\(\?[\w-]*:?|.", re.DOTALL)
 _CLASSES = frozenset(rf"\{letter}" for letter in "dDwWsSpP")
-#: What stands for other text than itself, repeats something, or asserts something.
+#: Characters that match other text than themselves, repeat something, or are
+#: assertions.
 _OPEN = frozenset(".*+?{}^$")
 
 
@@ -20,9 +21,9 @@ def resolve(template: str, groups: Mapping[str, str]) -> str:
 def unsafe_template(template: str, patterns: Sequence[str]) -> str:
     """Return why tokens could manipulate the URL; empty if they cannot.
 
-    What fills a placeholder comes from a token that is not verified yet.  So a group
-    that does may consist of literals and alternatives only, and no pattern may have
-    a character class (configuration rules, "Validation").
+    The text for a placeholder comes from a token that is not verified yet.  So a group
+    that fills one may contain only literals and alternatives, and no pattern may have a
+    character class (configuration rules, "Validation").
     """
     wanted = {name.strip() for name in _PLACEHOLDER.findall(template)}
     if not wanted:

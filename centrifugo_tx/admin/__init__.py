@@ -1,4 +1,4 @@
-"""The admin page: its login, its files, and what it asks the nodes."""
+"""The admin page: its login, its files, and its requests to the nodes."""
 
 from .endpoints import ADMIN_PATHS, AdminEndpoints
 from .inspector import Inspector

@@ -48,7 +48,7 @@ QUESTIONS = 16
 
 @define(eq=False)
 class _Door:
-    """Lets those in who have logged in."""
+    """Admits requests with a valid session token."""
 
     _login: Login
     _log: BoundedLog
@@ -73,7 +73,7 @@ def _same_site(request: Any) -> bool:
 
 @define(eq=False)
 class _Guarded:
-    """A handler for those who have logged in."""
+    """A handler for requests with a valid session token."""
 
     _door: _Door
     _handler: Callable[[Any], Any]
@@ -88,13 +88,15 @@ class _Guarded:
 
 @define(eq=False)
 class _Questions:
-    """Answers what the page asks of the inspector, a bounded number at a time."""
+    """Answers the page's requests to the inspector, a bounded number at a time."""
 
     _log: BoundedLog
     _under_way: int = 0
 
     def handler(self, request_type: type[msgspec.Struct], ask: _Ask) -> Handler:
-        """Return a handler that decodes a request and answers with what *ask* says."""
+        """Return a handler that decodes a request and answers with the result of
+        *ask*.
+        """
 
         def handle(http: Any) -> "Answer | Deferred[Answer]":
             try:
@@ -206,7 +208,7 @@ class AdminEndpoints:
         return {f"{self._prefix}/admin/feed".encode(): feed}
 
     def tree(self) -> IResource | None:
-        """Return what serves all other paths, if the files are not our own."""
+        """Return the resource for all other paths, if the files are not our own."""
         options = self._options
         if options.web_proxy_address:
             page = ProxiedPage(self._reactor, options.web_proxy_address)
@@ -224,7 +226,7 @@ class AdminEndpoints:
         )
 
     def _settings(self, request: Any) -> Answer:
-        """Tell pages of before 6.5.2 the same, but for their login."""
+        """Answer pages older than 6.5.2 likewise, except for their login."""
         return _settings(edition="oss", insecure=self._options.insecure)
 
     def _auth(self, request: Any) -> Answer:

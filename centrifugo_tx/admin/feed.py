@@ -41,7 +41,7 @@ class Body(Protocol):
         """Send the head and the first bytes."""
 
     def closed(self) -> "Deferred[None]":
-        """Return what fires or fails when the response is over."""
+        """Return a Deferred that fires or fails when the response is over."""
 
     def write(self, data: bytes) -> None:
         """Send *data* in one piece."""
@@ -59,7 +59,9 @@ class Body(Protocol):
 @implementer(ITransport, IPushProducer)
 @define(eq=False, slots=False)
 class _Feed:
-    """One viewer's response; drops what is too much for the viewer, and says so."""
+    """One viewer's response; drops lines that are too many for the viewer, and counts
+    them.
+    """
 
     _node: Node
     _body: Body
@@ -76,7 +78,7 @@ class _Feed:
     _log = Logger()
 
     def begin(self, watcher: Watcher) -> "Deferred[None]":
-        """Watch until the viewer has gone; return what fires then."""
+        """Watch until the viewer has gone; return a Deferred that fires then."""
         self.watcher = watcher
         over: Deferred[None] = Deferred()
 
@@ -189,7 +191,7 @@ class Feeds:
     def open(self, request: Any, channel: str) -> None:
         """Answer *request* with the pushes of *channel* for as long as it is read.
 
-        :raises ReplyError: there is no such channel.
+        :raises ReplyError: the channel is unknown.
         """
         feed = _Feed(self._node, self._body_of(request))
         watcher = self._node.watcher(channel, feed, feed.undeliverable)

@@ -11,8 +11,7 @@ from ..options import Answer
 
 __all__ = ["FILE_HEADERS", "StaticFile", "below", "folder", "own_files", "redirect"]
 
-#: Nothing comes from elsewhere, nothing is executed that is no file of ours, and no
-#: other page may show this one.
+#: The page loads and executes only our own files, and no other page may frame it.
 _POLICY = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self';"
     b" connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -64,7 +63,7 @@ def own_files() -> dict[str, StaticFile]:
 
 
 def folder(path: str, prefix: str) -> IResource:
-    """Return what serves the files of a folder below *prefix*."""
+    """Return the resource that serves the files of a folder below *prefix*."""
     # Imported late, since its import warns of a deprecation within Twisted itself.
     from twisted.web.static import File
 
@@ -72,7 +71,7 @@ def folder(path: str, prefix: str) -> IResource:
 
 
 def below(prefix: str, resource: IResource) -> IResource:
-    """Return what serves *resource* below *prefix*."""
+    """Return the resource that serves *resource* below *prefix*."""
     for name in reversed(prefix.strip("/").split("/")):
         if name:
             parent = Resource()

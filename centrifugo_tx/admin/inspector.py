@@ -1,7 +1,7 @@
-"""What a node tells of itself, its channels and its connections.
+"""Information of a node about itself, its channels and its connections.
 
-Each node of the cluster has an inspector, whether or not it serves the page.  The one
-that was asked by the page asks the others by surveys.
+Each node of the cluster has an inspector, even if it does not serve the page.  The one
+that receives a request of the page queries the others with surveys.
 """
 
 from collections.abc import Awaitable, Callable
@@ -25,7 +25,7 @@ from .samples import SampleRing
 
 __all__ = ["Inspector"]
 
-#: Subscriptions of one connection that are shown, and bytes of what is known of it.
+#: Maximum number of subscriptions of one connection, and bytes of its info.
 SUBSCRIPTIONS, INFO_LIMIT = 1000, 65536
 #: How a node answers that it could not.
 FAILED = 2
@@ -137,7 +137,7 @@ class Inspector:
         return measure(self._node.metrics, self.lag.worst())
 
     async def samples_of_all(self, request: m.SamplesRequest) -> m.SamplesResult:
-        """Return what all nodes measured; those that do not answer are left out."""
+        """Return the samples of all nodes; those that do not answer are omitted."""
         own = await self._own_samples(request)
         try:
             found = await self._ask_all("admin_samples", request, m.NodeSamples)
@@ -194,9 +194,9 @@ class Inspector:
         )
 
     async def channel(self, request: m.ChannelRequest) -> m.ChannelDetails:
-        """Return the options of a channel and how many are subscribed.
+        """Return the options of a channel and the number of its subscribers.
 
-        :raises ReplyError: 102, there is no such namespace; 107, it has no name.
+        :raises ReplyError: 102, the namespace is unknown; 107, the name is empty.
         """
         if not request.channel:
             raise ReplyError(BAD_REQUEST, "channel required")
@@ -221,7 +221,7 @@ class Inspector:
         return m.ChannelRow(name=name, num_clients=count)
 
     async def presence(self, request: m.PresenceRequest) -> m.PresencePage:
-        """Return a page of those who are in a channel.
+        """Return a page of the clients in a channel.
 
         :raises ReplyError: 108, the channel has no presence; 102, 107 as `channel`.
         :raises BrokerUnavailable: the engine failed.
@@ -297,7 +297,7 @@ class Inspector:
     async def connection(
         self, request: m.ConnectionRequest
     ) -> m.ConnectionDetails | None:
-        """Return what is known of a connection; None if no node has it."""
+        """Return the details of a connection; None if no node has it."""
         answers = await self._ask_all("admin_connection", request, Raw)
         for answer in answers.values():
             if bytes(answer) != b"null":
@@ -312,7 +312,7 @@ class Inspector:
 
 
 def _filter(request: m.ChannelsRequest) -> Callable[[str], bool]:
-    """Return what tells whether a channel is asked for.
+    """Return a function that tells whether a channel matches the request.
 
     :raises ReplyError: 107, the pattern is malformed.
     """
@@ -369,7 +369,7 @@ def _present(info: ClientInfo) -> m.PresenceRow:
 
 
 def _shown(value: Raw) -> Raw:
-    """Return *value* as JSON to be shown; what is long or binary is only named."""
+    """Return *value* as JSON for display; long or binary values are only described."""
     text = bytes(value)
     if not text:
         return _NOTHING

@@ -26,8 +26,8 @@ ADDRESSES = 1024
 #: Fields of a form that are looked at, and characters of the longest token.
 FIELDS, TOKEN_LIMIT = 32, 1024
 
-#: What is signed besides the time: the name and the value of the session, as the
-#: reference writes them, so that the nodes of a mixed cluster know each other's tokens.
+#: The signed fields besides the time: the name and the value of the session, as in the
+#: reference, so that the nodes of a mixed cluster accept each other's tokens.
 _NAME = b"token"
 _VALUE = b"DQwACmF1dGhvcml6ZWQ="
 _BOUNDARY = re.compile(rb'boundary=(?:"([^"]{1,70})"|([^\s;"]{1,70}))', re.IGNORECASE)
@@ -44,13 +44,13 @@ class AdminOptions(msgspec.Struct, frozen=True):
     password: str = ""
     """Password of the login; needed together with ``secret``."""
     secret: str = ""
-    """Key that signs the session tokens; a new one logs everybody out."""
+    """Key that signs the session tokens; a change ends all logins."""
     insecure: bool = False
-    """Let everybody in without a login."""
+    """Admit every caller without a login."""
     web_path: str = ""
     """Folder with the files of the interface, instead of the built-in ones."""
     web_proxy_address: str = ""
-    """HTTP address that serves the interface, for those who develop it."""
+    """HTTP address that serves the interface, for developing a page."""
     external: bool = False
     """Serve it on the external port."""
 
@@ -148,7 +148,7 @@ def _take(bucket: _Bucket, now: float, most: int, recovery: float) -> bool:
 
 
 def password_in(body: bytes, content_type: bytes) -> bytes:
-    """Return the field ``password`` of a form, empty if there is none.
+    """Return the field ``password`` of a form; empty if it is absent.
 
     The form is urlencoded (also without a content type) or multipart (RFC 7578).
     """

@@ -1,4 +1,4 @@
-"""What a node costs: processor time, memory, and how late its reactor is."""
+"""The resources that a node uses: processor time, memory, and the reactor's lag."""
 
 import time
 from collections import deque
@@ -18,7 +18,7 @@ class LagProbe:
     """Measures once a second how late the reactor calls, while it is asked for it."""
 
     _clock: IReactorTime
-    #: Seconds for which it goes on after it was asked.
+    #: Seconds for which measuring continues after a request.
     _keep: float = 10.0
     _late: "deque[float]" = field(factory=lambda: deque(maxlen=5), init=False)
     _until: float = field(default=0.0, init=False)
@@ -57,9 +57,9 @@ class LagProbe:
 
 
 def measure(metrics: Metrics, lag: float) -> Measures:
-    """Return what this process has used and what went over its connections.
+    """Return the resources that this process has used, and its traffic.
 
-    :param lag: seconds that the reactor was late.
+    :param lag: the lag of the reactor in seconds.
     """
     sums = dict.fromkeys(_COUNTED, 0.0)
     for name, labels, counter in metrics.counters():

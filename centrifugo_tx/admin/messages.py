@@ -1,7 +1,7 @@
-"""What the admin page asks, and what it is told.
+"""The requests of the admin page, and the responses.
 
-Pages are of at most `LIMIT` rows, sorted by name; ``after`` is the last name of the
-page before, empty for the first page.  Points in time are seconds since 1970.
+Pages have at most `LIMIT` rows, sorted by name; ``after`` is the last name of the
+previous page, empty for the first page.  Points in time are seconds since 1970.
 """
 
 from typing import Annotated
@@ -48,7 +48,7 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What it is told; also how nodes answer each other."""
+    """Base class of responses; nodes also answer each other with them."""
 
 
 class NodesRequest(Request, frozen=True):
@@ -56,7 +56,9 @@ class NodesRequest(Request, frozen=True):
 
 
 class Measures(Answer, frozen=True, kw_only=True):
-    """What a node has used and sent since it started; ``lag_seconds`` is of now."""
+    """The resources and messages of a node since its start; ``lag_seconds`` is
+    current.
+    """
 
     cpu_seconds: float
     memory_bytes: int
@@ -103,7 +105,7 @@ class Sample(Answer, frozen=True, kw_only=True):
 
 
 class NodeSamples(Answer, frozen=True, kw_only=True):
-    """What one node has kept, the oldest first."""
+    """The samples of one node, the oldest first."""
 
     samples: list[Sample]
 
@@ -146,7 +148,7 @@ class ChannelsPage(Answer, frozen=True, kw_only=True):
 
 
 class ChannelRequest(Request, frozen=True):
-    """What is this channel?"""
+    """Request the details of a channel."""
 
     channel: _Text
 
@@ -165,7 +167,7 @@ class ChannelDetails(Answer, frozen=True, kw_only=True):
 
 
 class PresenceRequest(Request, frozen=True):
-    """Who is in a channel?  ``user``: only connections of this user."""
+    """Request the clients in a channel; ``user``: only connections of this user."""
 
     channel: _Text
     user: _Text = ""
@@ -183,7 +185,7 @@ class PresenceRow(Answer, frozen=True, kw_only=True):
 
 
 class PresencePage(Answer, frozen=True, kw_only=True):
-    """One page of those who are there, and how many match and are there in all."""
+    """One page of the clients, the number that match, and the number of all."""
 
     rows: list[PresenceRow]
     matched: int
@@ -221,7 +223,7 @@ class ConnectionsPage(Answer, frozen=True, kw_only=True):
 
 
 class ConnectionRequest(Request, frozen=True):
-    """What is known of this connection?"""
+    """Request the details of a connection."""
 
     client: _Text
 
@@ -240,8 +242,8 @@ class SubscriptionRow(Answer, frozen=True, kw_only=True):
 class ConnectionDetails(Answer, frozen=True, kw_only=True):
     """One connection, with the first 1,000 of its subscriptions.
 
-    ``address`` is that of a proxy if there is one in front; ``library`` and
-    ``library_version`` are what the client says of itself.
+    ``address`` is that of the proxy behind which the server runs, if any; ``library``
+    and ``library_version`` come from the client.
     """
 
     client: str

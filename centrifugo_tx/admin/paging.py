@@ -21,12 +21,12 @@ async def first_rows(
     limit: int,
     slices: Slices,
 ) -> tuple[list[T], int]:
-    """Return the first rows by name, and how many match at all.
+    """Return the first rows by name, and the number of matches.
 
-    Work goes on in a later turn of the reactor after 5 ms.
+    Work continues in a later turn of the reactor after 5 ms.
 
     :param after: only rows with a greater name.
-    :return: at most *limit* and one more, which tells that there is another page.
+    :return: at most *limit* rows and one more, which shows that another page exists.
     """
     found: list[tuple[str, int, T]] = []
     most, matched = limit + 1, 0

@@ -1,4 +1,4 @@
-"""The page as another server has it, for those who develop one."""
+"""A page that another server supplies, for developing one."""
 
 from io import BytesIO
 from typing import Any

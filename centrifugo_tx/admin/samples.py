@@ -1,4 +1,4 @@
-"""What a node measured in the last minutes, for charts that begin with a past."""
+"""The measurements of a node in the last minutes, so that charts start filled."""
 
 from collections import deque
 from collections.abc import Callable

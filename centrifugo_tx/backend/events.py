@@ -51,7 +51,7 @@ __all__ = [
 Request = TypeVar("Request", bound=msgspec.Struct)
 Result = TypeVar("Result", bound=msgspec.Struct)
 
-#: What may come of a call.
+#: The outcomes of a call.
 Outcome: TypeAlias = Result | Error | Disconnect | None
 
 
@@ -106,7 +106,7 @@ SHARED_POLL_REFRESH = Event(
 
 
 class Webhook(msgspec.Struct, Generic[Request, Result], frozen=True):
-    """Reads and answers the calls of one event, whatever the web framework.
+    """Reads and answers the requests of one event, for any web framework.
 
     With ``secrets``, only requests that one of them has signed are accepted, if their
     time is at most ``tolerance`` seconds away.

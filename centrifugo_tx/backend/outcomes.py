@@ -1,4 +1,4 @@
-"""What a backend may answer instead of a result."""
+"""The outcomes that a backend may return instead of a result."""
 
 from __future__ import annotations
 

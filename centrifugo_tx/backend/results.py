@@ -49,7 +49,7 @@ class Override(msgspec.Struct, frozen=True, kw_only=True):
 class SubscribeOptions(msgspec.Struct, frozen=True, kw_only=True):
     """A server-side subscription."""
 
-    #: What presence and join and leave events show of the subscriber in the channel.
+    #: The info of the subscriber in presence, join and leave events of the channel.
     info: Any = UNSET
     #: Sent to the client with the subscription.
     data: Any = UNSET
@@ -65,7 +65,7 @@ class ConnectResult(msgspec.Struct, frozen=True, kw_only=True):
     user: str = ""
     #: When the connection expires, in Unix seconds; 0 for never.
     expire_at: int = 0
-    #: What presence and join and leave events show of the client.
+    #: The info of the client in presence, join and leave events.
     info: Any = UNSET
     #: Sent to the client with the reply.
     data: Any = UNSET
@@ -84,7 +84,7 @@ class RefreshResult(msgspec.Struct, frozen=True, kw_only=True):
     #: When the connection expires, in Unix seconds.
     expire_at: int = 0
     info: Any = UNSET
-    #: Replaces what is kept with the connection.
+    #: Replaces the data stored with the connection.
     meta: Any = UNSET
 
 
@@ -110,7 +110,7 @@ class SubRefreshResult(msgspec.Struct, frozen=True, kw_only=True):
 class PublishResult(msgspec.Struct, frozen=True, kw_only=True):
     """The publication is allowed."""
 
-    #: Published instead of what the client sent.
+    #: Published instead of the client's data.
     data: Any = UNSET
     #: Do not add the publication to the channel's history.
     skip_history: bool = False
@@ -132,7 +132,7 @@ class MapPublishResult(msgspec.Struct, frozen=True, kw_only=True):
 
     #: Set instead of the key that the client named.
     key: str = ""
-    #: Set instead of what the client sent.
+    #: Set instead of the client's value.
     data: Any = UNSET
     tags: Mapping[str, str] = msgspec.field(default_factory=dict)
     #: Condition on the key: ``if_new`` or ``if_exists``.

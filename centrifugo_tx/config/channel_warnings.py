@@ -34,7 +34,7 @@ _NEEDS = (
 
 
 def channel_warnings(config: Config) -> Iterator[str]:
-    """Yield what is wrong with each namespace, though the server can start."""
+    """Yield the mistakes in each namespace that do not prevent the start."""
     reachable = _other_ways(config)
     for path, options in channel_sections(config):
         if options == _DEFAULT:

@@ -1,7 +1,7 @@
-"""Rules between options: everything that is wrong, found before the start.
+"""All errors of a configuration, found before the start.
 
-What the reference finds only while starting is found here too (configuration rules,
-"Validation"), and all problems come at once, a line each.
+Errors that the reference finds only while starting are found here too (configuration
+rules, "Validation").  All errors are reported together, one per line.
 """
 
 import re
@@ -51,14 +51,14 @@ def check(config: Config) -> None:
 
 
 def problems(config: Config) -> list[str]:
-    """Return one line per problem: the option, and what would be right."""
+    """Return one line per problem: the option, and the requirement."""
     return [f"{path}: {message}" for rule in _RULES for path, message in rule(config)]
 
 
 def warnings(config: Config) -> list[str]:
-    """Return one line for each thing that an operator should know of.
+    """Return one line for each fact that an operator should know.
 
-    Each names the option and its value, and what would be right.
+    Each names the option, its value, and the recommendation.
     """
     rules = (
         *(security_warnings, server_warnings, channel_warnings, proxy_warnings),

@@ -11,7 +11,7 @@ __all__ = ["check_admin"]
 
 
 def check_admin(config: Config) -> Iterator[Finding]:
-    """Yield why nobody could log in, and where the files cannot come from."""
+    """Yield errors that make a login impossible, or the files unreachable."""
     admin = config.admin
     if admin.enabled and not admin.insecure:
         for name in ("password", "secret"):

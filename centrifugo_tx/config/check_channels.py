@@ -27,7 +27,7 @@ def uses_maps(config: Config) -> bool:
 def check_channel_options(
     options: NamespaceOptions, config: Config
 ) -> Iterator[Finding]:
-    """Yield the name of each option that is wrong, and what would be right."""
+    """Yield the name of each invalid option, and the requirement."""
     yield from _history(options, config.channel.history_meta_ttl)
     yield from _choices(options)
     stream = options.subscribe_stream_proxy_enabled

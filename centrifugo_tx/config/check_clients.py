@@ -23,7 +23,7 @@ _CLAIM = re.compile(r"[a-zA-Z_]+")
 
 
 def check_clients(config: Config) -> Iterator[Finding]:
-    """Yield what is wrong with tokens and with options of clients."""
+    """Yield errors in tokens and in options of clients."""
     yield from _tokens(config)
     yield from _client(config)
 

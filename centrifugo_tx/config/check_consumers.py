@@ -19,7 +19,7 @@ _MECHANISMS = ("plain", "scram-sha-256", "scram-sha-512")
 
 
 def check_consumers(config: Config) -> Iterator[Finding]:
-    """Yield what is wrong with each consumer that is enabled."""
+    """Yield errors in each consumer that is enabled."""
     for index, consumer in enumerate(config.consumers):
         rule = _RULES.get(consumer.type)
         if consumer.enabled and rule is not None:

@@ -17,9 +17,9 @@ _OUTSIDE = (
     *("uni_websocket", "uni_sse", "uni_http_stream", "init"),
 )
 _INSIDE = ("prometheus", "health", "swagger", "debug")
-#: What ``web.swagger`` serves below its prefix.
+#: The paths that ``web.swagger`` serves below its prefix.
 _SWAGGER_FILES = ("", "openapi.json", "page.css", "page.js")
-#: Addresses that stand for all of the machine.
+#: Addresses that mean all addresses of the machine.
 _ALL = ("", "0.0.0.0", "::")
 
 
@@ -83,7 +83,7 @@ def check_paths(config: Config) -> Iterator[Finding]:
 def _enabled(config: Config) -> Iterator[tuple[object, str]]:
     """Yield the sections that have an endpoint, each with the place of its port."""
     outside, inside = _http_ports(config)
-    # What is configured alike is one port with all endpoints.
+    # Equal addresses are one port with all endpoints.
     here, there = (outside.address, outside.port), (inside.address, inside.port)
     for section in _OUTSIDE:
         if section == "websocket":

@@ -9,7 +9,7 @@ __all__ = ["check_monitoring"]
 
 
 def check_monitoring(config: Config) -> Iterator[tuple[str, str]]:
-    """Yield what is wrong with the options for monitoring, and where."""
+    """Yield errors in the options for monitoring, with their paths."""
     graphite = config.graphite
     if graphite.enabled:
         if not 0 < graphite.port < 65536:

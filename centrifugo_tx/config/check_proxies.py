@@ -29,7 +29,7 @@ _METADATA_VALUE = re.compile(r"[\x20-\x7e]*")
 
 
 def check_proxies(config: Config) -> Iterator[Finding]:
-    """Yield what is wrong with named proxies, and with those that are in use."""
+    """Yield errors in named proxies, and in those that are in use."""
     for index, named in enumerate(config.proxies):
         if named.name == "default":
             yield f"proxies.[{index}].name", '"default" is reserved'

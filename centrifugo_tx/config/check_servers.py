@@ -15,7 +15,7 @@ __all__ = ["check_servers"]
 
 
 def check_servers(config: Config) -> Iterator[Finding]:
-    """Yield what is wrong with ports, processes and engines."""
+    """Yield errors in ports, processes and engines."""
     yield from _http(config)
     yield from _workers(config)
     yield from _grpc_ports(config)
@@ -87,7 +87,7 @@ def _grpc_ports(config: Config) -> Iterator[Finding]:
         yield from _tls(f"{name}.tls", options.tls)
 
 
-#: What the extra ``grpc`` installs.
+#: The modules that the extra ``grpc`` installs.
 _GRPC_MODULES = ("grpc", "grpc_reflection", "grpc_status")
 
 

@@ -10,12 +10,12 @@ from ..durations import format_duration
 
 __all__ = ["Finding", "named", "one_of", "regex", "short", "whole"]
 
-#: Where it is, and what is wrong there.
+#: The path of an option, and the problem there.
 Finding = tuple[str, str]
 
 
 def one_of(path: str, value: str, choices: Sequence[str]) -> Iterator[Finding]:
-    """Yield that a value is none of *choices*."""
+    """Yield that a value is not one of *choices*."""
     if value not in choices:
         allowed = ", ".join(json.dumps(choice) for choice in choices)
         yield path, f"{json.dumps(value)} must be one of {allowed}"

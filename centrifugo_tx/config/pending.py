@@ -1,4 +1,4 @@
-"""Options that do not do what they say, so that none is ignored silently.
+"""Options without their documented effect, so that none is ignored silently.
 
 Some are not implemented yet; a change that implements one deletes its entry here.
 Others never will be, and the entry says why.  ``*`` stands for any item of a list.

@@ -48,7 +48,7 @@ def _insecure_modes(config: Config) -> Iterator[str]:
 
 
 def _in_company(config: Config) -> Iterator[str]:
-    """Yield what makes an insecure mode worse, or is useless beside it."""
+    """Yield options that make an insecure mode worse, or have no effect with it."""
     client, http = config.client, config.http_server
     for name in ("insecure", "insecure_skip_token_signature_verify"):
         if getattr(client, name) and has_keys(client.token):

@@ -44,7 +44,7 @@ class KafkaSettings:
     topics: Sequence[str]
     group: str
     max_poll_records: int = 100
-    #: 0: what the library takes.
+    #: 0 selects the library's default.
     fetch_max_bytes: int = 0
     fetch_max_wait: float = 0.5
     read_uncommitted: bool = False
@@ -90,7 +90,7 @@ class KafkaGroup:
     _polling: "asyncio.Task[Any] | None" = field(default=None, init=False)
     _closed: bool = field(default=False, init=False)
     _generation: int = field(default=0, init=False)
-    #: Whether what is fetched belongs to an assignment that is over.
+    #: Whether the fetched records belong to an assignment that is over.
     _rebalancing: bool = field(default=False, init=False)
 
     # --- In the reactor --------------------------------------------------------
@@ -215,7 +215,7 @@ class KafkaGroup:
             await self._bridge.ask_reactor(revoked, self._generation, gone)
 
     def assign(self) -> None:
-        """Hand out what is fetched from now on."""
+        """Deliver the records that are fetched from now on."""
         self._rebalancing = False
 
     def _interrupt(self) -> None:

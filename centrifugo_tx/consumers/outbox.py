@@ -1,7 +1,7 @@
-"""The outbox: rows of a table, worked off partition by partition, in order.
+"""The outbox: rows of a table, processed partition by partition, in order.
 
-What is decided here runs in the reactor and knows no database; see ``postgresql``
-for the table itself, and consumers, "PostgreSQL outbox" for the rules.
+The decisions here run in the reactor and know no database; see ``postgresql`` for the
+table itself, and consumers, "PostgreSQL outbox" for the rules.
 """
 
 import re
@@ -66,7 +66,7 @@ class IOutboxTable(Protocol):
         """Report that notifications come, and their payloads, until that fails."""
 
     def close(self) -> "Deferred[None]":
-        """End everything that is under way; what was locked is unlocked."""
+        """Cancel all running work; its locks are released."""
 
 
 @define(eq=False)
@@ -202,7 +202,7 @@ class OutboxConsumer:
         return len(rows), "", ""
 
     async def _uninterrupted(self, pause: Pause, seconds: float) -> None:
-        """Wait for *seconds*, whatever is notified meanwhile; not after a stop."""
+        """Wait for *seconds*, ignoring notifications; not after a stop."""
         until = self._clock.seconds() + seconds
         while self._running and (left := until - self._clock.seconds()) > 1e-6:
             pause.forget()

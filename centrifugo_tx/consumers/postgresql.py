@@ -105,7 +105,7 @@ class PostgreSQLTable:
         return self._run("notifications", self._listen, listening, notified)
 
     def close(self) -> "Deferred[None]":
-        """End everything that is under way; what was locked is unlocked."""
+        """Cancel all running work; its locks are released."""
         return self._bridge.run(self._close)
 
     def _run(
@@ -240,7 +240,7 @@ def _as_bytes(payload: object) -> bytes:
 
 
 def _reason(error: BaseException) -> str:
-    """Return the first line of what an error says; the others are hints."""
+    """Return the first line of an error's message; the others are hints."""
     if isinstance(error, asyncio.CancelledError):
         return "stopped"
     lines = str(error).strip().splitlines()

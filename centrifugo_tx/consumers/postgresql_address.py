@@ -20,8 +20,8 @@ from ..renewed_tls import current_tls
 
 __all__ = ["Database", "parameters_of"]
 
-#: What connections have unless the DSN says otherwise: they notice a host that is
-#: gone, and do not wait for one for minutes.
+#: Defaults of connections unless the DSN sets them: they detect a host that is gone,
+#: and do not wait minutes for one.
 DEFAULTS = {
     "connect_timeout": "10",
     "keepalives_idle": "30",
@@ -56,7 +56,7 @@ def parameters_of(dsn: str) -> tuple[dict[str, str], dict[str, str]]:
 
 
 def _separated(dsn: str) -> tuple[str, dict[str, str]]:
-    """Return *dsn* without what libpq does not know, and that."""
+    """Return *dsn* without the parameters that libpq does not know, and these."""
     if not dsn.startswith(("postgres://", "postgresql://")):
         foreign = {pair[1]: pair[3].strip("'") for pair in _PAIR.finditer(dsn)}
         return _PAIR.sub("", dsn), foreign
@@ -80,7 +80,7 @@ class Database:
     async def connect(self, autocommit: bool = False) -> "AsyncConnection[Any]":
         """Return a new connection.
 
-        :raises psycopg.Error: there is none to be had.
+        :raises psycopg.Error: the connection fails.
         """
         given, foreign = parameters_of(self._dsn)
         parameters: dict[str, Any] = {**DEFAULTS, **given}
@@ -125,7 +125,7 @@ class Database:
         return str(Path(self._folder, name))
 
     def _file(self, name: str, text: str) -> str:
-        """Return the path of a file with *text* that nobody else can read."""
+        """Return the path of a file with *text* that only this user can read."""
         # Each text has a file of its own, as it may change while libpq reads.
         digest = sha256(text.encode()).hexdigest()[:16]
         path = Path(self._path(f"{digest}-{name}"))

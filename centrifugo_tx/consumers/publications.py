@@ -64,7 +64,7 @@ class Messages:
     retry_malformed: bool = False
 
     def slices(self) -> Slices:
-        """Return what cuts a batch into slices, one for a turn of the reactor."""
+        """Return slices that spread a batch over turns of the reactor."""
         return self._dispatch.slices()
 
     def dispatch(
@@ -95,11 +95,11 @@ class Messages:
 def target_of(
     headers: Mapping[str, str], names: PublicationNames, empty_is_bad: bool = False
 ) -> Target | None:
-    """Return what *headers* say; None when they name no channels.
+    """Return the options in *headers*; None if they name no channels.
 
-    :param empty_is_bad: whether an empty delta or version is a mistake, rather
-        than as good as none.
-    :raises Malformed: the delta is no truth value, or the version no number.
+    :param empty_is_bad: whether an empty delta or version is an error, rather than
+        absent.
+    :raises Malformed: the delta is not a truth value, or the version not a number.
     """
 
     def header(name: str) -> str | None:

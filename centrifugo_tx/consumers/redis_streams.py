@@ -46,15 +46,15 @@ class IRedis(Protocol):
         """Close; commands that wait for replies fail."""
 
     def send(self, key: bytes, *command: bytes) -> "Deferred[Any]":
-        """Send a command to whoever has *key*; return its reply."""
+        """Send a command to the server of *key*; return its reply."""
 
 
 @frozen
 class StreamSettings:
-    """What the streams of one consumer have in common.
+    """The shared settings of the streams of one consumer.
 
-    ``workers`` entries of each stream are in work at a time.  Entries that are not
-    acknowledged after ``visibility_timeout`` seconds come back; 0: never.
+    ``workers`` entries of each stream are processed at a time.  Entries that are not
+    acknowledged after ``visibility_timeout`` seconds are claimed again; 0: never.
     ``names`` is None unless entries are publications.
     """
 
@@ -125,9 +125,10 @@ class RedisStreamConsumer:
             await stream.reads.start()
 
     def stop(self) -> "Deferred[None]":
-        """Take no more entries, finish those that were read, and close.
+        """Read no more entries, finish those that were read, and close.
 
-        What is not acknowledged after `GRACE` seconds comes back later.
+        Entries that are not acknowledged after `GRACE` seconds are delivered again
+        later.
         """
         return Deferred.fromCoroutine(self._stop())
 
@@ -143,7 +144,9 @@ class RedisStreamConsumer:
 
 @define(eq=False)
 class _Stream:
-    """One stream: what is read waits here, for at most ``workers`` at a time."""
+    """One stream: its entries wait here, and at most ``workers`` are processed at a
+    time.
+    """
 
     _clock: IReactorTime
     _redis: IRedis
@@ -182,7 +185,7 @@ class _Stream:
         )
 
     def start(self) -> None:
-        """Begin to read, and to look for what others left behind."""
+        """Start reading, and claiming the pending entries of other consumers."""
         self._running = True
         loops = [self._read()]
         if self._settings.visibility_timeout > 0:
@@ -241,7 +244,7 @@ class _Stream:
                 self._put(entries)
 
     async def _failed(self, doing: str, error: BrokerUnavailable) -> None:
-        """Make a group that is gone anew, or wait a moment."""
+        """Create a missing group again, or wait a moment."""
         if not self._running:
             return
         if str(error).startswith("NOGROUP"):
@@ -311,7 +314,7 @@ class _Stream:
             self._make_room()
 
     async def _process(self, entry: _Entry) -> None:
-        """Dispatch an entry; one that fails stays pending, and comes back."""
+        """Dispatch an entry; one that fails stays pending, and is claimed later."""
         try:
             outcome: Any = self._outcome(entry)
             if isinstance(outcome, Deferred):
@@ -349,7 +352,7 @@ class _Stream:
     # --- Room ------------------------------------------------------------------
 
     def _until_room(self) -> "Deferred[None]":
-        """Return what fires when an entry is dealt with, or at a stop."""
+        """Return a Deferred that fires when an entry is processed, or at a stop."""
         room: Deferred[None] = Deferred()
         self._room.append(room)
         return room
@@ -361,7 +364,7 @@ class _Stream:
 
 
 def _entry(entry: Any, payload_field: str) -> _Entry:
-    """Return an entry; its payload stays bytes, whatever they are."""
+    """Return an entry; its payload stays bytes."""
     id, flat = entry
     pairs = dict(zip(flat[::2], flat[1::2], strict=False))
     payload = pairs.pop(payload_field.encode(), None)

@@ -1,6 +1,6 @@
 """Queues of AWS SQS: long polls, retries in place, and groups in order.
 
-What is decided here runs in the reactor; ``sqs_client`` talks to AWS.  See consumers,
+The decisions here run in the reactor; ``sqs_client`` talks to AWS.  See consumers,
 "Cloud queues".
 """
 
@@ -48,14 +48,14 @@ class IQueue(Protocol):
         """Wait for messages, which others do not see for a while."""
 
     def delete(self, messages: Sequence[QueueMessage]) -> "Deferred[Sequence[str]]":
-        """Delete up to `BATCH` messages; return what went wrong with some."""
+        """Delete up to `BATCH` messages; return the errors."""
 
     def close(self) -> "Deferred[None]":
-        """End what is under way."""
+        """Cancel all running work."""
 
 
 class _SNS(msgspec.Struct):
-    """What SNS wraps around a message."""
+    """The envelope in which SNS wraps a message."""
 
     message: str = msgspec.field(name="Message", default="")
 
@@ -95,9 +95,9 @@ class SQSConsumer:
         return done
 
     def stop(self) -> "Deferred[None]":
-        """Receive no more, and finish the messages under way.
+        """Receive no more, and finish the messages in progress.
 
-        Those that were received and not begun come back when their time is over.
+        Received messages that were not started return to the queue after their timeout.
         """
         return Deferred.fromCoroutine(self._stop())
 
@@ -200,7 +200,7 @@ class SQSConsumer:
     def _body(self, message: QueueMessage) -> bytes:
         """Return the data of a message.
 
-        :raises ValueError: there is none.
+        :raises ValueError: the message has none.
         """
         if message.body is None:
             raise ValueError("empty message body")

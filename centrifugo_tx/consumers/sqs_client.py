@@ -60,11 +60,11 @@ class SQSQueue:
         return self._bridge.run(self._guarded, self._receive)
 
     def delete(self, messages: Sequence[QueueMessage]) -> "Deferred[Sequence[str]]":
-        """Delete messages; return what went wrong with some."""
+        """Delete messages; return the errors."""
         return self._bridge.run(self._guarded, self._delete, messages)
 
     def close(self) -> "Deferred[None]":
-        """End what is under way."""
+        """Cancel all running work."""
         return self._bridge.run(self._close)
 
     # --- On the loop -----------------------------------------------------------

@@ -45,7 +45,7 @@ class _Renewable(_Context):
 
 
 def ssl_context(tls: TLSOptions) -> ssl.SSLContext:
-    """Return what encrypts connections as *tls* says.
+    """Return the TLS context for *tls*.
 
     :raises OSError: a certificate or a key is malformed.
     """

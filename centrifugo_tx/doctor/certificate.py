@@ -25,9 +25,9 @@ _REMEDIES = {
 
 
 def check_certificate(site: Site) -> list[Finding]:
-    """Shake hands as a client does; empty without TLS, or without a connection.
+    """Perform a client's handshake; empty without TLS, or without a connection.
 
-    What else keeps the connection from opening is left to the next check.
+    Other connection errors are left to the next check.
     """
     if site.tls is None:
         return []

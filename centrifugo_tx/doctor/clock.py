@@ -17,7 +17,7 @@ _REMEDY = "synchronize the clocks of all machines (chrony, systemd-timesyncd)"
 
 
 def check_redis_clock(name: str, redis_time: float) -> list[Finding]:
-    """Compare with the time that a Redis told just now; 0: it did not tell."""
+    """Compare the clock with the time of a Redis; 0: Redis returned no time."""
     if not redis_time:
         return []
     return _compare(f"Redis at {name}", redis_time - time.time(), NOTICEABLE)

@@ -18,7 +18,7 @@ class Level(StrEnum):
 
 @frozen
 class Finding:
-    """What one check found; ``remedy`` is empty for `Level.OK`."""
+    """The result of one check; ``remedy`` is empty for `Level.OK`."""
 
     check: str
     level: Level

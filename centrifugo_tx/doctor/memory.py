@@ -17,9 +17,9 @@ _LOW = 256 * 1024 * 1024
 
 
 def available_memory(root: Path) -> tuple[int, str] | None:
-    """Return the free bytes and what limits them; None where nothing says so.
+    """Return the free bytes and their limit; None where neither is known.
 
-    :param root: where ``proc`` and ``sys`` are.
+    :param root: the folder that contains ``proc`` and ``sys``.
     """
     found: list[tuple[int, str]] = []
     text = _read(root / "proc/meminfo")

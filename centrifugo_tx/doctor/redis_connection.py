@@ -33,7 +33,7 @@ class RedisPeer:
     async def ask(self, talk: Callable[[Send], Awaitable[T]]) -> T:
         """Connect, log in, return the result of *talk*, and disconnect.
 
-        :raises BrokerUnavailable: there is no connection, or a refused command.
+        :raises BrokerUnavailable: the connection or a command fails.
         """
         name = f"Redis at {self.node}"
         connection: ReconnectingConnection[CommandProtocol] = ReconnectingConnection(
@@ -53,7 +53,7 @@ class RedisPeer:
 def as_text(reply: Reply) -> str:
     """Return a reply as text, empty for none.
 
-    :raises BrokerUnavailable: it is no text.
+    :raises BrokerUnavailable: it is not text.
     """
     if reply is None:
         return ""

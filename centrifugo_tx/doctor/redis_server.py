@@ -1,4 +1,6 @@
-"""One Redis server: reachable, fast, a master, keeps what it is given, on time."""
+"""Checks of one Redis server: reachable, fast, a master, persistent, with the right
+time.
+"""
 
 import time
 from statistics import median

@@ -87,7 +87,7 @@ async def _is_cluster(send: Send) -> bool:
 async def _check_sentinels(
     reactor: Any, address: ShardAddress
 ) -> tuple[list[Finding], list[RedisPeer]]:
-    """Return what is wrong with the Sentinels, and the master that they name."""
+    """Return the findings about the Sentinels, and the master that they name."""
     name = address.master_name
     masters: dict[TCPAddress, list[str]] = {}
     found: list[Finding] = []
@@ -133,7 +133,7 @@ async def _check_sentinels(
 async def _check_cluster(
     reactor: Any, address: ShardAddress
 ) -> tuple[list[Finding], list[RedisPeer]]:
-    """Return what is wrong with a Cluster, and its masters."""
+    """Return the findings about a Cluster, and its masters."""
     found: list[Finding] = []
     views: dict[frozenset[TCPAddress], list[str]] = {}
     for node in address.nodes:

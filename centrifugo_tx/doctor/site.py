@@ -61,7 +61,7 @@ class Site:
     def connect(self) -> HTTPConnection:
         """Return an open connection; the caller closes it.
 
-        :raises Unreachable: there is none.
+        :raises Unreachable: the connection fails.
         """
         connection = HTTPConnection(self.host, self.port, timeout=self.timeout)
         try:

@@ -45,7 +45,7 @@ def _check(name: str, site: Site, config: Config, path: str, token: str) -> Find
 
 
 class _Held(Exception):
-    """Nothing came in time; the message says what was waited for."""
+    """No data came in time; the message names the missing data."""
 
 
 class _Conversation:
@@ -106,7 +106,7 @@ class _Conversation:
         return self._site.send(self._connection, *request)
 
     def _command(self, number: int, connected: dict[str, Any]) -> Finding | None:
-        """Send a command that changes nothing; return what is wrong with that."""
+        """Send a command that changes nothing; return the problem with it."""
         command = {"id": number, "unsubscribe": {"channel": "doctor"}}
         body = {
             "session": connected["session"],

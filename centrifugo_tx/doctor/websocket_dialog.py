@@ -40,7 +40,7 @@ async def open_websocket(
 ) -> "WebSocketDialog":
     """Open a connection; the caller closes it.
 
-    :raises UpgradeRefused: there is none.
+    :raises UpgradeRefused: the upgrade fails.
     """
     opened: Deferred[WebSocketDialog] = Deferred()
     factory = WebSocketClientFactory(site.websocket_url(path), origin=origin or None)
@@ -92,7 +92,9 @@ class WebSocketDialog(WebSocketClientProtocol):  # type: ignore[misc]  # has no 
         return reply
 
     def ping(self) -> "Deferred[None]":
-        """Return what fires at the server's next ping, or fails with `Ended`."""
+        """Return a Deferred that fires at the server's next ping, or fails with
+        `Ended`.
+        """
         waiting: Deferred[None] = Deferred()
         if self._end is not None:
             waiting.errback(self._end)
@@ -135,7 +137,7 @@ class WebSocketDialog(WebSocketClientProtocol):  # type: ignore[misc]  # has no 
         super().failHandshake(reason, *arguments)
 
     def connectionLost(self, reason: Failure) -> None:
-        """Fail what waits."""
+        """Fail the pending calls."""
         super().connectionLost(reason)
         told = self.remoteCloseReason or self._refusal or ""
         self._end = Ended(self.remoteCloseCode or 0, told)

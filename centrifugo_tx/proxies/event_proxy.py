@@ -139,7 +139,7 @@ class EventProxy:
     ) -> ProxyResponse[Any]:
         """Send a complete request, and count it.
 
-        :raises BackendFailed: there is no valid response.
+        :raises BackendFailed: the backend gave no valid response.
         :raises DisconnectClient: 3000, *client* has gone meanwhile.
         """
         began = self._clock.seconds()

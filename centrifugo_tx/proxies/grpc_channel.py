@@ -43,7 +43,7 @@ Metadata = Sequence[tuple[str, str | bytes]]
 
 
 def target_of(endpoint: str) -> str:
-    """Return what gRPC connects to; of a ``grpc://`` URL, that is host and port."""
+    """Return the target of gRPC; of a ``grpc://`` URL, that is host and port."""
     if endpoint.startswith("grpc://"):
         return urlsplit(endpoint).netloc
     return endpoint
@@ -160,7 +160,7 @@ def _pair(name: str, value: str) -> tuple[str, str | bytes]:
 
 
 def _credentials(tls: TLSOptions) -> Any:
-    """Return what encrypts the connection, and names this server to the backend."""
+    """Return the credentials that encrypt the connection and identify this server."""
     return grpc.ssl_channel_credentials(
         tls.server_ca_pem.encode() or _system_authorities(),
         tls.key_pem.encode() or None,

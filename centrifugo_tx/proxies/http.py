@@ -129,7 +129,7 @@ class HTTPProxyClient:
 
 
 def _check_value(name: str, value: str) -> None:
-    """Refuse what no header can hold (RFC 9110, 5.5).
+    """Refuse a value that is not valid in a header (RFC 9110, 5.5).
 
     :raises BackendFailed: *value* has a control character other than a tab.
     """

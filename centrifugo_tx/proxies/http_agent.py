@@ -84,7 +84,7 @@ class HTTPAgent:
 
         The last of `MAX_REDIRECTS` redirects is an error.
 
-        :raises BackendFailed: there is no complete response.
+        :raises BackendFailed: the response is missing or incomplete.
         """
         try:
             return await self._post(headers, body)
@@ -151,7 +151,9 @@ def _unpacked(response: HTTPResponse) -> HTTPResponse:
 
 
 def _reason(error: Exception) -> str:
-    """Return what went wrong, with the causes that Twisted's HTTP client wraps."""
+    """Return the message of an error, with the causes that Twisted's HTTP client
+    wraps.
+    """
     reasons = getattr(error, "reasons", None)
     if isinstance(reasons, list) and reasons:
         return "; ".join(_reason(each.value) for each in reasons)
@@ -161,7 +163,7 @@ def _reason(error: Exception) -> str:
 @implementer(IAgentEndpointFactory)
 @define(eq=False)
 class _SocketEndpoints:
-    """Connects to a Unix socket, whatever the URL."""
+    """Connects to a Unix socket for any URL."""
 
     _reactor: Any
     _path: str
@@ -180,5 +182,5 @@ class _TLSPolicy:
     _options: TLSOptions
 
     def creatorForNetloc(self, hostname: bytes, port: int) -> Any:
-        """Return what opens TLS connections to a host."""
+        """Return the creator of TLS connections to a host."""
         return client_tls_creator(self._options, hostname.decode("ascii"))

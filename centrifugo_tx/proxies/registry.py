@@ -22,7 +22,7 @@ from .options import ProxyOptions
 
 __all__ = ["EventProxies", "make_client"]
 
-#: What identifies a proxy: the name of its event, and its own.
+#: The identity of a proxy: the name of its event, and its own name.
 Key = tuple[str, str]
 
 

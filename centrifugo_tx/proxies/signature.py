@@ -1,4 +1,4 @@
-"""Signatures of requests, so that a backend knows who sent them."""
+"""Signatures of requests, by which a backend recognizes the server."""
 
 import hmac
 from collections.abc import Sequence

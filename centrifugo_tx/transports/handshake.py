@@ -1,6 +1,6 @@
-"""The opening handshake as nearly every client does it (RFC 6455, 4.2).
+"""The usual form of the opening handshake (RFC 6455, 4.2).
 
-Unusual requests are left to Autobahn, which also reports what is wrong with them.
+Unusual requests are left to Autobahn, which also reports their errors.
 """
 
 import re

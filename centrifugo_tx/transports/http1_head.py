@@ -1,7 +1,7 @@
 """Heads of HTTP/1.1 requests that every reader understands alike (RFC 9112).
 
-A proxy in front of the server reads the same bytes.  So anything unusual is left to
-Autobahn or Twisted Web, which know what is wrong with it (RFC 9112, 11.2).
+A proxy in front of the server reads the same bytes.  So unusual heads are left to
+Autobahn or Twisted Web, which report their errors (RFC 9112, 11.2).
 """
 
 import re

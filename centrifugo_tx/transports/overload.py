@@ -21,7 +21,7 @@ PROBE = 0.5
 LATE_PROBES = 2
 #: Seconds without strain after which an overload is over.
 CALM = 5.0
-#: What is no strain: shares of the two limits.
+#: The shares of the two limits below which there is no strain.
 CALM_LAG, CALM_MEMORY = 0.5, 0.9
 #: The longest ``Retry-After``, as a multiple of the shortest.
 SPREAD = 3

@@ -37,7 +37,7 @@ __all__ = ["WebSocketFactory", "WebSocketOptions", "WebSocketTransport", "level_
 
 #: Seconds a peer has to answer a close frame.
 CLOSE_TIMEOUT = 5
-#: The code that stands for a close frame without a code (RFC 6455, 7.1.5).
+#: The code of a close frame without a code (RFC 6455, 7.1.5).
 NO_STATUS = 1005
 #: Largest reason of a close frame, in bytes (RFC 6455, 5.5).
 REASON_LIMIT = 123

@@ -18,7 +18,7 @@ __all__ = ["INTERNAL_RESERVED", "INTERNAL_ROOM", "AcceptLimiter"]
 RESERVED = 64
 #: Free descriptors with which accepting resumes.
 ROOM = 32
-#: The same for an internal port, which goes on when clients have taken all others.
+#: The same for an internal port, which continues when clients have taken all others.
 INTERNAL_RESERVED, INTERNAL_ROOM = 16, 8
 #: Seconds without a pause after which the shortage counts as over.
 QUIET = 10.0

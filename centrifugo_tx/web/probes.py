@@ -32,7 +32,7 @@ class Health:
     overload: OverloadGuard | None = None
 
     def __call__(self, request: Any) -> Answer:
-        """Answer a request, whatever its method."""
+        """Answer a request of any method."""
         if self.serving and self.overload is not None and self.overload.reason:
             text = json.dumps({"overloaded": self.overload.reason}).encode()
             return Answer(200, text, "application/json")
@@ -54,7 +54,7 @@ def metrics(exposition: "Callable[[], bytes | Deferred[bytes]]") -> Handler:
 
 
 def init(limiter: ConnectionLimiter, cors: CORS) -> Handler:
-    """Return a handler that tells clients whether they may connect.
+    """Return a handler that shows clients whether they may connect.
 
     Such a request also opens an HTTP/2 connection, which the next request can use.
     """

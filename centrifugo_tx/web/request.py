@@ -88,7 +88,7 @@ class QuickRequest(Request):  # type: ignore[misc]  # untyped
                 self._answer(answer)
 
     def slim(self) -> None:
-        """Free what only the start of a streaming response needs."""
+        """Free the objects that only the start of a streaming response needs."""
         self.content.close()
         self.content = self.args = None
         self.requestHeaders = self.responseHeaders = _NO_HEADERS

@@ -54,7 +54,7 @@ def listen_reuseport(
 def listen_inherited(reactor: Any, descriptor: int, factory: Factory) -> IListeningPort:
     """Accept from a TCP socket that another process has bound, and listens on.
 
-    It goes on to listen when this process stops to; *descriptor* stays open.
+    The socket continues to listen when this process stops; *descriptor* stays open.
     """
     with socket.socket(fileno=os.dup(descriptor)) as inherited:
         family = inherited.family
