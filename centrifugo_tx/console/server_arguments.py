@@ -55,6 +55,11 @@ def add_command(
     )
     command.set_defaults(command=f"{module}:{name.replace('-', '_')}")
     command.add_argument("--json", action="store_true", help="print JSON")
+    _add_server(command, secret)
+    return command
+
+
+def _add_server(command: Any, secret: str) -> None:
     server = command.add_argument_group(
         "server",
         "Flags take precedence over environment variables, and these over the"
@@ -93,7 +98,6 @@ def add_command(
         metavar="SECONDS",
         help="how long to wait for the server (default: 10)",
     )
-    return command
 
 
 def add_channel(command: Any) -> None:
