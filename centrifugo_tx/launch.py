@@ -32,8 +32,8 @@ from .config.check_channels import uses_maps
 from .config.flags import FLAGS
 from .config.load import Loaded, load, read_dotenv
 from .config.model import Config
-from .config.pending import ignored, refused
 from .config.reloading import need_restart
+from .config.unsupported import ignored, refused
 from .configured_ports import addresses
 from .errors import ConfigError
 from .logs import console, observer, open_log

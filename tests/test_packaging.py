@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from centrifugo_tx.config.check import problems
 from centrifugo_tx.config.load import load
-from centrifugo_tx.config.pending import ignored, refused
+from centrifugo_tx.config.unsupported import ignored, refused
 
 ROOT = Path(__file__).parents[1]
 

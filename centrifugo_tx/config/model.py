@@ -2,8 +2,8 @@
 
 The part of the server that owns a section defines it; the other sections are defined in
 neighboring modules.  A new section is a class with a docstring below each field, and
-one line in `Config`.  Options that are accepted but not yet implemented are listed in
-`pending`.
+one line in `Config`.  Options that have no effect here, or are refused, are listed in
+`unsupported`.
 """
 
 from ..access.namespaces import NamespaceOptions

@@ -9,8 +9,8 @@ from msgspec import Struct
 
 from ..durations import format_duration
 from .model import Config
-from .pending import POINTLESS, UNSUPPORTED
 from .schema import Option, options_of
+from .unsupported import POINTLESS, UNSUPPORTED
 
 __all__ = ["markdown", "restructured"]
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from ..config.check import problems, warnings
 from ..config.dump import FORMATS, as_text, as_tree, as_variables
-from ..config.pending import ignored, refused
 from ..config.reference import markdown, restructured
+from ..config.unsupported import ignored, refused
 from ..workers import check_workers
 from .configuration import checked, loaded
 from .outcome import Refusal

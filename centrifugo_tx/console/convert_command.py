@@ -12,7 +12,7 @@ from ..config.dump import FORMATS, as_text
 from ..config.files import read_file
 from ..config.legacy_versions import CURRENT
 from ..config.load import from_tree, read_dotenv
-from ..config.pending import refused
+from ..config.unsupported import refused
 from ..errors import ConfigError
 from .config_commands import write_new_file
 from .outcome import FAILED, USAGE, CommandFailed

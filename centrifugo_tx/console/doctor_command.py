@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 
 from ..config.check import problems, warnings
 from ..config.load import Loaded
-from ..config.pending import ignored, refused
+from ..config.unsupported import ignored, refused
 from ..doctor import Examination, Finding, Level, exit_code, site_of, worst
 from ..errors import ConfigError
 from ..workers import check_workers

@@ -6,7 +6,7 @@ from unittest.mock import patch
 from twisted.trial.unittest import SynchronousTestCase
 
 from centrifugo_tx.config.check import problems
-from centrifugo_tx.config.pending import refused
+from centrifugo_tx.config.unsupported import refused
 
 from .test_check import config_of
 

@@ -1,7 +1,6 @@
 """Options without their documented effect, so that none is ignored silently.
 
-Some are not implemented yet; a change that implements one deletes its entry here.
-Others never will be, and the entry says why.  ``*`` stands for any item of a list.
+Each entry says why.  ``*`` stands for any item of a list.
 """
 
 from collections.abc import Iterator
@@ -78,16 +77,12 @@ def refused(config: Config) -> list[str]:
         if kind in _BACKENDS:
             lines.append(f'{section}.type: "{kind}" is not supported; use "redis"')
     lines += [
-        f"consumers.[{index}].type: {_NOT_IMPLEMENTED}"
+        f'consumers.[{index}].type: "{consumer.type}" is not supported; use one of'
+        f" {', '.join(sorted(_CONSUMERS))}"
         for index, consumer in enumerate(config.consumers)
         if consumer.enabled and consumer.type not in _CONSUMERS
     ]
     return lines
-
-
-_NOT_IMPLEMENTED = (
-    "not implemented; refusing to start, because ignoring it would change behavior"
-)
 
 
 def _used_backends(config: Config) -> Iterator[str]:

@@ -1,17 +1,17 @@
-"""Options that are not implemented are reported, never silently accepted."""
+"""Options without their documented effect are reported, never silently accepted."""
 
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from centrifugo_tx.config.model import Config
-from centrifugo_tx.config.pending import (
+from centrifugo_tx.config.schema import Option, options_of
+from centrifugo_tx.config.unsupported import (
     POINTLESS,
     UNSUPPORTED,
     ignored,
     refused,
 )
-from centrifugo_tx.config.schema import Option, options_of
 
 from .test_check import config_of, nested
 
