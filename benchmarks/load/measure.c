@@ -29,11 +29,11 @@ double cpu_seconds(int pid)
     return nanoseconds * 1e-9;
 }
 
-double idle_cpu_seconds(int pid, void (*pump)(int milliseconds))
+double idle_cpu_seconds(int pid, void (*wait_for_events)(int milliseconds))
 {
     double used = cpu_seconds(pid), latest = used, since = now();
     while (now() - since < QUIET) {
-        pump(5);
+        wait_for_events(5);
         latest = cpu_seconds(pid);
         if (latest - used > LITTLE) {
             used = latest;

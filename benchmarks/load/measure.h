@@ -10,7 +10,7 @@ double now(void);
 double cpu_seconds(int pid);
 
 /* The same, once it does nothing any more. */
-double idle_cpu_seconds(int pid, void (*pump)(int milliseconds));
+double idle_cpu_seconds(int pid, void (*wait_for_events)(int milliseconds));
 
 /* Bytes of memory that a process has resident. */
 long resident_bytes(int pid);
