@@ -2,6 +2,7 @@
 
 import atexit
 import json
+import os
 import signal
 import ssl
 import subprocess
@@ -108,6 +109,7 @@ class Server:
             self._process = subprocess.Popen(
                 command(self._path("config.json")),
                 cwd=self._directory.name,
+                env=dict(os.environ),  # as a test may have patched it
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
