@@ -10,6 +10,7 @@ import grpc
 from attrs import define, field
 
 from ..options import TLSOptions
+from ..renewed_tls import current_tls
 from .client import BackendFailed, Forwarded
 from .options import ProxyOptions
 
@@ -62,16 +63,21 @@ class GRPCChannel:
     """Calls one backend; all methods but the constructor belong on the loop.
 
     It connects with the first call, and again after a pause when it has lost the
-    connection.
+    connection.  When its certificates are renewed, new calls take a new connection.
     """
 
     _options: ProxyOptions
     _static: "list[tuple[str, str | bytes]]" = field(init=False)
     _compression: Any = field(init=False)
     _channel: Any = field(default=None, init=False)
+    #: What the channel was created with.
+    _tls: TLSOptions = field(init=False)
+    #: Channels with earlier certificates, over which streams may still run.
+    _former: list[Any] = field(factory=list, init=False)
 
     def __attrs_post_init__(self) -> None:
         own = self._options.grpc
+        self._tls = own.tls
         self._static = [
             _pair(name, value) for name, value in own.static_metadata.items()
         ]
@@ -108,22 +114,27 @@ class GRPCChannel:
         return channel.unary_stream(path)(first, **given)
 
     def _open(self) -> Any:
-        """Return the channel; it is created once."""
+        """Return the channel; it is created again for renewed certificates."""
+        tls = current_tls(self._options.grpc.tls)
+        if tls is not self._tls:
+            self._tls = tls
+            if self._channel is not None:
+                self._former.append(self._channel)
+                self._channel = None
         if self._channel is None:
-            own, target = self._options.grpc, target_of(self._options.endpoint)
-            # Proxies from the environment are for the outside, not for a backend.
-            options: list[tuple[str, str | int]] = [*_RECONNECT]
-            options.append(("grpc.enable_http_proxy", 0))
-            if own.tls.enabled:
-                if own.tls.server_name:
-                    name = own.tls.server_name
-                    options.append(("grpc.ssl_target_name_override", name))
-                self._channel = grpc.aio.secure_channel(
-                    target, _credentials(own.tls), options=options
-                )
-            else:
-                self._channel = grpc.aio.insecure_channel(target, options=options)
+            self._channel = self._create(tls)
         return self._channel
+
+    def _create(self, tls: TLSOptions) -> Any:
+        target = target_of(self._options.endpoint)
+        # Proxies from the environment are for the outside, not for a backend.
+        options: list[tuple[str, str | int]] = [*_RECONNECT]
+        options.append(("grpc.enable_http_proxy", 0))
+        if not tls.enabled:
+            return grpc.aio.insecure_channel(target, options=options)
+        if tls.server_name:
+            options.append(("grpc.ssl_target_name_override", tls.server_name))
+        return grpc.aio.secure_channel(target, _credentials(tls), options=options)
 
     def _metadata(self, forwarded: Forwarded) -> Metadata:
         own = self._options.grpc
@@ -140,9 +151,12 @@ class GRPCChannel:
 
     async def close(self) -> None:
         """Close the connection; calls that still run fail."""
-        channel, self._channel = self._channel, None
-        if channel is not None:
-            await channel.close()
+        channels = [*self._former, self._channel]
+        self._former.clear()
+        self._channel = None
+        for channel in channels:
+            if channel is not None:
+                await channel.close()
 
 
 def _system_authorities() -> bytes | None:

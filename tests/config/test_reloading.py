@@ -77,8 +77,7 @@ class TableTests(SynchronousTestCase):
         }
         found = {path.replace("[0]", "*") for path, _ in tls_sections(config_of(tree))}
         unused = {
-            *(path for path in found if path.endswith(".grpc.tls")),
-            *(path for path in found if ".subscribe_stream." in path),
+            *(path for path in found if ".subscribe_stream.http." in path),
             *(path for path in found if ".postgres." in path or ".nats." in path),
             *(path for path in found if ".redisnats." in path),
         }

@@ -6,8 +6,12 @@ send the same requests.
 
 import contextlib
 import os
+import shutil
+import signal
+import tempfile
 import time
 from importlib.util import find_spec
+from pathlib import Path
 from queue import Empty, Queue
 from typing import Any, ClassVar
 from unittest import skipUnless
@@ -18,6 +22,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from centrifugo_tx.protocol.proto import proxy_pb2 as p
 
 from .certificates import Authority
+from .consumer_case import until
 from .grpc_backend import GRPCBackend
 from .ports import free_port
 from .server import PATIENCE, Server
@@ -506,6 +511,22 @@ class TLSTests(GRPCProxyCase):
     """A backend with TLS, which wants to see a certificate."""
 
     made: ClassVar[Authority]
+    folder: ClassVar[Path]
+
+    @classmethod
+    def identify(cls, name: str) -> None:
+        """Write a certificate of this name for the server."""
+        certificate, key = cls.made.issue(name)
+        (cls.folder / "certificate.pem").write_text(certificate)
+        (cls.folder / "key.pem").write_text(key)
+
+    def shown(self) -> bytes:
+        """Return the name in the certificate that the backend sees."""
+        _, reply = self.client()
+        self.assertIn("connect", reply)
+        context = self.backend.take("Connect").headers
+        name: bytes = context.auth_context()["x509_common_name"][0]
+        return name
 
     @classmethod
     def authority(cls) -> Authority | None:
@@ -516,13 +537,15 @@ class TLSTests(GRPCProxyCase):
     @classmethod
     def make_server(cls) -> Server:
         """Return a server with a certificate of its own."""
-        certificate, key = cls.made.issue("centrifugo")
+        cls.folder = Path(tempfile.mkdtemp())
+        cls.addClassCleanup(shutil.rmtree, cls.folder)
+        cls.identify("centrifugo")
         tls = {
             "enabled": True,
             "server_ca_pem": cls.made.pem,
             "server_name": "backend.test",
-            "cert_pem": certificate,
-            "key_pem": key,
+            "cert_pem": str(cls.folder / "certificate.pem"),
+            "key_pem": str(cls.folder / "key.pem"),
         }
         return Server(
             options(f"grpc://{cls.backend.target}/ignored", grpc={"tls": tls})
@@ -530,10 +553,14 @@ class TLSTests(GRPCProxyCase):
 
     def test_connect(self) -> None:
         """Both sides trust each other; the backend knows the server's name."""
-        _, reply = self.client()
-        self.assertIn("connect", reply)
-        context = self.backend.take("Connect").headers
-        self.assertEqual(context.auth_context()["x509_common_name"], [b"centrifugo"])
+        self.assertEqual(self.shown(), b"centrifugo")
+
+    def test_renewed(self) -> None:
+        """A new certificate is shown without a restart."""
+        self.assertEqual(self.shown(), b"centrifugo")
+        self.identify("renewed")
+        self.server.signal(signal.SIGHUP)
+        until(lambda: self.shown() == b"renewed", "the new certificate is shown")
 
 
 class LazyTests(SynchronousTestCase):
