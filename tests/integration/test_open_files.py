@@ -168,7 +168,8 @@ class OpenFilesTests(SynchronousTestCase):
         while queue.read(0.5):
             pass
         held = len(queue.served)
-        self.assertGreater(held, processes * (FILES - 128))
+        # It stops before a turn could accept too many, so how many varies.
+        self.assertGreater(held, processes * FILES // 4)
         self.assertLess(held, processes * FILES)
         # The rest waits; the server does not run in circles meanwhile.
         before, began = cpu_seconds(server.pid), time.monotonic()
