@@ -78,18 +78,12 @@ def build(
     proxies = event_proxies(reactor, config, counts, bridge)
     key_sets: dict[str, KeySet] = {}
     polling = polling_backends(config, proxies, counts)
+    policy = access_policy(
+        *(reactor, config), polling=polling, proxies=proxies, key_sets=key_sets
+    )
     node = Node(
-        engine(reactor, config, counts),
-        access_policy(
-            *(reactor, config),
-            polling=polling,
-            proxies=proxies,
-            key_sets=key_sets,
-        ),
-        reactor,
-        node_options(config),
-        counts,
-        journal_for(config.log.level, reactor.seconds),
+        *(engine(reactor, config, counts), policy, reactor, node_options(config)),
+        *(counts, journal_for(config.log.level, reactor.seconds)),
     )
     diagnostics = Diagnostics(reactor, node) if config.debug.enabled else None
     tracer = tracing(reactor, config, node.id)
@@ -115,11 +109,16 @@ def build(
         key_sets=key_sets,
         diagnostics=diagnostics,
     )
+    _add_periodic_services(server, reactor, config)
+    return server
+
+
+def _add_periodic_services(server: "Server", reactor: Any, config: Config) -> None:
+    node = server.node
     gc_freezer = GCFreezer(reactor, lambda: node.connections.num_clients)
     MultiService.addService(server, gc_freezer)
     for report in metric_reports(reactor, config, node):
         MultiService.addService(server, report)
-    return server
 
 
 make_service = build

@@ -5,16 +5,15 @@ import base64
 import json
 import sys
 import time
-import warnings
 from typing import Any
 
-import jwt
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from ..access import TokenOptions, TokenVerifier
 from ..configured_policy import token_verifier
 from ..durations import format_duration
+from ..token_signing import sign
 from .configuration import checked, loaded
 from .outcome import Refusal
 
@@ -81,9 +80,7 @@ def _signed(claims: dict[str, Any], key: str, path: str) -> str:
     if size < KEY_BYTES:
         said = f"{path} has {size} bytes; use at least {KEY_BYTES}"
         print(f"warning: {said} (RFC 7518, 3.2)", file=sys.stderr)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # newer versions of PyJWT warn as well
-        return jwt.encode(claims, key, algorithm="HS256")
+    return sign(claims, key)
 
 
 def checktoken(options: argparse.Namespace) -> None:

@@ -1,12 +1,11 @@
 """Where the WebSocket endpoint of the server is, and the tokens for it."""
 
 import argparse
-import time
-from typing import Any
 
 from attrs import frozen
 from msgspec import Struct
 
+from ..token_signing import sign_for_user
 from .outcome import USAGE, CommandFailed
 from .server_address import (
     HTTPServer,
@@ -108,27 +107,6 @@ def _made(client: ClientTokens, user: str, channel: str) -> tuple[str, str]:
     separate = client.subscription_token
     key = separate if separate.enabled else client.token
     return (
-        _token(client.token, user, {}),
-        _token(key, user, {"channel": channel}),
+        sign_for_user(client.token, user, {}),
+        sign_for_user(key, user, {"channel": channel}),
     )
-
-
-def _token(key: TokenKey, user: str, claims: dict[str, Any]) -> str:
-    if not key.hmac_secret_key:
-        return ""
-    import warnings
-
-    import jwt
-
-    claims = {"iat": int(time.time()), **claims}
-    if user:
-        claims["sub"] = user
-    if key.user_id_claim:
-        claims[key.user_id_claim] = user
-    if key.audience:
-        claims["aud"] = key.audience
-    if key.issuer:
-        claims["iss"] = key.issuer
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # PyJWT complains of short keys
-        return jwt.encode(claims, key.hmac_secret_key, algorithm="HS256")

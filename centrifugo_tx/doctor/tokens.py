@@ -1,12 +1,9 @@
 """The token settings: a token made with the configured key must be accepted."""
 
 import time
-import warnings
-from typing import Any
-
-import jwt
 
 from ..access.tokens import TokenOptions
+from ..token_signing import sign_for_user
 from .findings import Finding, ok, problem, warning
 from .websocket_dialog import Ended, WebSocketDialog
 
@@ -25,19 +22,7 @@ _REMEDY = (
 
 def mint_token(options: TokenOptions) -> str:
     """Return a short-lived connection token, empty where no HMAC key is set."""
-    if not options.hmac_secret_key:
-        return ""
-    now = int(time.time())
-    claims: dict[str, Any] = {"sub": _USER, "iat": now, "exp": now + _LIFE}
-    if options.user_id_claim:
-        claims[options.user_id_claim] = _USER
-    if options.audience:
-        claims["aud"] = options.audience
-    if options.issuer:
-        claims["iss"] = options.issuer
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # PyJWT complains of short keys
-        return jwt.encode(claims, options.hmac_secret_key, algorithm="HS256")
+    return sign_for_user(options, _USER, {"exp": int(time.time()) + _LIFE})
 
 
 async def check_token(
