@@ -4,18 +4,17 @@ A citation is the name of a page in ``docs/protocol`` and the titles of sections
 ``client protocol, "Recovery" and "History"``.  RFCs are cited by number and section.
 """
 
-import ast
 import itertools
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from .syntax_trees import syntax_tree
-
 ROOT = Path(__file__).parents[1]
 PAGES = ROOT / "docs" / "protocol"
 
+#: A docstring, or another text that begins a line.
+_DOCSTRING = re.compile(r'^ *r?"""(.*?)"""', re.MULTILINE | re.DOTALL)
 #: A comment on a line of its own or behind code.
 _COMMENT = re.compile(r"(?:^ *|  )#:? (.*)")
 #: A page's name, a comma, and a title in quotes.
@@ -63,11 +62,8 @@ def prose(path: Path) -> Iterator[tuple[int, str]]:
             if (at := line.find("//")) >= 0:
                 yield number, line[at + 2 :].strip()
         return
-    for node in ast.walk(syntax_tree(path)):
-        if isinstance(
-            node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
-        ) and (docstring := ast.get_docstring(node, clean=False)):
-            yield node.body[0].lineno, " ".join(docstring.split())
+    for found in _DOCSTRING.finditer(source):
+        yield source.count("\n", 0, found.start(1)) + 1, " ".join(found[1].split())
     yield from _comments(source)
 
 
