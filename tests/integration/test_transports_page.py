@@ -30,7 +30,7 @@ class TransportsPageTests(SynchronousTestCase):
         self.host = f"127.0.0.1:{self.server.port}"
 
     def publish(self) -> None:
-        """Publish as the tutorial does."""
+        """Publish as the quick start does."""
         body = json.dumps({"channel": "news", "data": {"text": "Hello"}}).encode()
         headers = {"X-API-Key": "development"}
         status, _ = self.server.request("POST", "/api/publish", body, headers)
