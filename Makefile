@@ -59,7 +59,7 @@ check: $(VENV)/test.stamp
 	$(BIN)/interrogate -q centrifugo_tx
 
 docs: $(VENV)/docs.stamp
-	$(BIN)/centrifugo-tx configdoc > docs/configuration.rst
+	$(BIN)/centrifugo-tx configdoc --update docs/configuration
 	$(BIN)/sphinx-build -W -q docs build/docs
 	@echo 'build/docs/index.html'
 	@$(BIN)/python -m webbrowser "file://$(CURDIR)/build/docs/index.html" >/dev/null 2>&1 || true

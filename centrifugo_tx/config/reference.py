@@ -12,7 +12,7 @@ from .model import Config
 from .schema import Option, options_of
 from .unsupported import POINTLESS, UNSUPPORTED
 
-__all__ = ["markdown", "restructured"]
+__all__ = ["Block", "Entry", "Heading", "Reference", "Text", "markdown", "restructured"]
 
 
 @frozen
@@ -72,7 +72,7 @@ def restructured() -> str:
         _INTRODUCTION,
         "",
     ]
-    for block in _Reference().blocks(""):
+    for block in Reference().blocks(""):
         if isinstance(block, Heading):
             lines += [block.text, "-" * len(block.text), ""]
         elif isinstance(block, Text):
@@ -94,7 +94,7 @@ def markdown(section: str = "", base_level: int = 1) -> str:
     lines: list[str] = []
     if not section:
         lines += ["#" * base_level + " Configuration reference", "", _INTRODUCTION, ""]
-    for block in _Reference().blocks(section):
+    for block in Reference().blocks(section):
         if isinstance(block, Heading):
             lines += ["#" * (base_level + 1) + f" {block.text}", ""]
         elif isinstance(block, Text):
@@ -108,12 +108,21 @@ def markdown(section: str = "", base_level: int = 1) -> str:
 
 
 @define
-class _Reference:
-    """Walks the option tree once; shared classes come last."""
+class Reference:
+    """Walks the option tree once; shared classes come last.
+
+    ``uses`` has the paths at which each shared object stands, by its title, once
+    all blocks have been read.
+    """
 
     _shared: set[type[Struct]] = field(factory=lambda: _shared_classes(Config))
     #: The shared classes found so far, with their paths.
     _met: dict[type[Struct], list[str]] = field(factory=dict)
+
+    @property
+    def uses(self) -> dict[str, list[str]]:
+        """Return the paths of each shared object; ``.*`` follows that of a list."""
+        return {_title(section): places for section, places in self._met.items()}
 
     def blocks(self, only: str) -> Iterator[Block]:
         """Yield all blocks, or those of one top-level section."""

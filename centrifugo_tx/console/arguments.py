@@ -138,6 +138,11 @@ def _add_configdoc(commands: Any) -> None:
         metavar="LEVEL",
         help="level of the first headings (default: %(default)s)",
     )
+    command.add_argument(
+        "--update",
+        metavar="FOLDER",
+        help="print nothing, but rewrite the options in the pages of this folder",
+    )
 
 
 def _add_convertconfig(commands: Any) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from ..config.check import problems, warnings
 from ..config.dump import FORMATS, as_text, as_tree, as_variables
 from ..config.reference import markdown, restructured
+from ..config.reference_pages import update
 from ..config.unsupported import ignored, refused
 from ..workers import check_workers
 from .configuration import checked, loaded
@@ -126,7 +127,13 @@ def defaultenv(options: argparse.Namespace) -> None:
 
 
 def configdoc(options: argparse.Namespace) -> None:
-    """Print what all options mean."""
+    """Print what all options mean, or write it into the documentation."""
+    if options.update:
+        try:
+            update(Path(options.update))
+        except (OSError, ValueError) as error:
+            raise Refusal(f"error: {error}") from None
+        return
     if not options.markdown:
         if options.section or options.base_level != 1:
             raise Refusal("error: --section and --base-level require --markdown")

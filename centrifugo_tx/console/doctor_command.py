@@ -96,7 +96,7 @@ def _configuration(read: Loaded) -> list[Finding]:
         Finding(_CHECK, Level.PROBLEM, line, "the server does not start with it")
         for line in check_workers(config)
     ]
-    remedy = "see docs/configuration.rst"
+    remedy = "see docs/configuration"
     for line in (*read.renamed, *read.converted, *ignored(config), *warnings(config)):
         found.append(Finding(_CHECK, Level.WARNING, line, remedy))
     for key in read.unknown_keys:
