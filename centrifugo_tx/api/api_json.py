@@ -34,14 +34,10 @@ _decode_command = msgspec.json.Decoder(Command | None).decode
 ENCODED = 64
 _BEGIN, _END = b'{"replies":[', b"]}"
 
-#: Characters that the reference escapes, so that pages may embed responses.
-_ESCAPES = (
-    (b"&", rb"\u0026"),
-    (b"<", rb"\u003c"),
-    (b">", rb"\u003e"),
-    ("\u2028".encode(), rb"\u2028"),
-    ("\u2029".encode(), rb"\u2029"),
-)
+#: Characters that the reference escapes, so that pages may embed responses; those of
+#: ASCII by their numbers.
+_ESCAPES = {ord(each): f"\\u{ord(each):04x}".encode() for each in "&<>"}
+_WIDE_ESCAPES = {each.encode(): f"\\u{ord(each):x}".encode() for each in "\u2028\u2029"}
 
 
 def decode(body: bytes, request: type[_T]) -> _T:
@@ -123,8 +119,11 @@ def encode(answer: object) -> bytes:
     body = _encode(answer)
     if payloads:
         body = msgspec.json.format(body, indent=-1)
-    for character, escape in _ESCAPES:
-        if character in body:
+    for number, escape in _ESCAPES.items():
+        if number in body:
+            body = body.replace(b"%c" % number, escape)
+    if not body.isascii():
+        for character, escape in _WIDE_ESCAPES.items():
             body = body.replace(character, escape)
     return body
 

@@ -102,7 +102,7 @@ def matches_format(data: Raw, format: str) -> bool:
     if format == "binary":
         return True
     if format == "":
-        return data is not EMPTY and bytes(data) != b""
+        return len(data) > 0
     payload = bytes(data)
     try:
         _validate(payload)
