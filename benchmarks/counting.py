@@ -6,17 +6,16 @@ time of the whole operation, without sockets.  With them an operation costs seve
 times as much, and counting the same.
 """
 
+import collections
 import time
 from argparse import ArgumentParser
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from statistics import median
 from typing import Any
 
-from centrifugo_tx import metrics
-from centrifugo_tx.core.node_metrics import MessageCounters, NodeMetrics
-from centrifugo_tx.metrics import Histogram, Metrics
+from centrifugo_tx.core.node_metrics import MessageCounters, NodeMetrics, Table
+from centrifugo_tx.metrics import Counter, Histogram, Metrics
 from centrifugo_tx.protocol.messages import Raw
 
 from .burst import Sink
@@ -25,24 +24,40 @@ from .commands import new_node
 __all__ = ["measures"]
 
 ROUNDS = 7
-#: The functions, with arguments for a call.
-_FUNCTIONS: list[tuple[type, str, tuple[Any, ...]]] = [
-    (MessageCounters, "add", (1, 100)),
-    (Histogram, "observe", (0.0003,)),
+#: The functions that count.
+_FUNCTIONS: list[tuple[type, str]] = [
+    (MessageCounters, "add"),
+    (Histogram, "observe"),
+]
+#: The attributes that are counters.
+_ATTRIBUTES: list[tuple[type, str]] = [
+    (Counter, "value"),
+    (MessageCounters, "messages"),
+    (MessageCounters, "size"),
+    (NodeMetrics, "published"),
+    (NodeMetrics, "delivered"),
 ]
 DATA = Raw(b'{"user":"alice","text":"hello world, this is a message"}')
 
 
 @contextmanager
-def counted() -> "Iterator[Counter[str]]":
-    """Count the calls of all functions, and the additions to counters."""
-    calls: Counter[str] = Counter()
-    originals = [(owner, name, getattr(owner, name)) for owner, name, _ in _FUNCTIONS]
-    slot: Any = metrics.Counter.value
+def counted() -> "Iterator[collections.Counter[str]]":
+    """Count the calls of all functions, additions to counters and lookups of them."""
+    calls: collections.Counter[str] = collections.Counter()
+    originals = [
+        (owner, name, getattr(owner, name)) for owner, name in _FUNCTIONS + _ATTRIBUTES
+    ]
 
-    def add(counter: metrics.Counter, value: float) -> None:
-        calls["addition"] += 1
-        slot.__set__(counter, value)
+    def counting(slot: Any) -> property:
+        def add(counter: object, value: float) -> None:
+            calls["addition"] += 1
+            slot.__set__(counter, value)
+
+        return property(slot.__get__, add)
+
+    def look_up(table: "Table[Any, Any]", key: object) -> Any:
+        calls["lookup"] += isinstance(key, tuple)  # others are no tables of counters
+        return dict.__getitem__(table, key) if key in table else table.__missing__(key)
 
     def wrapped(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any) -> Any:
@@ -51,15 +66,18 @@ def counted() -> "Iterator[Counter[str]]":
 
         return call
 
-    for owner, name, function in originals:
-        setattr(owner, name, wrapped(name, function))
-    metrics.Counter.value = property(slot.__get__, add)
+    for owner, name, original in originals:
+        function = (owner, name) in _FUNCTIONS
+        setattr(
+            owner, name, wrapped(name, original) if function else counting(original)
+        )
+    Table.__getitem__ = look_up  # type: ignore[assignment]
     try:
         yield calls
     finally:
-        metrics.Counter.value = slot
-        for owner, name, function in originals:
-            setattr(owner, name, function)
+        del Table.__getitem__
+        for owner, name, original in originals:
+            setattr(owner, name, original)
 
 
 def cost(action: Callable[[], object], times: int) -> float:
@@ -70,31 +88,37 @@ def cost(action: Callable[[], object], times: int) -> float:
     return (time.process_time() - began) / times
 
 
-def cost_of_call(owner: type, name: str, arguments: tuple[Any, ...]) -> float:
-    """Return what one call of a function costs, in seconds."""
-    all_metrics = Metrics()
-    histogram = all_metrics.histogram("client_command_duration_seconds_histogram")
-    counters = MessageCounters(all_metrics.counter("a"), all_metrics.counter("b"))
-    holders: dict[type, object] = {
-        Histogram: histogram,
-        MessageCounters: counters,
-    }
-    call = getattr(holders[owner], name)
-    return cost(lambda: call(*arguments), 20_000) - cost(_nothing, 20_000)
+def costs() -> dict[str, float]:
+    """Return the CPU time of each kind of counting, without the loop around it."""
+    metrics = NodeMetrics(Metrics())
+    counters = metrics.command_counters("websocket", "publish")
+    received, duration = counters.received, counters.duration
+    sent, transport, kind = metrics.transport_counters.sent, "websocket", "publish"
+    times = range(20_000)
 
+    def nothing() -> None:
+        for _ in times:
+            pass
 
-def _nothing() -> None:
-    """Do nothing: what a round of the loop itself costs."""
-
-
-def cost_of_addition() -> float:
-    """Return what one addition to a counter costs, in seconds."""
-    received = NodeMetrics(Metrics()).received
+    def addition() -> None:
+        for _ in times:
+            counters.received.messages += 1
 
     def add() -> None:
-        received["publication"].value += 1
+        for _ in times:
+            received.add(1, 100)
 
-    return cost(add, 20_000) - cost(_nothing, 20_000)
+    def observe() -> None:
+        for _ in times:
+            duration.observe(0.00002)  # as a command takes
+
+    def lookup() -> None:
+        for _ in times:
+            sent[transport, kind]
+
+    loops = (addition, add, observe, lookup)
+    empty = cost(nothing, 1)
+    return {each.__name__: (cost(each, 1) - empty) / len(times) for each in loops}
 
 
 def shares(
@@ -104,18 +128,13 @@ def shares(
     operation()
     with counted() as calls:
         operation()
-    costs, shares = [], []
+    calls["addition"] -= 2 * calls["add"]  # which are part of it
+    spent, shares = [], []
     for _ in range(rounds):
-        # Those of the functions are part of what a call of them costs.
-        additions = calls["addition"] - 2 * calls["add"]
-        spent = additions * cost_of_addition()
-        spent += sum(
-            calls[name] * cost_of_call(owner, name, arguments)
-            for owner, name, arguments in _FUNCTIONS
-        )
-        costs.append(spent)
-        shares.append(spent / cost(operation, times))
-    return median(costs), median(shares)
+        each = costs()
+        spent.append(sum(number * each[name] for name, number in calls.items()))
+        shares.append(spent[-1] / cost(operation, times))
+    return median(spent), median(shares)
 
 
 def fan_out(subscribers: int) -> Callable[[], object]:

@@ -11,7 +11,14 @@ from math import ceil
 
 from attrs import define, field
 
-__all__ = ["QUANTILES", "Counter", "Histogram", "Metrics"]
+__all__ = [
+    "BOUNDS",
+    "QUANTILES",
+    "AttributeCounter",
+    "Counter",
+    "Histogram",
+    "Metrics",
+]
 
 #: The quantiles of summaries (operations, "Metrics").
 QUANTILES = (0.5, 0.99, 0.999)
@@ -29,6 +36,24 @@ class Counter:
 
 
 @define(eq=False)
+class AttributeCounter:
+    """A counter that is kept as a number in an attribute of another object.
+
+    Where every nanosecond counts, that object adds to its own attribute, which takes
+    half the time of adding to a `Counter` in it.
+    """
+
+    _owner: object
+    _name: str
+
+    @property
+    def value(self) -> float:
+        """The present number."""
+        value: float = getattr(self._owner, self._name)
+        return value
+
+
+@define(eq=False)
 class Histogram:
     """The number of observations below each bound.
 
@@ -39,15 +64,20 @@ class Histogram:
     keep: int = 0
     counts: list[int] = field(init=False)
     sum: float = field(default=0.0, init=False)
+    _first: float = field(init=False)
     _recent: "deque[float]" = field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self._first = self.bounds[0]
         self.counts = [0] * (len(self.bounds) + 1)
         self._recent = deque(maxlen=self.keep)
 
     def observe(self, value: float) -> None:
         """Count *value*, in the unit of the bounds."""
-        self.counts[bisect_left(self.bounds, value)] += 1
+        if value <= self._first:  # as most values are
+            self.counts[0] += 1
+        else:
+            self.counts[bisect_left(self.bounds, value)] += 1
         self.sum += value
         self._recent.append(value)
 
@@ -66,12 +96,25 @@ class Metrics:
     """All counters and histograms of one process, by name and labels."""
 
     _counters: dict[tuple[str, Labels], Counter] = field(factory=dict, init=False)
+    _attributes: dict[tuple[str, Labels], AttributeCounter] = field(
+        factory=dict, init=False
+    )
     _histograms: dict[tuple[str, Labels], Histogram] = field(factory=dict, init=False)
 
     def counter(self, name: str, /, **labels: str) -> Counter:
         """Return the counter of this name and these labels, the same every time."""
         key = name, tuple(labels.items())
         return self._counters.get(key) or self._counters.setdefault(key, Counter())
+
+    def read(self, owner: object, attribute: str, name: str, /, **labels: str) -> None:
+        """Read the counter of this name and these labels from an attribute of *owner*.
+
+        :raises ValueError: another object has it already.
+        """
+        key = name, tuple(labels.items())
+        if key in self._attributes:
+            raise ValueError(f"two objects count {name}")
+        self._attributes[key] = AttributeCounter(owner, attribute)
 
     def histogram(self, name: str, /, **labels: str) -> Histogram:
         """Return the histogram of this name and these labels, the same every time."""
@@ -82,9 +125,13 @@ class Metrics:
             found = self._histograms[key] = Histogram(BOUNDS[name], keep)
         return found
 
-    def counters(self) -> Iterator[tuple[str, Labels, Counter]]:
+    def counters(self) -> Iterator[tuple[str, Labels, Counter | AttributeCounter]]:
         """Yield every counter with its name and labels, sorted."""
-        for (name, labels), counter in sorted(self._counters.items(), key=_key):
+        counters: dict[tuple[str, Labels], Counter | AttributeCounter] = {
+            **self._counters,
+            **self._attributes,
+        }
+        for (name, labels), counter in sorted(counters.items(), key=_key):
             yield name, labels, counter
 
     def histograms(self) -> Iterator[tuple[str, Labels, Histogram]]:

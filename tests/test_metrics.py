@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from twisted.trial.unittest import SynchronousTestCase
 
 import centrifugo_tx
+from centrifugo_tx.core.node_metrics import MessageCounters
 from centrifugo_tx.metrics import BOUNDS, Metrics
 from centrifugo_tx.options import Admission, SubscribeOptions
 from centrifugo_tx.protocol.codes import FORCE_DISCONNECT
@@ -33,6 +34,16 @@ class CountingTests(SynchronousTestCase):
         self.assertEqual(self.metrics.counter("c", a="1").value, 2)
         found = [(name, labels) for name, labels, _ in self.metrics.counters()]
         self.assertEqual(found, [("c", (("a", "1"),)), ("c", (("a", "2"),))])
+
+    def test_attribute(self) -> None:
+        """A counter may be an attribute of the object that counts."""
+        counters = MessageCounters()
+        self.metrics.read(counters, "size", "b", of="1")
+        self.metrics.counter("a").value += 1
+        counters.add(2, 50)
+        found = [(each[0], each[2].value) for each in self.metrics.counters()]
+        self.assertEqual(found, [("a", 1), ("b", 100)])
+        self.assertRaises(ValueError, self.metrics.read, counters, "size", "b", of="1")
 
     def test_bounds(self) -> None:
         """An observation counts under the first bound that is not less."""

@@ -6,13 +6,14 @@ from typing import TypeVar
 
 from attrs import define, field
 
-from ..metrics import Counter, Histogram, Metrics
+from ..metrics import BOUNDS, Counter, Histogram, Metrics
 from ..options import TransportInfo
 from ..protocol.codes import Disconnect, Error, Unsubscribe
 from ..protocol.messages import Push
 
 __all__ = [
     "ClientCounters",
+    "CommandCounters",
     "MessageCounters",
     "NodeMetrics",
     "Table",
@@ -20,12 +21,13 @@ __all__ = [
     "frame_type_of",
 ]
 
+COMMAND_DURATION = "client_command_duration_seconds_histogram"
 #: Labels that are exposed from the start, with the value 0.
 METHODS = (
     *("connect", "subscribe", "unsubscribe", "publish", "presence", "presence_stats"),
     *("history", "send", "rpc", "refresh", "sub_refresh", "unknown"),
 )
-TYPES = ("publication", "join", "leave", "control")
+TYPES = ("join", "leave", "control")
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -50,13 +52,24 @@ class Table(dict[K, V]):
 class MessageCounters:
     """Messages of one ``frame_type``, in one direction, over one transport."""
 
-    messages: Counter
-    size: Counter
+    messages: int = 0
+    #: All their bytes.
+    size: int = 0
 
     def add(self, messages: int, size: int) -> None:
         """Count *messages* of *size* bytes each."""
-        self.messages.value += messages
-        self.size.value += messages * size
+        self.messages += messages
+        self.size += messages * size
+
+
+@define(eq=False)
+class CommandCounters:
+    """What is counted of the commands of one method over one transport."""
+
+    received: MessageCounters = field(factory=MessageCounters)
+    replies: MessageCounters = field(factory=MessageCounters)
+    #: The duration of a command in seconds; all transports share it.
+    duration: Histogram = field(factory=lambda: Histogram(BOUNDS[COMMAND_DURATION]))
 
 
 class TransportCounters:
@@ -68,12 +81,12 @@ class TransportCounters:
     def __init__(self, metrics: Metrics) -> None:
         def table(direction: str) -> "Table[tuple[str, str], MessageCounters]":
             def create(key: tuple[str, str]) -> MessageCounters:
-                name = f"transport_messages_{direction}"
+                counters, name = MessageCounters(), f"transport_messages_{direction}"
                 labels = {"transport": key[0], "frame_type": key[1]}
-                return MessageCounters(
-                    metrics.counter(name, **labels, channel_namespace=""),
-                    metrics.counter(f"{name}_size", **labels, channel_namespace=""),
-                )
+                labels["channel_namespace"] = ""
+                metrics.read(counters, "messages", name, **labels)
+                metrics.read(counters, "size", f"{name}_size", **labels)
+                return counters
 
             return Table(create)
 
@@ -116,13 +129,15 @@ class NodeMetrics:
     #: Whether to observe how many publications each recovery returns.
     _counts_recovered: bool = False
     transport_counters: TransportCounters = field(init=False)
-    published: Counter = field(init=False)
+    #: Publications sent to the broker, and received from it.
+    published: int = field(default=0, init=False)
+    delivered: int = field(default=0, init=False)
     dropped_by_filter: Counter = field(init=False)
     broadcast_duration: Histogram = field(init=False)
     delivery_lag: Histogram = field(init=False)
     #: The durations of commands, by method.
     durations: Table[str, Histogram] = field(init=False)
-    #: Messages sent to the broker and received from it, by type.
+    #: Other messages sent to the broker and received from it, by type.
     sent: Table[str, Counter] = field(init=False)
     received: Table[str, Counter] = field(init=False)
     #: Actions of the node, by name.
@@ -138,7 +153,14 @@ class NodeMetrics:
         self.sent = Table(partial(self._create_messages, "sent"))
         self.received = Table(partial(self._create_messages, "received"))
         self.actions = Table(self._create_action)
-        self.published = self.sent["publication"]
+        for attribute, direction in (("published", "sent"), ("delivered", "received")):
+            metrics.read(
+                self,
+                attribute,
+                f"node_messages_{direction}_count",
+                type="publication",
+                channel_namespace="",
+            )
         self.dropped_by_filter = metrics.counter(
             "node_tags_filter_dropped_publications", channel_namespace=""
         )
@@ -166,9 +188,7 @@ class NodeMetrics:
 
     def _create_duration(self, method: str) -> Histogram:
         return self._metrics.histogram(
-            "client_command_duration_seconds_histogram",
-            method=method,
-            channel_namespace="",
+            COMMAND_DURATION, method=method, channel_namespace=""
         )
 
     def _create_messages(self, direction: str, type: str) -> Counter:
@@ -178,6 +198,15 @@ class NodeMetrics:
     def _create_action(self, action: str) -> Counter:
         return self._metrics.counter(
             "node_action_count", action=action, channel_namespace=""
+        )
+
+    def command_counters(self, transport: str, name: str) -> CommandCounters:
+        """Return the counters of the commands of method *name* over a transport."""
+        messages = self.transport_counters
+        return CommandCounters(
+            messages.received[transport, name],
+            messages.sent[transport, name],
+            self.durations[name],
         )
 
     def observe_survey(self, op: str, seconds: float) -> None:

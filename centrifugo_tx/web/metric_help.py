@@ -8,6 +8,8 @@ SHOWN_LATER = frozenset(
         "node_tags_filter_dropped_publications",
         "node_broadcast_duration_seconds",
         "node_pub_sub_lag_seconds",
+        "transport_messages_sent",
+        "transport_messages_sent_size",
     }
 )
 

@@ -321,8 +321,8 @@ class Channel:
             return room
         members = lane.members
         counters = self._context.transport_counters.sent[lane.wire.transport, kind]
-        counters.messages.value += len(members)
-        counters.size.value += len(members) * len(frame)
+        counters.messages += len(members)
+        counters.size += len(members) * len(frame)
         if len(members) > room:
             self._queue(lane, frame, kind != "push_publication", room)
             return 0

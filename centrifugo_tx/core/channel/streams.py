@@ -80,7 +80,7 @@ class Streams:
         self, channel: str, data: Payload, options: PublishOptions = _PLAIN
     ) -> Deferred[Published]:
         """Publish *data* into *channel*."""
-        self._runtime.metrics.published.value += 1
+        self._runtime.metrics.published += 1
         return self.broker.publish(channel, data, options)
 
     def history(self, channel: str, query: HistoryQuery) -> Deferred[History]:
@@ -136,7 +136,7 @@ class Streams:
     ) -> None:
         """Deliver a publication to the subscribers on this node."""
         runtime = self._runtime
-        runtime.metrics.received["publication"].value += 1
+        runtime.metrics.delivered += 1
         found = self._hub.channels.get(channel)
         if found is None or not found.subscribers:
             if publication.key:

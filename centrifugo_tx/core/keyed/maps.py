@@ -158,7 +158,7 @@ class Maps:
         previous: Publication | None,
     ) -> None:
         """Deliver a change to the subscribers on this node."""
-        self._runtime.metrics.received["publication"].value += 1
+        self._runtime.metrics.delivered += 1
         found = self._hub.maps.get(channel)
         if found is not None and found.subscribers:
             lose_positions(found.deliver(shown(publication), position, previous))

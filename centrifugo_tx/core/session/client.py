@@ -41,8 +41,9 @@ from ...protocol.messages import (
 )
 from ...protocol.payloads import checked
 from ..command_scheduler import UNIT
-from ..node_metrics import ClientCounters, frame_type_of
+from ..node_metrics import ClientCounters, MessageCounters, frame_type_of
 from ..runtime import Runtime
+from .command_methods import MethodTables
 from .command_queue import CommandQueue
 from .connections import CLOSED, CONNECTED, CONNECTING, NEW, REFUSED, Connections, State
 from .deadlines import Deadlines
@@ -68,19 +69,18 @@ Handler = Callable[["Client", Any], Answer]
 
 @define(eq=False)
 class Sessions:
-    """Creates the clients of a node and holds what they share.
-
-    ``handlers`` are in the order in which the reference server looks for requests
-    (client protocol, "Commands, replies and pushes").
-    """
+    """Creates the clients of a node and holds what they share."""
 
     runtime: Runtime
     services: Services
     streams: StreamKind
-    handlers: tuple[tuple[str, Handler], ...] = ()
+    methods: "MethodTables[Client]" = field(init=False)
     connections: "Connections[Client]" = field(factory=Connections, init=False)
     stopping: bool = field(default=False, init=False)
     _all_closed: Deferred[None] | None = field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.methods = MethodTables(self.runtime.metrics)
 
     def connect(self, transport: ITransport) -> "Client":
         """Return a client for a new connection, for its transport to call."""
@@ -163,7 +163,7 @@ class Client:
     def __attrs_post_init__(self) -> None:
         self.runtime, self.services = self.sessions.runtime, self.sessions.services
         self.deadlines = Deadlines(self)
-        self.queue = CommandQueue(self, self.sessions.handlers)
+        self.queue = CommandQueue(self, self.sessions.methods.of(self.transport))
 
     @property
     def closed(self) -> bool:
@@ -339,8 +339,11 @@ class Client:
             raise DisconnectClient(SLOW)
         return size
 
-    def reply(self, reply: Reply, name: str) -> None:
-        """Send a reply; unidirectional wires send the connect reply as a push."""
+    def reply(self, reply: Reply, counters: MessageCounters) -> None:
+        """Send a reply, and count it.
+
+        Unidirectional wires send the connect reply as a push.
+        """
         wire = self.transport.wire
         if wire.unidirectional and isinstance(reply.connect, ConnectResult):
             result = reply.connect
@@ -356,9 +359,8 @@ class Client:
         size = len(frame)
         if size >= UNIT:
             self.queue.allowance -= size // UNIT
-        counters = self.runtime.metrics.transport_counters.sent[wire.transport, name]
-        counters.messages.value += 1
-        counters.size.value += size
+        counters.messages += 1
+        counters.size += size
         self.transport.write(frame)
 
     def push(self, push: Push) -> None:

@@ -1,6 +1,6 @@
 """The commands of one client: decoded, executed in order, and answered."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
 from types import CoroutineType
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -15,14 +15,16 @@ from ...protocol.codes import (
     Disconnect,
     Error,
 )
-from ...protocol.messages import Command, Part, Reply
+from ...protocol.messages import Command, Reply
 from ..command_scheduler import SHORT, SLICE
+from ..node_metrics import MessageCounters
 from ..run_or_defer import run_or_defer
 from ..runtime import Runtime
 from .backlog import Backlog
+from .command_methods import CommandMethod, request_name
 from .connections import CLOSED, CONNECTED, REFUSED, Connection, State
 from .deadlines import Deadlines
-from .outcome import KNOWN, Answer, Outcome, ReplyThen, waits
+from .outcome import Outcome, ReplyThen, waits
 from .services import Services
 
 __all__ = ["CommandQueue"]
@@ -40,8 +42,8 @@ class CommandClient(Connection, Protocol):
     def speaks_v1(self) -> bool:
         """Whether the client speaks version 1 of the protocol."""
 
-    def reply(self, reply: Reply, name: str) -> None:
-        """Send the reply to a command called *name*."""
+    def reply(self, reply: Reply, counters: MessageCounters) -> None:
+        """Send and count a reply."""
 
     def refuse(self, error: Error) -> None:
         """End a connect with *error*."""
@@ -61,12 +63,12 @@ class CommandQueue(Generic[C]):
     """Executes the commands of one client, in order.
 
     Up to ``NodeOptions.concurrency`` commands run at the same time once the client is
-    connected; later ones wait.  ``handlers`` are pairs of a field of `Command` and the
-    function that handles its request.
+    connected; later ones wait.
     """
 
     _client: C
-    _handlers: Sequence[tuple[str, Callable[[C, Any], Answer]]]
+    #: The methods of commands by name.
+    _methods: Mapping[str, CommandMethod[C]]
     #: The work that the client may still do in turn number ``turn`` of the reactor;
     #: `CommandScheduler` sets both.
     allowance: int = field(default=SLICE, init=False)
@@ -171,24 +173,49 @@ class CommandQueue(Generic[C]):
         if not command.id and command.send is None:
             self._pong(size)
             return
-        for name, handler in self._handlers:
-            request = getattr(command, name)
-            if request is not None:
-                if state is CONNECTED or name == "connect":
-                    self._handle(command.id, name, handler, request, size)
+        name = request_name(command)
+        if not name:
+            self._answer_nothing(command)
+            return
+        if state is not CONNECTED and name != "connect":
+            self._reject(name, "unexpected frame before connect")
+            return
+        method, request = self._methods[name], getattr(command, name)
+        received = method.counters.received
+        received.messages += 1
+        received.size += size
+        began = client.runtime.clock.seconds()
+        self._running += 1
+        self.allowance -= 1
+        try:
+            outcome: Any = method.handle(client, request)
+            if outcome.__class__ is not method.result:  # not the usual outcome
+                if isinstance(outcome, CoroutineType):
+                    outcome = run_or_defer(outcome)
+                if waits(outcome):
+                    self._held = name == "unsubscribe"
+                    outcome.addBoth(
+                        self._finish_later, command.id, method, request, began
+                    )
                     return
-                break
-        else:
-            if client.speaks_v1 and state is CONNECTED:
-                client.runtime.metrics.count_error_reply("unknown", METHOD_NOT_FOUND)
-                client.services.client_log.command_error(
-                    client, "unknown", command, METHOD_NOT_FOUND
-                )
-                client.reply(Reply(id=command.id, error=METHOD_NOT_FOUND), "unknown")
-                return
+        except Exception:
+            outcome = Failure()
+        self._finish(outcome, command.id, method, request, began)
+
+    def _answer_nothing(self, command: Command) -> None:
+        """Answer a command without a request."""
+        client = self._client
+        if not client.speaks_v1 or client.state is not CONNECTED:
             self._reject("", "command without a request")
             return
-        self._reject(name, "unexpected frame before connect")
+        metrics, log = client.runtime.metrics, client.services.client_log
+        metrics.count_error_reply("unknown", METHOD_NOT_FOUND)
+        log.command_error(client, "unknown", command, METHOD_NOT_FOUND)
+        transport = client.transport.wire.transport
+        client.reply(
+            Reply(id=command.id, error=METHOD_NOT_FOUND),
+            metrics.transport_counters.sent[transport, "unknown"],
+        )
 
     def _reject(self, method: str, cause: str) -> None:
         """Disconnect a client that violated the protocol."""
@@ -196,82 +223,46 @@ class CommandQueue(Generic[C]):
         client.services.client_log.command_failed(client, method, None, value)
         client.close_quietly(MALFORMED)
 
-    def _handle(
-        self,
-        id: int,
-        name: str,
-        handler: Callable[[C, Any], Answer],
-        request: object,
-        size: int,
-    ) -> None:
-        client = self._client
-        transport, runtime = client.transport, client.runtime
-        # The connect of a unidirectional client is not a command.
-        if not transport.info.unidirectional:
-            counters = runtime.metrics.transport_counters.received[
-                transport.wire.transport, name
-            ]
-            counters.messages.value += 1
-            counters.size.value += size
-        began = runtime.clock.seconds()
-        self._running += 1
-        self.allowance -= 1
-        try:
-            outcome: Any = handler(client, request)
-            if not isinstance(outcome, KNOWN):
-                if isinstance(outcome, CoroutineType):
-                    outcome = run_or_defer(outcome)
-                if waits(outcome):
-                    self._held = name == "unsubscribe"
-                    outcome.addBoth(self._finish_later, id, name, request, began)
-                    return
-        except Exception:
-            outcome = Failure()
-        self._finish(outcome, id, name, request, began)
-
     def _finish_later(
         self,
         outcome: Outcome | Failure,
         id: int,
-        name: str,
+        method: CommandMethod[C],
         request: object,
         began: float,
     ) -> None:
-        if name == "unsubscribe":
+        if method.name == "unsubscribe":
             self._held = False
-        self._finish(outcome, id, name, request, began)
+        self._finish(outcome, id, method, request, began)
         self.proceed()
 
     def _finish(
         self,
         outcome: Outcome | Failure,
         id: int,
-        name: str,
+        method: CommandMethod[C],
         request: object,
         began: float,
     ) -> None:
         """Answer a command."""
-        client = self._client
+        client, counters = self._client, method.counters
         self._running -= 1
-        if not client.transport.info.unidirectional:
-            runtime = client.runtime
-            runtime.metrics.durations[name].observe(runtime.clock.seconds() - began)
-        if client.state is CLOSED or outcome is None:
+        counters.duration.observe(client.runtime.clock.seconds() - began)
+        if outcome is None or client.state is CLOSED:
             return
-        # The name of a command is the name of its result; tests check this.
-        if isinstance(outcome, Part):
-            client.reply(Reply(id=id, **{name: outcome}), name)  # type: ignore[arg-type]
+        if outcome.__class__ is method.result:
+            client.reply(method.reply(id, outcome), counters.replies)
         elif isinstance(outcome, ReplyThen):
-            result = outcome.result
-            client.reply(Reply(id=id, **{name: result}), name)  # type: ignore[arg-type]
+            client.reply(method.reply(id, outcome.result), counters.replies)
             outcome.then()
         else:
-            self._answer_failure(outcome, id, name, request)
+            assert isinstance(outcome, Failure)
+            self._answer_failure(outcome, id, method, request)
 
     def _answer_failure(
-        self, failure: Failure, id: int, name: str, request: object
+        self, failure: Failure, id: int, method: CommandMethod[C], request: object
     ) -> None:
-        client, value = self._client, failure.value
+        client, value, name = self._client, failure.value, method.name
         client_log = client.services.client_log
         client_log.command_failed(client, name, request, value)
         if isinstance(value, DisconnectClient):
@@ -292,7 +283,7 @@ class CommandQueue(Generic[C]):
             client.refuse(error)
             if unidirectional:
                 return  # closed; its disconnect code says why
-        client.reply(Reply(id=id, error=error), name)
+        client.reply(Reply(id=id, error=error), method.counters.replies)
 
     def _pong(self, size: int) -> None:
         client = self._client

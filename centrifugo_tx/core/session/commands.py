@@ -68,20 +68,20 @@ class Commands:
         self._runtime, self._services = sessions.runtime, sessions.services
         self._streams = self._services.streams
         self._subscriptions = SubscriptionCommands(self._runtime, {0: sessions.streams})
-        sessions.handlers = (
-            ("connect", ConnectCommand(sessions, self._make_room).handle),
-            ("ping", self.ping),
-            ("subscribe", self._subscriptions.subscribe),
-            ("unsubscribe", self._subscriptions.unsubscribe),
-            ("publish", self.publish),
-            ("presence", self.presence),
-            ("presence_stats", self.presence_stats),
-            ("history", self.history),
-            ("rpc", self.rpc),
-            ("send", self.send),
-            ("refresh", refresh),
-            ("sub_refresh", sub_refresh),
-        )
+        sessions.methods.handlers = {
+            "connect": ConnectCommand(sessions, self._make_room).handle,
+            "ping": self.ping,
+            "subscribe": self._subscriptions.subscribe,
+            "unsubscribe": self._subscriptions.unsubscribe,
+            "publish": self.publish,
+            "presence": self.presence,
+            "presence_stats": self.presence_stats,
+            "history": self.history,
+            "rpc": self.rpc,
+            "send": self.send,
+            "refresh": refresh,
+            "sub_refresh": sub_refresh,
+        }
 
     def register(self, type: int, kind: Kind, publish: Handler | None = None) -> None:
         """Handle subscriptions of *type* by *kind*, and publications by *publish*."""

@@ -24,8 +24,8 @@ REFUSALS: dict[str, Callable[[], Exception]] = {
     "closes": lambda: DisconnectClient(FORCE_DISCONNECT, "closes"),
     "broken": lambda: LookupError("broken"),
 }
-_KEPT = PublishOptions(history_size=3, history_ttl=60.0)
-_JOINING = SubscribeOptions(
+KEPT = PublishOptions(history_size=3, history_ttl=60.0)
+JOINING = SubscribeOptions(
     presence=True, join_leave=True, push_join_leave=True, recoverable=True
 )
 
@@ -77,6 +77,8 @@ def command(id: int, name: str, target: str) -> dict[str, Any]:
     """Return a command."""
     if name == "rpc":
         return {"id": id, "rpc": {"method": target, "data": [id]}}
+    if name == "connect":
+        return {"id": id, "connect": {}}
     if name == "send":
         return {"send": {"data": id}}
     request: dict[str, Any] = {"channel": target}
@@ -92,7 +94,7 @@ class EqualityTests(SynchronousTestCase):
 
     def run_commands(self, late: bool, messages: list[Any]) -> tuple[Any, Any]:
         """Return the messages to a client, and the counters."""
-        policy = Deciding(publication=_KEPT, subscription=_JOINING)
+        policy = Deciding(publication=KEPT, subscription=JOINING)
         world = World(policy=policy)
         peer = world.connected("u")
         policy.late = late
