@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 from unittest import SkipTest
@@ -19,12 +19,16 @@ from unittest import SkipTest
 from attrs import define, field
 from websockets.sync.client import ClientConnection, connect
 
-__all__ = ["Chromium", "Tab"]
+__all__ = ["Chromium", "Tab", "Window"]
 
 #: Seconds that the browser has for one step.
 PATIENCE = 60.0
 #: Seconds between two looks at whether something has come true.
 AGAIN = 0.03
+
+
+class CommandRefused(AssertionError):
+    """The browser has refused a command, perhaps because another page is loading."""
 
 
 @define(eq=False)
@@ -34,6 +38,13 @@ class Tab:
     _socket: ClientConnection
     errors: list[str] = field(factory=list, init=False)
     _last: int = field(default=0, init=False)
+    #: Contents of files by their addresses, instead of those of the network.
+    _files: dict[str, bytes] = field(factory=dict, init=False)
+
+    def serve(self, files: dict[str, bytes]) -> None:
+        """Answer requests for scripts at other sites from here, by address."""
+        self._files = files
+        self.send("Fetch.enable", patterns=[{"urlPattern": url} for url in files])
 
     def send(self, method: str, **parameters: Any) -> Any:
         """Send a command of the protocol; return its result."""
@@ -41,7 +52,8 @@ class Tab:
         while True:
             answer = json.loads(self._socket.recv(PATIENCE))
             if answer.get("id") == id:
-                assert "error" not in answer, answer
+                if "error" in answer:
+                    raise CommandRefused(answer)
                 return answer["result"]
             self._note(answer)
 
@@ -61,6 +73,22 @@ class Tab:
                 self.errors.append(f"{entry['text']} {entry.get('url', '')}")
         elif event.get("method") == "Page.javascriptDialogOpening":
             self._order("Page.handleJavaScriptDialog", {"accept": True})
+        elif event.get("method") == "Fetch.requestPaused":
+            headers = {
+                "Content-Type": "text/javascript",
+                "Access-Control-Allow-Origin": "*",
+            }
+            answer = {
+                "requestId": parameters["requestId"],
+                "responseCode": 200,
+                "responseHeaders": [
+                    {"name": name, "value": value} for name, value in headers.items()
+                ],
+                "body": base64.b64encode(
+                    self._files[parameters["request"]["url"]]
+                ).decode(),
+            }
+            self._order("Fetch.fulfillRequest", answer)
 
     def run(self, script: str) -> Any:
         """Return the value of a JavaScript expression, awaited if need be."""
@@ -77,16 +105,17 @@ class Tab:
     def wait(self, script: str) -> Any:
         """Return the value of an expression as soon as it is true."""
         deadline = time.monotonic() + PATIENCE
-        while not (value := self.run(script)):
-            if time.monotonic() > deadline:
-                text = self.run("document.body.innerText")
-                raise AssertionError(f"never true: {script}\n{text}\n{self.errors}")
+        while time.monotonic() < deadline:
+            with contextlib.suppress(CommandRefused):
+                if value := self.run(script):
+                    return value
             time.sleep(AGAIN)
-        return value
+        text = self.run("document.body.innerText")
+        raise AssertionError(f"never true: {script}\n{text}\n{self.errors}")
 
     def sees(self, text: str) -> None:
         """Wait until the page shows *text*."""
-        self.wait(f"document.body.innerText.includes({json.dumps(text)})")
+        self.wait(f"document.body?.innerText.includes({json.dumps(text)})")
 
     def fill(self, selector: str, text: str) -> None:
         """Write *text* into a field, as if it was typed."""
@@ -149,9 +178,47 @@ class Tab:
 
 
 @define(eq=False)
-class Chromium:
-    """Starts the browser, and ends it."""
+class Window:
+    """A running browser, which opens tabs."""
 
+    _address: str
+    _socket: ClientConnection
+    _tabs: contextlib.ExitStack
+    _last: int = field(default=0, init=False)
+
+    def new_person(self) -> str:
+        """Return the id of somebody who has no cookies yet."""
+        found: str = self._send("Target.createBrowserContext")["browserContextId"]
+        return found
+
+    def new_tab(self, person: str) -> Tab:
+        """Open a tab, until the browser is closed; one person's share their cookies."""
+        target = self._send(
+            "Target.createTarget", url="about:blank", browserContextId=person
+        )["targetId"]
+        url = f"ws://{self._address}/devtools/page/{target}"
+        return _tab_at(self._tabs.enter_context(connect(url, max_size=2**26)))
+
+    def _send(self, method: str, **parameters: Any) -> Any:
+        self._last += 1
+        command = {"id": self._last, "method": method, "params": parameters}
+        self._socket.send(json.dumps(command))
+        answer = json.loads(self._socket.recv(PATIENCE))
+        while answer.get("id") != self._last:  # it is an event
+            answer = json.loads(self._socket.recv(PATIENCE))
+        assert "error" not in answer, answer
+        return answer["result"]
+
+
+@define(eq=False)
+class Chromium:
+    """Starts the browser, and ends it.
+
+    ``hosts`` are other addresses (``127.0.0.1:4711``) of hosts that pages name
+    (``localhost:8000``).
+    """
+
+    hosts: dict[str, str] = field(factory=dict)
     _command: str = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -163,7 +230,24 @@ class Chromium:
     @contextlib.contextmanager
     def tab(self) -> Iterator[Tab]:
         """Open one page, and close the browser with it."""
+        with self._started() as address:
+            pages = _answer_of(address, "/json")
+            url = next(page for page in pages if page["type"] == "page")
+            with connect(url["webSocketDebuggerUrl"], max_size=2**26) as socket:
+                yield _tab_at(socket)
+
+    @contextlib.contextmanager
+    def window(self) -> Iterator[Window]:
+        """Start the browser, and close it with all its tabs."""
+        with self._started() as address, contextlib.ExitStack() as tabs:
+            url = _answer_of(address, "/json/version")["webSocketDebuggerUrl"]
+            yield Window(address, tabs.enter_context(connect(url)), tabs)
+
+    @contextlib.contextmanager
+    def _started(self) -> Iterator[str]:
+        """Start the browser; give the address that leads it."""
         quiet = subprocess.DEVNULL
+        rules = ", ".join(f"MAP {name} {to}" for name, to in self.hosts.items())
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
             process = subprocess.Popen(
                 [
@@ -171,35 +255,45 @@ class Chromium:
                     *("--no-first-run", "--disable-background-networking"),
                     *("--disable-component-update", "--disable-sync"),
                     *("--disable-dev-shm-usage", "--remote-debugging-port=0"),
-                    "--hide-scrollbars",
+                    *("--hide-scrollbars", f"--host-resolver-rules={rules}"),
                     *(f"--user-data-dir={profile}", "about:blank"),
                 ],
                 stdout=quiet,
                 stderr=quiet,
             )
             try:
-                with connect(_address(Path(profile)), max_size=2**26) as socket:
-                    tab = Tab(socket)
-                    for domain in ("Page", "Runtime", "Log"):
-                        tab.send(f"{domain}.enable")
-                    yield tab
+                yield _address(Path(profile))
             finally:
                 process.terminate()
                 process.wait(PATIENCE)
 
 
+def _tab_at(socket: ClientConnection) -> Tab:
+    """Return the tab at the end of a connection."""
+    tab = Tab(socket)
+    for domain in ("Page", "Runtime", "Log"):
+        tab.send(f"{domain}.enable")
+    return tab
+
+
+def _answer_of(address: str, path: str) -> Any:
+    """Return what the browser answers over HTTP."""
+    connection = HTTPConnection(address, timeout=PATIENCE)
+    try:
+        connection.request("GET", path)
+        return json.loads(connection.getresponse().read())
+    finally:
+        connection.close()
+
+
 def _address(profile: Path) -> str:
-    """Return where the first page is led from, when the browser has started."""
+    """Return where the browser is led from, when it has started."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
-        with contextlib.suppress(OSError, LookupError, ValueError, StopIteration):
+        with contextlib.suppress(OSError, LookupError, ValueError, HTTPException):
             port = int((profile / "DevToolsActivePort").read_text().split()[0])
-            connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
-            connection.request("GET", "/json")
-            pages = json.loads(connection.getresponse().read())
-            connection.close()
-            found = next(page for page in pages if page["type"] == "page")
-            address: str = found["webSocketDebuggerUrl"]
-            return address
+            address = f"127.0.0.1:{port}"
+            if any(page["type"] == "page" for page in _answer_of(address, "/json")):
+                return address
         time.sleep(AGAIN)
     raise AssertionError("the browser has not started")

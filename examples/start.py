@@ -1,0 +1,56 @@
+"""Starts each process of the ``Procfile`` here, and stops all when one of them ends.
+
+The process ``release`` runs first, and to its end.  ``$PORT`` is the port of the page.
+"""
+
+import os
+import shlex
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+
+def start() -> None:
+    """Run until a signal, the end of a process, or the end of the terminal."""
+    os.environ.setdefault("PORT", "3000")
+    commands: dict[str, list[str]] = {}
+    for line in Path("Procfile").read_text().splitlines():
+        name, _, text = line.partition(":")
+        commands[name] = shlex.split(os.path.expandvars(text))
+    if release := commands.pop("release", []):
+        subprocess.run(release, check=True)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
+    on_terminal = has_terminal()
+    processes: list[subprocess.Popen[bytes]] = []
+    try:
+        for command in commands.values():
+            processes.append(subprocess.Popen(command))
+        while all(each.poll() is None for each in processes):
+            if on_terminal and not has_terminal():
+                break
+            time.sleep(0.2)
+    finally:
+        for each in processes:
+            each.terminate()
+        for each in processes:
+            each.wait()
+
+
+def stop(*_: object) -> None:
+    """End the loop."""
+    raise SystemExit(0)
+
+
+def has_terminal() -> bool:
+    """Whether there is a terminal that could be closed."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY))
+    except OSError:
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    start()

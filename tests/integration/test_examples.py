@@ -1,0 +1,191 @@
+"""The examples, each started as its Procfile says and used in a browser."""
+
+import contextlib
+import os
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+from attrs import define, field
+from twisted.trial.unittest import SynchronousTestCase
+
+from .chromium import Chromium, Tab, Window
+from .ports import free_port
+from .test_javascript_sdk import node_command
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+SDK = Path(__file__).parent / "js/node_modules/centrifuge/dist/centrifuge.js"
+#: Where the pages expect the official client.
+CDN = "https://cdn.jsdelivr.net/npm/centrifuge@5.8.0/dist/centrifuge.js"
+#: Where the pages are, and the server.
+PAGE, SERVER = "localhost:3000", "localhost:8000"
+#: Seconds that an example has to start, and to stop.
+PATIENCE = 60.0
+
+
+@define(eq=False)
+class Examples:
+    """One browser, and two ports that it takes for those of the examples."""
+
+    ports: dict[str, int] = field(init=False)
+    window: Window = field(init=False)
+    _open: contextlib.ExitStack = field(factory=contextlib.ExitStack, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        node_command("javascript_sdk.mjs")  # so that the SDK is installed
+        self.ports = {PAGE: free_port(), SERVER: free_port()}
+        hosts = {name: f"127.0.0.1:{port}" for name, port in self.ports.items()}
+        self.window = self._open.enter_context(Chromium(hosts).window())
+
+    def close(self) -> None:
+        """Close the browser."""
+        self._open.close()
+
+    @contextlib.contextmanager
+    def running(self, name: str, **environment: str) -> Iterator[None]:
+        """Run an example with ports and files of its own."""
+        programs = Path(sys.executable).parent
+        environment = {
+            **os.environ,
+            "PATH": f"{programs}:{os.environ['PATH']}",
+            "PORT": str(self.ports[PAGE]),
+            "CENTRIFUGO_HTTP_SERVER_PORT": str(self.ports[SERVER]),
+            "CENTRIFUGO_API_URL": f"http://127.0.0.1:{self.ports[SERVER]}/api",
+            **environment,
+        }
+        with tempfile.TemporaryFile() as log:
+            process = subprocess.Popen(
+                [sys.executable, str(EXAMPLES / "start.py")],
+                cwd=EXAMPLES / name,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+            try:
+                deadline = time.monotonic() + PATIENCE
+                while not all(map(_listens, self.ports.values())):
+                    if process.poll() is not None or time.monotonic() > deadline:
+                        log.seek(0)
+                        raise AssertionError(f"{name}:\n{log.read().decode()}")
+                    time.sleep(0.05)
+                yield
+            finally:
+                process.terminate()
+                process.wait(PATIENCE)
+
+    def photograph(self, tab: Tab, name: str) -> None:
+        """Write a screenshot into the folder that SCREENSHOTS names, if it does."""
+        if folder := os.environ.get("SCREENSHOTS"):
+            tab.resize(1000, 640)
+            tab.prefer("light")
+            (Path(folder) / f"example-{name}.png").write_bytes(tab.screenshot())
+
+    def visit(self, person: str = "") -> Tab:
+        """Open the example's page, as somebody new unless it is said who."""
+        tab = self.window.new_tab(person or self.window.new_person())
+        tab.serve({CDN: SDK.read_bytes()})
+        tab.go(f"http://{PAGE}/")
+        return tab
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return not probe.connect_ex(("127.0.0.1", port))
+
+
+class ExampleCase(SynchronousTestCase):
+    """All examples share the browser."""
+
+    examples: ClassVar[Examples]
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        super().setUpClass()
+        cls.examples = Examples()
+
+    @classmethod
+    def tearDownClass(cls) -> None:
+        cls.examples.close()
+        super().tearDownClass()
+
+    def finish(self, *tabs: Tab) -> None:
+        """No page has logged an error."""
+        for tab in tabs:
+            tab.run("1")  # so that all previous events have been read
+            unexpected = [each for each in tab.errors if not _EXPECTED.search(each)]
+            self.assertEqual(unexpected, [])
+
+
+#: Chromium reports each answer of status 401, such as that on the first visit.
+_EXPECTED = re.compile(r"status of 401 .*/token$")
+
+
+class ChatTests(ExampleCase):
+    """Both chats."""
+
+    def test_fastapi(self) -> None:
+        """Two users see each other, who is typing, each message, and the history."""
+        with self.examples.running("chat-fastapi"):
+            ada, bob = self.log_in()
+            for tab in (ada, bob):
+                tab.wait("document.getElementById('people').innerText === 'ada\\nbob'")
+            self.talk(ada, bob)
+            ada.fill("[name=text]", "Now")
+            bob.sees("ada is typing")
+            self.examples.photograph(bob, "chat")
+            ada.click("Send")
+            bob.wait("document.getElementById('typing').textContent === ''")
+            bob.go(f"http://{PAGE}/")
+            bob.sees("<b>everybody</b>")
+            ada.run("client.disconnect()")
+            bob.wait("document.getElementById('people').innerText === 'bob'")
+            self.finish(ada, bob)
+
+    def test_django(self) -> None:
+        """Two users see each message, also later, and those who leave are gone."""
+        page = f"http://127.0.0.1:{self.examples.ports[PAGE]}"
+        environment = {
+            "CHAT_DATABASE": str(Path(self.mktemp()).absolute()),
+            "CENTRIFUGO_CLIENT_PROXY_CONNECT_ENDPOINT": f"{page}/centrifugo/connect",
+        }
+        with self.examples.running("chat-django", **environment):
+            ada, bob = self.log_in()
+            self.talk(ada, bob)
+            bob.go(f"http://{PAGE}/")
+            bob.sees("<b>everybody</b>")
+            self.examples.photograph(bob, "chat-django")
+            also_bob = self.examples.visit(self.people[1])
+            also_bob.sees("connected")
+            bob.click("Leave")
+            for tab in (bob, also_bob):
+                tab.wait("document.querySelector('[name=name]') !== null")
+            self.finish(ada, bob, also_bob)
+
+    def log_in(self) -> tuple[Tab, Tab]:
+        """Return the pages of two users."""
+        self.people = [self.examples.window.new_person() for _ in range(2)]
+        ada, bob = map(self.examples.visit, self.people)
+        for tab, name in ((ada, "ada"), (bob, "bob")):
+            tab.fill("[name=name]", name)
+            tab.click("Join")
+            tab.sees(f"you are {name}")
+        return ada, bob
+
+    def talk(self, ada: Tab, bob: Tab) -> None:
+        """Let the users say things; both see all of them."""
+        for tab, text in (
+            (ada, "Hello <b>everybody</b>"),
+            (bob, "Hello Ada! Shall we meet at noon?"),
+            (ada, "Yes, at the fountain."),
+        ):
+            tab.fill("[name=text]", text)
+            tab.click("Send")
+            for each in (ada, bob):
+                each.sees(text)
