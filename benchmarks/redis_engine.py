@@ -33,8 +33,8 @@ reactor: Any = _reactor
 
 _DATA = b'{"user":"alice","text":"%s"}' % (b"x" * 150)
 _ARGUMENTS = [
-    *(_DATA, b"100", b"60", b"cg.client.c", b"2592000", b"kQzWmRtY", b"PUBLISH"),
-    *(b"", b"", b"0", b""),
+    *(_DATA, b"cg.client.c", b"kQzWmRtY", b"0", b""),
+    *(b"100", b"60", b"2592000", b"PUBLISH", b"", b""),
 ]
 _KEYS = [b"cg.stream.c", b"cg.stream.meta.c", b"cg.stream.meta.c"]
 

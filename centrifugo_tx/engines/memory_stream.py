@@ -5,7 +5,7 @@ See engines, "Offsets and epochs", "Reading history" and "Memory engine".
 
 from collections import deque
 from itertools import islice, product
-from random import choices
+from random import random
 from string import ascii_letters
 
 from attrs import define, field
@@ -20,7 +20,10 @@ _PAIRS = ["".join(pair) for pair in product(ascii_letters, repeat=2)]
 
 def new_epoch() -> str:
     """Return an epoch for a new stream: eight random letters."""
-    return "".join(choices(_PAIRS, k=4))
+    pairs, count = _PAIRS, len(_PAIRS)
+    first, second = pairs[int(random() * count)], pairs[int(random() * count)]
+    third, fourth = pairs[int(random() * count)], pairs[int(random() * count)]
+    return first + second + third + fourth
 
 
 @define(eq=False, weakref_slot=False)

@@ -1,5 +1,6 @@
 """PUB/SUB and history in Redis (engines, "Redis keys" and "Redis scripts")."""
 
+from functools import lru_cache
 from typing import Any
 
 from attrs import define, field
@@ -13,7 +14,7 @@ from ...options import History, HistoryQuery, Published, PublishOptions
 from ...protocol.messages import ClientInfo, Payload
 from ..memory_stream import new_epoch
 from . import scripts
-from .connection import Refused, Reply, ignore_result
+from .connection import Refused, Reply, bulk, ignore_result
 from .endpoints import IRedisReactor
 from .envelope import (
     JOIN,
@@ -24,7 +25,7 @@ from .envelope import (
 )
 from .history_replies import first_offset, from_list, from_stream, position
 from .pubsub import Subscriber
-from .script_arguments import PublishStream, ReadStream
+from .script_arguments import ReadStream, StreamSettings
 from .shard_listener import ShardListener, listen_to_shard
 from .sharding import Shards
 from .topology import Shard
@@ -126,6 +127,12 @@ class RedisBroker:
 
     # --- Publishing ------------------------------------------------------------
 
+    @property
+    def publishes_in_order(self) -> bool:
+        """Whether all commands go to the same server, in one connection."""
+        shards = self._shards.all
+        return len(shards) == 1 and not shards[0].layout.cluster
+
     def publish(
         self, channel: str, data: Payload, options: PublishOptions
     ) -> "Deferred[Published]":
@@ -161,35 +168,36 @@ class RedisBroker:
         self, shard: Shard, name: bytes, payload: bytes, options: PublishOptions
     ) -> "Deferred[Published]":
         layout, key = shard.layout, options.idempotency_key
-        meta, result_ttl = layout.meta(name), b""
-        if key:
-            result_ttl = _whole_seconds(options.idempotent_result_ttl or RESULT_TTL)
-        return shard.run(
-            scripts.PUBLISH_LIST if layout.lists else scripts.PUBLISH_STREAM,
-            _append_result,
-            layout.history(name),
+        history, meta = layout.history(name), layout.meta(name)
+        publication = bulk(
+            history,
             meta,
             # A key that exists: while a Cluster migrates a slot, commands with missing
             # keys have to wait.
             layout.result(name, key) if key else meta,
-            *PublishStream(
-                payload=payload,
-                size=b"%d" % options.history_size,
-                ttl=_whole_seconds(options.history_ttl),
-                messages=layout.messages(name),
-                meta_ttl=self._meta_ttl(options.history_meta_ttl),
-                epoch=new_epoch().encode(),
-                publish=b"PUBLISH",
-                result_ttl=result_ttl,
-                delta=b"1" if options.delta else b"",
-                version=b"%d" % options.version,
-                version_epoch=options.version_epoch.encode(),
-            ),
+            payload,
+            layout.messages(name),
+            new_epoch().encode(),
+            b"%d" % options.version,
+            options.version_epoch.encode(),
+        )
+        settings = _stream_settings(
+            options.history_size,
+            options.history_ttl,
+            options.history_meta_ttl or self._history_meta_ttl,
+            (options.idempotent_result_ttl or RESULT_TTL) if key else 0.0,
+            options.delta,
+        )
+        return shard.run_encoded(
+            scripts.PUBLISH_LIST if layout.lists else scripts.PUBLISH_STREAM,
+            _append_result,
+            history,
+            14,
+            publication + settings,
         )
 
     def _meta_ttl(self, ttl: float) -> bytes:
-        ttl = ttl or self._history_meta_ttl
-        return _whole_seconds(ttl) if ttl else b"0"
+        return _whole_seconds_or_none(ttl or self._history_meta_ttl)
 
     def publish_join(self, channel: str, info: ClientInfo) -> "Deferred[None]":
         """Announce on all nodes that a client subscribed."""
@@ -264,6 +272,31 @@ def _deliver(receiver: IBrokerEventHandler, channel: str, payload: bytes) -> Non
 def _whole_seconds(ttl: float) -> bytes:
     """Return a TTL in whole seconds, at least one."""
     return b"%d" % max(1, int(ttl))
+
+
+def _whole_seconds_or_none(ttl: float) -> bytes:
+    """Return a TTL in whole seconds; 0 is none."""
+    return _whole_seconds(ttl) if ttl else b"0"
+
+
+@lru_cache(maxsize=1024)
+def _stream_settings(
+    size: int, ttl: float, meta_ttl: float, result_ttl: float, delta: bool
+) -> bytes:
+    """Encode the arguments that all publishes with the same options have in common.
+
+    :param result_ttl: 0 without an idempotency key.
+    """
+    return bulk(
+        *StreamSettings(
+            size=b"%d" % size,
+            ttl=_whole_seconds(ttl),
+            meta_ttl=_whole_seconds_or_none(meta_ttl),
+            publish=b"PUBLISH",
+            result_ttl=_whole_seconds(result_ttl) if result_ttl else b"",
+            delta=b"1" if delta else b"",
+        )
+    )
 
 
 def _published(reply: Reply) -> Published:

@@ -4,7 +4,7 @@ from binascii import crc_hqx
 from random import choice
 
 from attrs import define, field
-from twisted.internet.defer import Deferred, DeferredList, fail
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -12,7 +12,13 @@ from twisted.python.failure import Failure
 
 from ...errors import BrokerUnavailable
 from .addresses import ShardAddress, TCPAddress
-from .connection import CommandProtocol, Refused, Reply, ignore_result
+from .connection import (
+    CommandProtocol,
+    Refused,
+    Reply,
+    ReplyHandler,
+    ignore_result,
+)
 from .endpoints import ChoosingEndpoint, IRedisReactor, endpoint
 from .reconnecting import ReconnectingConnection
 from .scripts import load_scripts
@@ -39,6 +45,16 @@ def key_slot(key: bytes) -> int:
         if end > start + 1:
             key = key[start + 1 : end]
     return crc_hqx(key, 0) % SLOTS
+
+
+@define(eq=False)
+class _Call:
+    """A command to the node of a slot, which may be redirected."""
+
+    slot: int
+    command: bytes
+    handler: ReplyHandler
+    redirects: int = 0
 
 
 @define(eq=False)
@@ -114,16 +130,25 @@ class Cluster:
 
     # --- Commands --------------------------------------------------------------
 
-    def send(self, key: bytes, *command: bytes) -> "Deferred[Reply]":
-        """Send a command to the master of *key*."""
+    def call(self, key: bytes, command: bytes, handler: ReplyHandler) -> None:
+        """Send an encoded command to the master of *key*."""
         slot = key_slot(key)
         connection = self._slots[slot]
         if connection is None:
             self.refresh()
-            return fail(BrokerUnavailable(f"no node serves slot {slot}"))
-        return connection.send(*command).addErrback(
-            self._follow_redirect, connection, slot, command, 0
-        )
+            handler(BrokerUnavailable(f"no node serves slot {slot}"))
+            return
+
+        self._call_at(connection, _Call(slot, command, handler))
+
+    def _call_at(self, connection: _Node, call: "_Call") -> None:
+        def take(reply: Reply) -> None:
+            if type(reply) is Refused:
+                self._follow_redirect(reply, connection, call)
+            else:
+                call.handler(reply)
+
+        connection.call(call.command, take)
 
     def can_reach(self, key: bytes) -> bool:
         """Whether the master of *key* is reachable."""
@@ -131,44 +156,47 @@ class Cluster:
         return connection is not None and connection.protocol is not None
 
     def _follow_redirect(
-        self,
-        failure: Failure,
-        connection: _Node,
-        slot: int,
-        command: tuple[bytes, ...],
-        redirects: int,
-    ) -> "Failure | Deferred[Reply]":
-        """Follow a redirection.
+        self, error: Refused, connection: _Node, call: "_Call"
+    ) -> None:
+        """Follow the redirection in *error*; other errors answer the call.
 
         Nodes may disagree for a moment, so later redirections are delayed.
         """
-        error = failure.value
-        if not isinstance(error, Refused) or self._check_timer is None:
-            return failure
-        if error.code in ("MOVED", "CLUSTERDOWN"):
+        running = self._check_timer is not None
+        if running and error.code in ("MOVED", "CLUSTERDOWN"):
             self.refresh()
-        if error.code in ("MOVED", "ASK"):
-            there = self._connection_to(self._redirect_target(str(error), connection))
-            slow = redirects > 1
-        elif error.code == "TRYAGAIN":
-            there, slow = self._slots[slot] or connection, True
-        else:
-            return failure
-        if redirects >= MAX_REDIRECTS:
-            return failure
+        if not running or error.code not in ("MOVED", "ASK", "TRYAGAIN"):
+            call.handler(error)
+            return
+        try:
+            there, slow = self._next_node(error, connection, call)
+        except (IndexError, ValueError):  # the redirection is malformed
+            call.handler(error)
+            return
+        if call.redirects >= MAX_REDIRECTS:
+            call.handler(error)
+            return
         if error.code == "MOVED":
-            self._slots[slot] = there
-        delay = RETRY_DELAY * 2**redirects if slow else 0.0
+            self._slots[call.slot] = there
+        delay = RETRY_DELAY * 2**call.redirects if slow else 0.0
+        call.redirects += 1
         again = Deferred.fromCoroutine(
-            self._resend(there, error.code == "ASK", command, delay)
+            self._resend(there, error.code == "ASK", delay, call)
         )
-        return again.addErrback(
-            self._follow_redirect, there, slot, command, redirects + 1
-        )
+        again.addErrback(_not_resent, call.handler)
+
+    def _next_node(
+        self, error: Refused, connection: _Node, call: "_Call"
+    ) -> tuple[_Node, bool]:
+        """Return the node to ask next, and whether to ask it later."""
+        if error.code == "TRYAGAIN":
+            return self._slots[call.slot] or connection, True
+        target = self._redirect_target(str(error), connection)
+        return self._connection_to(target), call.redirects > 1
 
     async def _resend(
-        self, there: _Node, asking: bool, command: tuple[bytes, ...], delay: float
-    ) -> Reply:
+        self, there: _Node, asking: bool, delay: float, call: "_Call"
+    ) -> None:
         if delay:
             pause: Deferred[None] = deferLater(self._reactor, delay)
             self._pauses.add(pause)
@@ -179,7 +207,7 @@ class Cluster:
         await there.attempt_outcome()
         if asking:
             there.send(b"ASKING").addErrback(ignore_result)
-        return await there.send(*command)
+        self._call_at(there, call)
 
     def _redirect_target(self, text: str, connection: _Node) -> TCPAddress:
         """Parse the address in ``MOVED 3999 127.0.0.1:6381``; the host is optional."""
@@ -293,6 +321,14 @@ class Cluster:
         return endpoint(
             self._reactor, address, settings.login, settings.connect_timeout
         )
+
+
+def _not_resent(failure: Failure, handler: ReplyHandler) -> None:
+    """Answer a call that was cancelled, or whose next node is unreachable."""
+    error = failure.value
+    if not isinstance(error, BrokerUnavailable):
+        error = BrokerUnavailable(f"not sent again: {error!r}")
+    handler(error)
 
 
 def _node_address(entry: Reply, asked: TCPAddress) -> TCPAddress:

@@ -7,11 +7,13 @@ matches replies to them, and no failure is final.
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import hiredis
 import txredisapi  # type: ignore[import-untyped]
-from twisted.internet.defer import Deferred, fail
+from attrs import define, field
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
@@ -23,7 +25,11 @@ __all__ = [
     "PubSubProtocol",
     "Refused",
     "Reply",
+    "ReplyHandler",
+    "bulk",
+    "fire",
     "ignore_result",
+    "pack",
 ]
 
 #: Maximum number of seconds between two heartbeats.
@@ -31,11 +37,23 @@ HEARTBEAT = 1.0
 #: Maximum number of calls that wait for their replies.
 MAX_PENDING = 262144
 
-#: A command's bytes.  The stub knows tuples of one element only.
-_pack: Callable[[tuple[bytes, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]
+#: Encodes a command.  The stub knows tuples of one element only.
+pack: Callable[[tuple[bytes, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]
+
+
+def bulk(*arguments: bytes) -> bytes:
+    """Encode arguments as a part of a command: as bulk strings, without a header."""
+    parts: list[int | bytes] = [0] * (2 * len(arguments))
+    parts[::2] = map(len, arguments)
+    parts[1::2] = arguments
+    return (b"$%d\r\n%b\r\n" * len(arguments)) % tuple(parts)
+
 
 #: Bytes, a number, None, or a list of these; errors inside a list are `Refused`.
 Reply = Any
+
+#: Takes a reply, or the `BrokerUnavailable` that occurred instead; does not raise.
+ReplyHandler = Callable[[Reply], object]
 
 
 class Refused(BrokerUnavailable):
@@ -49,6 +67,14 @@ class Refused(BrokerUnavailable):
 
 def ignore_result(result: object) -> None:
     """Ignore a result."""
+
+
+def fire(deferred: "Deferred[Reply]", reply: Reply) -> None:
+    """Fire *deferred* with *reply*, or with the error that occurred instead."""
+    if isinstance(reply, BrokerUnavailable):
+        deferred.errback(reply)
+    else:
+        deferred.callback(reply)
 
 
 class CommandProtocol(txredisapi.HiredisProtocol):  # type: ignore[misc]
@@ -72,7 +98,7 @@ class CommandProtocol(txredisapi.HiredisProtocol):  # type: ignore[misc]
         self._reader = hiredis.Reader(
             protocolError=txredisapi.InvalidData, replyError=Refused
         )
-        self._waiting: deque[Deferred[Reply]] = deque()
+        self._waiting: deque[ReplyHandler] = deque()
         self._close_reason = ""
         self._heard = False
         self._silence = 0.0
@@ -80,18 +106,23 @@ class CommandProtocol(txredisapi.HiredisProtocol):  # type: ignore[misc]
 
     # --- Commands --------------------------------------------------------------
 
-    def send(self, *command: bytes) -> "Deferred[Reply]":
-        """Send a command; commands of one reactor turn leave in one write.
+    def call(self, command: bytes, handler: ReplyHandler) -> None:
+        """Send an encoded command; commands of one reactor turn leave in one write.
 
-        Fails with `Refused` if Redis answers with an error, and with
-        `BrokerUnavailable` if the connection is lost before the answer.  Fails at once
-        if too many calls are pending.
+        *handler* takes the reply: `Refused` if Redis answers with an error, and
+        `BrokerUnavailable` if the connection is lost before the answer, or at once if
+        too many calls are pending.
         """
         if len(self._waiting) >= MAX_PENDING:
-            return fail(BrokerUnavailable(f"too many pending calls to {self.name}"))
+            handler(BrokerUnavailable(f"too many pending calls to {self.name}"))
+            return
+        self._waiting.append(handler)
+        self.transport.write(command)
+
+    def send(self, *command: bytes) -> "Deferred[Reply]":
+        """Send a command; return a Deferred that fails where `call` gives an error."""
         reply: Deferred[Reply] = Deferred()
-        self._waiting.append(reply)
-        self.transport.write(_pack(command))
+        self.call(pack(command), partial(fire, reply))
         return reply
 
     def execute_command(self, *args: object, **kwargs: Any) -> "Deferred[Reply]":
@@ -163,13 +194,9 @@ class CommandProtocol(txredisapi.HiredisProtocol):  # type: ignore[misc]
         if not self._waiting:
             self.abort(f"unexpected reply: {reply!r:.100}")
             return
-        waiting = self._waiting.popleft()
-        if type(reply) is Refused:
-            waiting.errback(reply)
-            if reply.code == "READONLY":
-                self.abort("the server is no longer a master")
-        else:
-            waiting.callback(reply)
+        self._waiting.popleft()(reply)
+        if type(reply) is Refused and reply.code == "READONLY":
+            self.abort("the server is no longer a master")
 
     def abort(self, why: str) -> None:
         """Close the connection immediately; waiting commands fail with *why*."""
@@ -187,8 +214,8 @@ class CommandProtocol(txredisapi.HiredisProtocol):  # type: ignore[misc]
         )
         waiting, self._waiting = self._waiting, deque()
         self._lost(self, reason)
-        for reply in waiting:
-            reply.errback(BrokerUnavailable(reason))
+        for handler in waiting:
+            handler(BrokerUnavailable(reason))
 
 
 def _unless_forbidden(failure: Failure) -> None:
@@ -198,12 +225,15 @@ def _unless_forbidden(failure: Failure) -> None:
         failure.raiseException()
 
 
-class _Acknowledged(Deferred[None]):
-    """A Deferred that fires after *left* channels have been acknowledged."""
+@define(eq=False)
+class _Acknowledgements:
+    """Fires its Deferred after *left* channels have been acknowledged."""
 
-    def __init__(self, left: int) -> None:
-        super().__init__()
-        self.left = left
+    left: int
+    done: "Deferred[None]" = field(factory=Deferred)
+
+    def __call__(self, reply: Reply) -> None:
+        fire(self.done, reply)
 
 
 class PubSubProtocol(CommandProtocol):
@@ -235,10 +265,10 @@ class PubSubProtocol(CommandProtocol):
     def _change_subscriptions(
         self, command: bytes, names: Sequence[bytes]
     ) -> "Deferred[None]":
-        acknowledged = _Acknowledged(len(names))
-        self._waiting.append(acknowledged)
-        self.transport.write(_pack((command, *names)))
-        return acknowledged
+        acknowledgements = _Acknowledgements(len(names))
+        self._waiting.append(acknowledgements)
+        self.transport.write(pack((command, *names)))
+        return acknowledgements.done
 
     def dataReceived(self, data: bytes, unpause: bool = False) -> None:
         """Deliver the messages of one read together."""
@@ -254,9 +284,9 @@ class PubSubProtocol(CommandProtocol):
             self._messages.append((reply[1], reply[2]))
         elif kind == b"subscribe" or kind == b"unsubscribe":
             first = self._waiting[0] if self._waiting else None
-            if isinstance(first, _Acknowledged):
+            if isinstance(first, _Acknowledgements):
                 first.left -= 1
                 if not first.left:
-                    self._waiting.popleft().callback(None)
+                    self._waiting.popleft()(None)
         else:
             super().handle_reply(reply)

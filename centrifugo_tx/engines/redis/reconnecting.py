@@ -9,11 +9,12 @@ connection, while commands here fail at once with the reason.
 """
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from random import uniform
 from typing import Any, Generic, TypeVar
 
 from attrs import define, field
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
@@ -26,7 +27,15 @@ from twisted.python.failure import Failure
 
 from ...errors import BrokerUnavailable
 from .addresses import Login
-from .connection import CommandProtocol, Refused, Reply, ignore_result
+from .connection import (
+    CommandProtocol,
+    Refused,
+    Reply,
+    ReplyHandler,
+    fire,
+    ignore_result,
+    pack,
+)
 
 __all__ = ["ReconnectingConnection"]
 
@@ -61,7 +70,7 @@ async def _nothing_more(protocol: object) -> None:
 class ReconnectingConnection(Generic[P]):
     """A connection that reconnects whenever it is lost.
 
-    ``protocol`` is set while the connection is usable.  Otherwise `send` fails at once
+    ``protocol`` is set while the connection is usable.  Otherwise calls fail at once
     with `BrokerUnavailable` and the reason.
 
     :param prepare: prepares a new connection before it becomes usable.
@@ -87,12 +96,19 @@ class ReconnectingConnection(Generic[P]):
     _stopped: "Deferred[None] | None" = field(default=None, init=False)
     _log = Logger()
 
-    def send(self, *command: bytes) -> "Deferred[Reply]":
-        """Send a command; fail at once if there is no connection."""
+    def call(self, command: bytes, handler: ReplyHandler) -> None:
+        """Send an encoded command (`CommandProtocol.call`)."""
         protocol = self.protocol
         if protocol is None:
-            return fail(BrokerUnavailable(self.reason))
-        return protocol.send(*command)
+            handler(BrokerUnavailable(self.reason))
+        else:
+            protocol.call(command, handler)
+
+    def send(self, *command: bytes) -> "Deferred[Reply]":
+        """Send a command; fail at once if there is no connection."""
+        reply: Deferred[Reply] = Deferred()
+        self.call(pack(command), partial(fire, reply))
+        return reply
 
     def start(self) -> "Deferred[None]":
         """Connect, and keep trying.

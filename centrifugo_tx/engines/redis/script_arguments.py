@@ -10,29 +10,23 @@ __all__ = [
     "ChangeMap",
     "ExpireKeys",
     "PublishKey",
-    "PublishStream",
     "ReadStream",
+    "StreamSettings",
 ]
 
 
-class PublishStream(NamedTuple):
-    """Arguments of `PUBLISH_STREAM` and `PUBLISH_LIST`; TTLs are in seconds.
+class StreamSettings(NamedTuple):
+    """The last arguments of `PUBLISH_STREAM` and `PUBLISH_LIST`; TTLs are in seconds.
 
-    ``epoch`` is that of a new stream, ``publish`` the command that publishes.
-    ``meta_ttl`` and ``version`` are ``0`` for none.
+    ``meta_ttl`` is ``0`` for none, ``publish`` the command that publishes.
     """
 
-    payload: bytes
     size: bytes
     ttl: bytes
-    messages: bytes
     meta_ttl: bytes
-    epoch: bytes
     publish: bytes
     result_ttl: bytes
     delta: bytes
-    version: bytes
-    version_epoch: bytes
 
 
 class ReadStream(NamedTuple):

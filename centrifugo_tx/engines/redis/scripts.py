@@ -8,7 +8,7 @@ from hashlib import sha1
 
 from attrs import define, field
 
-from .connection import CommandProtocol, ignore_result
+from .connection import CommandProtocol, bulk, ignore_result
 
 __all__ = [
     "ADD_PRESENCE",
@@ -28,14 +28,32 @@ __all__ = [
 
 @define(eq=False)
 class Script:
-    """A Lua script, and the hash under which Redis stores it."""
+    """A Lua script, and the hash under which Redis stores it.
+
+    :param keys: the number of its keys.
+    """
 
     source: bytes
     keys: bytes
     sha: bytes = field(init=False)
+    _evalsha: bytes = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.sha = sha1(self.source, usedforsecurity=False).hexdigest().encode()
+        self._evalsha = bulk(b"EVALSHA", self.sha, self.keys)
+
+    def by_hash(self, count: int, arguments: bytes) -> bytes:
+        """Encode the command that runs the script if the server knows it.
+
+        :param count: how many keys and arguments there are.
+        :param arguments: all keys, followed by all arguments, encoded by `bulk`.
+        """
+        return b"*%d\r\n%b%b" % (count + 3, self._evalsha, arguments)
+
+    def by_source(self, count: int, arguments: bytes) -> bytes:
+        """Encode the command that runs the script on any server."""
+        evaluate = bulk(b"EVAL", self.source, self.keys)
+        return b"*%d\r\n%b%b" % (count + 3, evaluate, arguments)
 
 
 # --- Publishing ---------------------------------------------------------------
@@ -43,8 +61,8 @@ class Script:
 #: The common start of the publish scripts: the earlier result, and the epoch.
 _BEGIN = b"""
 local history, meta, result = KEYS[1], KEYS[2], KEYS[3]
-local payload, size, ttl, channel = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local meta_ttl, publish, result_ttl, delta = ARGV[5], ARGV[7], ARGV[8], ARGV[9]
+local payload, channel, size, ttl = ARGV[1], ARGV[2], ARGV[6], ARGV[7]
+local meta_ttl, publish, result_ttl, delta = ARGV[8], ARGV[9], ARGV[10], ARGV[11]
 if result_ttl ~= '' then
   local known = redis.call('HMGET', result, 's', 'e')
   if known[2] then
@@ -53,7 +71,7 @@ if result_ttl ~= '' then
 end
 local epoch = redis.call('HGET', meta, 'e')
 if not epoch then
-  epoch = ARGV[6]
+  epoch = ARGV[3]
   redis.call('HSET', meta, 'e', epoch)
 end
 """
@@ -61,7 +79,7 @@ end
 #: Drops a version that is not newer.  Numbers of up to 20 digits are compared as text,
 #: because Lua's numbers are exact only up to 53 bits.
 _VERSION = b"""
-local version, version_epoch = ARGV[10], ARGV[11]
+local version, version_epoch = ARGV[4], ARGV[5]
 if version ~= '0' then
   local stored = redis.call('HMGET', meta, 'v', 've', 's')
   local old = stored[1]
@@ -109,7 +127,8 @@ end
 return {offset, epoch, '0', '0'}
 """
 
-#: Keys: stream, meta, result.  Arguments: `PublishStream`.
+#: Keys: stream, meta, result.  Arguments: the publication (payload, PUB/SUB channel,
+#: epoch of a new stream, version or 0, its epoch), followed by `StreamSettings`.
 PUBLISH_STREAM = Script(
     _BEGIN
     + _VERSION

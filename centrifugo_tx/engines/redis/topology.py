@@ -1,18 +1,28 @@
 """One shard: its connections for commands and for PUB/SUB."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from attrs import define, field
-from twisted.internet.defer import Deferred, DeferredList, fail, succeed
+from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from ...errors import BrokerUnavailable
 from .addresses import ShardAddress, TCPAddress
 from .cluster import Cluster
-from .connection import CommandProtocol, PubSubProtocol, Refused, Reply, ignore_result
+from .connection import (
+    CommandProtocol,
+    PubSubProtocol,
+    Refused,
+    Reply,
+    ReplyHandler,
+    bulk,
+    fire,
+    ignore_result,
+    pack,
+)
 from .delivery_queue import Message
 from .endpoints import IRedisReactor, SentinelEndpoint, endpoint, require_master
 from .layout import Layout
@@ -31,8 +41,8 @@ SENTINEL_POLL_INTERVAL = 5.0
 class Route(Protocol):
     """The connections for the commands of one shard."""
 
-    def send(self, key: bytes, *command: bytes) -> "Deferred[Reply]":
-        """Send a command to the server of *key*."""
+    def call(self, key: bytes, command: bytes, handler: ReplyHandler) -> None:
+        """Send an encoded command to the server of *key* (`CommandProtocol.call`)."""
 
     def can_reach(self, key: bytes) -> bool:
         """Whether the server of *key* is connected."""
@@ -68,9 +78,9 @@ class SingleServer:
             load_scripts,
         )
 
-    def send(self, key: bytes, *command: bytes) -> "Deferred[Reply]":
-        """Send a command."""
-        return self.connection.send(*command)
+    def call(self, key: bytes, command: bytes, handler: ReplyHandler) -> None:
+        """Send an encoded command."""
+        self.connection.call(command, handler)
 
     def can_reach(self, key: bytes) -> bool:
         """Whether the server is connected."""
@@ -209,9 +219,16 @@ class Shard:
 
     def send(self, key: bytes, *command: bytes) -> "Deferred[Reply]":
         """Send a command to the server of *key*."""
+        reply: Deferred[Reply] = Deferred()
+        self.call(key, pack(command), partial(fire, reply))
+        return reply
+
+    def call(self, key: bytes, command: bytes, handler: ReplyHandler) -> None:
+        """Send an encoded command to the server of *key* (`CommandProtocol.call`)."""
         if self._route is None:
-            return fail(BrokerUnavailable("not started"))
-        return self._route.send(key, *command)
+            handler(BrokerUnavailable("not started"))
+        else:
+            self._route.call(key, command, handler)
 
     def can_reach(self, key: bytes) -> bool:
         """Whether the server of *key* is connected."""
@@ -224,24 +241,42 @@ class Shard:
 
         :param command: the keys of the script, followed by its arguments.
         """
-        reply = self.send(command[0], b"EVALSHA", script.sha, script.keys, *command)
-        return reply.addCallbacks(
-            then, self._run_source, errbackArgs=(script, then, command)
-        )
+        return self.run_encoded(script, then, command[0], len(command), bulk(*command))
 
-    def _run_source(
+    def run_encoded(
         self,
-        failure: Failure,
         script: Script,
         then: Callable[[Reply], T],
-        command: tuple[bytes, ...],
-    ) -> "Failure | Deferred[T]":
-        """Send the script's source to a server that does not know its hash."""
-        error = failure.value
-        if isinstance(error, Refused) and error.code == "NOSCRIPT":
-            reply = self.send(command[0], b"EVAL", script.source, script.keys, *command)
-            return reply.addCallback(then)
-        return failure
+        key: bytes,
+        count: int,
+        arguments: bytes,
+    ) -> "Deferred[T]":
+        """Run *script* with *count* keys and arguments that `bulk` has encoded.
+
+        :param key: the first key.
+        """
+        result: Deferred[T] = Deferred()
+
+        def take(reply: Reply) -> None:
+            if type(reply) is Refused and reply.code == "NOSCRIPT":
+                # The server has lost the script: send its source.
+                self.call(key, script.by_source(count, arguments), settle)
+            else:
+                settle(reply)
+
+        def settle(reply: Reply) -> None:
+            if isinstance(reply, BrokerUnavailable):
+                result.errback(reply)
+                return
+            try:
+                value = then(reply)
+            except Exception:
+                result.errback()
+            else:
+                result.callback(value)
+
+        self.call(key, script.by_hash(count, arguments), take)
+        return result
 
     def listen(self, subscriber: Subscriber) -> None:
         """Make *subscriber* use a connection to this shard."""
@@ -277,7 +312,7 @@ async def _is_cluster(single: SingleServer) -> bool:
     :raises Refused: the answer is neither yes nor no.
     """
     try:
-        await single.send(b"", b"CLUSTER", b"SLOTS")
+        await single.connection.send(b"CLUSTER", b"SLOTS")
     except Refused as error:
         if "cluster" in str(error).lower() or error.code == "NOPERM":
             return False

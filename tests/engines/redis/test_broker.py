@@ -80,12 +80,12 @@ class PublishTests(BrokerCase):
             (b"cg.stream.room:7", b"cg.stream.meta.room:7", b"cg.result.room:7.k1"),
         )
         self.assertNotIn(b"\x40\x01", payload)
-        epoch = rest.pop(4)
+        epoch = rest.pop(1)
         self.assertEqual(
             rest,
             [
-                *(b"10", b"60", b"cg.client.room:7", b"100", b"PUBLISH", b"300"),
-                *(b"1", b"5", b"v"),
+                *(b"cg.client.room:7", b"5", b"v"),
+                *(b"10", b"60", b"100", b"PUBLISH", b"300", b"1"),
             ],
         )
         self.assertRegex(epoch.decode(), "^[a-zA-Z]{8}$")
@@ -96,8 +96,8 @@ class PublishTests(BrokerCase):
         self.result(self.broker.publish("room:7", DATA, HISTORY))
         _, meta, result, *rest = self.ran(PUBLISH_STREAM)
         self.assertEqual(result, meta)
-        self.assertEqual(rest[4], b"2592000")
-        self.assertEqual(rest[7:], [b"", b"", b"0", b""])
+        self.assertEqual(rest[3:5], [b"0", b""])
+        self.assertEqual(rest[7:], [b"2592000", b"PUBLISH", b"", b""])
 
     def test_suppressed(self) -> None:
         """The answer says why nothing was published."""
@@ -349,7 +349,7 @@ class StartTests(ShardCase):
         broker = self.make()
         self.replies(EVALSHA=array(1, b"kQzWmRtY", b"0", b"0"))
         self.result(broker.publish("room:7", DATA, HISTORY))
-        self.assertEqual(self.ran(PUBLISH_STREAM)[7], b"0")
+        self.assertEqual(self.ran(PUBLISH_STREAM)[10], b"0")
 
     def test_empty_tag(self) -> None:
         """A name that would break the hash tag of a Cluster is refused."""
