@@ -61,6 +61,8 @@ class HTTP1Channel(HTTPChannel):  # type: ignore[misc]  # untyped
     _share_since = 0.0
     #: Whether it continues when the client has read.
     _stalled = False
+    #: Whether a handler has not answered a plain POST request yet.
+    _answering = False
 
     def resetTimeout(self) -> None:
         """Do nothing, so that the timeout of the site bounds a whole request."""
@@ -147,12 +149,12 @@ class HTTP1Channel(HTTPChannel):  # type: ignore[misc]  # untyped
         answer.addErrback(self._failed).addCallback(done)
         if known:
             return known[0]
-        late = True
+        late = self._answering = True
         self._held = data
-        self.setTimeout(None)  # the server is slow now, not the client
         return None
 
     def _answer_late(self, answer: Answer) -> None:
+        self._answering = False
         if self.transport is None or self._disconnected:
             return
         self._share_since = now = self.site.reactor.seconds()
@@ -252,6 +254,9 @@ class HTTP1Channel(HTTPChannel):  # type: ignore[misc]  # untyped
 
     def timeoutConnection(self) -> None:
         """Close an idle or slow connection, without a log line."""
+        if self._answering:  # the server is slow, not the client
+            self.setTimeout(self.site.timeOut)
+            return
         self._abortingCall = self.callLater(self.abortTimeout, self.forceAbortClient)
         self.loseConnection()
 

@@ -153,6 +153,19 @@ class ChannelTests(SynchronousTestCase):
         self.slow[0].callback(Answer(200, b"done"))
         self.assertEqual(self.bodies(), [b"200 done", b"200 1", b"200 2"])
 
+    def test_very_slow_handler(self) -> None:
+        """The timeout of an idle connection begins when it is answered."""
+        self.channel.dataReceived(self.post(b"/slow", b""))
+        for _ in range(10):
+            self.clock.advance(25)
+        self.assertFalse(self.wire.disconnecting)
+        self.slow[0].callback(Answer(200, b"done"))
+        self.clock.advance(29)
+        self.assertFalse(self.wire.disconnecting)
+        self.clock.advance(2)
+        self.assertTrue(self.wire.disconnecting)
+        self.assertEqual(self.bodies(), [b"200 done"])
+
     def test_gone_meanwhile(self) -> None:
         """An answer for a peer that has gone goes nowhere."""
         self.channel.dataReceived(self.post(b"/slow", b""))
