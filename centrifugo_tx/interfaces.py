@@ -137,6 +137,10 @@ class IBrokerEventHandler(Interface):
 class IBroker(Interface):
     """PUB/SUB and history (engines, "Broker")."""
 
+    publishes_in_order: bool = Attribute(
+        "Whether publishes take effect in the order of the calls, in all channels."
+    )
+
     def listen(receiver: IBrokerEventHandler) -> None:
         """Set the receiver of events; called once, before any other method."""
 

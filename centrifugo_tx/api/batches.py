@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
+from itertools import groupby
 
 from attrs import frozen
 from twisted.internet.defer import Deferred
@@ -34,7 +35,7 @@ from .map_messages import (
     MapStatsRequest,
     SharedPollPublishRequest,
 )
-from .parallel import in_parallel
+from .parallel import in_parallel, in_sequence
 
 __all__ = ["BatchRequest", "BatchRunner", "Command"]
 
@@ -91,20 +92,22 @@ class BatchRunner:
     async def run(self, api: Api, request: BatchRequest) -> m.BatchResult:
         """Run several commands, one after another or in parallel.
 
-        See server API, "Batch".
+        Consecutive publish commands take effect in order without waiting for each
+        other, unless the broker might reorder them.  See server API, "Batch".
         """
         commands, slices = request.commands or (), api.slices()
-        if request.parallel:
-            calls = [partial(self._start, api, each) for each in commands]
-            return m.BatchResult(await in_parallel(calls, slices))
-        replies = []
-        for command in commands:
-            if slices.over():
-                await slices.next()
-            reply = self._start(api, command)
-            replies.append(
-                await _shielded(reply) if isinstance(reply, Deferred) else reply
-            )
+        in_order = api.node.streams.broker.publishes_in_order
+
+        def concurrent(command: Command | None) -> bool:
+            """Whether *command* may run while another one of its kind waits."""
+            publishes = command is not None and command.publish is not None
+            return request.parallel or (publishes and in_order)
+
+        replies: list[_Reply] = []
+        for together, group in groupby(commands, concurrent):
+            calls = [partial(self._start, api, each) for each in group]
+            run = in_parallel if together else in_sequence
+            replies += await run(calls, slices)
         return m.BatchResult(replies)
 
     def _start(self, api: Api, command: Command | None) -> "_Reply | Deferred[_Reply]":
@@ -126,14 +129,3 @@ class BatchRunner:
 
 def _reply(name: str, outcome: m.Result) -> _Reply:
     return {"error" if isinstance(outcome, m.Error) else name: outcome}
-
-
-def _shielded(deferred: "Deferred[_Reply]") -> "Deferred[_Reply]":
-    """Return a Deferred with the result of *deferred* that does not cancel it.
-
-    A command that has begun finishes, because the effect of a cancelled command would
-    be unknown.
-    """
-    result: Deferred[_Reply] = Deferred()
-    deferred.chainDeferred(result)
-    return result

@@ -1,4 +1,4 @@
-"""Many calls at the same time, with a bound."""
+"""Many calls, one after another or at the same time, with a bound."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -7,7 +7,7 @@ from twisted.internet.defer import Deferred
 
 from ..core.time_slices import Slices
 
-__all__ = ["in_parallel"]
+__all__ = ["in_parallel", "in_sequence"]
 
 #: Channels of a broadcast, or commands of a batch, that run at the same time.
 PARALLEL = 1024
@@ -47,3 +47,27 @@ async def in_parallel(calls: Sequence[Callable[[], Any]], slices: Slices) -> lis
         ended = Deferred()
         await ended
     return results
+
+
+async def in_sequence(calls: Sequence[Callable[[], Any]], slices: Slices) -> list[Any]:
+    """Make all *calls*, each after the previous one has ended; return the results."""
+    results: list[Any] = []
+    for call in calls:
+        if slices.over():
+            await slices.next()
+        result = call()
+        if isinstance(result, Deferred):
+            result = await _shielded(result)
+        results.append(result)
+    return results
+
+
+def _shielded(deferred: "Deferred[Any]") -> "Deferred[Any]":
+    """Return a Deferred with the result of *deferred* that does not cancel it.
+
+    A call that has begun finishes, because the effect of a cancelled command would be
+    unknown.
+    """
+    result: Deferred[Any] = Deferred()
+    deferred.chainDeferred(result)
+    return result

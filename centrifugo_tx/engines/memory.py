@@ -89,6 +89,7 @@ class MemoryBroker:
     _results: RecentResults = field(init=False)
     _wheel: TimerWheel = field(init=False)
     _events: EventQueue = field(factory=EventQueue, init=False)
+    publishes_in_order: bool = field(default=True, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._wheel = TimerWheel(self._clock, WHEEL_RESOLUTION)

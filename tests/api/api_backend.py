@@ -74,6 +74,7 @@ class _Broken:
     """A broker that publishes nothing."""
 
     _reason: Exception
+    publishes_in_order = False
 
     def publish(self, *publication: object) -> "Deferred[Any]":
         return fail(self._reason)

@@ -213,6 +213,7 @@ class CancelTests(ServiceCase):
 
     def test_batch(self) -> None:
         """A batch runs no further command; the one that runs is not cut off."""
+        self.world.node.streams.broker.publishes_in_order = False
         publish = {"publish": {"channel": "hh:a", "data": b"1"}}
         request = api_pb2.BatchRequest(commands=[publish, publish])
         (first,) = waits = self.cancelled("Batch", request)

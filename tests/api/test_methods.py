@@ -12,8 +12,9 @@ from centrifugo_tx.api.batches import Command
 from centrifugo_tx.api.parallel import in_parallel
 from centrifugo_tx.core.time_slices import RoundRobin, Slices
 from centrifugo_tx.errors import BrokerUnavailable, ReplyError
+from centrifugo_tx.options import Published
 from centrifugo_tx.protocol.codes import Error
-from centrifugo_tx.protocol.messages import Raw
+from centrifugo_tx.protocol.messages import Raw, StreamPosition
 
 from .api_backend import Backend
 
@@ -375,6 +376,33 @@ class BatchTests(SynchronousTestCase):
             self.assertEqual(
                 self.successResultOf(answer).body,
                 b'{"replies":[{"rpc":{"data":1}},{"rpc":{"data":2}}]}',
+            )
+
+    def test_publishes(self) -> None:
+        """Consecutive publishes overlap if their order is kept; nothing else does."""
+        for in_order, started in (True, [2, 2, 3]), (False, [1, 2, 3]):
+            backend = Backend()
+            waiting: list[Deferred[Published]] = []
+
+            def publish(*publication: object) -> "Deferred[Published]":
+                waiting.append(Deferred())  # noqa: B023 - called in this turn
+                return waiting[-1]  # noqa: B023
+
+            streams: Any = backend.world.node.streams
+            streams.broker.publishes_in_order = in_order
+            self.patch(type(streams), "publish", publish)
+            command = {"publish": {"channel": "hh:a", "data": 1}}
+            commands = [command, command, {"history": {"channel": "hh:a"}}, command]
+            answer = backend.post("/api/batch", json.dumps({"commands": commands}))
+            counts = []
+            for offset in 1, 2, 3:
+                counts.append(len(waiting))
+                waiting[offset - 1].callback(Published(StreamPosition(offset, "x")))
+            self.assertEqual(counts, started)
+            replies = json.loads(self.successResultOf(answer).body)["replies"]
+            self.assertEqual(
+                [each.get("publish", {}).get("offset") for each in replies],
+                [1, 2, None, 3],
             )
 
     def test_table(self) -> None:

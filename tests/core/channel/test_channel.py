@@ -292,6 +292,8 @@ class PositionTests(SynchronousTestCase):
 class SlowBroker:
     """A broker whose deliveries and history come when the test says so."""
 
+    publishes_in_order = True
+
     def __init__(self) -> None:
         self.receiver: Any = None
         self.stream: list[Publication] = []
