@@ -6,11 +6,15 @@
 # make docs    the reference of the options anew, and all pages in build/docs
 # make news    what the next release's news will be
 # Each makes what it needs in .venv; PYTHON chooses the interpreter (3.11 or newer).
+# WORKERS chooses how many processes share the tests; 0 runs them in one.
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 CONFIG = config/development.json
+WORKERS ?= auto
+PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile \
+    --max-worker-restart 3
 PAGE_PORT = 3000
 JS = tests/integration/js
 KAFKA = tests/integration/kafka
@@ -41,10 +45,10 @@ run: $(VENV)/run.stamp
 	wait $$server; code=$$?; stop; wait; exit $$code
 
 test: $(VENV)/test.stamp
-	$(BIN)/python -m pytest
+	$(PYTEST) --no-loadscope-reorder
 
 unit: $(VENV)/test.stamp
-	$(BIN)/python -m pytest tests --ignore=tests/integration
+	$(PYTEST) tests --ignore=tests/integration
 
 coverage: $(VENV)/test.stamp
 	$(BIN)/coverage run -m pytest tests --ignore=tests/integration -q

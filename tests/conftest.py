@@ -13,6 +13,9 @@ hypothesis.settings.register_profile("unhurried", deadline=None)
 hypothesis.settings.load_profile("unhurried")
 
 INTEGRATION = Path(__file__).parent / "integration"
+#: The files that take longest; they start first, so that no worker ends long before
+#: the others.
+SLOWEST = ("test_workers.py",)
 
 _STARTING = {
     "os.exec",
@@ -33,6 +36,31 @@ def _audit(event: str, arguments: tuple[object, ...]) -> None:
 
 
 sys.addaudithook(_audit)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Return how many workers ``--numprocesses auto`` starts.
+
+    Integration tests wait for processes of their own, so there are more workers than
+    processors.
+    """
+    return len(os.sched_getaffinity(0)) + 1
+
+
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    """Sort the files of a worker: slowest first, then integration, then unit tests."""
+
+    def rank(item: pytest.Item) -> int:
+        if not item.path.is_relative_to(INTEGRATION):
+            return len(SLOWEST) + 1
+        name = item.path.name
+        return SLOWEST.index(name) if name in SLOWEST else len(SLOWEST)
+
+    if hasattr(config, "workerinput"):
+        items.sort(key=rank)
 
 
 @pytest.fixture(scope="session", autouse=True)
