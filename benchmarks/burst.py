@@ -10,19 +10,19 @@ import statistics
 import time
 
 from attrs import define, field
-from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
 from centrifugo_tx.core import Node
 from centrifugo_tx.core import node as node_module
-from centrifugo_tx.core.policy import Policy
+from centrifugo_tx.embedding.policy import AdaptedPolicy, Policy
 from centrifugo_tx.engines.memory import memory_engine
-from centrifugo_tx.interfaces import IClient, ITransport
+from centrifugo_tx.interfaces import ITransport
 from centrifugo_tx.options import Admission, SubscribeOptions, TransportInfo
 from centrifugo_tx.protocol.codes import Disconnect
 from centrifugo_tx.protocol.messages import ConnectRequest
 from centrifugo_tx.protocol.wire import Wire, websocket_json
+from centrifugo_tx.typing import Client
 
 BURST, ROUNDS = 16, 5
 
@@ -52,18 +52,16 @@ class Sink:
 class Open(Policy):
     """A policy that subscribes every client to one channel."""
 
-    def connect(
-        self, client: IClient, request: ConnectRequest
-    ) -> "Deferred[Admission]":
+    def connect(self, client: Client, request: ConnectRequest) -> Admission:
         """Admit the client."""
-        return succeed(Admission(subs={"news": SubscribeOptions()}))
+        return Admission(subs={"news": SubscribeOptions()})
 
 
 def delivery(subscribers: int) -> float:
     """Return the CPU time of one delivery in a burst, in microseconds."""
     clock = Clock()
     clock.advance(1_000_000_000)
-    node = Node(memory_engine(clock), Open(), clock)
+    node = Node(memory_engine(clock), AdaptedPolicy(Open()), clock)
     node.start()
     for _ in range(subscribers):
         node.connect(Sink()).receive(b'{"id":1,"connect":{}}')

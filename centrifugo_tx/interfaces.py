@@ -5,9 +5,9 @@ with `BrokerUnavailable` when the storage behind them is away.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
-from attrs import frozen
+from attrs import field, frozen
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import Attribute, Interface
 
@@ -48,6 +48,7 @@ from .protocol.messages import (
 )
 from .protocol.wire import Wire
 from .proxy_messages import ProxyEvent, ProxyResponse
+from .typing import Broker, Controller, MapBroker, PresenceManager
 
 __all__ = [
     "Engine",
@@ -290,6 +291,25 @@ def _at_once() -> "Deferred[None]":
     return succeed(None)
 
 
+# The parts of an engine are given as what type checkers without a plugin understand.
+
+
+def _as_broker(broker: Broker | IBroker) -> IBroker:
+    return cast(IBroker, broker)
+
+
+def _as_presence(presence: PresenceManager | IPresenceManager) -> IPresenceManager:
+    return cast(IPresenceManager, presence)
+
+
+def _as_controller(controller: Controller | IController) -> IController:
+    return cast(IController, controller)
+
+
+def _as_maps(maps: MapBroker | IMapBroker | None) -> IMapBroker | None:
+    return cast("IMapBroker | None", maps)
+
+
 @frozen(eq=False)
 class Engine:
     """A broker, a presence manager and a controller that belong together.
@@ -298,12 +318,12 @@ class Engine:
     serve, ``stop`` when everything is closed.
     """
 
-    broker: IBroker
-    presence: IPresenceManager
-    controller: IController
+    broker: IBroker = field(converter=_as_broker)
+    presence: IPresenceManager = field(converter=_as_presence)
+    controller: IController = field(converter=_as_controller)
     start: Callable[[], "Deferred[None]"] = _at_once
     stop: Callable[[], "Deferred[None]"] = _at_once
-    maps: IMapBroker | None = None
+    maps: IMapBroker | None = field(default=None, converter=_as_maps)
 
 
 class IClient(Interface):

@@ -11,10 +11,11 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from centrifugo_tx.core import Client, Journal, Node, Policy
+from centrifugo_tx.core import Client, Journal, Node
+from centrifugo_tx.embedding.policy import AdaptedPolicy, Policy
 from centrifugo_tx.engines import memory_engine
-from centrifugo_tx.errors import BrokerUnavailable
-from centrifugo_tx.interfaces import IClient, ITransport
+from centrifugo_tx.errors import BrokerUnavailable, DisconnectClient
+from centrifugo_tx.interfaces import IClient, IPolicy, ITransport
 from centrifugo_tx.options import (
     Admission,
     ChannelOptions,
@@ -27,7 +28,7 @@ from centrifugo_tx.options import (
     SubscribeOptions,
     TransportInfo,
 )
-from centrifugo_tx.protocol.codes import Disconnect
+from centrifugo_tx.protocol.codes import NOT_SERVED, Disconnect
 from centrifugo_tx.protocol.messages import (
     ConnectRequest,
     HistoryRequest,
@@ -41,7 +42,7 @@ from centrifugo_tx.protocol.messages import (
 )
 from centrifugo_tx.protocol.wire import Wire, websocket_json
 
-__all__ = ["MemoryTransport", "Peer", "Permissive", "World", "unframed"]
+__all__ = ["MemoryTransport", "Peer", "Permissive", "World", "cautious", "unframed"]
 
 
 def unframed(data: bytes) -> list[bytes]:
@@ -89,8 +90,14 @@ class MemoryTransport:
         self.paused = False
 
 
-@define(eq=False)
-class Permissive(Policy):
+def cautious() -> AdaptedPolicy:
+    """Return the policy that permits nothing but to connect."""
+    return AdaptedPolicy(Policy())
+
+
+@implementer(IPolicy)
+@define(eq=False, slots=False)
+class Permissive:
     """Allows everything; the attributes say with which options.
 
     What is set to a Deferred or an exception is answered so, once.
@@ -167,6 +174,9 @@ class Permissive(Policy):
 
     def rpc(self, client: IClient, request: RPCRequest) -> "Deferred[Raw]":
         return self._say("rpc", request, self.answer)
+
+    def message(self, client: IClient, data: Raw) -> None:
+        raise DisconnectClient(NOT_SERVED)
 
 
 @define(eq=False)

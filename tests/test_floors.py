@@ -15,9 +15,9 @@ PACKAGE = Path(centrifugo_tx.__file__).parent
 
 FLOORS = (
     {"protocol", "grpc", "metrics", "backend"},
-    {"interfaces", "options", "errors", "globs", "tls"}
+    {"interfaces", "options", "errors", "globs", "tls", "typing"}
     | {"bounded_log", "durations", "http_client", "client_tls", "proxy_messages"}
-    | {"renewed_tls"}
+    | {"renewed_tls", "reactors", "messages"}
     | {"resident_memory", "token_signing"},
     {"core"},
     {"engines", "access", "proxies", "transports", "api", "consumers"}
@@ -27,7 +27,8 @@ FLOORS = (
     | {"client_endpoints", "consumer_services", "grpc_ports", "systemd"}
     | {"admin_page", "socket_activation", "certificate_renewal", "doctor"}
     | {"configured_node", "configured_policy", "configured_ports"}
-    | {"graphite", "metric_reports", "proxy_services", "tracing"},
+    | {"graphite", "metric_reports", "proxy_services", "tracing"}
+    | {"asgi", "embedding", "testing"},
     {"launch", "cli", "console", "__main__", "__init__"},
 )
 
@@ -202,14 +203,14 @@ class FloorTests(SynchronousTestCase):
         )
 
     def test_reactor(self) -> None:
-        """Only the process entry imports the reactor."""
+        """Only the process entry imports the reactor, or finds it for applications."""
         self.broken(
             "no reactor",
             [
                 path
                 for path, part, names in modules()
                 if "twisted.internet.reactor" in names
-                and part not in ("launch", "console")
+                and part not in ("launch", "console", "reactors")
                 and path != "workers/__main__.py"
             ],
         )

@@ -5,7 +5,6 @@ from .cluster.emulation import UnknownNode
 from .cluster.peers import NodeInfo
 from .cluster.surveys import SurveyFailed
 from .node import Node
-from .policy import Policy
 from .run_or_defer import run_or_defer
 from .session.client import Client
 from .session.journal import Journal, journal_for
@@ -15,7 +14,6 @@ __all__ = [
     "Journal",
     "Node",
     "NodeInfo",
-    "Policy",
     "SurveyFailed",
     "UnknownNode",
     "Watcher",

@@ -143,6 +143,11 @@ class Node:
         self._emulation = Emulation(runtime, self.peers, self._surveys, connections)
 
     @property
+    def core(self) -> object:
+        """The node itself; the forms for applications contain one."""
+        return self
+
+    @property
     def id(self) -> str:
         """The node's own id, a UUID."""
         return self.runtime.id

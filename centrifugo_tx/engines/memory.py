@@ -32,6 +32,8 @@ from ..options import (
     PublishOptions,
 )
 from ..protocol.messages import ClientInfo, Payload, Publication, StreamPosition
+from ..reactors import clock_or_reactor
+from ..typing import Clock
 from .event_queue import EventQueue
 from .memory_map_broker import MemoryMapBroker
 from .memory_stream import MemoryStream
@@ -321,24 +323,26 @@ class LocalController:
 
 
 def memory_engine(
-    clock: IReactorTime,
+    clock: Clock | IReactorTime | None = None,
     history_meta_ttl: float = 2592000.0,
     presence_ttl: float = 60.0,
 ) -> Engine:
     """Return an engine that keeps everything in this process.
 
+    :param clock: the reactor that runs; None selects the global one.
     :param history_meta_ttl: seconds an unused stream keeps its position; 0: for good.
     :param presence_ttl: seconds until a client that is not renewed expires.
     """
-    broker = MemoryBroker(clock, history_meta_ttl)
-    presence = MemoryPresenceManager(clock, presence_ttl)
+    source = clock_or_reactor(clock)
+    broker = MemoryBroker(source, history_meta_ttl)
+    presence = MemoryPresenceManager(source, presence_ttl)
 
     def stop() -> "Deferred[None]":
         broker.stop()
         presence.stop()
         return succeed(None)
 
-    return memory_maps(clock, Engine(broker, presence, LocalController(), stop=stop))
+    return memory_maps(source, Engine(broker, presence, LocalController(), stop=stop))
 
 
 def memory_maps(clock: IReactorTime, engine: Engine) -> Engine:

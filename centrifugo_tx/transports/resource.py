@@ -1,7 +1,7 @@
 """Resources that serve clients of a node in a Twisted Web application."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol, cast
 
 from twisted.internet.defer import Deferred
 from twisted.web.resource import Resource
@@ -22,6 +22,7 @@ from .uni_websocket import UniWebSocketFactory, UniWebSocketOptions
 from .websocket import WebSocketFactory, WebSocketOptions
 
 __all__ = [
+    "AnyNode",
     "StreamResource",
     "WebSocketResource",
     "emulation_resource",
@@ -35,6 +36,14 @@ __all__ = [
 
 #: Returns a response, now or later, or None for a stream that it has opened.
 Endpoint = Callable[[Any], "Answer | Deferred[Answer] | Deferred[Answer | None] | None"]
+
+
+class AnyNode(Protocol):
+    """A node, in either of its forms for applications."""
+
+    @property
+    def core(self) -> object:
+        """The node's machinery, which is not a public interface."""
 
 
 class WebSocketResource(Resource):  # type: ignore[misc]  # untyped
@@ -95,23 +104,23 @@ def _answer(answer: Answer | None, request: Any) -> None:
 
 
 def websocket_resource(
-    node: Node,
+    node: AnyNode,
     allowed_origins: Sequence[str] = (),
     options: WebSocketOptions | None = None,
-) -> WebSocketResource:
+) -> Resource:
     """Return a resource whose clients belong to *node*.
 
     :param allowed_origins: globs of the origins whose pages may connect; without any,
         only clients outside browsers can.
     :raises ValueError: an origin is not a glob.
     """
-    settings = TransportSettings.unlimited(node, allowed_origins)
+    settings = _settings(node, allowed_origins)
     return WebSocketResource(WebSocketFactory(settings, options or WebSocketOptions()))
 
 
 def http_stream_resource(
-    node: Node, allowed_origins: Sequence[str] = (), body_limit: int = BODY_LIMIT
-) -> StreamResource:
+    node: AnyNode, allowed_origins: Sequence[str] = (), body_limit: int = BODY_LIMIT
+) -> Resource:
     """Return a resource that streams lines; commands go to `emulation_resource`.
 
     :param allowed_origins: globs of the origins whose pages may read the responses.
@@ -122,37 +131,38 @@ def http_stream_resource(
 
 
 def sse_resource(
-    node: Node, allowed_origins: Sequence[str] = (), body_limit: int = BODY_LIMIT
-) -> StreamResource:
+    node: AnyNode, allowed_origins: Sequence[str] = (), body_limit: int = BODY_LIMIT
+) -> Resource:
     """Return a resource that streams server-sent events; else as above."""
     return StreamResource(SSE(_streams(node, allowed_origins), body_limit))
 
 
 def emulation_resource(
-    node: Node, allowed_origins: Sequence[str] = (), body_limit: int = BODY_LIMIT
-) -> StreamResource:
+    node: AnyNode, allowed_origins: Sequence[str] = (), body_limit: int = BODY_LIMIT
+) -> Resource:
     """Return a resource for the commands of streaming clients of all nodes."""
-    origins = TransportSettings.unlimited(node, allowed_origins).origins
-    return StreamResource(EmulationEndpoint(node, CORS(origins), body_limit))
+    settings = _settings(node, allowed_origins)
+    endpoint = EmulationEndpoint(settings.node, CORS(settings.origins), body_limit)
+    return StreamResource(endpoint)
 
 
 def uni_websocket_resource(
-    node: Node,
+    node: AnyNode,
     allowed_origins: Sequence[str] = (),
     options: UniWebSocketOptions | None = None,
-) -> WebSocketResource:
+) -> Resource:
     """Return a resource whose unidirectional clients belong to *node*."""
-    settings = TransportSettings.unlimited(node, allowed_origins)
+    settings = _settings(node, allowed_origins)
     return WebSocketResource(
         UniWebSocketFactory(settings, options or UniWebSocketOptions())
     )
 
 
 def uni_sse_resource(
-    node: Node,
+    node: AnyNode,
     allowed_origins: Sequence[str] = (),
     options: UniSSEOptions | None = None,
-) -> StreamResource:
+) -> Resource:
     """Return a resource that streams events to unidirectional clients of *node*.
 
     :param allowed_origins: globs of the origins whose pages may read the responses.
@@ -163,14 +173,18 @@ def uni_sse_resource(
 
 
 def uni_http_stream_resource(
-    node: Node,
+    node: AnyNode,
     allowed_origins: Sequence[str] = (),
     options: UniHTTPStreamOptions | None = None,
-) -> StreamResource:
+) -> Resource:
     """Return a resource that streams lines to unidirectional clients of *node*."""
     streams = _streams(node, allowed_origins)
     return StreamResource(UniHTTPStream(streams, options or UniHTTPStreamOptions()))
 
 
-def _streams(node: Node, allowed_origins: Sequence[str]) -> StreamFactory:
-    return StreamFactory(TransportSettings.unlimited(node, allowed_origins))
+def _settings(node: AnyNode, allowed_origins: Sequence[str]) -> TransportSettings:
+    return TransportSettings.unlimited(cast(Node, node.core), allowed_origins)
+
+
+def _streams(node: AnyNode, allowed_origins: Sequence[str]) -> StreamFactory:
+    return StreamFactory(_settings(node, allowed_origins))

@@ -5,7 +5,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
-from centrifugo_tx.core import Policy, SurveyFailed
+from centrifugo_tx.core import SurveyFailed
 from centrifugo_tx.errors import BrokerUnavailable, ReplyError
 from centrifugo_tx.options import (
     HistoryQuery,
@@ -19,7 +19,7 @@ from centrifugo_tx.protocol.messages import (
     StreamPosition,
 )
 
-from ..support import Peer, World
+from ..support import Peer, World, cautious
 from .keyed.map_world import MapWorld
 
 NOW = 1_000_000_000
@@ -35,7 +35,7 @@ class PolicyTests(SynchronousTestCase):
         world = World()
         peer = world.connected()
         self.assertIn("subscribe", peer.one(subscribe={"channel": "a"}))
-        world.node.policy = Policy()
+        world.node.policy = cautious()
         refused = peer.one(subscribe={"channel": "b"})
         self.assertEqual(refused["error"]["code"], 103)
 

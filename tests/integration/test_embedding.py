@@ -1,75 +1,165 @@
-"""The example of the documentation, as an application would run it."""
+"""The examples of embedding in the documentation, as an application runs them."""
 
-import json
+import os
+import signal
+import subprocess
 import sys
+import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientProtocol
-from twisted.internet import reactor
-from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import TCP4ClientEndpoint
-from twisted.internet.protocol import ProcessProtocol
-from twisted.internet.task import deferLater
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SynchronousTestCase
 
-EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "embed.py"
+from .ports import free_port, is_listening
+from .redis_servers import any_server, shared
+from .sdk import SDK, shared_sdk
+from .test_python_sdk import PYTHON_SDK
+
+EXAMPLES = Path(__file__).parents[2] / "docs" / "examples" / "embedding"
+#: Seconds that anything may take.
+PATIENCE = 60.0
 
 
-class Subscriber(WebSocketClientProtocol):  # type: ignore[misc]  # untyped
-    """Waits for a publication."""
+class Example:
+    """A running example, which serves WebSockets on a port of its own."""
 
-    def onOpen(self) -> None:
-        """Connect and subscribe in one message."""
-        self.sendMessage(
-            b'{"id":1,"connect":{}}\n{"id":2,"subscribe":{"channel":"news"}}'
+    def __init__(self, port: int, *command: str) -> None:
+        self.port, self.url = port, f"ws://127.0.0.1:{port}/connection"
+        self.process = subprocess.Popen(
+            [sys.executable, *command],
+            env={**os.environ, "PORT": str(port)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
         )
 
-    def onMessage(self, payload: bytes, isBinary: bool) -> None:
-        """Look for the push."""
-        for line in payload.splitlines():
-            message = json.loads(line)
-            if "push" in message and not self.factory.heard.called:
-                self.factory.heard.callback(message["push"])
+    def wait_until_listening(self) -> None:
+        """Wait until the port answers, or the example has ended."""
+        end = time.monotonic() + PATIENCE
+        while self.process.poll() is None and not is_listening(self.port):
+            assert time.monotonic() < end, "the example does not listen"
+            time.sleep(0.05)
+
+    def end(self) -> tuple[int, str]:
+        """Wait for its end; return its code, and what it complained of."""
+        _, complaints = self.process.communicate(timeout=PATIENCE)
+        return self.process.returncode, complaints
+
+    def __enter__(self) -> "Example":
+        self.wait_until_listening()
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        assert self.process.stderr is not None
+        if not self.process.stderr.closed:
+            self.process.communicate()
 
 
-class Example(ProcessProtocol):
-    """The running example."""
+class ExampleCase(SynchronousTestCase):
+    """Leads centrifuge-python."""
 
-    def __init__(self) -> None:
-        self.ended: Deferred[None] = Deferred()
+    def setUp(self) -> None:
+        self.sdk: SDK = shared_sdk(PYTHON_SDK)
+        self.addCleanup(self.sdk.reset)
 
-    def processEnded(self, reason: object) -> None:
-        """Say that it is over."""
-        self.ended.callback(None)
+    def connect(self, example: Example, client: str = "a", token: str = "") -> None:
+        """Connect a client."""
+        self.sdk.order("connect", client=client, url=example.url, token=token)
+        self.sdk.expect("connected", client=client)
+
+    def subscribe(self, channel: str, client: str = "a") -> None:
+        """Subscribe a client."""
+        self.sdk.order("subscribe", client=client, channel=channel)
+        self.sdk.expect("subscribed", client=client, channel=channel)
+
+    def heard(self, client: str = "a") -> Any:
+        """Return the data of the next publication."""
+        return self.sdk.expect("publication", client=client)["data"]
 
 
-class EmbeddingTests(TestCase):
-    """A node runs in another application."""
+class ExampleTests(ExampleCase):
+    """Subscribers of the examples receive publications, and a stop is clean."""
 
-    timeout = 120
+    def listen_and_stop(self, *command: str, port: int) -> None:
+        """Listen to an example; then stop it as an operator would."""
+        with Example(port, *command) as example:
+            self.connect(example)
+            self.subscribe("news")
+            self.assertEqual(self.heard(), {"text": "hello"})
+            example.process.send_signal(signal.SIGTERM)
+            # The node says goodbye before the process ends.
+            again = self.sdk.expect("connecting", client="a", code=3001)
+            self.assertEqual(again["reason"], "shutdown")
+            self.sdk.order("disconnect", client="a")
+            code, complaints = example.end()
+        # twistd ends by the signal that it has received.
+        self.assertIn(code, (0, -signal.SIGTERM), complaints)
+        self.assertNotIn("Traceback", complaints)
 
-    async def test_example(self) -> None:
-        """A subscriber of the example receives its publications."""
-        example = Example()
-        command = [sys.executable, str(EXAMPLE)]
-        process = reactor.spawnProcess(  # type: ignore[attr-defined]
-            example, sys.executable, command, env=None
+    def test_plain(self) -> None:
+        """A node in memory."""
+        port = free_port()
+        self.listen_and_stop(str(EXAMPLES / "plain.py"), str(port), port=port)
+
+    def test_twistd(self) -> None:
+        """A service of twistd."""
+        twistd = str(Path(sys.executable).with_name("twistd"))
+        options = "--nodaemon", "--pidfile=", "--python"
+        command: Sequence[str] = twistd, *options, str(EXAMPLES / "service.tac")
+        self.listen_and_stop(*command, port=free_port())
+
+    def test_redis(self) -> None:
+        """Two processes share Redis: each sends the messages of the other."""
+        address = shared(any_server()).address
+        program, first, second = (
+            str(EXAMPLES / "with_redis.py"),
+            free_port(),
+            free_port(),
         )
-        factory = WebSocketClientFactory("ws://127.0.0.1:8080/connection")
-        factory.protocol = Subscriber
-        factory.heard = Deferred()
-        endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", 8080)
-        try:
-            for _ in range(100):
-                try:
-                    protocol = await endpoint.connect(factory)
-                    break
-                except Exception:
-                    await deferLater(reactor, 0.1)
-            push = await factory.heard
-            self.assertEqual(push["pub"]["data"], {"text": "hello"})
-            protocol.dropConnection(abort=True)
-            await protocol.is_closed
-        finally:
-            process.signalProcess("KILL")
-            await example.ended
+        with (
+            Example(first, program, str(first), address),
+            Example(second, program, str(second), address) as other,
+        ):
+            self.connect(other)
+            self.subscribe("news")
+            texts: set[str] = set()
+            while len(texts) < 2:
+                texts.add(self.heard()["text"])
+            self.sdk.order("disconnect", client="a")
+        wanted = {f"hello from port {each}" for each in (first, second)}
+        self.assertEqual(texts, wanted)
+
+    def test_redis_away(self) -> None:
+        """Without Redis the example ends, and says why."""
+        program, port = str(EXAMPLES / "with_redis.py"), free_port()
+        nobody = f"redis://127.0.0.1:{free_port()}"
+        with Example(port, program, str(port), nobody) as example:
+            code, complaints = example.end()
+        self.assertEqual(code, 1)
+        self.assertIn("Redis is away", complaints)
+        self.assertNotIn("Traceback", complaints)
+
+
+class AuthenticationTests(ExampleCase):
+    """The example with users."""
+
+    def test_users(self) -> None:
+        """Only sessions connect; a user writes into the room of the user alone."""
+        program, port = str(EXAMPLES / "with_authentication.py"), free_port()
+        with Example(port, program, str(port)) as example:
+            self.connect(example, token="secret-of-ann")
+            self.subscribe("room:ann")
+            self.sdk.ask("publish", client="a", channel="room:ann", data={"n": 1})
+            self.assertEqual(self.heard(), {"n": 1})
+            refused = self.sdk.ask(
+                "publish", client="a", channel="room:bob", data={"n": 2}
+            )
+            self.assertEqual(refused, 1001)
+            answer = self.sdk.ask("rpc", client="a", method="shout", data="hi")
+            self.assertEqual(answer, "HI")
+            self.sdk.order("connect", client="b", url=example.url, token="guessed")
+            ended = self.sdk.expect("disconnected", client="b")
+            self.assertEqual(ended["code"], 4501)

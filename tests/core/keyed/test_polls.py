@@ -10,7 +10,6 @@ from msgspec.structs import replace
 from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 
-from centrifugo_tx.core import Policy
 from centrifugo_tx.core.keyed.key_channels import (
     key_channel_name,
     split_key_channel_name,
@@ -28,7 +27,7 @@ from centrifugo_tx.protocol.codes import PERMISSION_DENIED
 from centrifugo_tx.protocol.delta import apply as apply_delta
 from centrifugo_tx.protocol.messages import KeyedItem, Publication, Raw, StreamPosition
 
-from ...support import Peer, Permissive, World
+from ...support import Peer, Permissive, World, cautious
 
 VERSIONED = PollRules(versioned=True, interval=10.0, batch=2, max_keys=3)
 
@@ -307,7 +306,7 @@ class TrackTests(PollCase):
     def test_nobody_by_default(self) -> None:
         """A policy that says nothing of keys lets no client track any."""
         peer = self.subscribed()
-        self.world.node.policy = Policy()
+        self.world.node.policy = cautious()
         self.assertEqual(self.track(peer, "a"), 103)
 
 

@@ -9,6 +9,7 @@ from centrifugo_tx.options import MapChange
 from centrifugo_tx.protocol.codes import PERMISSION_DENIED
 from centrifugo_tx.protocol.messages import ClientInfo
 
+from ...support import cautious
 from .map_world import SMALL, MapWorld, Reader
 
 
@@ -86,7 +87,5 @@ class PublishTests(SynchronousTestCase):
 
     def test_nobody_by_default(self) -> None:
         """A policy that says nothing of maps lets no client change one."""
-        from centrifugo_tx.core import Policy
-
-        self.world.node.policy = Policy()
+        self.world.node.policy = cautious()
         self.assertEqual(self.publish(data=1)["error"]["code"], 103)
