@@ -4,6 +4,7 @@
 # make unit    those that start no process and open no port
 # make coverage   how many branches the unit tests take, against a gate per package
 # make docs    the reference of the options anew, and all pages in build/docs
+# make proto   the modules of the .proto files anew
 # make news    what the next release's news will be
 # Each makes what it needs in .venv; PYTHON chooses the interpreter (3.11 or newer).
 # WORKERS chooses how many processes share the tests; 0 runs them in one.
@@ -19,7 +20,7 @@ PAGE_PORT = 3000
 JS = tests/integration/js
 KAFKA = tests/integration/kafka
 
-.PHONY: run test unit coverage check docs news clean
+.PHONY: run test unit coverage check docs proto news clean
 
 # A closed terminal sends SIGHUP to the first process of the session alone.  Where that
 # is make, it waits for the recipe; so the recipe looks for the terminal itself.
@@ -67,6 +68,13 @@ docs: $(VENV)/docs.stamp
 	$(BIN)/sphinx-build -W -q docs build/docs
 	@echo 'build/docs/index.html'
 	@$(BIN)/python -m webbrowser "file://$(CURDIR)/build/docs/index.html" >/dev/null 2>&1 || true
+
+# Modules that grpcio-tools 1.62 generates can be imported with protobuf 4.25 and newer.
+proto:
+	$(PYTHON) -m venv build/protoc
+	build/protoc/bin/pip install --quiet 'grpcio-tools == 1.62.*'
+	build/protoc/bin/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. \
+	    centrifugo_tx/protocol/proto/*.proto
 
 news: $(VENV)/test.stamp
 	$(BIN)/pip install --quiet 'towncrier >= 24.8'

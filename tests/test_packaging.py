@@ -1,8 +1,11 @@
 """The contents of the package, and the files next to it."""
 
 import json
+import re
+from configparser import ConfigParser
 from pathlib import Path
 
+from packaging.version import Version
 from twisted.trial.unittest import SynchronousTestCase
 
 from centrifugo_tx.config.check import problems
@@ -10,6 +13,9 @@ from centrifugo_tx.config.load import load
 from centrifugo_tx.config.unsupported import ignored, refused
 
 ROOT = Path(__file__).parents[1]
+
+#: The extras that only contributors install.
+FOR_CONTRIBUTORS = ("dev", "docs", "lint", "test")
 
 
 class PluginTests(SynchronousTestCase):
@@ -41,3 +47,27 @@ class ExampleTests(SynchronousTestCase):
         development = json.loads((ROOT / "config/development.json").read_text())
         origins = development["client"]["allowed_origins"]
         self.assertIn("http://localhost:*", origins)
+
+
+class FloorTests(SynchronousTestCase):
+    """The oldest versions of the dependencies."""
+
+    def test_floors(self) -> None:
+        """The tests run with exactly the oldest versions that are allowed."""
+        setup = ConfigParser()
+        setup.read(ROOT / "setup.cfg")
+        extras = setup["options.extras_require"]
+        needed = [setup["options"]["install_requires"]]
+        needed += [extras[name] for name in extras if name not in FOR_CONTRIBUTORS]
+        allowed = {
+            name: Version(version)
+            for line in "\n".join(needed).split("\n")
+            for name, version in re.findall(r"^([\w-]+)(?:\[.*\])? >= ([\d.]+)", line)
+        }
+        lines = (ROOT / "tests" / "dependency-floors.txt").read_text().split("\n")
+        tested = dict(
+            line.split(" == ") for line in lines if line and not line.startswith("#")
+        )
+        self.assertEqual(
+            {name: Version(version) for name, version in tested.items()}, allowed
+        )

@@ -44,8 +44,8 @@ PRIVATE: dict[type, tuple[str, ...]] = {
     WebSocketServerFactory: ("_batched_timer",),
     WebSocketServerProtocol: (
         *("_closeConnection", "_connectionLost", "_connectionMade", "_dataReceived"),
-        *("_isMessageCompressed", "_max_message_size_exceeded", "_onOpen"),
-        *("_perMessageCompress", "_transport_details", "_wskey"),
+        *("_invalid_payload", "_isMessageCompressed", "_max_message_size_exceeded"),
+        *("_onOpen", "_perMessageCompress", "_transport_details", "_wskey"),
     ),
     PerMessageDeflate: ("_decompressor",),
     txredisapi.HiredisProtocol: ("_encode_value", "_reader"),

@@ -187,7 +187,8 @@ def type_of(field: FieldDescriptor) -> str:
         name = field.enum_type.name
     else:
         name = _TYPES[field.type]
-    return f"repeated {name}" if field.is_repeated else name
+    # Every field has the default value of its type; that of many values is a list.
+    return f"repeated {name}" if isinstance(field.default_value, list) else name
 
 
 class ProtobufTests(SynchronousTestCase):

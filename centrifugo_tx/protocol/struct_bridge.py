@@ -108,7 +108,7 @@ def _plan(field: Any, hint: Any) -> tuple[Writer, Reader]:
     name = field.name
     if field.message_type is not None and field.message_type.GetOptions().map_entry:
         return _plan_map(name, field.message_type.fields_by_name["value"], hint)
-    if field.is_repeated:
+    if _is_repeated(field):
         return _plan_list(name, field, hint)
     if field.message_type is not None:
         return _plan_part(name, field, hint)
@@ -118,6 +118,13 @@ def _plan(field: Any, hint: Any) -> tuple[Writer, Reader]:
             checked if hint is Payload else _unchecked,
         )
     return lambda message, member: setattr(message, name, member), _unchanged
+
+
+def _is_repeated(field: Any) -> bool:
+    """Whether a field has many values; ``label`` is deprecated since protobuf 6.31."""
+    if hasattr(field, "is_repeated"):
+        return bool(field.is_repeated)
+    return bool(field.label == Kinds.LABEL_REPEATED)
 
 
 def _unchanged(value: Any) -> Any:
@@ -130,7 +137,7 @@ def _unchecked(value: bytes) -> Raw:
 
 def _zero(field: Any) -> Any:
     """Return the value of an unset field."""
-    if not field.is_repeated:
+    if not _is_repeated(field):
         return field.default_value
     entry = field.message_type is not None and field.message_type.GetOptions().map_entry
     return {} if entry else []

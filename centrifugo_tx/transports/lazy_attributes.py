@@ -32,6 +32,7 @@ MESSAGE = frozenset(
         *("frame_length", "frame_data", "current_frame_masker"),
         *("control_frame_data", "_isMessageCompressed"),
         *("maxMessagePayloadSize", "message_wire_size"),
+        "message_inflated_size",
     }
 )
 TRANSIENT = HANDSHAKE | MESSAGE

@@ -5,6 +5,7 @@ across frames and closing.  This subclass keeps fewer attributes per connection,
 decodes whole, short frames itself.
 """
 
+import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
@@ -84,11 +85,13 @@ class LeanWebSocketProtocol(WebSocketServerProtocol):  # type: ignore[misc]  # u
     send_queue: Any = ()
     current_frame: Any = None
     inside_message = False
+    _isMessageCompressed: bool
     websocket_version = 13
     websocket_protocol_in_use: str | None = None
     websocket_extensions_in_use: Any = ()
     closeHandshakeTimeoutCall: Any = None
     fast_limit = wire_limit = inflated_limit = 0
+    message_wire_size = message_inflated_size = 0
     defaults: ClassVar[dict[str, object]] = {}
     log = txaio.make_logger(
         level="error"
@@ -362,7 +365,7 @@ class LeanWebSocketProtocol(WebSocketServerProtocol):  # type: ignore[misc]  # u
     def onMessageBegin(self, isBinary: bool) -> None:
         """Reset the size of the current message."""
         super().onMessageBegin(isBinary)
-        self.message_wire_size = 0
+        self.message_wire_size = self.message_inflated_size = 0
         self.maxMessagePayloadSize = (
             self.inflated_limit if self._isMessageCompressed else self.wire_limit
         )
@@ -387,14 +390,44 @@ class LeanWebSocketProtocol(WebSocketServerProtocol):  # type: ignore[misc]  # u
 
     def onFrameData(self, payload: bytes) -> None:
         """Skip the rest of a refused message, up to the close frame."""
-        if not self.failedByMe or self.current_frame.opcode > 7:
+        if self.current_frame.opcode > 7:
             super().onFrameData(payload)
+        elif not self.failedByMe:
+            if self._isMessageCompressed:
+                self._decompress(payload)
+            else:
+                super().onFrameData(payload)
+
+    def _decompress(self, payload: bytes) -> None:
+        """Process a part of a compressed message, within the limit of its size.
+
+        Autobahn before 26.7 decompresses without a limit.
+        """
+        limit = self.maxMessagePayloadSize
+        room = limit - self.message_inflated_size + 1 if limit else 0  # 0: no limit
+        decompressor = self._perMessageCompress._decompressor
+        try:
+            data = decompressor.decompress(payload, room)
+        except zlib.error:
+            self._invalid_payload("malformed compressed data")
+            return
+        self.message_inflated_size += len(data)
+        if 0 < limit < self.message_inflated_size:
+            self._max_message_size_exceeded(self.message_inflated_size, limit, "")
+            return
+        self._isMessageCompressed = False  # for this part
+        super().onFrameData(data)
+        self._isMessageCompressed = True
 
     def onFrameEnd(self) -> None:
         """Finish a frame; skip those of a refused message."""
         frame = self.current_frame
         if not self.failedByMe or frame.opcode > 7:
-            super().onFrameEnd()
+            try:
+                super().onFrameEnd()
+            except zlib.error:  # Autobahn before 26.10
+                self._invalid_payload("malformed compressed data")
+                self.inside_message = False
         elif frame.fin:
             self.inside_message = False
         self.current_frame = None

@@ -16,7 +16,7 @@ RATE = 50
 #: Further useless frames allowed for each request.
 EARNED = 4
 
-_DATA, _HEADERS = 0, 1
+_DATA, _HEADERS, _RESET = 0, 1, 3
 
 
 @define(eq=False)
@@ -70,11 +70,8 @@ class FrameReader:
 
 
 @define(eq=False)
-class FrameFloodLimit:
-    """Counts frames without content: pings, settings, priorities, resets.
-
-    A flood of them is an attack (CVE-2019-9512, 9514, 9515, 9518).
-    """
+class _Allowance:
+    """A number of frames, which grows by `RATE` per second up to `BURST`."""
 
     _clock: IReactorTime
     _left: float = field(default=BURST, init=False)
@@ -83,11 +80,8 @@ class FrameFloodLimit:
     def __attrs_post_init__(self) -> None:
         self._since = self._clock.seconds()
 
-    def allows(self, frame: bytes) -> bool:
-        """Count *frame*; return False if it exceeds the limit."""
-        kind = frame[3]
-        if kind == _HEADERS or (kind == _DATA and len(frame) > HEAD):
-            return True
+    def take(self) -> bool:
+        """Take one frame; return False if none is left."""
         if self._left < 1:
             now = self._clock.seconds()
             self._left = min(BURST, max(0.0, now - self._since) * RATE)
@@ -97,6 +91,36 @@ class FrameFloodLimit:
         self._left -= 1
         return True
 
+    def add(self, count: float) -> None:
+        """Add *count* frames."""
+        self._left = min(BURST, self._left + count)
+
+
+@define(eq=False)
+class FrameFloodLimit:
+    """Counts frames without content: pings, settings, priorities, resets.
+
+    A flood of them is an attack (CVE-2019-9512, 9514, 9515, 9518).  Requests earn
+    further frames, but not further resets, because a request that is reset at once
+    is an attack as well (CVE-2023-44487).
+    """
+
+    _clock: IReactorTime
+    _frames: _Allowance = field(init=False)
+    _resets: _Allowance = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._frames, self._resets = _Allowance(self._clock), _Allowance(self._clock)
+
+    def allows(self, frame: bytes) -> bool:
+        """Count *frame*; return False if it exceeds the limit."""
+        kind = frame[3]
+        if kind == _HEADERS or (kind == _DATA and len(frame) > HEAD):
+            return True
+        if kind == _RESET and not self._resets.take():
+            return False
+        return self._frames.take()
+
     def allow_more(self, count: float) -> None:
         """Allow *count* more frames, because the client uses the connection."""
-        self._left = min(BURST, self._left + count)
+        self._frames.add(count)

@@ -319,7 +319,9 @@ class HTTP2Connection(H2Connection):  # type: ignore[misc]  # untyped
         """Send GOAWAY, and ignore further input."""
         self._frames.clear()
         self._unpause()  # TLS must read the end of the stream
-        super()._terminate(reason)
+        if self._tryToWriteControlData():
+            self.transport.loseConnection()
+            self.connectionLost(reason, _cancelTimeouts=False)
 
     def _lose(self, reason: Failure) -> None:
         self.transport.loseConnection()

@@ -1,6 +1,6 @@
 """Modules generated from the ``.proto`` files in this folder.
 
-To generate them, run ``python -m grpc_tools.protoc -I. --python_out=. --pyi_out=.
-PATH`` in the folder of the package ``centrifugo_tx``; `tests.protocol.test_proto`
-compares the result.
+``make proto`` generates them with grpcio-tools 1.62.  Newer versions would generate
+modules that only newer versions of protobuf import.  `tests.protocol.test_proto`
+compares what the modules describe with the ``.proto`` files.
 """

@@ -2,8 +2,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Iterable as _Iterable, Mapping as _Mapping
-from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -137,7 +136,7 @@ class Unsubscribe(_message.Message):
     __slots__ = ("resubscribe",)
     RESUBSCRIBE_FIELD_NUMBER: _ClassVar[int]
     resubscribe: bool
-    def __init__(self, resubscribe: _Optional[bool] = ...) -> None: ...
+    def __init__(self, resubscribe: bool = ...) -> None: ...
 
 class Subscribe(_message.Message):
     __slots__ = ("recoverable", "seq", "gen", "epoch", "offset", "positioned", "data")
@@ -155,7 +154,7 @@ class Subscribe(_message.Message):
     offset: int
     positioned: bool
     data: bytes
-    def __init__(self, recoverable: _Optional[bool] = ..., seq: _Optional[int] = ..., gen: _Optional[int] = ..., epoch: _Optional[str] = ..., offset: _Optional[int] = ..., positioned: _Optional[bool] = ..., data: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, recoverable: bool = ..., seq: _Optional[int] = ..., gen: _Optional[int] = ..., epoch: _Optional[str] = ..., offset: _Optional[int] = ..., positioned: bool = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class Message(_message.Message):
     __slots__ = ("data",)
@@ -169,7 +168,7 @@ class Refresh(_message.Message):
     TTL_FIELD_NUMBER: _ClassVar[int]
     expires: bool
     ttl: int
-    def __init__(self, expires: _Optional[bool] = ..., ttl: _Optional[int] = ...) -> None: ...
+    def __init__(self, expires: bool = ..., ttl: _Optional[int] = ...) -> None: ...
 
 class ConnectRequest(_message.Message):
     __slots__ = ("token", "data", "subs", "name", "version")
@@ -213,7 +212,7 @@ class ConnectResult(_message.Message):
     ttl: int
     data: bytes
     subs: _containers.MessageMap[str, SubscribeResult]
-    def __init__(self, client: _Optional[str] = ..., version: _Optional[str] = ..., expires: _Optional[bool] = ..., ttl: _Optional[int] = ..., data: _Optional[bytes] = ..., subs: _Optional[_Mapping[str, SubscribeResult]] = ...) -> None: ...
+    def __init__(self, client: _Optional[str] = ..., version: _Optional[str] = ..., expires: bool = ..., ttl: _Optional[int] = ..., data: _Optional[bytes] = ..., subs: _Optional[_Mapping[str, SubscribeResult]] = ...) -> None: ...
 
 class RefreshRequest(_message.Message):
     __slots__ = ("token",)
@@ -231,7 +230,7 @@ class RefreshResult(_message.Message):
     version: str
     expires: bool
     ttl: int
-    def __init__(self, client: _Optional[str] = ..., version: _Optional[str] = ..., expires: _Optional[bool] = ..., ttl: _Optional[int] = ...) -> None: ...
+    def __init__(self, client: _Optional[str] = ..., version: _Optional[str] = ..., expires: bool = ..., ttl: _Optional[int] = ...) -> None: ...
 
 class SubscribeRequest(_message.Message):
     __slots__ = ("channel", "token", "recover", "seq", "gen", "epoch", "offset", "data")
@@ -251,7 +250,7 @@ class SubscribeRequest(_message.Message):
     epoch: str
     offset: int
     data: bytes
-    def __init__(self, channel: _Optional[str] = ..., token: _Optional[str] = ..., recover: _Optional[bool] = ..., seq: _Optional[int] = ..., gen: _Optional[int] = ..., epoch: _Optional[str] = ..., offset: _Optional[int] = ..., data: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, channel: _Optional[str] = ..., token: _Optional[str] = ..., recover: bool = ..., seq: _Optional[int] = ..., gen: _Optional[int] = ..., epoch: _Optional[str] = ..., offset: _Optional[int] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class SubscribeResult(_message.Message):
     __slots__ = ("expires", "ttl", "recoverable", "seq", "gen", "epoch", "publications", "recovered", "offset", "positioned", "data")
@@ -277,7 +276,7 @@ class SubscribeResult(_message.Message):
     offset: int
     positioned: bool
     data: bytes
-    def __init__(self, expires: _Optional[bool] = ..., ttl: _Optional[int] = ..., recoverable: _Optional[bool] = ..., seq: _Optional[int] = ..., gen: _Optional[int] = ..., epoch: _Optional[str] = ..., publications: _Optional[_Iterable[_Union[Publication, _Mapping]]] = ..., recovered: _Optional[bool] = ..., offset: _Optional[int] = ..., positioned: _Optional[bool] = ..., data: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, expires: bool = ..., ttl: _Optional[int] = ..., recoverable: bool = ..., seq: _Optional[int] = ..., gen: _Optional[int] = ..., epoch: _Optional[str] = ..., publications: _Optional[_Iterable[_Union[Publication, _Mapping]]] = ..., recovered: bool = ..., offset: _Optional[int] = ..., positioned: bool = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class SubRefreshRequest(_message.Message):
     __slots__ = ("channel", "token")
@@ -293,7 +292,7 @@ class SubRefreshResult(_message.Message):
     TTL_FIELD_NUMBER: _ClassVar[int]
     expires: bool
     ttl: int
-    def __init__(self, expires: _Optional[bool] = ..., ttl: _Optional[int] = ...) -> None: ...
+    def __init__(self, expires: bool = ..., ttl: _Optional[int] = ...) -> None: ...
 
 class UnsubscribeRequest(_message.Message):
     __slots__ = ("channel",)
@@ -368,7 +367,7 @@ class HistoryRequest(_message.Message):
     limit: int
     since: StreamPosition
     reverse: bool
-    def __init__(self, channel: _Optional[str] = ..., limit: _Optional[int] = ..., since: _Optional[_Union[StreamPosition, _Mapping]] = ..., reverse: _Optional[bool] = ...) -> None: ...
+    def __init__(self, channel: _Optional[str] = ..., limit: _Optional[int] = ..., since: _Optional[_Union[StreamPosition, _Mapping]] = ..., reverse: bool = ...) -> None: ...
 
 class HistoryResult(_message.Message):
     __slots__ = ("publications", "epoch", "offset")

@@ -1,8 +1,7 @@
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Iterable as _Iterable, Mapping as _Mapping
-from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -109,7 +108,7 @@ class Disconnect(_message.Message):
     reconnect: bool
     client: str
     session: str
-    def __init__(self, user: _Optional[str] = ..., whitelist: _Optional[_Iterable[str]] = ..., code: _Optional[int] = ..., reason: _Optional[str] = ..., reconnect: _Optional[bool] = ..., client: _Optional[str] = ..., session: _Optional[str] = ...) -> None: ...
+    def __init__(self, user: _Optional[str] = ..., whitelist: _Optional[_Iterable[str]] = ..., code: _Optional[int] = ..., reason: _Optional[str] = ..., reconnect: bool = ..., client: _Optional[str] = ..., session: _Optional[str] = ...) -> None: ...
 
 class Shutdown(_message.Message):
     __slots__ = ()
@@ -165,7 +164,7 @@ class Subscribe(_message.Message):
     session: str
     push_join_leave: bool
     source: int
-    def __init__(self, user: _Optional[str] = ..., channel: _Optional[str] = ..., emit_presence: _Optional[bool] = ..., emit_join_leave: _Optional[bool] = ..., expire_at: _Optional[int] = ..., position: _Optional[bool] = ..., recover: _Optional[bool] = ..., channel_info: _Optional[bytes] = ..., client: _Optional[str] = ..., data: _Optional[bytes] = ..., recover_since: _Optional[_Union[StreamPosition, _Mapping]] = ..., session: _Optional[str] = ..., push_join_leave: _Optional[bool] = ..., source: _Optional[int] = ...) -> None: ...
+    def __init__(self, user: _Optional[str] = ..., channel: _Optional[str] = ..., emit_presence: bool = ..., emit_join_leave: bool = ..., expire_at: _Optional[int] = ..., position: bool = ..., recover: bool = ..., channel_info: _Optional[bytes] = ..., client: _Optional[str] = ..., data: _Optional[bytes] = ..., recover_since: _Optional[_Union[StreamPosition, _Mapping]] = ..., session: _Optional[str] = ..., push_join_leave: bool = ..., source: _Optional[int] = ...) -> None: ...
 
 class Notification(_message.Message):
     __slots__ = ("op", "data")
@@ -189,7 +188,7 @@ class Refresh(_message.Message):
     expire_at: int
     info: bytes
     session: str
-    def __init__(self, user: _Optional[str] = ..., client: _Optional[str] = ..., expired: _Optional[bool] = ..., expire_at: _Optional[int] = ..., info: _Optional[bytes] = ..., session: _Optional[str] = ...) -> None: ...
+    def __init__(self, user: _Optional[str] = ..., client: _Optional[str] = ..., expired: bool = ..., expire_at: _Optional[int] = ..., info: _Optional[bytes] = ..., session: _Optional[str] = ...) -> None: ...
 
 class ChannelsRequest(_message.Message):
     __slots__ = ("pattern",)

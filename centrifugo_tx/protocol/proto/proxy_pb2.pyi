@@ -1,8 +1,7 @@
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Iterable as _Iterable, Mapping as _Mapping
-from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -14,7 +13,7 @@ class Error(_message.Message):
     code: int
     message: str
     temporary: bool
-    def __init__(self, code: _Optional[int] = ..., message: _Optional[str] = ..., temporary: _Optional[bool] = ...) -> None: ...
+    def __init__(self, code: _Optional[int] = ..., message: _Optional[str] = ..., temporary: bool = ...) -> None: ...
 
 class Disconnect(_message.Message):
     __slots__ = ("code", "reason")
@@ -28,7 +27,7 @@ class BoolValue(_message.Message):
     __slots__ = ("value",)
     VALUE_FIELD_NUMBER: _ClassVar[int]
     value: bool
-    def __init__(self, value: _Optional[bool] = ...) -> None: ...
+    def __init__(self, value: bool = ...) -> None: ...
 
 class SubscribeOptionOverride(_message.Message):
     __slots__ = ("presence", "join_leave", "force_recovery", "force_positioning", "force_push_join_leave")
@@ -110,7 +109,7 @@ class SubscribeOptions(_message.Message):
     override: SubscribeOptionOverride
     server_tags_filter: FilterNode
     cache_recover: bool
-    def __init__(self, expire_at: _Optional[int] = ..., info: _Optional[bytes] = ..., b64info: _Optional[str] = ..., data: _Optional[bytes] = ..., b64data: _Optional[str] = ..., override: _Optional[_Union[SubscribeOptionOverride, _Mapping]] = ..., server_tags_filter: _Optional[_Union[FilterNode, _Mapping]] = ..., cache_recover: _Optional[bool] = ...) -> None: ...
+    def __init__(self, expire_at: _Optional[int] = ..., info: _Optional[bytes] = ..., b64info: _Optional[str] = ..., data: _Optional[bytes] = ..., b64data: _Optional[str] = ..., override: _Optional[_Union[SubscribeOptionOverride, _Mapping]] = ..., server_tags_filter: _Optional[_Union[FilterNode, _Mapping]] = ..., cache_recover: bool = ...) -> None: ...
 
 class ConnectResult(_message.Message):
     __slots__ = ("user", "expire_at", "info", "b64info", "data", "b64data", "channels", "subs", "meta", "caps", "labels")
@@ -201,7 +200,7 @@ class RefreshResult(_message.Message):
     b64info: str
     meta: bytes
     caps: _containers.RepeatedCompositeFieldContainer[ChannelsCapability]
-    def __init__(self, expired: _Optional[bool] = ..., expire_at: _Optional[int] = ..., info: _Optional[bytes] = ..., b64info: _Optional[str] = ..., meta: _Optional[bytes] = ..., caps: _Optional[_Iterable[_Union[ChannelsCapability, _Mapping]]] = ...) -> None: ...
+    def __init__(self, expired: bool = ..., expire_at: _Optional[int] = ..., info: _Optional[bytes] = ..., b64info: _Optional[str] = ..., meta: _Optional[bytes] = ..., caps: _Optional[_Iterable[_Union[ChannelsCapability, _Mapping]]] = ...) -> None: ...
 
 class RefreshResponse(_message.Message):
     __slots__ = ("result", "error", "disconnect")
@@ -332,7 +331,7 @@ class PublishResult(_message.Message):
     delta: bool
     version: int
     version_epoch: str
-    def __init__(self, data: _Optional[bytes] = ..., b64data: _Optional[str] = ..., skip_history: _Optional[bool] = ..., tags: _Optional[_Mapping[str, str]] = ..., idempotency_key: _Optional[str] = ..., delta: _Optional[bool] = ..., version: _Optional[int] = ..., version_epoch: _Optional[str] = ...) -> None: ...
+    def __init__(self, data: _Optional[bytes] = ..., b64data: _Optional[str] = ..., skip_history: bool = ..., tags: _Optional[_Mapping[str, str]] = ..., idempotency_key: _Optional[str] = ..., delta: bool = ..., version: _Optional[int] = ..., version_epoch: _Optional[str] = ...) -> None: ...
 
 class PublishResponse(_message.Message):
     __slots__ = ("result", "error", "disconnect")
@@ -430,7 +429,7 @@ class SubRefreshResult(_message.Message):
     expire_at: int
     info: bytes
     b64info: str
-    def __init__(self, expired: _Optional[bool] = ..., expire_at: _Optional[int] = ..., info: _Optional[bytes] = ..., b64info: _Optional[str] = ...) -> None: ...
+    def __init__(self, expired: bool = ..., expire_at: _Optional[int] = ..., info: _Optional[bytes] = ..., b64info: _Optional[str] = ...) -> None: ...
 
 class SubRefreshResponse(_message.Message):
     __slots__ = ("result", "error", "disconnect")
@@ -508,7 +507,7 @@ class MapPublishResult(_message.Message):
     delta: bool
     version: int
     version_epoch: str
-    def __init__(self, key: _Optional[str] = ..., data: _Optional[bytes] = ..., b64data: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., score: _Optional[int] = ..., key_mode: _Optional[str] = ..., stream_data: _Optional[bytes] = ..., b64stream_data: _Optional[str] = ..., idempotency_key: _Optional[str] = ..., delta: _Optional[bool] = ..., version: _Optional[int] = ..., version_epoch: _Optional[str] = ...) -> None: ...
+    def __init__(self, key: _Optional[str] = ..., data: _Optional[bytes] = ..., b64data: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., score: _Optional[int] = ..., key_mode: _Optional[str] = ..., stream_data: _Optional[bytes] = ..., b64stream_data: _Optional[str] = ..., idempotency_key: _Optional[str] = ..., delta: bool = ..., version: _Optional[int] = ..., version_epoch: _Optional[str] = ...) -> None: ...
 
 class MapPublishResponse(_message.Message):
     __slots__ = ("result", "error", "disconnect")
@@ -604,7 +603,7 @@ class SharedPollRefreshResultItem(_message.Message):
     version: int
     removed: bool
     prev_data: bytes
-    def __init__(self, key: _Optional[str] = ..., data: _Optional[bytes] = ..., version: _Optional[int] = ..., removed: _Optional[bool] = ..., prev_data: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, key: _Optional[str] = ..., data: _Optional[bytes] = ..., version: _Optional[int] = ..., removed: bool = ..., prev_data: _Optional[bytes] = ...) -> None: ...
 
 class SharedPollRefreshResult(_message.Message):
     __slots__ = ("items", "epoch")
@@ -632,7 +631,7 @@ class NotifyCacheEmptyResult(_message.Message):
     __slots__ = ("populated",)
     POPULATED_FIELD_NUMBER: _ClassVar[int]
     populated: bool
-    def __init__(self, populated: _Optional[bool] = ...) -> None: ...
+    def __init__(self, populated: bool = ...) -> None: ...
 
 class NotifyCacheEmptyResponse(_message.Message):
     __slots__ = ("result",)
