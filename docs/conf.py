@@ -3,9 +3,11 @@
 project = "centrifugo-tx"
 author = "the centrifugo-tx contributors"
 copyright = "the centrifugo-tx contributors, under the MIT licence"
-extensions = ["sphinx_copybutton", "sphinx_design"]
+extensions = ["sphinx_copybutton", "sphinx_design", "sphinxcontrib.svgbob"]
 exclude_patterns = ["_build", "examples"]
 html_theme = "furo"
+html_static_path = ["static"]
+html_css_files = ["site.css"]
 html_title = "centrifugo-tx"
 html_theme_options = {"navigation_with_keys": True}
 copybutton_prompt_text = "$ "

@@ -21,6 +21,8 @@ from .integration.page import DOCS, blocks_of
 OPTIONS = DOCS / "configuration"
 #: Where the pages say that certificates are.
 CERTIFICATES = "/etc/letsencrypt/live/example.com"
+#: A test that a page cites: its path, and the class within.
+CITED = re.compile(r"``(tests/[\w/]+(?:\.py)?)(?:::(\w+))?``")
 
 
 class OptionPagesTests(SynchronousTestCase):
@@ -109,3 +111,19 @@ class GuidesTests(SynchronousTestCase):
                         found += ignored(config) + warnings(config)
                     self.assertEqual((page.name, found), (page.name, []))
         self.assertGreater(count, 25)
+
+
+class CitedTestsTests(SynchronousTestCase):
+    """The tests that pages name as proof."""
+
+    def test_exist(self) -> None:
+        """Each file is there, and so is the class after ``::``."""
+        count = 0
+        for page in sorted(DOCS.rglob("*.rst")):
+            for path, name in CITED.findall(page.read_text()):
+                count += 1
+                file = DOCS.parent / path
+                self.assertTrue(file.exists(), f"{page.name}: {path}")
+                if name:
+                    self.assertIn(f"\nclass {name}(", file.read_text(), page.name)
+        self.assertGreater(count, 40)
