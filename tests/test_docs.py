@@ -71,7 +71,7 @@ class MapsPageTests(SynchronousTestCase):
     def test_configurations(self) -> None:
         """Each whole configuration on it is a good one."""
         text = (DOCS / "maps.rst").read_text()
-        blocks = re.findall(r"::\n\n((?:    .*\n|\n)+)", text)
+        blocks = [each.text for each in blocks_of(text) if each.language == "json"]
         trees = [json.loads(block) for block in blocks if '"namespaces"' in block]
         self.assertEqual(len(trees), 2)
         for tree in trees:

@@ -2,7 +2,6 @@
 
 import io
 import json
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,8 @@ from unittest import SkipTest
 from twisted.trial.unittest import SynchronousTestCase
 
 from centrifugo_tx.backend import sign
+
+from .page import blocks_of
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "docs" / "examples" / "backends"
@@ -82,8 +83,7 @@ class BackendTests(SynchronousTestCase):
     def test_blocks(self) -> None:
         """The blocks of Python on the page run."""
         page = (ROOT / "docs" / "backend.rst").read_text()
-        found = re.findall(r"(?:code-block:: python|::)\n\n((?:    .*\n|\n)+)", page)
-        blocks = [re.sub(r"(?m)^    ", "", block) for block in found]
+        blocks = [each.text for each in blocks_of(page) if each.language == "python"]
         self.assertEqual(len(blocks), 3)
         body = b"{}"
         for block in blocks:

@@ -13,6 +13,7 @@ from typing import Any
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from .page import blocks_of
 from .pseudo_terminal import Terminal, plain
 from .server import PATIENCE, Server, shared_server
 
@@ -218,7 +219,7 @@ class PageTests(ConsoleCase):
     def test_examples(self) -> None:
         """Each command ends well; those that go on are ended as the page says."""
         text = PAGE.read_text()
-        blocks = re.findall(r"::\n\n((?:    .*\n)+)", text)
+        blocks = [each.text for each in blocks_of(text) if each.language == "sh"]
         commands = [line.strip() for block in blocks for line in block.splitlines()]
         inline = re.findall(r"``((?:call map_stats|top) [^`]*)``", text)
         self.assertEqual(len(inline), 2)

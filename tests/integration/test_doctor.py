@@ -197,7 +197,7 @@ class ServerTests(DoctorCase):
     def test_page(self) -> None:
         """The commands of the page run, with the shown findings."""
         text = PAGE.read_text()
-        commands = re.findall(r"(?m)^    (centrifugo-tx doctor .*)$", text)
+        commands = re.findall(r"(?m)^   (centrifugo-tx doctor .*)$", text)
         self.assertEqual(len(commands), 2)
         proxy = self.proxy([*_NO_UPGRADE, *_BUFFERING])
         url = f"http://127.0.0.1:{proxy.port}"

@@ -27,6 +27,7 @@ from .listeners import (
     RemoteCall,
     UniWebSocket,
 )
+from .page import blocks_of
 from .ports import free_port
 from .proxies import Proxy
 from .raw_clients import Client, open_client
@@ -151,7 +152,7 @@ class FileTests(SynchronousTestCase):
     def test_page(self) -> None:
         """The configuration for TLS without a proxy is a good one."""
         text = (ROOT / "docs" / "proxies.rst").read_text()
-        (block,) = re.findall(r"::\n\n((?:    .*\n)+)", text)
+        (block,) = [b.text for b in blocks_of(text) if b.language == "json"]
         cert, key = Authority().issue("example.com")
         tree = json.loads(block)
         tree["http_server"]["tls"].update(cert_pem=cert, key_pem=key)
