@@ -66,8 +66,13 @@ class Options(UsageOptions):
     synopsis = "[options]"
     optParameters = (
         ["config", "c", "config.json", "The configuration file."],
-        *([flag.path, flag.short, None, flag.help] for flag in FLAGS),
+        *([flag.path, flag.short, None, ""] for flag in FLAGS),
     )
+
+    def getUsage(self, width: int | None = None) -> str:
+        """Return the help; the meanings of the flags are read only for it."""
+        self.docs.update({flag.path: flag.help for flag in FLAGS})
+        return str(UsageOptions.getUsage(self, width))
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """Parse the flags; exit with code 1 if they are invalid.

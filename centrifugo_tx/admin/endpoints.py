@@ -19,7 +19,6 @@ from .feed import Body, Feeds
 from .files import below, folder, own_files, redirect
 from .inspector import Inspector
 from .login import AdminOptions, Attempts, Login, password_in
-from .proxied_page import ProxiedPage
 
 __all__ = ["ADMIN_PATHS", "AdminEndpoints"]
 
@@ -211,6 +210,8 @@ class AdminEndpoints:
         """Return the resource for all other paths, if the files are not our own."""
         options = self._options
         if options.web_proxy_address:
+            from .proxied_page import ProxiedPage
+
             page = ProxiedPage(self._reactor, options.web_proxy_address)
             return below(self._prefix, page)
         return folder(options.web_path, self._prefix) if options.web_path else None

@@ -1,11 +1,10 @@
 """Loads the configuration from file, environment and flags, as the reference does."""
 
+import os
 from collections.abc import Mapping
 from typing import cast
 
 from attrs import field, frozen
-from dotenv import dotenv_values
-from dotenv.parser import parse_stream
 
 from ..errors import ConfigError
 from .files import read_file
@@ -79,11 +78,14 @@ def read_dotenv(path: str) -> dict[str, str]:
 
     :raises ConfigError: a line is malformed.
     """
+    if not os.path.exists(path):
+        return {}
+    from dotenv import dotenv_values
+    from dotenv.parser import parse_stream
+
     try:
         with open(path) as stream:
             broken = [part.original.line for part in parse_stream(stream) if part.error]
-    except FileNotFoundError:
-        return {}
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from None
     if broken:

@@ -50,11 +50,20 @@ class Option:
     name: str
     kind: Kind
     default: Any
-    meaning: str
+    #: The section that the option belongs to.
+    owner: type[Struct]
     choices: tuple[str, ...] = ()
     section: type[Struct] | None = None
     #: Whether a list is stored as a tuple.
     frozen: bool = False
+
+    @property
+    def meaning(self) -> str:
+        """Return the docstring below the field.
+
+        Few commands need it, and reading it takes longer than starting the server.
+        """
+        return _meanings(self.owner).get(self.name, "")
 
     @property
     def named(self) -> bool:
@@ -70,22 +79,23 @@ class Option:
 def options_of(section: type[Struct]) -> tuple[Option, ...]:
     """Return the options of a section: ``name`` first, then in order of definition."""
     hints = get_type_hints(section, include_extras=True)
-    meanings = _meanings(section)
     found = [
-        _option(field, hints[field.name], meanings.get(field.name, ""))
+        _option(section, field, hints[field.name])
         for field in msgspec.structs.fields(section)
     ]
     return tuple(sorted(found, key=lambda option: option.name != "name"))
 
 
-def _option(field: msgspec.structs.FieldInfo, hint: Any, meaning: str) -> Option:
+def _option(
+    section: type[Struct], field: msgspec.structs.FieldInfo, hint: Any
+) -> Option:
     default = field.default
     if default is NODEFAULT:
         if field.default_factory is NODEFAULT:
             raise TypeError(f"the option {field.name} has no default")
         default = field.default_factory()
-    kind, choices, section, is_tuple = _classify(field.name, hint)
-    return Option(field.name, kind, default, meaning, choices, section, is_tuple)
+    kind, choices, part, is_tuple = _classify(field.name, hint)
+    return Option(field.name, kind, default, section, choices, part, is_tuple)
 
 
 def _classify(
@@ -119,6 +129,7 @@ def _classify(
     raise TypeError(f"the option {name} has a type that no file can hold: {hint!r}")
 
 
+@cache
 def _meanings(section: type[Struct]) -> dict[str, str]:
     """Return the docstrings below the fields, including those of base classes."""
     found: dict[str, str] = {}

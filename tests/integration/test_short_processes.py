@@ -24,6 +24,34 @@ from centrifugo_tx.workers.valkey import SocketFolder
 print(SocketFolder.make().path, flush=True)
 os.kill(os.getpid(), 9)
 """
+#: Prints the modules that are loaded when a server with default options is built.
+_BUILD = """
+import sys
+from twisted.internet import reactor
+import centrifugo_tx.launch
+from centrifugo_tx.config.load import load
+from centrifugo_tx.service import build
+build(reactor, load("", {}).config)
+print(*sys.modules)
+"""
+#: Prints the modules that are loaded after a command.
+_COMMAND = """
+import sys
+from centrifugo_tx.cli import main
+main(sys.argv[1:])
+print(*sys.modules)
+"""
+#: What a server needs only for some options: libraries, and costly parts of Python.
+OPTIONAL = {
+    *("aiobotocore", "aiokafka", "botocore", "dotenv", "grpc", "hiredis", "nats"),
+    *("opentelemetry", "psycopg", "psycopg_pool", "shtab", "tomli_w", "txredisapi"),
+    "yaml",
+}
+#: What a command needs only to connect, or to read a configuration.
+OF_SERVER = {
+    *("autobahn", "cryptography", "google", "jwt", "OpenSSL"),
+    *("prometheus_client", "twisted.internet", "twisted.web", "zope"),
+}
 DOCS = Path(__file__).parents[2] / "docs"
 
 
@@ -46,6 +74,27 @@ class CommandTests(SynchronousTestCase):
             with urlopen(f"http://{line.split()[-1]}/") as answer:
                 self.assertEqual(answer.read(), b"a page")
             server.terminate()
+
+    def modules(self, code: str, *arguments: str) -> set[str]:
+        """Return the modules that a program has loaded at its end."""
+        ended = run(
+            [sys.executable, "-c", code, *arguments], capture_output=True, text=True
+        )
+        self.assertEqual(ended.returncode, 0, ended.stderr)
+        return set(ended.stdout.split())
+
+    def test_start(self) -> None:
+        """A server starts quickly: it loads no library that its options do not need."""
+        loaded = self.modules(_BUILD)
+        self.assertIn("autobahn", loaded)
+        self.assertEqual(loaded & OPTIONAL, set())
+
+    def test_short_commands(self) -> None:
+        """Commands that need no server load none of it."""
+        for arguments in (["version"], ["completion", "bash"], ["help"]):
+            loaded = self.modules(_COMMAND, *arguments)
+            self.assertIn("argparse", loaded)
+            self.assertEqual(loaded & (OF_SERVER | OPTIONAL) - {"shtab"}, set())
 
     def test_server(self) -> None:
         """Without a command the server runs, which here finds nothing to run by."""
