@@ -75,6 +75,12 @@ def _in_company(config: Config) -> Iterator[str]:
                 f'{path}: true serves everybody who reaches "{host}"; set'
                 f" {section}.{key}, or an address of this machine alone"
             )
+    inside = internal_address(config), http.internal_port or str(http.port)
+    if config.debug.enabled and inside == (http.address, str(http.port)):
+        yield (
+            "debug.enabled: true shows users and channels on http_server.port"
+            f" ({http.port}), which clients use; set http_server.internal_port"
+        )
     grpc = config.grpc_api
     if grpc.enabled and not grpc.key and not is_loopback(grpc.address):
         yield (

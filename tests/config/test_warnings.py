@@ -40,7 +40,7 @@ class SecurityTests(WarningCase):
         """Each mode is named."""
         self.assertWarned(
             {
-                "http_server": LOCAL,
+                "http_server": {**LOCAL, "internal_port": "9000"},
                 "client": {
                     "insecure": True,
                     "insecure_skip_token_signature_verify": True,
@@ -75,6 +75,22 @@ class SecurityTests(WarningCase):
             self.assertWarned({section: options, "http_server": http}, mode)
             options["external"] = True
             self.assertWarned({section: options, "http_server": http}, mode, said)
+
+    def test_debug(self) -> None:
+        """Debug pages on the port that clients use, whatever its address."""
+        enabled = "debug endpoints are enabled"
+        shown = "debug.enabled: true shows users and channels on http_server.port"
+        http: dict[str, Any]
+        for http in (
+            {},
+            LOCAL,
+            {"internal_port": "8000"},
+            {**LOCAL, "internal_address": "127.0.0.1"},
+        ):
+            tree = {"debug": {"enabled": True}, "http_server": http}
+            self.assertWarned(tree, enabled, shown)
+        apart = {"debug": {"enabled": True}, "http_server": {"internal_port": "9000"}}
+        self.assertWarned(apart, enabled)
 
     def test_grpc(self) -> None:
         """A gRPC port without a key is open to any caller."""
