@@ -99,8 +99,7 @@ class Consumers:
 
     def _loop(self) -> AsyncioBridge:
         """Return the loop of the client libraries, which runs."""
-        if self._bridge.loop is None:
-            self._bridge.start()
+        self._bridge.start()
         return self._bridge
 
     def _messages(

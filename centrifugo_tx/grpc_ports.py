@@ -53,8 +53,7 @@ class GRPCPorts:
         api, uni = self._config.grpc_api.enabled, self._config.uni_grpc.enabled
         if not (api or uni):
             return
-        if self._bridge.loop is None:
-            self._bridge.start()
+        self._bridge.start()
         if api:
             await self._serve_api()
         if uni:

@@ -44,7 +44,9 @@ class AsyncioBridge:
     _tasks: "set[asyncio.Task[Any]]" = field(factory=set, init=False)
 
     def start(self) -> None:
-        """Find or create the loop, with a thread if necessary."""
+        """Find or create the loop, with a thread if necessary, unless it is there."""
+        if self.loop is not None:
+            return
         self.loop = getattr(self._reactor, "_asyncioEventloop", None)
         if self.loop is None:
             self.loop = asyncio.new_event_loop()

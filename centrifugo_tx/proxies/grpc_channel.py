@@ -1,20 +1,24 @@
 """The connection to a gRPC backend, on the asyncio loop beside the reactor."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from ssl import get_default_verify_paths
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import grpc
 from attrs import define, field
+from twisted.internet.defer import Deferred, succeed
 
+from ..grpc.asyncio_bridge import AsyncioBridge
 from ..options import TLSOptions
 from ..renewed_tls import current_tls
 from .client import BackendFailed, Forwarded
 from .options import ProxyOptions
 
-__all__ = ["GRPCChannel", "reason_of", "target_of"]
+__all__ = ["BridgedChannel", "GRPCChannel", "reason_of", "target_of"]
+
+T = TypeVar("T")
 
 #: The service that backends provide.
 SERVICE = "centrifugal.centrifugo.proxy.CentrifugoProxy"
@@ -157,6 +161,31 @@ class GRPCChannel:
         for channel in channels:
             if channel is not None:
                 await channel.close()
+
+
+@define(eq=False)
+class BridgedChannel:
+    """A channel for callers in the reactor; the loop starts with the first call."""
+
+    bridge: AsyncioBridge
+    options: ProxyOptions
+    channel: GRPCChannel = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.channel = GRPCChannel(self.options)
+
+    def run(
+        self, function: Callable[..., Coroutine[Any, Any, T]], *arguments: object
+    ) -> "Deferred[T]":
+        """Run a coroutine function on the loop; see `AsyncioBridge.run`."""
+        self.bridge.start()
+        return self.bridge.run(function, *arguments)
+
+    def stop(self) -> "Deferred[None]":
+        """Close the connection; calls that still run fail, and streams end."""
+        if self.bridge.loop is None:
+            return succeed(None)
+        return self.bridge.run(self.channel.close)
 
 
 def _system_authorities() -> bytes | None:

@@ -5,16 +5,14 @@ from typing import Any
 
 from attrs import define, field
 from google.protobuf.message import DecodeError as ProtobufError
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 
-from ..grpc.asyncio_bridge import AsyncioBridge
 from ..protocol.codes import Disconnect, Error
 from ..protocol.proto import proxy_pb2
 from ..protocol.struct_bridge import Bridge, bridge
 from ..proxy_messages import ProxyEvent, ProxyResponse
 from .client import BackendFailed, Forwarded
-from .grpc_channel import GRPCChannel
-from .options import ProxyOptions
+from .grpc_channel import BridgedChannel
 
 __all__ = ["Codec", "GRPCProxyClient", "codec_of"]
 
@@ -23,31 +21,22 @@ __all__ = ["Codec", "GRPCProxyClient", "codec_of"]
 class GRPCProxyClient:
     """Calls the methods of ``CentrifugoProxy``; connects with the first call."""
 
-    _bridge: AsyncioBridge
-    _options: ProxyOptions
+    _backend: BridgedChannel
     protocol: str = field(default="grpc", init=False)
-    _channel: GRPCChannel = field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._channel = GRPCChannel(self._options)
 
     def call(
         self, event: ProxyEvent, request: Any, headers: Forwarded
     ) -> "Deferred[ProxyResponse[Any]]":
         """Call the method of *event*; see `ProxyClient`."""
-        if self._bridge.loop is None:
-            self._bridge.start()
         codec = codec_of(event)
-        answered: Deferred[bytes] = self._bridge.run(
-            self._channel.unary, event.method, codec.encode(request), headers
+        answered = self._backend.run(
+            self._backend.channel.unary, event.method, codec.encode(request), headers
         )
         return answered.addCallback(codec.decode)
 
     def stop(self) -> "Deferred[None]":
         """Close the connection; calls that still run fail."""
-        if self._bridge.loop is None:
-            return succeed(None)
-        return self._bridge.run(self._channel.close)
+        return self._backend.stop()
 
 
 @define(eq=False)

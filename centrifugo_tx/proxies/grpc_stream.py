@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 from attrs import define, field
 from google.protobuf.message import DecodeError as ProtobufError
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from ..errors import ReplyError
@@ -21,9 +21,8 @@ from ..protocol.payloads import Raw
 from ..protocol.proto import proxy_pb2
 from ..proxy_messages import ProxyEvent, ProxyResponse, StreamResponse
 from .client import BackendFailed, Forwarded
-from .grpc_channel import GRPCChannel, reason_of
+from .grpc_channel import BridgedChannel, reason_of
 from .grpc_client import Codec, codec_of
-from .options import ProxyOptions
 
 __all__ = ["BackendStream", "GRPCStreamClient"]
 
@@ -36,20 +35,13 @@ _FAILURES = (grpc.RpcError, grpc.aio.UsageError, ValueError, TypeError)
 class GRPCStreamClient:
     """Opens streams; a response is the first message of one, with the stream."""
 
-    _bridge: AsyncioBridge
-    _options: ProxyOptions
+    _backend: BridgedChannel
     protocol: str = field(default="grpc", init=False)
-    _channel: GRPCChannel = field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._channel = GRPCChannel(self._options)
 
     def call(
         self, event: ProxyEvent, request: Any, headers: Forwarded
     ) -> "Deferred[ProxyResponse[Any]]":
         """Open a stream, and wait for its first message; see `ProxyClient`."""
-        if self._bridge.loop is None:
-            self._bridge.start()
         codec, bidirectional = codec_of(event), request.bidirectional
         if bidirectional:
             first = _Request()
@@ -57,9 +49,7 @@ class GRPCStreamClient:
             sent = first.SerializeToString()
         else:
             sent = codec.encode(request)
-        opened: Deferred[tuple[Any, bytes]] = self._bridge.run(
-            self._open, bidirectional, sent, headers
-        )
+        opened = self._backend.run(self._open, bidirectional, sent, headers)
         return opened.addCallback(self._accept, codec)
 
     async def _open(
@@ -67,7 +57,7 @@ class GRPCStreamClient:
     ) -> tuple[Any, bytes]:
         call = None
         try:
-            call = self._channel.stream(bidirectional, sent, headers)
+            call = self._backend.channel.stream(bidirectional, sent, headers)
             if bidirectional:
                 await call.write(sent)
             first = await call.read()
@@ -83,7 +73,8 @@ class GRPCStreamClient:
 
     def _accept(self, opened: tuple[Any, bytes], codec: Codec) -> ProxyResponse[Any]:
         call, first = opened
-        stream = BackendStream(self._bridge, call, self._options.timeout)
+        backend = self._backend
+        stream = BackendStream(backend.bridge, call, backend.options.timeout)
         try:
             message = _Response.FromString(first)
         except ProtobufError as error:
@@ -101,9 +92,7 @@ class GRPCStreamClient:
 
     def stop(self) -> "Deferred[None]":
         """Close the connection; its streams end."""
-        if self._bridge.loop is None:
-            return succeed(None)
-        return self._bridge.run(self._channel.close)
+        return self._backend.stop()
 
 
 @define(eq=False)

@@ -36,14 +36,16 @@ def make_client(
     if options.endpoint.startswith(HTTP_SCHEMES):
         return HTTPProxyClient(reactor, options)
     try:
+        from .grpc_channel import BridgedChannel
         from .grpc_client import GRPCProxyClient
         from .grpc_stream import GRPCStreamClient
     except ImportError as error:
         reason = f"endpoint: {options.endpoint!r} needs grpcio: {error}"
         raise ConfigError(reason) from None
+    backend = BridgedChannel(bridge, options)
     if event is SUBSCRIBE_STREAM:
-        return GRPCStreamClient(bridge, options)
-    return GRPCProxyClient(bridge, options)
+        return GRPCStreamClient(backend)
+    return GRPCProxyClient(backend)
 
 
 @implementer(IEventProxies)

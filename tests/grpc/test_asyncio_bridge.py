@@ -73,6 +73,12 @@ class ThreadTests(CrossingCase):
         """Coroutines run on a thread; their results return to the reactor."""
         self.assertEqual(self.wait(self.bridge.run(where)), "grpc")
 
+    def test_started_again(self) -> None:
+        """A bridge that runs keeps its loop."""
+        loop = self.bridge.loop
+        self.bridge.start()
+        self.assertIs(self.bridge.loop, loop)
+
     def test_failure(self) -> None:
         """So do their failures."""
         result = self.bridge.run(failing, ValueError("x"))
