@@ -39,6 +39,8 @@ class Channel:
     known: bool = field(default=False, init=False)
     #: When the position was last confirmed, by a delivery or by storage.
     confirmed: float = field(default=0.0, init=False)
+    #: Changes with every delivery from the stream, and whenever one may have been lost.
+    revision: int = field(default=0, init=False)
     #: Whether the broker delivers here; kept by `BrokerSubscriptions`.
     subscribed: bool = field(default=False, init=False)
     #: All subscribers on this node, watchers included.
@@ -183,6 +185,7 @@ class Channel:
                 assert encoded is not None
                 subscriber.deliver(encoded)
             return []
+        self.revision += 1
         lost: list[Subscriber] = []
         passed = False
         if self.known:
@@ -238,6 +241,7 @@ class Channel:
 
     def forget_position(self) -> list[Subscriber]:
         """Forget the position; return the subscribers that lost theirs."""
+        self.revision += 1
         lost = list(self._positioned)
         for subscriber in lost:
             self.leave(subscriber)

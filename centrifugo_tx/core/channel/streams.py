@@ -27,6 +27,7 @@ from .channel import Channel
 from .hub import Hub
 from .lanes import lose_positions
 from .position_check import PositionCheck
+from .shared_reads import SharedReads
 
 __all__ = ["Streams"]
 
@@ -56,6 +57,7 @@ class Streams:
     local: Callable[[str], Channel] = field(init=False)
     broker_subscriptions: BrokerSubscriptions[Channel] = field(init=False)
     position_check: PositionCheck = field(init=False)
+    _shared_reads: SharedReads = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.local = self._hub.channel
@@ -65,6 +67,9 @@ class Streams:
         self.position_check = PositionCheck(
             self._runtime, lambda name, query: self.broker.history(name, query)
         )
+        self._shared_reads = SharedReads(
+            self._runtime.clock, lambda name, query: self.broker.history(name, query)
+        )
 
     def start(self) -> None:
         """Start to receive the broker's events."""
@@ -73,6 +78,7 @@ class Streams:
     def stop(self) -> None:
         """Cancel all delayed calls."""
         self.broker_subscriptions.stop()
+        self._shared_reads.stop()
 
     # --- Publish and history ---------------------------------------------------
 
@@ -104,13 +110,19 @@ class Streams:
 
         return found.addCallback(compare)
 
-    def read(self, channel: str, query: HistoryQuery) -> Deferred[History]:
-        """Read history for a subscriber; its recovery compares the epochs."""
-        return self.broker.history(channel, query)
+    def read(self, channel: Channel, query: HistoryQuery) -> Deferred[History]:
+        """Read history for a subscriber that *channel* is buffering for.
+
+        Its recovery compares the epochs.
+        """
+        return self._shared_reads.read(channel, query)
 
     def remove_history(self, channel: str) -> Deferred[None]:
         """Delete a channel's publications; its stream position continues."""
         self._runtime.metrics.actions["history_remove"].value += 1
+        found = self._hub.channels.get(channel)
+        if found is not None:
+            found.revision += 1
         return self.broker.remove_history(channel)
 
     def publish_join(self, channel: str, info: ClientInfo) -> None:
@@ -139,6 +151,8 @@ class Streams:
         runtime.metrics.delivered += 1
         found = self._hub.channels.get(channel)
         if found is None or not found.subscribers:
+            if found is not None:
+                found.revision += 1
             if publication.key:
                 self._keys.take(channel, publication, position.epoch)
             return
@@ -177,6 +191,7 @@ class Streams:
         for name in channels:
             found = self._hub.channels.get(name)
             if found is not None:
+                found.revision += 1
                 self.position_check.check(found)
             else:
                 self._keys.handle_gap(name)

@@ -95,7 +95,8 @@ class StreamKind:
             action = "history_recover"
             query = HistoryQuery(limit, since, meta_ttl=ttl)
         self._runtime.metrics.actions[action].value += 1
-        return self.source.read(subscription.name, query)
+        assert subscription.channel is not None
+        return self.source.read(subscription.channel, query)
 
     def recover(
         self,

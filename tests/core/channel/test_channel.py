@@ -364,7 +364,7 @@ class Watcher:
     def subscribe(self) -> None:
         self.state = "asking"
         request = {"channel": "news", "recover": True, "offset": self.offset}
-        self.peer.ask(subscribe={**request, "epoch": "one"})
+        self.peer.send({"id": 2, "subscribe": {**request, "epoch": "one"}})
 
     def look(self) -> None:
         """Receive publications; each offset must be the next one."""

@@ -76,7 +76,7 @@ class SizeTests(SynchronousTestCase):
             peer = self.world.subscribed(f"c{count}")
             for number in range(count):
                 self.world.publish(f"c{count}", number)
-            answer.callback(History(StreamPosition(0, "e")))
+            answer.callback(History([], StreamPosition(0, "e")))
             self.assertEqual(peer.closed, closed)
 
     def test_connect(self) -> None:
