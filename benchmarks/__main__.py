@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from .delta import deltas
+from .engines import engines
 from .grpc_api import grpc_api
 from .http_neighbors import http_neighbors
 from .measures import MEASURES, Bench, Comparison, Figure
@@ -22,6 +23,7 @@ _ALL = {
     "grpc": grpc_api,
     "http_neighbors": http_neighbors,
     "delta": deltas,
+    "engines": engines,
     "names": names,
     "workers": workers,
     "nodes": nodes,

