@@ -154,7 +154,13 @@ class BrokerEventHandler(Protocol):
 
 
 class Broker(Protocol):
-    """PUB/SUB and history.  Calls fail with `BrokerUnavailable` if storage is away."""
+    """PUB/SUB and history.  Calls fail with `BrokerUnavailable` if storage is away.
+
+    ``publishes_in_order``: publishes take effect in the order of the calls, in all
+    channels.
+    """
+
+    publishes_in_order: bool
 
     def listen(self, receiver: BrokerEventHandler) -> None:
         """Set the receiver of events; called once, before any other method."""
