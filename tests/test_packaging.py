@@ -26,6 +26,19 @@ class PluginTests(SynchronousTestCase):
         self.assertEqual(list((ROOT / "twisted").rglob("__init__.py")), [])
 
 
+class DataTests(SynchronousTestCase):
+    """The files that the package brings along."""
+
+    def test_links(self) -> None:
+        """They are in the package by links to where contributors look for them."""
+        for name, folder in (
+            ("files", "config"),
+            ("development_page", "docs/examples/page"),
+        ):
+            packed = ROOT / "centrifugo_tx" / name
+            self.assertEqual(packed.resolve(), (ROOT / folder).resolve())
+
+
 class ExampleTests(SynchronousTestCase):
     """The files under ``config/``."""
 

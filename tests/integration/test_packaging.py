@@ -1,40 +1,117 @@
 """The installed package, in a clean environment."""
 
+import os
 import re
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import venv
 from pathlib import Path
 from shutil import copytree, ignore_patterns, which
+from tempfile import TemporaryDirectory
+from typing import Any, ClassVar
+from zipfile import ZipFile
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 ROOT = Path(__file__).parents[2]
 
 
-def run(*command: str | Path) -> "subprocess.CompletedProcess[str]":
+#: Builds the wheel and the source archive of the current folder into another folder.
+BUILD = """
+import sys
+from setuptools.build_meta import build_sdist, build_wheel
+folder = sys.argv.pop()
+build_sdist(folder)
+build_wheel(folder)
+"""
+
+
+def run(*command: str | Path, **options: Any) -> "subprocess.CompletedProcess[str]":
     """Run a command to its end."""
-    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=300, **options
+    )
 
 
 class WheelTests(SynchronousTestCase):
     """A machine needs only the wheel and its dependencies."""
 
+    scratch: TemporaryDirectory[str]
+    #: The folders of two builds of the same files.
+    builds: ClassVar[list[Path]] = []
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        """Build the wheel and the source archive twice, from files of other times."""
+        cls.scratch = TemporaryDirectory()
+        cls.builds = [Path(cls.scratch.name) / name for name in ("one", "two")]
+        skipped = ignore_patterns(
+            *(".git", ".venv", ".*_cache", ".hypothesis", ".tox", "_trial_temp*"),
+            *("build", "dist", "_build", "*.egg-info", "node_modules", "jars"),
+            *("__pycache__", "dropin.cache"),
+        )
+        for number, folder in enumerate(cls.builds):
+            source = folder / "source"
+            copytree(ROOT, source, ignore=skipped)
+            for path in source.rglob("*"):
+                os.utime(path, (number * 86400 + 1e9,) * 2)
+            run(
+                *(sys.executable, "-c", BUILD, folder),
+                cwd=source,
+                env={**os.environ, "SOURCE_DATE_EPOCH": "1700000000"},
+            ).check_returncode()
+
+    @classmethod
+    def tearDownClass(cls) -> None:
+        """Remove the builds."""
+        cls.scratch.cleanup()
+
+    def built(self, pattern: str) -> list[Path]:
+        """Return a file of each build."""
+        return [path for folder in self.builds for path in folder.glob(pattern)]
+
+    def test_reproducible(self) -> None:
+        """Equal files make equal archives, at any time."""
+        for pattern in "*.whl", "*.tar.gz":
+            one, two = self.built(pattern)
+            self.assertEqual(one.read_bytes(), two.read_bytes(), pattern)
+
+    def test_wheel(self) -> None:
+        """The wheel contains the files for deployment, and the metadata of an index."""
+        with ZipFile(self.built("*.whl")[0]) as wheel:
+            names = wheel.namelist()
+            (metadata,) = (name for name in names if name.endswith("/METADATA"))
+            head = wheel.read(metadata).decode().partition("\n\n")[0].split("\n")
+        for path in (ROOT / "config").iterdir():
+            self.assertIn(f"centrifugo_tx/files/{path.name}", names)
+        for name in (
+            "centrifugo_tx/py.typed",
+            "centrifugo_tx/development_page/index.html",
+        ):
+            self.assertIn(name, names)
+        self.assertIn("License-Expression: MIT", head)
+        for minor in 11, 12, 13:
+            line = f"Classifier: Programming Language :: Python :: 3.{minor}"
+            self.assertIn(line, head)
+
+    def test_source(self) -> None:
+        """The source archive contains every file of the repository."""
+        listed = run("git", "-C", ROOT, "ls-files")
+        if listed.returncode:
+            raise SkipTest("not a git repository")
+        with tarfile.open(self.built("*.tar.gz")[0]) as archive:
+            packed = {name.partition("/")[2] for name in archive.getnames()}
+        hidden = re.compile(r"(.*/)?\.")
+        tracked = {each for each in listed.stdout.split() if not hidden.match(each)}
+        self.assertEqual({x for x in tracked if (ROOT / x).is_file()} - packed, set())
+
     def test_plugin(self) -> None:
         """Installed into a clean environment, ``twistd`` knows the server."""
         scratch = Path(self.mktemp()).absolute()
-        source = scratch / "source"
-        skipped = ignore_patterns(".*", "tests", "build", "*.egg-info", "node_modules")
-        copytree(ROOT, source, ignore=skipped)
         pip = sys.executable, "-m", "pip", "--disable-pip-version-check"
-        wheels = scratch / "wheels"
-        built = run(
-            *(*pip, "wheel", "--no-deps", "--no-build-isolation"),
-            *("--wheel-dir", wheels, source),
-        )
-        self.assertEqual(built.returncode, 0, built.stderr)
-        (wheel,) = wheels.glob("*.whl")
+        wheel = self.built("*.whl")[0]
         clean = scratch / "clean"
         venv.create(clean, symlinks=True)
         python = clean / "bin" / "python"
