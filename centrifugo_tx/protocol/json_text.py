@@ -22,6 +22,9 @@ _WINDOW = 64 * 1024
 #: Bytes that do not matter for nesting; a zero byte stands for an escape.
 _PLAIN = bytes(set(range(256)) - set(b'[]{}"\\\0'))
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_NO_OPENING = bytes(set(range(256)) - set(b"[{"))
+#: How often the innermost pairs of brackets are removed before the rest is counted.
+_PASSES = 4
 _STEPS = bytes.maketrans(b"[{]}", b"\1\1\0\0")
 
 
@@ -68,6 +71,12 @@ def too_deep(text: bytes) -> bool:
         return False
     depth, left = 0, b""
     for outside in _outside_strings(text):
+        if not left:  # a quick look: most text is shallow
+            rest = _without_pairs(outside)
+            if depth + 2 * _PASSES + len(rest) <= MAX_DEPTH:
+                opened = len(rest.translate(None, b"]}"))
+                depth += 2 * opened - len(rest)
+                continue
         steps = left + outside.translate(_STEPS, _NO_BRACKETS)
         whole = len(steps) & ~7
         eights, left = memoryview(steps)[:whole].cast("Q"), steps[whole:]
@@ -81,12 +90,20 @@ def too_deep(text: bytes) -> bool:
 
 
 def _has_many_brackets(text: bytes) -> bool:
-    found = text.count(b"[", 0, _WINDOW) + text.count(b"{", 0, _WINDOW)
-    at = _WINDOW
-    while found <= MAX_DEPTH and at < len(text):
-        found += text.count(b"[", at, at + _WINDOW) + text.count(b"{", at, at + _WINDOW)
-        at += _WINDOW
-    return found > MAX_DEPTH
+    found = 0
+    for at in range(0, len(text), _WINDOW):
+        window = text[at : at + _WINDOW]
+        found += len(window.translate(None, _NO_OPENING))
+        if found > MAX_DEPTH:
+            return True
+    return False
+
+
+def _without_pairs(brackets: bytes) -> bytes:
+    """Remove the innermost pairs of brackets, at most two levels in each pass."""
+    for _ in range(_PASSES):
+        brackets = brackets.replace(b"{}", b"").replace(b"[]", b"")
+    return brackets
 
 
 def _outside_strings(text: bytes) -> Iterator[bytes]:
