@@ -259,6 +259,9 @@ class Namespaces:
 
         :raises ReplyError: 102, no namespace has this name.
         """
+        boundary = self.rules.namespace_boundary
+        if not boundary or boundary not in channel:
+            return self._without
         name = self.rules.split(channel)[0]
         if not name:
             return self._without

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Coroutine
 from time import perf_counter
-from typing import Any, get_type_hints
+from types import CoroutineType
+from typing import Any, get_args, get_type_hints
 
 from attrs import define, field, frozen
 from twisted.internet.defer import CancelledError, Deferred
@@ -10,7 +11,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..bounded_log import BoundedLog
-from ..core import Node, run_or_defer
+from ..core import Node, run_or_defer, waits
+from ..core.node_metrics import Table
 from ..core.time_slices import RoundRobin, Slices
 from ..errors import BrokerUnavailable, CentrifugoError, ReplyError
 from ..metrics import Histogram
@@ -35,12 +37,17 @@ class Method:
     name: str
     request: type[m.Request]
     code: int | None
-    call: Callable[["Api", Any], Coroutine[Any, Any, m.Result]]
+    #: Returns the result, or a Deferred or a coroutine that waits for it.
+    call: Callable[
+        ["Api", Any],
+        "m.Result | Deferred[Any] | Coroutine[Deferred[Any], Any, m.Result]",
+    ]
 
     @property
     def result(self) -> type[m.Result]:
         """Return the type of the results."""
-        result: type[m.Result] = get_type_hints(self.call)["return"]
+        returned = get_type_hints(self.call)["return"]
+        result: type[m.Result] = next(iter(get_args(returned)), returned)
         return result
 
     @property
@@ -70,11 +77,12 @@ class Api:
     span: Span | None = field(default=None, init=False)
     _log: BoundedLog = field(init=False)
     _robin: RoundRobin = field(init=False)
-    _durations: dict[str, Histogram] = field(factory=dict, init=False)
+    _durations: Table[str, Histogram] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._log = BoundedLog(Logger(), self.node.clock)
         self._robin = RoundRobin(self.node.clock)
+        self._durations = Table(self._duration)
 
     def slices(self) -> Slices:
         """Return slices that spread a long call over turns of the reactor."""
@@ -115,12 +123,17 @@ class Api:
     ) -> "m.Result | Deferred[m.Result]":
         began = perf_counter()
         try:
-            outcome = run_or_defer(method.call(self, request))
+            outcome: Any = method.call(self, request)
+            if isinstance(outcome, CoroutineType):
+                outcome = run_or_defer(outcome)
         except Exception:
             return self._finish(Failure(), method.name, request, counted, began)
-        if isinstance(outcome, Deferred):
+        if waits(outcome):
             return outcome.addBoth(self._finish, method.name, request, counted, began)
-        return self._finish(outcome, method.name, request, counted, began)
+        if method.name != "batch":  # its commands are observed themselves
+            self._durations[method.name].observe(perf_counter() - began)
+        result: m.Result = outcome
+        return result
 
     def _finish(
         self,
@@ -131,8 +144,7 @@ class Api:
         began: float,
     ) -> m.Result:
         if name != "batch":  # its commands are observed themselves
-            duration = self._durations.get(name) or self._duration(name)
-            duration.observe(perf_counter() - began)
+            self._durations[name].observe(perf_counter() - began)
         if not isinstance(outcome, Failure):
             return outcome
         error = self.error_of(outcome, name, getattr(request, "channel", ""))
@@ -141,12 +153,11 @@ class Api:
         return error
 
     def _duration(self, name: str) -> Histogram:
-        duration = self._durations[name] = self.node.metrics.histogram(
+        return self.node.metrics.histogram(
             "api_command_duration_seconds_histogram",
             protocol=self.protocol,
             method=name,
         )
-        return duration
 
     def count_error(self, method: str, error: str) -> None:
         """Count an error: a code, or ``read_body``, ``unmarshal``, ``marshal``."""

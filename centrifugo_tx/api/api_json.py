@@ -194,7 +194,7 @@ def payload(plain: Payload, encoded: str) -> Payload:
     See server API, "JSON rules".
     """
     if not encoded:
-        return detached(plain)
+        return plain if plain is EMPTY else detached(plain)
     encoded = encoded.replace("\r", "").replace("\n", "")
     if len(encoded) % 4:
         raise ReplyError(BAD_REQUEST, "malformed base64")

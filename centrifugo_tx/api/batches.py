@@ -7,6 +7,7 @@ from itertools import groupby
 from attrs import frozen
 from twisted.internet.defer import Deferred
 
+from ..core import waits
 from ..protocol.codes import BAD_REQUEST
 from . import api_messages as m
 from .api import NOT_FOUND, Api, Method
@@ -104,10 +105,10 @@ class BatchRunner:
             return request.parallel or (publishes and in_order)
 
         replies: list[_Reply] = []
+        start = partial(self._start, api)
         for together, group in groupby(commands, concurrent):
-            calls = [partial(self._start, api, each) for each in group]
             run = in_parallel if together else in_sequence
-            replies += await run(calls, slices)
+            replies += await run(start, [*group], slices)
         return m.BatchResult(replies)
 
     def _start(self, api: Api, command: Command | None) -> "_Reply | Deferred[_Reply]":
@@ -119,13 +120,13 @@ class BatchRunner:
             if request is None:
                 continue
             outcome = api.call(method, request)
-            if isinstance(outcome, Deferred):
-                return outcome.addCallback(partial(_reply, name))
-            return _reply(name, outcome)
+            if waits(outcome):
+                return outcome.addCallback(_reply, name)
+            return _reply(outcome, name)
         api.count_error("unknown", str(NOT_FOUND.code))
         api.log_error("unknown", NOT_FOUND, cause="no known command in batch")
         return {"error": NOT_FOUND}
 
 
-def _reply(name: str, outcome: m.Result) -> _Reply:
+def _reply(outcome: m.Result, name: str) -> _Reply:
     return {"error" if isinstance(outcome, m.Error) else name: outcome}

@@ -1,10 +1,11 @@
 """Many calls, one after another or at the same time, with a bound."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 
+from ..core import waits
 from ..core.time_slices import Slices
 
 __all__ = ["in_parallel", "in_sequence"]
@@ -12,13 +13,19 @@ __all__ = ["in_parallel", "in_sequence"]
 #: Channels of a broadcast, or commands of a batch, that run at the same time.
 PARALLEL = 1024
 
+T = TypeVar("T")
 
-async def in_parallel(calls: Sequence[Callable[[], Any]], slices: Slices) -> list[Any]:
-    """Make all *calls*, with at most `PARALLEL` pending; return results in order.
+
+async def in_parallel(
+    call: Callable[[T], Any], arguments: Sequence[T], slices: Slices
+) -> list[Any]:
+    """Call *call* with each of *arguments*, with at most `PARALLEL` calls pending.
 
     A call returns a result, or a Deferred that fires with one and does not fail.
+
+    :return: the results, in the order of the arguments.
     """
-    results: list[Any] = [None] * len(calls)
+    results: list[Any] = [None] * len(arguments)
     pending = 0
     ended: Deferred[None] | None = None
 
@@ -31,11 +38,11 @@ async def in_parallel(calls: Sequence[Callable[[], Any]], slices: Slices) -> lis
             waiting, ended = ended, None
             waiting.callback(None)
 
-    for index, call in enumerate(calls):
+    for index, argument in enumerate(arguments):
         if slices.over():
             await slices.next()
-        result = call()
-        if not isinstance(result, Deferred):
+        result = call(argument)
+        if not waits(result):
             results[index] = result
             continue
         pending += 1
@@ -49,14 +56,16 @@ async def in_parallel(calls: Sequence[Callable[[], Any]], slices: Slices) -> lis
     return results
 
 
-async def in_sequence(calls: Sequence[Callable[[], Any]], slices: Slices) -> list[Any]:
-    """Make all *calls*, each after the previous one has ended; return the results."""
+async def in_sequence(
+    call: Callable[[T], Any], arguments: Sequence[T], slices: Slices
+) -> list[Any]:
+    """Likewise, but call only after the previous call has ended."""
     results: list[Any] = []
-    for call in calls:
+    for argument in arguments:
         if slices.over():
             await slices.next()
-        result = call()
-        if isinstance(result, Deferred):
+        result = call(argument)
+        if waits(result):
             result = await _shielded(result)
         results.append(result)
     return results

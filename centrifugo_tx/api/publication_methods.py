@@ -1,15 +1,12 @@
 """The methods of the server API that publish into streams."""
 
-from collections.abc import Callable, Coroutine
-from functools import partial
-from typing import Any
-
+from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from ..core import run_or_defer
+from ..core import when_known
 from ..errors import ReplyError
-from ..options import ChannelOptions, PublishOptions
+from ..options import ChannelOptions, Published, PublishOptions
 from ..protocol.codes import BAD_REQUEST
 from ..protocol.messages import Payload
 from ..protocol.payloads import matches_format
@@ -20,31 +17,27 @@ from .parallel import in_parallel
 
 __all__ = ["broadcast", "publish"]
 
+#: The results of publications into channels without history.
+_NOT_STORED = m.PublishResult()
+_NOT_STORED_RESPONSE = m.PublishResponse(result=_NOT_STORED)
 
-async def publish(api: Api, request: m.PublishRequest) -> m.PublishResult:
+
+def publish(
+    api: Api, request: m.PublishRequest
+) -> m.PublishResult | Deferred[m.PublishResult]:
     """Publish into one channel (server API, "Publish")."""
-    if not request.channel:
+    channel = request.channel
+    if not channel:
         raise ReplyError(BAD_REQUEST, "channel required for publish")
     data = payload(request.data, request.b64data)
-    options = api.node.runtime.policy.channel(request.channel)
+    options = api.node.runtime.policy.channel(channel)
     if options.subscription_type not in ("", "stream"):
         raise ReplyError(BAD_REQUEST, "publish called on non-stream namespace")
-    return await _publish(api, request.channel, data, options, request)
-
-
-async def _publish(
-    api: Api,
-    channel: str,
-    data: Payload,
-    options: ChannelOptions,
-    request: m.PublishRequest | m.BroadcastRequest,
-) -> m.PublishResult:
-    if not matches_format(data, options.publication_data_format):
-        raise ReplyError(BAD_REQUEST, "publish data validation failed")
-    published = await api.node.streams.publish(
+    _check_format(data, options)
+    published = api.node.streams.publish(
         channel, data, _publish_options(options, request)
     )
-    return m.PublishResult(published.position.offset, published.position.epoch)
+    return when_known(published, _result)
 
 
 async def broadcast(api: Api, request: m.BroadcastRequest) -> m.BroadcastResult:
@@ -52,28 +45,71 @@ async def broadcast(api: Api, request: m.BroadcastRequest) -> m.BroadcastResult:
     if not request.channels:
         raise ReplyError(BAD_REQUEST, "channels required for broadcast")
     data = payload(request.data, request.b64data)
+    publish_into = _Broadcast(api, request, data).publish_into
+    return m.BroadcastResult(
+        await in_parallel(publish_into, request.channels, api.slices())
+    )
 
-    async def publish_to(channel: str) -> m.PublishResponse:
-        """Publish into one of the channels."""
+
+@define(eq=False)
+class _Broadcast:
+    """Publishes the payload of one request into channels."""
+
+    _api: Api
+    _request: m.BroadcastRequest
+    _data: Payload
+    #: The options of the last channel, which most others share.
+    _channel_options: ChannelOptions | None = field(default=None, init=False)
+    #: The options of publications into such channels.
+    _publish_options: PublishOptions = field(factory=PublishOptions, init=False)
+
+    def publish_into(
+        self, channel: str
+    ) -> m.PublishResponse | Deferred[m.PublishResponse]:
+        """Publish into one of the channels; the response may be an error."""
+        node = self._api.node
         try:
             if not channel:
                 raise ReplyError(BAD_REQUEST, "channel required for broadcast")
-            options = api.node.runtime.policy.channel(channel)
-            result = await _publish(api, channel, data, options, request)
+            options = node.runtime.policy.channel(channel)
+            if options is not self._channel_options:
+                _check_format(self._data, options)
+                self._publish_options = _publish_options(options, self._request)
+                self._channel_options = options
+            published = node.streams.publish(channel, self._data, self._publish_options)
         except Exception:
-            error = api.error_of(Failure(), "broadcast_publish", channel)
-            api.count_error("broadcast_publish", str(error.code))
-            return m.PublishResponse(error=error)
-        return m.PublishResponse(result=result)
+            return self._failed(Failure(), channel)
+        if isinstance(published, Published):
+            return _response(published)
+        return published.addCallbacks(_response, self._failed, errbackArgs=(channel,))
 
-    calls = [partial(_start, publish_to, channel) for channel in request.channels]
-    return m.BroadcastResult(await in_parallel(calls, api.slices()))
+    def _failed(self, failure: Failure, channel: str) -> m.PublishResponse:
+        error = self._api.error_of(failure, "broadcast_publish", channel)
+        self._api.count_error("broadcast_publish", str(error.code))
+        return m.PublishResponse(error=error)
 
 
-def _start(
-    publish_to: Callable[[str], Coroutine[Any, Any, m.PublishResponse]], channel: str
-) -> "m.PublishResponse | Deferred[m.PublishResponse]":
-    return run_or_defer(publish_to(channel))
+def _check_format(data: Payload, options: ChannelOptions) -> None:
+    """Refuse a payload that does not have the format of the channel.
+
+    :raises ReplyError: 107.
+    """
+    if not matches_format(data, options.publication_data_format):
+        raise ReplyError(BAD_REQUEST, "publish data validation failed")
+
+
+def _result(published: Published) -> m.PublishResult:
+    position = published.position
+    if not position.offset and not position.epoch:
+        return _NOT_STORED
+    return m.PublishResult(position.offset, position.epoch)
+
+
+def _response(published: Published) -> m.PublishResponse:
+    result = _result(published)
+    if result is _NOT_STORED:
+        return _NOT_STORED_RESPONSE
+    return m.PublishResponse(result=result)
 
 
 def _publish_options(

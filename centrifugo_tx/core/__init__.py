@@ -5,7 +5,7 @@ from .cluster.emulation import UnknownNode
 from .cluster.peers import NodeInfo
 from .cluster.surveys import SurveyFailed
 from .node import Node
-from .run_or_defer import run_or_defer
+from .run_or_defer import run_or_defer, waits, when_known
 from .session.client import Client
 from .session.journal import Journal, journal_for
 
@@ -19,4 +19,6 @@ __all__ = [
     "Watcher",
     "journal_for",
     "run_or_defer",
+    "waits",
+    "when_known",
 ]

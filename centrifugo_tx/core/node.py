@@ -60,6 +60,7 @@ from .keyed.maps import Maps
 from .keyed.poll_kind import PollKind
 from .keyed.polls import Polls
 from .node_metrics import NodeMetrics
+from .run_or_defer import as_deferred
 from .runtime import Runtime
 from .session.client import Client, Sessions
 from .session.client_log import ClientLog
@@ -234,7 +235,7 @@ class Node:
         """Publish *data* (JSON, or any bytes) into *channel*."""
         if options.info is not None:
             options = replace(options, info=checked_info(options.info))
-        return self.streams.publish(channel, checked(data), options)
+        return as_deferred(self.streams.publish(channel, checked(data), options))
 
     def history(self, channel: str, query: HistoryQuery) -> Deferred[History]:
         """Read part of a stream (engines, "Reading history").

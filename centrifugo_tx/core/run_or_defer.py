@@ -1,17 +1,33 @@
 """Run what seldom waits, and create a Deferred only if it does."""
 
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar, TypeVarTuple, cast
+from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
 from attrs import define, field
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
-__all__ = ["run_or_defer", "when_known"]
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
+
+__all__ = ["as_deferred", "run_or_defer", "waits", "when_known"]
 
 T = TypeVar("T")
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
+
+
+def waits(value: object) -> "TypeIs[Deferred[Any]]":
+    """Whether *value* is a Deferred.
+
+    Deferred is an abstract class, and asking whether an object is of one takes longer.
+    """
+    return hasattr(value, "addCallback")
+
+
+def as_deferred(value: "T | Deferred[T]") -> "Deferred[T]":
+    """Return *value* if it is a Deferred, else a Deferred that has fired with it."""
+    return value if isinstance(value, Deferred) else succeed(value)
 
 
 def when_known(
@@ -29,8 +45,8 @@ def when_known(
     """
     # To ask whether a result is of the abstract class Deferred would take longer.
     if not hasattr(value, "addCallback"):
-        return function(cast(Any, value), *arguments)
-    waited: Deferred[T] = cast(Any, value)
+        return function(value, *arguments)
+    waited: Deferred[T] = value  # type: ignore[assignment]  # not T
     if not waited.called or waited.paused:
         return waited.addCallback(function, *arguments)
     result: Any = waited.result

@@ -47,6 +47,8 @@ __all__ = [
     "memory_maps",
 ]
 
+#: The result of a publication into a channel without history.
+_NOT_STORED = Published()
 #: Expiry checks per second.
 WHEEL_RESOLUTION = 1
 
@@ -111,20 +113,20 @@ class MemoryBroker:
 
     def publish(
         self, channel: str, data: Payload, options: PublishOptions
-    ) -> "Deferred[Published]":
+    ) -> Published:
         """Append to the stream, if the channel has one, and deliver."""
         key = options.idempotency_key
         if key:
             result = self._results.get(channel, key, self._clock.seconds())
             if result is not None:
-                return succeed(Published(result, "idempotency"))
+                return Published(result, "idempotency")
         position = NOWHERE
         previous = None
         if options.history_size > 0 and options.history_ttl > 0:
             ttl, meta_ttl = options.history_ttl, options.history_meta_ttl
             stream = self._renew_stream(channel, ttl, meta_ttl)
             if stream.supersedes(options.version, options.version_epoch):
-                return succeed(Published(stream.position, "version"))
+                return Published(stream.position, "version")
             if options.delta:
                 previous = stream.newest
             publication = stream.append(data, options)
@@ -145,7 +147,7 @@ class MemoryBroker:
         self._events.run(
             self._receiver.handle_publication, channel, publication, position, previous
         )
-        return succeed(Published(position if position.offset else NOWHERE))
+        return Published(position) if position.offset else _NOT_STORED
 
     def publish_join(self, channel: str, info: ClientInfo) -> "Deferred[None]":
         """Deliver a join."""

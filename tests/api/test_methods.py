@@ -418,13 +418,13 @@ class ParallelTests(SynchronousTestCase):
         """At most 1024 are under way; the next begins when one has ended."""
         waiting: list[Deferred[int]] = []
 
-        def make() -> "Deferred[int]":
+        def make(number: int) -> "Deferred[int]":
             waiting.append(Deferred())
             return waiting[-1]
 
         clock = Clock()
         slices = Slices(RoundRobin(clock), clock, limit=2000)
-        done = Deferred.fromCoroutine(in_parallel([make] * 1030, slices))
+        done = Deferred.fromCoroutine(in_parallel(make, range(1030), slices))
         self.assertEqual(len(waiting), 1024)
         waiting[5].callback(5)
         self.assertEqual(len(waiting), 1025)

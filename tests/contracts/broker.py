@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import gatherResults
 from zope.interface.verify import verifyObject
 
+from centrifugo_tx.core.run_or_defer import as_deferred
 from centrifugo_tx.interfaces import IBroker
 from centrifugo_tx.options import History, HistoryQuery, Published, PublishOptions
 from centrifugo_tx.protocol.messages import (
     EMPTY,
     ClientInfo,
+    Payload,
     Publication,
     Raw,
     StreamPosition,
@@ -70,7 +72,14 @@ class BrokerContract(Base):
         self, number: int, options: PublishOptions = HISTORY
     ) -> Published:
         """Publish a payload into the room."""
-        return await self.broker.publish("room:7", data(number), options)
+        return await self.publish_into("room:7", data(number), options)
+
+    async def publish_into(
+        self, channel: str, payload: Payload, options: PublishOptions
+    ) -> Published:
+        """Publish a payload into any channel, and wait for the result."""
+        published = self.broker.publish(channel, payload, options)
+        return published if isinstance(published, Published) else await published
 
     async def history(self, query: HistoryQuery | None = None) -> History:
         """Read all of the room's history."""
@@ -115,7 +124,7 @@ class BrokerContract(Base):
     async def test_absent_payload(self) -> None:
         """An absent payload stays absent."""
         await self.begin()
-        await self.broker.publish("room:7", EMPTY, PublishOptions())
+        await self.publish_into("room:7", EMPTY, PublishOptions())
         await self.receiver.when_count_is(self.receiver.deliveries, 1)
         self.assertIs(self.receiver.deliveries[0].publication.data, EMPTY)
 
@@ -123,8 +132,8 @@ class BrokerContract(Base):
         """Any bytes can be published, also those that look like separators."""
         await self.begin()
         payload = b"a__:b\xff\x00__p1:1:e__"
-        await self.broker.publish("room:7", Raw(payload), HISTORY)
-        await self.broker.publish("room:7", Raw(payload), PublishOptions())
+        await self.publish_into("room:7", Raw(payload), HISTORY)
+        await self.publish_into("room:7", Raw(payload), PublishOptions())
         await self.receiver.when_count_is(self.receiver.deliveries, 2)
         for delivery in self.receiver.deliveries:
             self.assertEqual(bytes(delivery.publication.data), payload)
@@ -134,7 +143,7 @@ class BrokerContract(Base):
         """A channel's name may hold any letters."""
         await self.begin()
         await self.broker.subscribe("чат:1")
-        await self.broker.publish("чат:1", data(1), HISTORY)
+        await self.publish_into("чат:1", data(1), HISTORY)
         await self.receiver.when_count_is(self.receiver.deliveries, 1)
         self.assertEqual(self.receiver.deliveries[0].channel, "чат:1")
 
@@ -142,7 +151,10 @@ class BrokerContract(Base):
         """Offsets count from 1, and deliveries come in their order."""
         await self.begin()
         published = await gatherResults(
-            [self.broker.publish("room:7", data(n), HISTORY) for n in range(20)]
+            [
+                as_deferred(self.broker.publish("room:7", data(n), HISTORY))
+                for n in range(20)
+            ]
         )
         self.assertEqual([p.position.offset for p in published], list(range(1, 21)))
         self.assertEqual(len({p.position.epoch for p in published}), 1)
@@ -163,15 +175,15 @@ class BrokerContract(Base):
     async def test_epoch(self) -> None:
         """An epoch is eight letters, and differs from channel to channel."""
         await self.begin()
-        first = await self.broker.publish("room:7", data(1), HISTORY)
-        other = await self.broker.publish("room:8", data(1), HISTORY)
+        first = await self.publish_into("room:7", data(1), HISTORY)
+        other = await self.publish_into("room:8", data(1), HISTORY)
         self.assertRegex(first.position.epoch, "^[a-zA-Z]{8}$")
         self.assertNotEqual(first.position.epoch, other.position.epoch)
 
     async def test_other_channels(self) -> None:
         """Events in a channel do not affect another channel."""
         await self.begin()
-        await self.broker.publish("room:8", data(1), HISTORY)
+        await self.publish_into("room:8", data(1), HISTORY)
         await self.publish(2)
         history = await self.history()
         self.assertEqual(history.position.offset, 1)
@@ -364,7 +376,7 @@ class BrokerContract(Base):
             history_size=10, history_ttl=60.0, idempotency_key="k1"
         )
         await self.publish(1, options)
-        other = await self.broker.publish("room:8", data(1), options)
+        other = await self.publish_into("room:8", data(1), options)
         self.assertEqual(other.suppressed, "")
 
     async def test_idempotency_without_history(self) -> None:

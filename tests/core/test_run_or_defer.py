@@ -5,7 +5,12 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
-from centrifugo_tx.core.run_or_defer import run_or_defer, when_known
+from centrifugo_tx.core.run_or_defer import (
+    as_deferred,
+    run_or_defer,
+    waits,
+    when_known,
+)
 
 
 def doubled(number: int, *more: int) -> int:
@@ -57,6 +62,21 @@ class WhenKnownTests(SynchronousTestCase):
         found: Any = when_known(waiting, broken)
         waiting.callback(1)
         self.failureResultOf(found, LookupError)
+
+
+class WaitsTests(SynchronousTestCase):
+    """Results, and Deferreds of results."""
+
+    def test_waits(self) -> None:
+        """Only a Deferred waits, even if it has fired."""
+        self.assertTrue(waits(Deferred()) and waits(succeed(1)))
+        self.assertFalse(waits(1) or waits(None) or waits("addCallback"))
+
+    def test_as_deferred(self) -> None:
+        """A Deferred stays itself; a result becomes one that has fired."""
+        waiting: Deferred[int] = Deferred()
+        self.assertIs(as_deferred(waiting), waiting)
+        self.assertEqual(self.successResultOf(as_deferred(3)), 3)
 
 
 class RunTests(SynchronousTestCase):

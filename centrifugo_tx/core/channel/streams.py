@@ -84,7 +84,7 @@ class Streams:
 
     def publish(
         self, channel: str, data: Payload, options: PublishOptions = _PLAIN
-    ) -> Deferred[Published]:
+    ) -> Published | Deferred[Published]:
         """Publish *data* into *channel*."""
         self._runtime.metrics.published += 1
         return self.broker.publish(channel, data, options)

@@ -6,6 +6,7 @@ from twisted.internet.defer import Deferred
 from ...interfaces import IBroker
 from ...options import PollRules, Published, PublishOptions
 from ...protocol.messages import Payload, Publication
+from ..run_or_defer import as_deferred
 from ..runtime import Runtime
 from .key_channels import KeyChannels, key_channel_name, split_key_channel_name
 from .polled_channel import PolledChannel
@@ -45,7 +46,7 @@ class Polls:
         """
         options = PublishOptions(key=key, version=version, epoch=epoch)
         name = key_channel_name(channel, key)
-        return self._broker.publish(name, data, options)
+        return as_deferred(self._broker.publish(name, data, options))
 
     def take(self, name: str, publication: Publication, epoch: str) -> None:
         """Handle a published value, if *name* is the broker's channel of a key.

@@ -18,13 +18,13 @@ from ...protocol.codes import (
 from ...protocol.messages import Command, Reply
 from ..command_scheduler import SHORT, SLICE
 from ..node_metrics import MessageCounters
-from ..run_or_defer import run_or_defer
+from ..run_or_defer import run_or_defer, waits
 from ..runtime import Runtime
 from .backlog import Backlog
 from .command_methods import CommandMethod, request_name
 from .connections import CLOSED, CONNECTED, REFUSED, Connection, State
 from .deadlines import Deadlines
-from .outcome import Outcome, ReplyThen, waits
+from .outcome import Outcome, ReplyThen
 from .services import Services
 
 __all__ = ["CommandQueue"]

@@ -22,10 +22,10 @@ from ...protocol.messages import (
     UnsubscribeRequest,
     UnsubscribeResult,
 )
-from ..run_or_defer import when_known
+from ..run_or_defer import waits, when_known
 from ..runtime import Runtime
 from .client import Client
-from .outcome import KNOWN, Answer, Outcome, waits
+from .outcome import Answer, Outcome
 from .subscription import Subscriber, Subscription
 
 __all__ = ["Kind", "SubscriptionCommands"]
@@ -95,7 +95,7 @@ class SubscriptionCommands:
         except BaseException:
             client.forget(subscription)
             raise
-        if not isinstance(admitted, KNOWN) and waits(admitted):
+        if waits(admitted):
             admitted.addErrback(_forget, client, subscription)
         return admitted
 
