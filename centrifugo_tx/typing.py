@@ -176,8 +176,12 @@ class Broker(Protocol):
 
     def publish(
         self, channel: str, data: Payload, options: PublishOptions
-    ) -> "Deferred[Published]":
-        """Append to the stream and deliver to all nodes, as one step per channel."""
+    ) -> "Published | Deferred[Published]":
+        """Append to the stream and deliver to all nodes, as one step per channel.
+
+        :return: the result, or a Deferred if it is not known at once.  It does not
+            raise: an exception is a failure of the Deferred.
+        """
 
     def publish_join(self, channel: str, info: ClientInfo) -> "Deferred[None]":
         """Announce on all nodes that a client subscribed; never stored."""
