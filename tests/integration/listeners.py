@@ -147,6 +147,9 @@ class RemoteCall:
             part = request.subs[channel]
             for name, value in position.items():
                 setattr(part, name, value)
+        request.headers.update(given.pop("headers", {}))
+        if "data" in given:
+            request.data = json.dumps(given.pop("data")).encode()
         for name, value in given.items():
             setattr(request, name, value)
         self._call = consume(request, timeout=PATIENCE)
