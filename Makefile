@@ -3,8 +3,9 @@
 # make test    all tests
 # make unit    those that start no process and open no port
 # make coverage   how many branches the unit tests take, against a gate per package
-# make docs    the reference of the options anew, and all pages in build/docs
+# make docs    the pages of the options anew, and all pages in build/docs
 # make proto   the modules of the .proto files anew
+# make linkcheck   which addresses in the pages do not answer; needs the internet
 # make news    what the next release's news will be
 # Each makes what it needs in .venv; PYTHON chooses the interpreter (3.11 or newer).
 # WORKERS chooses how many processes share the tests; 0 runs them in one.
@@ -75,6 +76,9 @@ proto:
 	build/protoc/bin/pip install --quiet 'grpcio-tools == 1.62.*'
 	build/protoc/bin/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. \
 	    centrifugo_tx/protocol/proto/*.proto
+
+linkcheck: $(VENV)/docs.stamp
+	$(BIN)/sphinx-build -W -q -b linkcheck docs build/linkcheck
 
 news: $(VENV)/test.stamp
 	$(BIN)/pip install --quiet 'towncrier >= 24.8'

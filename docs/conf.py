@@ -2,7 +2,7 @@
 
 project = "centrifugo-tx"
 author = "the centrifugo-tx contributors"
-copyright = "the centrifugo-tx contributors, under the MIT licence"
+copyright = "the centrifugo-tx contributors, under the MIT license"
 extensions = ["sphinx_copybutton", "sphinx_design", "sphinxcontrib.svgbob"]
 exclude_patterns = ["_build", "examples"]
 html_theme = "furo"

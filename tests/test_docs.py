@@ -23,6 +23,10 @@ OPTIONS = DOCS / "configuration"
 CERTIFICATES = "/etc/letsencrypt/live/example.com"
 #: A test that a page cites: its path, and the class within.
 CITED = re.compile(r"``(tests/[\w/]+(?:\.py)?)(?:::(\w+))?``")
+#: A file or a folder of the repository.
+NAMED = re.compile(
+    r"``((?:config|docs|deploy|tests|examples|centrifugo_tx|benchmarks)/[\w./*-]+)``"
+)
 
 
 class OptionPagesTests(SynchronousTestCase):
@@ -113,8 +117,15 @@ class GuidesTests(SynchronousTestCase):
         self.assertGreater(count, 25)
 
 
-class CitedTestsTests(SynchronousTestCase):
-    """The tests that pages name as proof."""
+class NamedFilesTests(SynchronousTestCase):
+    """The files that pages name, above all the tests that they name as proof."""
+
+    def test_files(self) -> None:
+        """Each file and folder of the repository that a page names is there."""
+        for page in (*DOCS.rglob("*.rst"), *DOCS.parent.glob("*.rst")):
+            for path in NAMED.findall(page.read_text()):
+                found = list(DOCS.parent.glob(path.rstrip("/")))
+                self.assertNotEqual(found, [], f"{page.name}: {path}")
 
     def test_exist(self) -> None:
         """Each file is there, and so is the class after ``::``."""

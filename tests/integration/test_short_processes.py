@@ -9,7 +9,7 @@ from pathlib import Path
 from subprocess import Popen, run
 from urllib.request import urlopen
 
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase
 
 from centrifugo_tx.workers import die_with_parent
 from centrifugo_tx.workers.valkey import remove_orphans
@@ -52,7 +52,6 @@ OF_SERVER = {
     *("autobahn", "cryptography", "google", "jwt", "OpenSSL"),
     *("prometheus_client", "twisted.internet", "twisted.web", "zope"),
 }
-DOCS = Path(__file__).parents[2] / "docs"
 
 
 class CommandTests(SynchronousTestCase):
@@ -194,30 +193,3 @@ class OrphanTests(SynchronousTestCase):
         path = Path(left.stdout.strip())
         self.assertTrue(path.is_dir(), left.stderr)
         self.assertEqual(remove_orphans(), [path])
-
-
-class DocumentationTests(SynchronousTestCase):
-    """Sphinx has nothing to complain about."""
-
-    def test_no_warnings(self) -> None:
-        """A strict build succeeds."""
-        try:
-            import sphinx  # noqa: F401
-        except ImportError:
-            raise SkipTest("sphinx is not installed") from None
-        built = subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "sphinx",
-                "-W",
-                "-q",
-                "-b",
-                "dummy",
-                DOCS,
-                self.mktemp(),
-            ],
-            capture_output=True,
-            text=True,
-        )
-        self.assertEqual((built.returncode, built.stderr), (0, ""))
