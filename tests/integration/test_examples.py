@@ -80,11 +80,12 @@ class Examples:
                 process.terminate()
                 process.wait(PATIENCE)
 
-    def photograph(self, tab: Tab, name: str) -> None:
+    def photograph(self, tab: Tab, name: str, after: str = "true") -> None:
         """Write a screenshot into the folder that SCREENSHOTS names, if it does."""
         if folder := os.environ.get("SCREENSHOTS"):
             tab.resize(1000, 640)
             tab.prefer("light")
+            tab.wait(after)
             (Path(folder) / f"example-{name}.png").write_bytes(tab.screenshot())
 
     def visit(self, person: str = "") -> Tab:
@@ -189,3 +190,23 @@ class ChatTests(ExampleCase):
             tab.click("Send")
             for each in (ada, bob):
                 each.sees(text)
+
+
+class PricesTests(ExampleCase):
+    """The dashboard of prices."""
+
+    def test_page(self) -> None:
+        """Prices come as deltas, and only trades of the chosen sectors."""
+        with self.examples.running("prices-dashboard"):
+            tab = self.examples.visit()
+            tab.wait("document.querySelectorAll('#board .card').length === 9")
+            # Less than half, although the first board has come in full.
+            tab.wait("published > 10000 && arrived < published / 2")
+            for sector in ("transport", "energy"):
+                tab.run(f"document.querySelector('[name={sector}]').click()")
+            tab.wait("document.querySelectorAll('#trades li').length > 1")
+            found = tab.run("document.getElementById('trades').innerText")
+            symbols = set(re.findall("[A-Z]{4}", found))
+            self.assertLessEqual(symbols, {"GLEN", "HAZE", "IBEX"})
+            self.examples.photograph(tab, "prices", after="arrived > 9000")
+            self.finish(tab)
