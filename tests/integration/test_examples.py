@@ -210,3 +210,51 @@ class PricesTests(ExampleCase):
             self.assertLessEqual(symbols, {"GLEN", "HAZE", "IBEX"})
             self.examples.photograph(tab, "prices", after="arrived > 9000")
             self.finish(tab)
+
+
+class CursorsTests(ExampleCase):
+    """Collaborative cursors."""
+
+    def test_page(self) -> None:
+        """Each sees the other's cursor and notes, and sees them move and go."""
+        with self.examples.running("cursors"):
+            first, second = self.examples.visit(), self.examples.visit()
+            for tab in (first, second):
+                tab.resize(1000, 640)
+                tab.sees("you are ")
+            for text in ("Invite the choir", "Book the hall", "Print tickets"):
+                first.fill("[name=text]", text)
+                first.click("Pin")
+                second.sees(text)
+            self.move(first, 500, 300)
+            second.wait("document.querySelector('.cursor')?.style.left === '50%'")
+            # Drag the first note of the other page by 80 pixels.
+            note = "document.querySelector('.note')"
+            for tab in (first, second):
+                tab.wait(f"{note} !== null")
+            x, y = second.run(f"(({{x, y}}) => [x + 9, y + 9])({RECTANGLE})")
+            self.mouse(second, "mousePressed", x, y)
+            self.move(second, x + 80, y)
+            self.mouse(second, "mouseReleased", x + 80, y)
+            first.wait(f"Math.abs({RECTANGLE}.x + 9 - {x + 80}) < 1")
+            self.examples.photograph(second, "cursors")
+            second.run("document.querySelector('.note button').click()")
+            first.wait("document.querySelectorAll('.note').length === 2")
+            first.run("client.disconnect()")
+            second.wait("document.querySelector('.cursor') === null")
+            self.finish(first, second)
+
+    def move(self, tab: Tab, x: float, y: float) -> None:
+        """Move the pointer."""
+        self.mouse(tab, "mouseMoved", x, y)
+
+    def mouse(self, tab: Tab, kind: str, x: float, y: float) -> None:
+        """Let the mouse do something with its left button."""
+        button = "none" if kind == "mouseMoved" else "left"
+        tab.send(
+            "Input.dispatchMouseEvent", type=kind, x=x, y=y, button=button, clickCount=1
+        )
+
+
+#: Where the first note is.
+RECTANGLE = "document.querySelector('.note').getBoundingClientRect()"
