@@ -222,16 +222,15 @@ class CursorsTests(ExampleCase):
             for tab in (first, second):
                 tab.resize(1000, 640)
                 tab.sees("you are ")
-            for text in ("Invite the choir", "Book the hall", "Print tickets"):
-                first.fill("[name=text]", text)
-                first.click("Pin")
+            notes = "Invite the choir", "Book the hall", "Print tickets"
+            for text, tab in zip(notes, (first, second, first), strict=True):
+                tab.fill("[name=text]", text)
+                tab.click("Pin")
+                first.sees(text)
                 second.sees(text)
             self.move(first, 500, 300)
             second.wait("document.querySelector('.cursor')?.style.left === '50%'")
-            # Drag the first note of the other page by 80 pixels.
-            note = "document.querySelector('.note')"
-            for tab in (first, second):
-                tab.wait(f"{note} !== null")
+            # Drag the latest note, which lies on top, by 80 pixels.
             x, y = second.run(f"(({{x, y}}) => [x + 9, y + 9])({RECTANGLE})")
             self.mouse(second, "mousePressed", x, y)
             self.move(second, x + 80, y)
@@ -256,5 +255,52 @@ class CursorsTests(ExampleCase):
         )
 
 
-#: Where the first note is.
-RECTANGLE = "document.querySelector('.note').getBoundingClientRect()"
+#: Where the latest note is.
+RECTANGLE = (
+    "[...document.querySelectorAll('.note')]"
+    ".find((note) => note.innerText.includes('Print')).getBoundingClientRect()"
+)
+
+
+class NotificationsTests(ExampleCase):
+    """Notifications with unread counts."""
+
+    def test_page(self) -> None:
+        """They wait for a user, are counted, and are read in all windows at once."""
+        with self.examples.running("notifications"):
+            ada, bob = (self.examples.window.new_person() for _ in range(2))
+            page = self.examples.visit(ada)
+            self.join(page, "ada")
+            for number in (1, 2, 3):
+                page.fill("[name=to]", "bob")
+                page.fill("[name=text]", f"Parcel {number} has arrived.")
+                page.click("Notify")
+                page.wait("document.querySelector('[name=text]').value === ''")
+            self.assertEqual(page.run("notifications.length"), 0)
+            first = self.examples.visit(bob)
+            self.join(first, "bob")
+            self.counts(first, 3)
+            second = self.examples.visit(bob)
+            self.counts(second, 3)
+            first.click("Mark all as read")
+            for tab in (first, second):
+                tab.wait("document.title === 'Notifications'")
+            page.fill("[name=text]", "Your order has been shipped.")
+            page.click("Notify")
+            for tab in (first, second):
+                self.counts(tab, 1)
+            self.assertEqual(first.run("notifications.length"), 4)
+            self.examples.photograph(first, "notifications")
+            self.finish(page, first, second)
+
+    def join(self, tab: Tab, name: str) -> None:
+        """Log in."""
+        tab.fill("[name=name]", name)
+        tab.click("Join")
+        tab.sees(f"you are {name}")
+
+    def counts(self, tab: Tab, number: int) -> None:
+        """Wait until the page shows this number of new notifications."""
+        tab.wait(f"document.title === '({number}) Notifications'")
+        tab.wait(f"document.getElementById('unread').innerText === '{number}'")
+        tab.wait(f"document.querySelectorAll('li.new').length === {number}")
