@@ -40,11 +40,13 @@ class DataTests(SynchronousTestCase):
 
 
 class ExampleTests(SynchronousTestCase):
-    """The files under ``config/``."""
+    """The files under ``config/`` and ``examples/``."""
 
     def test_configurations(self) -> None:
         """Each is right, known in full, and without options that do nothing."""
-        for path in (ROOT / "config").glob("*.json"):
+        examples = list(ROOT.glob("examples/*/centrifugo.json"))
+        self.assertEqual(len(examples), 7)
+        for path in [*(ROOT / "config").glob("*.json"), *examples]:
             if path.name.startswith("grafana"):
                 continue
             loaded = load(str(path), {})

@@ -17,6 +17,8 @@ from attrs import define, field
 from twisted.trial.unittest import SynchronousTestCase
 from valkey import Valkey
 
+from centrifugo_tx.backend import TokenSigner
+
 from .chromium import Chromium, Tab, Window
 from .ports import free_port
 from .redis_servers import valkey
@@ -341,3 +343,73 @@ class DevicesTests(ExampleCase):
             tab.wait(f"{cards}.length > 0")
             self.examples.photograph(tab, "devices", after=f"{cards}.length === 6")
             self.finish(tab)
+
+
+class TenantsTests(ExampleCase):
+    """Several tenants with key sets."""
+
+    def test_page(self) -> None:
+        """Each tenant sees its own board, and cannot sign for another."""
+        keys = Path(self.mktemp()).absolute()
+        page = f"http://127.0.0.1:{self.examples.ports[PAGE]}"
+        environment = {
+            "TENANT_KEYS": str(keys),
+            "CENTRIFUGO_CLIENT_TOKEN_JWKS_PUBLIC_ENDPOINT": (
+                page + "/tenants/{{tenant}}/jwks.json"
+            ),
+        }
+        with self.examples.running("multi-tenant", **environment):
+            ada, bob, eve = (self.examples.visit() for _ in range(3))
+            self.join(ada, "acme", "ada")
+            self.join(bob, "acme", "bob")
+            self.join(eve, "globex", "eve")
+            for tab, text in (
+                (ada, "The rocket skates are ready for a test."),
+                (eve, "Who has seen the doomsday device?"),
+                (bob, "Not again!"),
+            ):
+                tab.fill("[name=text]", text)
+                tab.click("Post")
+                tab.sees(text)
+            ada.sees("Not again!")
+            bob.go(f"http://{PAGE}/")
+            bob.sees("rocket skates")
+            for tab in (ada, bob):
+                self.assertNotIn("doomsday", tab.run("document.body.innerText"))
+            self.assertEqual(eve.run("document.querySelectorAll('li').length"), 1)
+            self.examples.photograph(ada, "multi-tenant")
+            # The key of acme signs for acme, but not for globex.
+            for tenant, outcome in (
+                ("acme", "connected"),
+                ("globex", [3500, "invalid token"]),
+            ):
+                signer = TokenSigner(
+                    key=(keys / "acme" / "1.pem").read_text(),
+                    algorithm="ES256",
+                    key_id="1",
+                    issuer=f"https://id.example/{tenant}",
+                )
+                token = signer.connection_token(
+                    f"{tenant}/ada", channels=[f"tenant:{tenant}"]
+                )
+                self.assertEqual(ada.run(CONNECT % json.dumps(token)), outcome)
+            self.finish(ada, bob, eve)
+
+    def join(self, tab: Tab, tenant: str, name: str) -> None:
+        """Log in."""
+        tab.run(f"document.querySelector('[name=tenant]').value = '{tenant}'")
+        tab.fill("[name=name]", name)
+        tab.click("Join")
+        tab.sees(f"you are {name}")
+
+
+#: Connects with a token; resolves to what has come of it.
+CONNECT = """
+new Promise((done) => {
+  const url = "ws://localhost:8000/connection/websocket";
+  const client = new Centrifuge(url, { token: %s });
+  client.on("disconnected", (ctx) => done([ctx.code, ctx.reason]));
+  client.on("connected", () => done("connected"));
+  client.connect();
+})
+"""
