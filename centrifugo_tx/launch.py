@@ -8,7 +8,6 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
-from platform import python_version
 from typing import Any
 
 from attrs import define, evolve, field
@@ -36,6 +35,7 @@ from .config.reloading import need_restart
 from .config.unsupported import ignored, refused
 from .configured_ports import addresses
 from .errors import ConfigError
+from .interpreter import interpreter_name
 from .logs import console, observer, open_log
 from .process import (
     RESERVED,
@@ -250,7 +250,7 @@ class Launch(MultiService):
         self._log.info(
             "starting Centrifugo",
             version=version("centrifugo-tx"),
-            runtime=f"Python {python_version()}",
+            runtime=interpreter_name(),
             pid=os.getpid(),
             **backends,
         )

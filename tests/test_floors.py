@@ -18,7 +18,7 @@ FLOORS = (
     {"interfaces", "options", "errors", "globs", "tls", "typing"}
     | {"bounded_log", "durations", "http_client", "client_tls", "proxy_messages"}
     | {"renewed_tls", "reactors", "messages"}
-    | {"resident_memory", "token_signing"},
+    | {"interpreter", "resident_memory", "token_signing"},
     {"core"},
     {"engines", "access", "proxies", "transports", "api", "consumers"}
     | {"admin", "debug"},

@@ -2,9 +2,9 @@
 
 import argparse
 from importlib.metadata import version
-from platform import python_version
 from typing import Any
 
+from ..interpreter import interpreter_name
 from .arguments import parser
 
 __all__ = ["completion", "serve", "show_help", "show_version"]
@@ -12,7 +12,7 @@ __all__ = ["completion", "serve", "show_help", "show_version"]
 
 def show_version(options: argparse.Namespace) -> None:
     """Print the version."""
-    print(f"centrifugo-tx v{version('centrifugo-tx')} (Python {python_version()})")
+    print(f"centrifugo-tx v{version('centrifugo-tx')} ({interpreter_name()})")
 
 
 def serve(options: argparse.Namespace) -> None:
