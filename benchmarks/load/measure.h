@@ -1,21 +1,24 @@
-/* What is measured of the server, from outside. */
+/* Time, and the CPU time and memory of the server. */
 
 #ifndef MEASURE_H
 #define MEASURE_H
 
-/* Seconds of a clock that never goes back. */
+/* Seconds since some moment. */
 double now(void);
 
-/* Seconds of CPU that the main thread of a process has used (schedstat). */
-double cpu_seconds(int pid);
+/* Choose the processes of the server: their ids, with commas between. */
+void measure_processes(const char *pids);
 
-/* The same, once it does nothing any more. */
-double idle_cpu_seconds(int pid, void (*wait_for_events)(int milliseconds));
+/* Seconds of CPU that the server has used so far, in all threads. */
+double cpu_seconds(void);
 
-/* Bytes of memory that a process has resident. */
-long resident_bytes(int pid);
+/* The same once the server has nothing to do for a while. */
+double idle_cpu_seconds(void (*wait_for_events)(int milliseconds));
 
-/* Print what happened, and end. */
+/* The server's memory; processes that share a page count it in equal parts. */
+long resident_bytes(void);
+
+/* Print the message of errno and exit. */
 void die(const char *what) __attribute__((noreturn));
 
 #endif

@@ -13,11 +13,14 @@
 #include <unistd.h>
 
 #include "measure.h"
+#include "tls.h"
 
 #define TEXT 1
+#define FIRST_CONTROL 8
 
 struct tally tally;
 int server_port;
+int api_port;
 enum kind client_kind = WEBSOCKET;
 const char *client_path = "/connection/websocket";
 const char *client_body = "";
@@ -27,14 +30,14 @@ void (*on_message)(struct client *client);
 static const char mask[4] = {7, 9, 11, 13};
 static int poller = -1;
 
-int connecting_socket(void)
+int connecting_socket(int port)
 {
     int on = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
     if (fd < 0)
         die("socket");
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_port = htons(server_port),
+                                  .sin_port = htons(port),
                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     if (connect(fd, (void *)&address, sizeof address) < 0 && errno != EINPROGRESS)
         die("connect");
@@ -55,34 +58,54 @@ void client_start(struct client *client, int index)
     memset(client, 0, sizeof *client);
     client->kind = client_kind;
     client->index = index;
-    client->fd = connecting_socket();
+    client->fd = connecting_socket(server_port);
     watch(client, EPOLL_CTL_ADD, EPOLLOUT);
+}
+
+static ssize_t receive(struct client *client, char *data, size_t size)
+{
+    if (client->tls)
+        return tls_receive(client->tls, data, size);
+    return recv(client->fd, data, size, 0);
+}
+
+static void transmit(struct client *client, const char *data, size_t size)
+{
+    ssize_t sent = client->tls ? tls_send(client->tls, data, size)
+                               : send(client->fd, data, size, MSG_NOSIGNAL);
+    if (sent != (ssize_t)size)
+        die("send");
+}
+
+static char frames[1 << 16];
+static size_t composed;
+
+void client_compose(const char *text, size_t size)
+{
+    if (composed + size + 8 > sizeof frames) {
+        errno = EMSGSIZE;
+        die("client_compose");
+    }
+    frames[composed++] = (char)(0x80 | TEXT);
+    if (size < 126) {
+        frames[composed++] = (char)(0x80 | size);
+    } else {
+        frames[composed++] = (char)(0x80 | 126);
+        frames[composed++] = (char)(size >> 8);
+        frames[composed++] = (char)size;
+    }
+    memcpy(frames + composed, mask, 4);
+    composed += 4;
+    for (size_t i = 0; i < size; i++)
+        frames[composed++] = text[i] ^ mask[i & 3];
 }
 
 void client_send(struct client *client, const char *text, size_t size, int times)
 {
-    static char frames[1 << 16];
-    size_t at = 0;
-    if (times * (size + 8) > sizeof frames) {
-        errno = EMSGSIZE;
-        die("client_send");
-    }
-    for (int i = 0; i < times; i++) {
-        frames[at++] = (char)(0x80 | TEXT);
-        if (size < 126) {
-            frames[at++] = (char)(0x80 | size);
-        } else {
-            frames[at++] = (char)(0x80 | 126);
-            frames[at++] = (char)(size >> 8);
-            frames[at++] = (char)size;
-        }
-        memcpy(frames + at, mask, 4);
-        at += 4;
-        for (size_t j = 0; j < size; j++)
-            frames[at++] = text[j] ^ mask[j & 3];
-    }
-    if (send(client->fd, frames, at, MSG_NOSIGNAL) != (ssize_t)at)
-        die("send");
+    for (int i = 0; i < times; i++)
+        client_compose(text, size);
+    transmit(client, frames, composed);
+    composed = 0;
 }
 
 void client_reset(struct client *client)
@@ -93,6 +116,9 @@ void client_reset(struct client *client)
     if (client->state == OPEN)
         tally.open--;
     setsockopt(client->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    if (client->tls)
+        tls_end(client->tls);
+    client->tls = NULL;
     close(client->fd);
     client->state = CLOSED;
 }
@@ -114,10 +140,22 @@ static void shake_hands(struct client *client)
                         "Sec-WebSocket-Version: 13\r\nUser-Agent: load\r\n"
                         "Origin: http://127.0.0.1:%d\r\n\r\n",
                         client_path, server_port, server_port);
-    if (send(client->fd, request, size, MSG_NOSIGNAL) != size)
-        die("send");
+    transmit(client, request, size);
     client->state = SHAKING_HANDS;
     watch(client, EPOLL_CTL_MOD, EPOLLIN);
+}
+
+/* Go on with the TLS handshake, then with that of WebSocket. */
+static void secure(struct client *client)
+{
+    if (!client->tls)
+        client->tls = tls_begin(client->fd);
+    client->state = SECURING;
+    int result = tls_shake_hands(client->tls);
+    if (result > 0)
+        shake_hands(client);
+    else
+        watch(client, EPOLL_CTL_MOD, result ? EPOLLOUT : EPOLLIN);
 }
 
 static void count_message(struct client *client)
@@ -128,14 +166,49 @@ static void count_message(struct client *client)
         on_message(client);
 }
 
-static void message_received(struct client *client)
+/* Remember the last bytes of a line. */
+static void remember(struct client *client, const char *data, size_t length)
 {
-    if (client->size == 2 && !memcmp(client->start, "{}", 2)) {
+    if (length > 1)
+        client->last[0] = data[length - 2];
+    else if (length)
+        client->last[0] = client->last[1];
+    if (length)
+        client->last[1] = data[length - 1];
+}
+
+static void end_line(struct client *client)
+{
+    int is_ping = !memcmp(client->last, "{}", 2), is_empty = !client->last[1];
+    client->last[0] = client->last[1] = 0;
+    if (is_ping)
         client_send(client, "{}", 2, 1); /* ping and pong of the client protocol */
-        return;
+    else if (!is_empty)
+        count_message(client);
+}
+
+/* Read a part of a text frame, which is a line or several. */
+static void read_text(struct client *client, const char *data, size_t length)
+{
+    const char *end;
+    while (client->state == OPEN && (end = memchr(data, '\n', length))) {
+        remember(client, data, end - data);
+        end_line(client);
+        length -= end + 1 - data;
+        data = end + 1;
     }
+    remember(client, data, length);
+}
+
+static void end_frame(struct client *client)
+{
+    if (client->opcode >= FIRST_CONTROL)
+        return;
     tally.bytes += client->size;
-    count_message(client);
+    if (client->opcode == TEXT)
+        end_line(client);
+    else
+        count_message(client);
 }
 
 /* Count the lines that end objects, but not pings, which are empty objects. */
@@ -143,10 +216,10 @@ static void read_lines(struct client *client, const char *data, size_t length)
 {
     tally.bytes += length;
     for (size_t i = 0; i < length && client->state == OPEN; i++) {
-        if (data[i] == '\n' && client->start[1] == '}' && client->start[0] != '{')
+        if (data[i] == '\n' && client->last[1] == '}' && client->last[0] != '{')
             count_message(client);
-        client->start[0] = client->start[1];
-        client->start[1] = data[i];
+        client->last[0] = client->last[1];
+        client->last[1] = data[i];
     }
 }
 
@@ -171,10 +244,11 @@ static void read_head(struct client *client, uint8_t byte)
         for (int i = 2; i < size; i++)
             client->size = client->size << 8 | client->head[i];
     }
+    client->opcode = client->head[0] & 15;
     client->missing = client->size;
     client->head_length = 0;
     if (!client->size)
-        message_received(client);
+        end_frame(client);
 }
 
 static void read_frames(struct client *client, const char *data, size_t length)
@@ -186,13 +260,13 @@ static void read_frames(struct client *client, const char *data, size_t length)
             continue;
         }
         uint64_t got = client->missing < length ? client->missing : length;
-        for (uint64_t i = 0; i < got && client->size - client->missing + i < 2; i++)
-            client->start[client->size - client->missing + i] = data[i];
         client->missing -= got;
+        if (client->opcode == TEXT)
+            read_text(client, data, got);
         data += got;
         length -= got;
-        if (!client->missing)
-            message_received(client);
+        if (!client->missing && client->state == OPEN)
+            end_frame(client);
     }
 }
 
@@ -204,21 +278,8 @@ static void read_on(struct client *client, const char *data, size_t length)
         read_frames(client, data, length);
 }
 
-static void readable(struct client *client)
+static void await_answer(struct client *client, char *data, ssize_t length)
 {
-    static char data[1 << 18];
-    ssize_t length = recv(client->fd, data, sizeof data - 1, 0);
-    if (length < 0 && errno == EAGAIN)
-        return;
-    if (length <= 0) {
-        tally.failed++;
-        client_reset(client);
-        return;
-    }
-    if (client->state == OPEN) {
-        read_on(client, data, length);
-        return;
-    }
     data[length] = 0;
     char *end = strstr(data, "\r\n\r\n");
     const char *status = client->kind == STREAM ? "HTTP/1.1 200" : "HTTP/1.1 101";
@@ -234,6 +295,29 @@ static void readable(struct client *client)
     read_on(client, end, data + length - end);
 }
 
+static void readable(struct client *client)
+{
+    static char data[1 << 18];
+    do {
+        ssize_t length = receive(client, data, sizeof data - 1);
+        if (length < 0 && errno == EAGAIN)
+            return;
+        if (length <= 0) {
+            tally.failed++;
+            client_reset(client);
+        } else if (client->state == OPEN) {
+            read_on(client, data, length);
+        } else {
+            await_answer(client, data, length);
+        }
+    } while (client->tls); /* which may keep more than the socket has */
+}
+
+int client_poller(void)
+{
+    return poller;
+}
+
 void pump(int milliseconds)
 {
     static struct epoll_event events[1024];
@@ -244,7 +328,9 @@ void pump(int milliseconds)
         struct client *client = events[i].data.ptr;
         if (client->state == CLOSED)
             continue;
-        if (client->state == CONNECTING)
+        if (client->state == SECURING || (client->state == CONNECTING && tls_used))
+            secure(client);
+        else if (client->state == CONNECTING)
             shake_hands(client);
         else
             readable(client);
