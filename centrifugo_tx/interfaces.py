@@ -14,6 +14,7 @@ from zope.interface import Attribute, Interface
 from .options import (
     Admission,
     ChannelOptions,
+    Departures,
     Expiry,
     History,
     HistoryQuery,
@@ -24,6 +25,7 @@ from .options import (
     MapRules,
     Polled,
     PresenceStats,
+    Proof,
     Published,
     PublishOptions,
     SubscribeOptions,
@@ -48,7 +50,13 @@ from .protocol.messages import (
 )
 from .protocol.wire import Wire
 from .proxy_messages import ProxyEvent, ProxyResponse
-from .typing import Broker, Controller, MapBroker, PresenceManager
+from .typing import (
+    Broker,
+    Controller,
+    MapBroker,
+    PresenceManager,
+    ReceiptStore,
+)
 
 __all__ = [
     "Engine",
@@ -64,6 +72,7 @@ __all__ = [
     "IMapEventHandler",
     "IPolicy",
     "IPresenceManager",
+    "IReceiptStore",
     "ITransport",
 ]
 
@@ -271,6 +280,25 @@ class IPresenceManager(Interface):
         """Return the numbers of present clients and users."""
 
 
+class IReceiptStore(Interface):
+    """What users had received of channels when they left."""
+
+    def left(channel: str, user: str, proof: Proof, ttl: float) -> "Deferred[None]":
+        """Remember *proof*, in place of an earlier one of *user*.
+
+        :param ttl: seconds, from now, for which all departures of *channel* are kept.
+        """
+
+    def returned(channel: str, user: str) -> "Deferred[None]":
+        """Forget the departure of *user*; no error if there is none."""
+
+    def departures(channel: str, cursor: str) -> "Deferred[Departures]":
+        """Read one page; a user may be in several of them.
+
+        :param cursor: that of the page before; empty for the first page.
+        """
+
+
 class IControlEventHandler(Interface):
     """Receives the messages of a controller."""
 
@@ -314,12 +342,16 @@ def _as_maps(maps: MapBroker | IMapBroker | None) -> IMapBroker | None:
     return cast("IMapBroker | None", maps)
 
 
+def _as_receipts(store: ReceiptStore | IReceiptStore | None) -> IReceiptStore | None:
+    return cast("IReceiptStore | None", store)
+
+
 @frozen(eq=False)
 class Engine:
     """A broker, a presence manager and a controller that belong together.
 
-    ``maps`` is None if the engine keeps none.  ``start`` fires when the node may
-    serve, ``stop`` when everything is closed.
+    ``maps`` and ``receipts`` are None if the engine keeps none.  ``start`` fires when
+    the node may serve, ``stop`` when everything is closed.
     """
 
     broker: IBroker = field(converter=_as_broker)
@@ -328,6 +360,7 @@ class Engine:
     start: Callable[[], "Deferred[None]"] = _at_once
     stop: Callable[[], "Deferred[None]"] = _at_once
     maps: IMapBroker | None = field(default=None, converter=_as_maps)
+    receipts: IReceiptStore | None = field(default=None, converter=_as_receipts)
 
 
 class IClient(Interface):

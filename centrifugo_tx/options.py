@@ -19,6 +19,7 @@ __all__ = [
     "Answer",
     "BoolValue",
     "ChannelOptions",
+    "Departures",
     "Duration",
     "Expiry",
     "History",
@@ -34,14 +35,19 @@ __all__ = [
     "Polled",
     "PresenceMaps",
     "PresenceStats",
+    "Proof",
     "PublishOptions",
     "Published",
+    "ReceiptQuery",
+    "ReceiptState",
+    "Receipts",
     "Source",
     "SubscribeOptions",
     "SubscribeOverride",
     "SubscriptionStream",
     "TLSOptions",
     "TransportInfo",
+    "UserReceipt",
 ]
 
 #: An option in seconds, written in configuration as ``"1m30s"``.
@@ -194,6 +200,13 @@ class ChannelOptions(Value, frozen=True):
     map: MapRules | None = None
     poll: PollRules | None = None
     presence_maps: PresenceMaps | None = None
+    receipts: bool = False
+    receipts_ping: bool = False
+
+    @property
+    def receipts_ttl(self) -> float:
+        """For how long the engine keeps what departed users had received; 0: not."""
+        return self.history_ttl if self.receipts else 0.0
 
     @property
     def history(self) -> bool:
@@ -254,6 +267,64 @@ class History(Value, frozen=True):
 
     publications: list[Publication] = []
     position: StreamPosition = NOWHERE
+
+
+class Proof(Value, frozen=True):
+    """What a subscriber has received of a stream for sure.
+
+    These are the publications after ``floor`` up to ``received``, in the stream of
+    ``epoch``.  ``at`` is when the last pong came; 0: there was none.
+    """
+
+    epoch: str = ""
+    floor: int = 0
+    received: int = 0
+    at: float = 0.0
+
+
+class Departures(Value, frozen=True):
+    """The proofs of users that have left; ``cursor`` continues, empty at the end."""
+
+    users: Mapping[str, Proof] = {}
+    cursor: str = ""
+
+
+class ReceiptQuery(Value, frozen=True):
+    """The publication whose receipts are requested, and the page of users.
+
+    An empty ``epoch`` means any.  ``users`` are the users of interest; empty: all.
+    ``limit`` 0: only the counts.
+    """
+
+    channel: str = ""
+    offset: int = 0
+    epoch: str = ""
+    users: tuple[str, ...] = ()
+    limit: int = 0
+    cursor: str = ""
+
+
+#: ``received``: it is proved.  ``pending``: connected, not proved yet.  ``away``: left
+#: without having received it.  ``unknown``: its transport has no pongs.  ``missed``: it
+#: subscribed after the publication, without recovering it.
+ReceiptState = Literal["received", "pending", "away", "unknown", "missed"]
+
+
+class UserReceipt(Value, frozen=True):
+    """The receipt of one user; ``offset`` and ``at`` are those of its proof."""
+
+    user: str
+    state: ReceiptState
+    offset: int = 0
+    at: float = 0.0
+
+
+class Receipts(Value, frozen=True):
+    """How many users are in each state, and a page of users in order of their ids."""
+
+    counts: Mapping[ReceiptState, int] = {}
+    users: list[UserReceipt] = []
+    cursor: str = ""
 
 
 class MapChange(Value, frozen=True):
@@ -373,7 +444,9 @@ class SubscribeOptions(Value, frozen=True):
     in the subscribe reply.  ``presence`` and ``join_leave`` make this subscriber
     visible to others; ``push_join_leave`` lets it see others.  ``auto_recover`` treats
     every subscribe as if it requested recovery (cache mode).  ``stream`` brings further
-    publications for this subscriber alone.
+    publications for this subscriber alone.  ``receipts_ttl`` is for how many seconds
+    the engine remembers what a user had received when it left; 0: no receipts.
+    With ``receipts_ping`` every publication asks for them.
     """
 
     expire_at: int = 0
@@ -393,6 +466,8 @@ class SubscribeOptions(Value, frozen=True):
     source: int = Source.UNKNOWN
     presence_maps: PresenceMaps | None = None
     stream: SubscriptionStream | None = None
+    receipts_ttl: float = 0.0
+    receipts_ping: bool = False
 
 
 class BoolValue(Value, frozen=True):

@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from .options import (
     Admission,
     ChannelOptions,
+    Departures,
     Expiry,
     History,
     HistoryQuery,
@@ -24,6 +25,7 @@ from .options import (
     MapRules,
     Polled,
     PresenceStats,
+    Proof,
     Published,
     PublishOptions,
     SubscribeOptions,
@@ -61,6 +63,7 @@ __all__ = [
     "MapEventHandler",
     "PolicyProtocol",
     "PresenceManager",
+    "ReceiptStore",
     "Transport",
 ]
 
@@ -279,6 +282,21 @@ class PresenceManager(Protocol):
 
     def stats(self, channel: str) -> "Deferred[PresenceStats]":
         """Return the numbers of present clients and users."""
+
+
+class ReceiptStore(Protocol):
+    """What users had received of channels when they left."""
+
+    def left(
+        self, channel: str, user: str, proof: Proof, ttl: float
+    ) -> "Deferred[None]":
+        """Remember *proof*, in place of an earlier one of *user*."""
+
+    def returned(self, channel: str, user: str) -> "Deferred[None]":
+        """Forget the proof of *user*; no error if there is none."""
+
+    def departures(self, channel: str, cursor: str) -> "Deferred[Departures]":
+        """Read one page; a user may be in several of them."""
 
 
 class ControlEventHandler(Protocol):

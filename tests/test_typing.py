@@ -22,6 +22,7 @@ TWINS = {
     "IMapEventHandler": "MapEventHandler",
     "IPolicy": "PolicyProtocol",
     "IPresenceManager": "PresenceManager",
+    "IReceiptStore": "ReceiptStore",
     "ITransport": "Transport",
 }
 #: Interfaces between parts of the server alone.

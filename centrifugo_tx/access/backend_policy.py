@@ -259,6 +259,7 @@ class BackendPolicy:
             auto_recover=False,
             delta_types=(),
             tags_filter=False,
+            receipts_ttl=0.0,
             stream=stream,
         )
 

@@ -110,7 +110,7 @@ def _forced(namespace: Namespace, source: int, given: SubOptions) -> SubscribeOp
         presence=options.presence,
         join_leave=options.join_leave,
         push_join_leave=options.force_push_join_leave,
-        positioned=options.force_positioning,
+        positioned=options.force_positioning or options.receipts,
         recoverable=options.force_recovery,
         recovery_mode="cache" if options.force_recovery_mode == "cache" else "stream",
         history_meta_ttl=options.history_meta_ttl,
@@ -119,6 +119,8 @@ def _forced(namespace: Namespace, source: int, given: SubOptions) -> SubscribeOp
         server_side_refresh=options.sub_refresh_proxy_enabled,
         source=source,
         presence_maps=namespace.channel.presence_maps,
+        receipts_ttl=namespace.channel.receipts_ttl,
+        receipts_ping=options.receipts_ping,
     )
     if given.override is not None:
         base = given.override.apply(base)

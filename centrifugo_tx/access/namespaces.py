@@ -120,6 +120,10 @@ class NamespaceOptions(msgspec.Struct, frozen=True):
     """Prefix of the map channel that mirrors the present clients."""
     map_users_presence_channel_prefix: str = ""
     """Prefix of the map channel that mirrors the present users."""
+    receipts: bool = False
+    """Keep track of what subscribers have received, for the API method receipts."""
+    receipts_ping: bool = False
+    """Ask subscribers for receipts after every publication, at most once a second."""
     map: MapOptions = MapOptions()
     """Options of map channels."""
     shared_poll: SharedPollOptions = SharedPollOptions()
@@ -194,6 +198,8 @@ class Namespace:
             map=rules,
             poll=polled,
             presence_maps=presence_maps(options),
+            receipts=options.receipts,
+            receipts_ping=options.receipts_ping,
         )
         self.publication = PublishOptions(
             history_size=options.history_size,

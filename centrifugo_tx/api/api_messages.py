@@ -39,11 +39,15 @@ __all__ = [
     "PublishResult",
     "RPCRequest",
     "RPCResult",
+    "ReceiptCounts",
+    "ReceiptsRequest",
+    "ReceiptsResult",
     "RefreshRequest",
     "Request",
     "Result",
     "SubscribeRequest",
     "UnsubscribeRequest",
+    "UserReceipt",
 ]
 
 UInt32 = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
@@ -96,6 +100,7 @@ class PublishRequest(Request, frozen=True):
     delta: bool = False
     version: UInt64 = 0
     version_epoch: str = ""
+    confirm: bool = False
 
     def __post_init__(self) -> None:
         fit(self.version)
@@ -113,6 +118,7 @@ class BroadcastRequest(Request, frozen=True):
     delta: bool = False
     version: UInt64 = 0
     version_epoch: str = ""
+    confirm: bool = False
 
     def __post_init__(self) -> None:
         fit(self.version)
@@ -196,6 +202,50 @@ class HistoryRemoveRequest(Request, frozen=True):
     """Remove the publications of a channel."""
 
     channel: str = ""
+
+
+class ReceiptsRequest(Request, frozen=True):
+    """Read which users have received the publication at ``offset``.
+
+    ``users`` are the users of interest, none: all; ``limit`` is how many to list.
+    """
+
+    channel: str = ""
+    offset: UInt64 = 0
+    epoch: str = ""
+    users: list[str] | None = None
+    limit: Int32 = 0
+    cursor: str = ""
+
+    def __post_init__(self) -> None:
+        fit(self.offset)
+
+
+class ReceiptCounts(Result, frozen=True):
+    """How many users are in each state (receipts)."""
+
+    received: int
+    pending: int
+    away: int
+    unknown: int
+    missed: int
+
+
+class UserReceipt(Result, frozen=True):
+    """The receipt of one user; ``at`` is when the proof came, 0 without one."""
+
+    user: str
+    state: str
+    offset: int = 0
+    at: float = 0.0
+
+
+class ReceiptsResult(Result, frozen=True):
+    """The receipts of a publication; ``cursor`` continues the list of users."""
+
+    counts: ReceiptCounts
+    users: list[UserReceipt] = []
+    cursor: str = ""
 
 
 class ChannelsRequest(Request, frozen=True):

@@ -21,6 +21,7 @@ from .api_messages import (
     PresenceRequest,
     PresenceStatsRequest,
     PublishRequest,
+    ReceiptsRequest,
     RefreshRequest,
     Request,
     RPCRequest,
@@ -67,6 +68,7 @@ class Command(Request, frozen=True):
     map_stats: MapStatsRequest | None = None
     map_clear: MapClearRequest | None = None
     shared_poll_publish: SharedPollPublishRequest | None = None
+    receipts: ReceiptsRequest | None = None
 
 
 class BatchRequest(Request, frozen=True):

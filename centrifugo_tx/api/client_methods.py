@@ -89,11 +89,13 @@ def _subscribe_options(
         presence=options.presence,
         join_leave=options.join_leave,
         push_join_leave=options.force_push_join_leave,
-        positioned=options.force_positioning,
+        positioned=options.force_positioning or options.receipts,
         recoverable=options.force_recovery,
         history_meta_ttl=options.history_meta_ttl,
         source=Source.SERVER_API,
         presence_maps=options.presence_maps,
+        receipts_ttl=options.receipts_ttl,
+        receipts_ping=options.receipts_ping,
     )
     if request.override is None:
         return subscription

@@ -8,6 +8,7 @@ from . import (
     map_methods,
     node_methods,
     publication_methods,
+    receipt_methods,
 )
 from .api import Method
 from .batches import BatchRequest, BatchRunner
@@ -47,6 +48,7 @@ _TABLE = (
         39,
         map_methods.publish_polled,
     ),
+    Method("receipts", m.ReceiptsRequest, None, receipt_methods.receipts),
 )
 
 #: In the order in which a batch searches for them (server API, "Batch").

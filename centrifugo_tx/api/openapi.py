@@ -57,6 +57,10 @@ EXAMPLES: dict[str, tuple[str, dict[str, Any]]] = {
         "Count the clients and users in a channel",
         {"channel": "news"},
     ),
+    "receipts": (
+        "List which users have received a publication",
+        {"channel": "news", "offset": 1, "limit": 100},
+    ),
     "channels": (
         "List the channels that have subscribers",
         {"pattern": "news*"},

@@ -4,10 +4,10 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from ..core import when_known
+from ..core import Node, when_known
 from ..errors import ReplyError
 from ..options import ChannelOptions, Published, PublishOptions
-from ..protocol.codes import BAD_REQUEST
+from ..protocol.codes import BAD_REQUEST, NOT_AVAILABLE
 from ..protocol.messages import Payload
 from ..protocol.payloads import matches_format
 from . import api_messages as m
@@ -33,10 +33,12 @@ def publish(
     options = api.node.runtime.policy.channel(channel)
     if options.subscription_type not in ("", "stream"):
         raise ReplyError(BAD_REQUEST, "publish called on non-stream namespace")
-    _check_format(data, options)
+    _check(data, options, request)
     published = api.node.streams.publish(
         channel, data, _publish_options(options, request)
     )
+    if request.confirm:
+        published = when_known(published, _ask_for_receipts, api.node, channel)
     return when_known(published, _result)
 
 
@@ -73,10 +75,12 @@ class _Broadcast:
                 raise ReplyError(BAD_REQUEST, "channel required for broadcast")
             options = node.runtime.policy.channel(channel)
             if options is not self._channel_options:
-                _check_format(self._data, options)
+                _check(self._data, options, self._request)
                 self._publish_options = _publish_options(options, self._request)
                 self._channel_options = options
             published = node.streams.publish(channel, self._data, self._publish_options)
+            if self._request.confirm:
+                published = when_known(published, _ask_for_receipts, node, channel)
         except Exception:
             return self._failed(Failure(), channel)
         if isinstance(published, Published):
@@ -89,13 +93,27 @@ class _Broadcast:
         return m.PublishResponse(error=error)
 
 
-def _check_format(data: Payload, options: ChannelOptions) -> None:
-    """Refuse a payload that does not have the format of the channel.
+def _check(
+    data: Payload,
+    options: ChannelOptions,
+    request: m.PublishRequest | m.BroadcastRequest,
+) -> None:
+    """Refuse a publication that does not fit the channel.
 
-    :raises ReplyError: 107.
+    :raises ReplyError: 107, the payload does not have the format of the channel; 107 or
+        108, there can be no receipts.
     """
     if not matches_format(data, options.publication_data_format):
         raise ReplyError(BAD_REQUEST, "publish data validation failed")
+    if request.confirm and not options.receipts:
+        raise ReplyError(NOT_AVAILABLE, "receipts are not enabled for channel")
+    if request.confirm and request.skip_history:
+        raise ReplyError(BAD_REQUEST, "receipts need history")
+
+
+def _ask_for_receipts(published: Published, node: Node, channel: str) -> Published:
+    node.ask_for_receipts(channel, published.position.offset)
+    return published
 
 
 def _result(published: Published) -> m.PublishResult:

@@ -65,6 +65,12 @@ def _history(options: NamespaceOptions, global_meta_ttl: float) -> Iterator[Find
             f"{format_duration(ttl)} must not be greater than history_meta_ttl"
             f" ({format_duration(meta_ttl)})",
         )
+    if options.receipts and not (size and ttl):
+        yield "receipts", "needs history_size and history_ttl"
+    if options.receipts and options.subscription_type not in ("", "stream"):
+        yield "receipts", "needs the subscription type stream"
+    if options.receipts_ping and not options.receipts:
+        yield "receipts_ping", "needs receipts"
     if options.force_recovery and not (size and ttl):
         yield "force_recovery", "needs history_size and history_ttl"
     if options.auto_cache_recover and not (

@@ -66,6 +66,26 @@ def _add_channel_commands(commands: Any) -> None:
             commands, "presence-stats", "Count connections and users in a channel"
         )
     )
+    command = add_command(
+        commands, "receipts", "Show which users have received a publication"
+    )
+    add_channel(command)
+    command.add_argument("offset", type=int, metavar="OFFSET", help="its offset")
+    command.add_argument("--epoch", default="", metavar="TEXT", help="its epoch")
+    command.add_argument(
+        "--user", action="append", metavar="ID", help="only this user; may be repeated"
+    )
+    command.add_argument(
+        "-n",
+        "--limit",
+        type=int,
+        default=100,
+        metavar="COUNT",
+        help="maximum number of users (default: %(default)s)",
+    )
+    command.add_argument(
+        "--cursor", default="", metavar="TEXT", help="continue the list of users"
+    )
     command = add_command(commands, "channels", "List the channels with subscribers")
     command.add_argument(
         "pattern", nargs="?", default="", help="pattern such as 'news:*' (default: all)"
@@ -166,6 +186,9 @@ def _add_publication(command: Any) -> None:
         "--delta",
         action="store_true",
         help="send deltas to subscribers that requested them",
+    )
+    command.add_argument(
+        "--confirm", action="store_true", help="ask the subscribers for receipts"
     )
     command.add_argument(
         "--version",

@@ -27,6 +27,7 @@ __all__ = [
     "presence",
     "presence_stats",
     "publish",
+    "receipts",
     "refresh",
     "subscribe_user",
     "unsubscribe",
@@ -69,7 +70,7 @@ def _publication(options: argparse.Namespace) -> Result:
     request: Result = _data(options)
     if options.tag:
         request["tags"] = dict(_tag(text) for text in options.tag)
-    for name in ("idempotency_key", "skip_history", "delta", "version"):
+    for name in ("idempotency_key", "skip_history", "delta", "version", "confirm"):
         if value := getattr(options, name):
             request[name] = value
     if options.version_epoch:
@@ -196,6 +197,41 @@ def presence_stats(options: argparse.Namespace) -> None:
         yield f"{clients}, {_count(result['num_users'], 'user')}"
 
     _run(options, "presence_stats", {"channel": options.channel}, lines)
+
+
+def receipts(options: argparse.Namespace) -> None:
+    """Show which users have received a publication."""
+    request: Result = {
+        "channel": options.channel,
+        "offset": options.offset,
+        "limit": options.limit,
+    }
+    if options.epoch:
+        request["epoch"] = options.epoch
+    if options.user:
+        request["users"] = options.user
+    if options.cursor:
+        request["cursor"] = options.cursor
+
+    def lines(result: Result, style: Style) -> Lines:
+        users = result.get("users", [])
+        if users:
+            rows = [
+                (each["user"], each["state"], str(each.get("offset", 0)))
+                for each in users
+            ]
+            yield from table(("USER", "STATE", "OFFSET"), rows, style, frozenset({2}))
+        counts = result["counts"]
+        parts = (f"{counts[state]} {state}" for state in RECEIPT_STATES)
+        yield style.faint(", ".join(parts))
+        if result.get("cursor"):
+            yield style.faint(f"more: --cursor {printable(result['cursor'])}")
+
+    _run(options, "receipts", request, lines)
+
+
+#: The states of receipts in the order in which they are shown.
+RECEIPT_STATES = ("received", "pending", "away", "unknown", "missed")
 
 
 def channels(options: argparse.Namespace) -> None:

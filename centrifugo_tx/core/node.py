@@ -17,6 +17,8 @@ from ..options import (
     PresenceStats,
     Published,
     PublishOptions,
+    ReceiptQuery,
+    Receipts,
     SubscribeOptions,
 )
 from ..protocol.codes import (
@@ -39,6 +41,7 @@ from ..protocol.payloads import checked
 from .channel.hub import Hub
 from .channel.lanes import BroadcastContext
 from .channel.presence import Presence
+from .channel.receipt_pings import ReceiptPings
 from .channel.streams import Streams
 from .channel.watching import Watcher
 from .cluster.client_commands import (
@@ -51,6 +54,7 @@ from .cluster.client_commands import (
 )
 from .cluster.emulation import Emulation
 from .cluster.peers import NodeInfo, Peers
+from .cluster.receipts import ClusterReceipts
 from .cluster.surveys import SurveyHandler, Surveys
 from .keyed.key_tracker import SHARED_POLL
 from .keyed.map_kind import MapKind
@@ -104,17 +108,22 @@ class Node:
     _surveys: Surveys = field(init=False)
     _commands: ClientCommands = field(init=False)
     _emulation: Emulation = field(init=False)
+    receipts: ClusterReceipts = field(init=False)
+    _receipt_pings: ReceiptPings = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         recovered = self.options.recovered_publications_histogram
         metrics, engine = NodeMetrics(self.metrics, recovered), self.engine
         runtime = Runtime(self.clock, self._policy, self.options, metrics)
+        self._receipt_pings = ReceiptPings(self.clock, runtime.log_failure)
         limit = self.options.broadcast_slice
         broadcasts = BroadcastContext(
             self.clock,
             limit,
             metrics.transport_counters,
             metrics.dropped_by_filter,
+            runtime.writes,
+            self._receipt_pings.ask,
             # A part of the queue, so that one write never fills it.
             gathered=min(GATHERED, self.options.queue_max_size // 4),
         )
@@ -142,6 +151,15 @@ class Node:
         self._surveys = Surveys(runtime, self.peers, hub)
         self._commands = ClientCommands(self.peers, connections)
         self._emulation = Emulation(runtime, self.peers, self._surveys, connections)
+        self.receipts = services.receipts = ClusterReceipts(
+            runtime,
+            self.peers,
+            self._surveys,
+            hub,
+            connections,
+            engine.receipts,
+            self._receipt_pings,
+        )
 
     @property
     def core(self) -> object:
@@ -197,6 +215,7 @@ class Node:
         if self.maps is not None:
             self.maps.stop()
         self.polls.stop()
+        self._receipt_pings.stop()
         self.runtime.wheel.end()
         self._client_log.log.flush()
         return self.engine.stop()
@@ -278,6 +297,21 @@ class Node:
             source = self.maps
         local = source.local(channel)
         return Watcher(transport, undeliverable, local, source.broker_subscriptions)
+
+    def ask_for_receipts(self, channel: str, offset: int) -> None:
+        """Ping the subscribers of *channel*, on all nodes, once it is written there.
+
+        Their pongs then prove that they have received it (docs/receipts.rst).
+        """
+        self.receipts.ask(channel, offset)
+
+    def receipts_of(self, query: ReceiptQuery) -> Deferred[Receipts]:
+        """Return which users have received a publication.
+
+        Fails with `ReplyError`: 108, the channel has no receipts; with `SurveyFailed`:
+        a node did not answer within 10 seconds.
+        """
+        return Deferred.fromCoroutine(self.receipts.read(query))
 
     # --- Nodes -----------------------------------------------------------------
 

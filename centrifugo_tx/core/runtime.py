@@ -14,6 +14,7 @@ from .command_scheduler import CommandScheduler
 from .node_metrics import NodeMetrics
 from .outage import Outage
 from .timer_wheel import TimerWheel
+from .write_order import WriteOrder
 
 __all__ = ["Runtime"]
 
@@ -33,6 +34,7 @@ class Runtime:
     wheel: TimerWheel = field(init=False)
     scheduler: CommandScheduler = field(init=False)
     outage: Outage = field(init=False)
+    writes: WriteOrder = field(factory=WriteOrder, init=False)
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:

@@ -36,6 +36,7 @@ from ..reactors import clock_or_reactor
 from ..typing import Clock
 from .event_queue import EventQueue
 from .memory_map_broker import MemoryMapBroker
+from .memory_receipt_store import MemoryReceiptStore
 from .memory_stream import MemoryStream
 from .recent_results import RecentResults
 
@@ -338,13 +339,22 @@ def memory_engine(
     source = clock_or_reactor(clock)
     broker = MemoryBroker(source, history_meta_ttl)
     presence = MemoryPresenceManager(source, presence_ttl)
+    receipts = MemoryReceiptStore(source)
 
     def stop() -> "Deferred[None]":
         broker.stop()
         presence.stop()
+        receipts.stop()
         return succeed(None)
 
-    return memory_maps(source, Engine(broker, presence, LocalController(), stop=stop))
+    engine = Engine(
+        broker,
+        presence,
+        LocalController(),
+        stop=stop,
+        receipts=receipts,
+    )
+    return memory_maps(source, engine)
 
 
 def memory_maps(clock: IReactorTime, engine: Engine) -> Engine:

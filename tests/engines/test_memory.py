@@ -12,6 +12,7 @@ from centrifugo_tx.engines.memory import (
     MemoryBroker,
     MemoryPresenceManager,
 )
+from centrifugo_tx.engines.memory_receipt_store import MemoryReceiptStore
 from centrifugo_tx.options import HistoryQuery, PublishOptions
 from centrifugo_tx.protocol.messages import (
     ClientInfo,
@@ -24,6 +25,7 @@ from ..contracts.broker import HISTORY, StreamContract, data
 from ..contracts.controller import ControllerContract
 from ..contracts.doubles import Mailbox, Receiver
 from ..contracts.presence import PresenceContract
+from ..contracts.receipts import ReceiptStoreContract
 
 ADA = ClientInfo("ada", "c1")
 
@@ -41,6 +43,23 @@ class MemoryBrokerContract(StreamContract, TestCase):
         broker = MemoryBroker(self.clock, meta_ttl)
         broker.listen(receiver)
         return broker
+
+    async def pass_time(self, seconds: float) -> None:
+        """Move the clock, second by second."""
+        self.clock.pump([1.0] * int(seconds))
+
+
+class MemoryReceiptStoreContract(ReceiptStoreContract, TestCase):
+    """The memory store does what every receipt store must do."""
+
+    def setUp(self) -> None:
+        """Begin at a time that is not zero."""
+        self.clock = Clock()
+        self.clock.advance(1790000000)
+
+    async def make_store(self) -> MemoryReceiptStore:
+        """Return a store on the test's clock."""
+        return MemoryReceiptStore(self.clock)
 
     async def pass_time(self, seconds: float) -> None:
         """Move the clock, second by second."""

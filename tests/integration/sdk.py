@@ -2,6 +2,7 @@
 
 import atexit
 import json
+import signal
 import subprocess
 import time
 from collections.abc import Sequence
@@ -56,6 +57,10 @@ class SDK:
         finally:
             self._reader.join()
             self._process.stdout.close()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the process."""
+        self._process.send_signal(number)
 
     @property
     def alive(self) -> bool:

@@ -30,6 +30,10 @@ class GuideTests(SynchronousTestCase):
         """Presence, joins and leaves."""
         self.run_page("presence")
 
+    def test_receipts(self) -> None:
+        """Which users have received a publication."""
+        self.run_page("receipts")
+
     def test_server_api(self) -> None:
         """Each method, by curl and by ``cent``."""
         self.run_page("server-api-guide")

@@ -5,7 +5,12 @@ from typing import Any
 
 from centrifugo_tx.engines.redis.map_broker import RedisMapBroker
 from centrifugo_tx.engines.redis.options import EngineRedisOptions
-from centrifugo_tx.interfaces import IBroker, IController, IPresenceManager
+from centrifugo_tx.interfaces import (
+    IBroker,
+    IController,
+    IPresenceManager,
+    IReceiptStore,
+)
 from centrifugo_tx.options import MapChange
 from centrifugo_tx.protocol.messages import Raw
 
@@ -14,6 +19,7 @@ from ..contracts.controller import ControllerContract
 from ..contracts.doubles import Mailbox, Receiver
 from ..contracts.maps import FADING, MapContract, MapReceiver
 from ..contracts.presence import PresenceContract
+from ..contracts.receipts import ReceiptStoreContract
 from .redis_case import RedisCase
 from .redis_servers import Server, debian_redis, shared, valkey
 
@@ -46,6 +52,20 @@ class ListBrokerOnValkey(RedisCase, BrokerContract):
         """Return a broker on the shared server."""
         engine = await self.make_engine(receiver, meta_ttl, history_use_lists=True)
         return engine.broker
+
+
+class ReceiptStoreOnValkey(RedisCase, ReceiptStoreContract):
+    """The receipt store on Valkey."""
+
+    async def make_store(self) -> IReceiptStore:
+        """Return a store on the shared server."""
+        engine = await self.make_engine()
+        assert engine.receipts is not None
+        return engine.receipts
+
+
+class ReceiptStoreOnRedis(OnRedis, ReceiptStoreOnValkey):
+    """The receipt store on Redis."""
 
 
 class PresenceOnValkey(RedisCase, PresenceContract):

@@ -22,6 +22,7 @@ export const GROUPS = [
     ["history_remove", "Forget what was published into a channel.", [channel]],
     ["presence", "List the connections in a channel.", [channel]],
     ["presence_stats", "Count connections and users in a channel.", [channel]],
+    ["receipts", "Tell which users have received a publication.", [channel, ["offset*", "number", "Offset"], ["epoch", "text", "Epoch"], ["users", "list", "Only these users, one a line"], ["limit", "number", "How many users to list"], ["cursor", "text", "Cursor"]]],
     ["channels", "List channels with subscribers; on a large server use the Channels page.", [["pattern", "text", "Pattern, such as chat:*"]]],
   ]],
   ["Connections", [

@@ -12,6 +12,7 @@ from .encoded_publication import EncodedPublication, delta_chain
 from .lanes import BroadcastContext, Lane, Lanes, PendingBroadcast, Subscriber, enter
 from .recovery import Held, Recovery
 from .variant_lanes import VariantLanes
+from .write_marks import WriteMarks
 
 __all__ = ["HELD", "Channel"]
 
@@ -53,6 +54,12 @@ class Channel:
     _variants: VariantLanes | None = field(default=None, init=False)
     _observers: Lanes | None = field(default=None, init=False)
     _pending: deque[PendingBroadcast] | None = field(default=None, init=False)
+    #: Kept if subscribers prove what they have received.
+    marks: WriteMarks | None = field(default=None, init=False)
+    #: Whether every publication asks for receipts; otherwise those that lie between.
+    always_asks: bool = field(default=False, init=False)
+    _asked_from: int = field(default=0, init=False)
+    _asked_upto: int = field(default=0, init=False)
 
     @property
     def num_subscribers(self) -> int:
@@ -105,6 +112,15 @@ class Channel:
         if subscriber.observes_presence:
             self._observe(subscriber)
         return True, lost
+
+    def keep_marks(self, always_asks: bool) -> None:
+        """Note from now on when publications have been written to all subscribers.
+
+        :param always_asks: whether every publication asks for receipts.
+        """
+        self.always_asks = always_asks
+        if self.marks is None:
+            self.marks = WriteMarks()
 
     def leave(self, subscriber: Subscriber) -> None:
         """Remove *subscriber*; no error if it is not here."""
@@ -197,11 +213,15 @@ class Channel:
             for subscriber in lost:
                 self.leave(subscriber)
         if not passed:
+            if self.marks is not None and position.epoch != self.epoch:
+                self._begin_marks(self.marks)
             self.known, self.offset, self.epoch = True, offset, position.epoch
             self.confirmed = self._context.clock.seconds()
             self._cast(publication, encoded, placed=True)
         if encoded is not None and self._leading is not None:
             lost += self._catch_up(encoded, position)
+        if self.marks is not None:
+            self._mark(self.marks)
         return lost
 
     def recovered(
@@ -246,6 +266,8 @@ class Channel:
         for subscriber in lost:
             self.leave(subscriber)
         self.known, self.offset, self.epoch = False, 0, ""
+        if self.marks is not None:
+            self._begin_marks(self.marks)
         return lost
 
     def compare(self, top: StreamPosition) -> list[Subscriber]:
@@ -281,7 +303,37 @@ class Channel:
         """Send a join or leave to the subscribers that observe presence."""
         if self._observers is not None:
             kind = "push_join" if push.join is not None else "push_leave"
-            self._cast_push(push, self._observers, kind)
+            self._cast_push(push, self._observers, kind, placed=False)
+
+    # --- What has been written -------------------------------------------------
+
+    def want_receipts(self, offset: int) -> bool:
+        """Want receipts as soon as all is written up to *offset*.
+
+        :return: whether it is written already.
+        """
+        if self.marks is None:
+            return False
+        if self.marks.newest >= offset:
+            return True
+        self._asked_from = min(offset, self._asked_from or offset)
+        self._asked_upto = max(offset, self._asked_upto)
+        return False
+
+    def _mark(self, marks: WriteMarks) -> None:
+        """Note how far the stream has been written to all subscribers."""
+        upto = self._pending[0].upto if self._pending else self.offset
+        if not marks.add(upto, self._context.writes.now()):
+            return
+        if self.always_asks or 0 < self._asked_from <= upto:
+            self._asked_from = upto + 1 if upto < self._asked_upto else 0
+            self._context.ask_for_receipts(self)
+
+    def _begin_marks(self, marks: WriteMarks) -> None:
+        """Begin anew; what is pending belongs to the stream before."""
+        marks.clear()
+        for pending in self._pending or ():
+            pending.upto = 0
 
     # --- Fan-out ---------------------------------------------------------------
 
@@ -292,7 +344,7 @@ class Channel:
         if self._variants is None:
             if self.lanes:
                 push = Push(channel=self.name, pub=publication)
-                self._cast_push(push, self.lanes, "push_publication")
+                self._cast_push(push, self.lanes, "push_publication", placed)
             return
         assert encoded is not None
         room, unwanted = self._room(), self._context.unwanted
@@ -302,21 +354,23 @@ class Channel:
             except EncodeError:
                 self._refuse(list(lane.members))
             else:
-                room = self._cast_to(lane, push, "push_publication", room)
+                room = self._cast_to(lane, push, "push_publication", room, placed)
         if self._variants is not None:
             self._variants.sent(placed)
 
-    def _cast_push(self, push: Push, lanes: Lanes, kind: str) -> None:
+    def _cast_push(self, push: Push, lanes: Lanes, kind: str, placed: bool) -> None:
         """Send *push*: at once to a slice, in later turns to the rest."""
         room = self._room()
         for lane in list(lanes.values()):
-            room = self._cast_to(lane, push, kind, room)
+            room = self._cast_to(lane, push, kind, room, placed)
 
     def _room(self) -> int:
         """Return how many writes may be done at once."""
         return 0 if self._pending else self._context.limit
 
-    def _cast_to(self, lane: Lane, push: Push, kind: str, room: int) -> int:
+    def _cast_to(
+        self, lane: Lane, push: Push, kind: str, room: int, placed: bool
+    ) -> int:
         """Send *push* to one lane; return how much room is left."""
         try:
             frame = lane.wire.push(push)
@@ -328,7 +382,7 @@ class Channel:
         counters.messages += len(members)
         counters.size += len(members) * len(frame)
         if len(members) > room:
-            self._queue(lane, frame, kind != "push_publication", room)
+            self._queue(lane, frame, kind, room, placed)
             return 0
         room -= len(members)
         # A copy, because a write may close a client, which then leaves.
@@ -340,14 +394,18 @@ class Channel:
         for subscriber in subscribers:
             subscriber.undeliverable()
 
-    def _queue(self, lane: Lane, frame: bytes, announces: bool, room: int) -> None:
+    def _queue(
+        self, lane: Lane, frame: bytes, kind: str, room: int, placed: bool
+    ) -> None:
         """Write to *room* members now, and to the others in later turns."""
+        announces = kind != "push_publication"
         if self._pending is None:
             self._pending = deque()
             self._context.clock.callLater(0, self._continue)
         elif self._gathered(lane, frame, announces):
             return
-        broadcast = PendingBroadcast(lane, announces, [frame])
+        upto = self.offset - 1 if placed else self.offset
+        broadcast = PendingBroadcast(lane, announces, [frame], upto)
         if room:
             broadcast.next(room)
         self._pending.append(broadcast)
@@ -372,6 +430,8 @@ class Channel:
     def _continue(self) -> None:
         """Send the next slice of the pending broadcasts."""
         self._advance(self._context.limit)
+        if self.marks is not None:
+            self._mark(self.marks)
         if self._pending:
             self._context.clock.callLater(0, self._continue)
         else:

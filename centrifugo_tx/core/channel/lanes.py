@@ -1,6 +1,6 @@
 """Lanes: the subscribers that get the same bytes, and broadcasts to them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from attrs import define, field
@@ -10,11 +10,14 @@ from ...interfaces import ITransport
 from ...metrics import Counter
 from ...protocol.wire import Wire
 from ..node_metrics import TransportCounters
+from ..write_order import WriteOrder
 from .deltas import Deltas
 from .encoded_publication import EncodedPublication
+from .receipt import SubscriberReceipt
 from .variants import Variant
 
 __all__ = [
+    "Audience",
     "BroadcastContext",
     "Lane",
     "Lanes",
@@ -52,6 +55,12 @@ class Subscriber(Protocol):
 
     def deliver(self, encoded: EncodedPublication) -> None:
         """Send *encoded* to this subscriber."""
+
+    def receipt(self) -> SubscriberReceipt | None:
+        """Return what it has proved to have received; None without receipts."""
+
+    def ask_for_receipt(self) -> None:
+        """Ping the client soon, so that its pong proves what it has received."""
 
     def lose_position(self) -> None:
         """Tell the client that it may have missed publications."""
@@ -100,12 +109,14 @@ def enter(lanes: Lanes, subscriber: Subscriber) -> Lane:
 class PendingBroadcast:
     """Frames on their way to the members that a lane had when they were made.
 
-    ``announces`` tells joins and leaves from publications.
+    ``announces`` tells joins and leaves from publications.  Nothing of the stream up to
+    the offset ``upto`` is among the frames.
     """
 
     lane: Lane
     announces: bool
     frames: list[bytes]
+    upto: int
     done: int = field(default=0, init=False)
     members: Sequence[tuple[Subscriber, ITransport]] = field(init=False)
     #: The subscribers that have left since.
@@ -143,18 +154,33 @@ class PendingBroadcast:
         return len(part)
 
 
+class Audience(Protocol):
+    """All subscribers of one channel."""
+
+    name: str
+    subscribers: dict[Subscriber, None]
+
+
+def _ignore(audience: Audience) -> None:
+    """Ask for no receipts."""
+
+
 @define(eq=False)
 class BroadcastContext:
     """What the channels of a node share for their broadcasts.
 
     One channel makes at most ``limit`` writes in one turn of the reactor, so that other
     work is not delayed.  Up to ``gathered`` bytes that wait for one lane are written
-    as one.  ``unwanted`` counts the publications that filters dropped.
+    as one.  ``unwanted`` counts the publications that filters dropped, ``writes`` the
+    moments of the node; ``ask_for_receipts`` makes the subscribers of a channel prove
+    what they have received.
     """
 
     clock: IReactorTime
     limit: int
     transport_counters: TransportCounters
     unwanted: Counter
+    writes: WriteOrder = field(factory=WriteOrder)
+    ask_for_receipts: Callable[[Audience], None] = _ignore
     gathered: int = 65536
     deltas: Deltas = field(factory=Deltas)

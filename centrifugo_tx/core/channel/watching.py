@@ -86,5 +86,11 @@ class Watcher:
         else:
             self.transport.write(frame)
 
+    def receipt(self) -> None:
+        """Return None, since a watcher proves nothing."""
+
+    def ask_for_receipt(self) -> None:
+        """Do nothing, as in `receipt`."""
+
     def lose_position(self) -> None:
         """Do nothing, since there is no position to lose."""

@@ -140,6 +140,9 @@ class Client:
     expire_at: int = field(default=0, init=False)
     server_side_refresh: bool = field(default=False, init=False)
     state: State = field(default=State.NEW, init=False)
+    #: The moment of the last ping that it has answered, and when its pong came.
+    answered: int = field(default=0, init=False)
+    answered_at: float = field(default=0.0, init=False)
     #: Name and version of the client library, as it says.
     library: str = field(default="", init=False)
     library_version: str = field(default="", init=False)
@@ -190,6 +193,11 @@ class Client:
         See client protocol v1, "Differences".
         """
         return self.transport.wire.version == 1
+
+    @property
+    def answers_pings(self) -> bool:
+        """Whether it must answer pings of the client protocol."""
+        return self.state is not CLOSED and self.deadlines.pongs
 
     # --- Queries of policies ---------------------------------------------------
 
@@ -388,6 +396,11 @@ class Client:
         self._count_sent("server_ping", len(wire.ping))
         self.services.journal.pinged(self)
         self.transport.write(wire.ping)
+
+    def ask_for_receipt(self) -> None:
+        """Send a ping soon, at most one each second, if the client answers pings."""
+        if self.state is CONNECTED:
+            self.deadlines.ask_for_receipt()
 
     # --- Closing ---------------------------------------------------------------
 

@@ -4,7 +4,7 @@ See client protocol, "Ping and pong" and "Connection expiry".
 """
 
 from random import uniform
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from attrs import define
 
@@ -15,20 +15,42 @@ from .expiry import ExpiringClient
 __all__ = ["Deadlines"]
 
 NEVER = float("inf")
+#: Seconds between two pings that ask for receipts, at least.
+RECEIPT_INTERVAL = 1.0
+#: How many pings may be outstanding before no more are sent for receipts.
+OUTSTANDING = 32
 
 
 class TimedClient(ExpiringClient, Protocol):
     """What `Deadlines` uses of a client."""
 
     expire_at: int
+    answered: int
+    answered_at: float
 
     def ping(self) -> None:
         """Send a ping of the client protocol."""
 
 
+class Ping(NamedTuple):
+    """A ping without an answer.
+
+    ``moment`` is its place in the order of writes, ``at`` when it was sent.  A pong is
+    due in time for the ``regular`` ones, not for those that ask for receipts.
+    """
+
+    moment: int
+    at: float
+    regular: bool
+
+
 @define(eq=False)
 class Deadlines:
-    """Handles deadlines as they pass; a client has one entry in the timer wheel."""
+    """Handles deadlines as they pass; a client has one entry in the timer wheel.
+
+    Pongs answer pings in order, and each proves that the client has received all that
+    was written before the ping.
+    """
 
     _client: TimedClient
     tick: int = 0
@@ -37,7 +59,10 @@ class Deadlines:
     _close_at: float = NEVER
     _ping_at: float = NEVER
     _pong_by: float = NEVER
-    _pinged_at: float = 0.0
+    _receipt_at: float = NEVER
+    #: When the last ping for receipts was sent.
+    _receipt_asked: float = 0.0
+    _outstanding: list[Ping] | None = None
     _presence_at: float = NEVER
     _expire_at: float = NEVER
 
@@ -89,14 +114,34 @@ class Deadlines:
 
     def pong(self) -> bool:
         """Handle a pong; return False if no ping is outstanding."""
-        if not self._pinged_at:
+        outstanding = self._outstanding
+        if outstanding is None:
             return False
+        ping = outstanding.pop(0)
+        if not outstanding:
+            self._outstanding = None
         client = self._client
-        taken = client.runtime.clock.seconds() - self._pinged_at
-        client.runtime.metrics.observe_pong(client.transport.info.name, taken)
-        self._pinged_at = 0.0
-        self._pong_by = NEVER
+        now = client.runtime.clock.seconds()
+        client.runtime.metrics.observe_pong(client.transport.info.name, now - ping.at)
+        client.answered, client.answered_at = ping.moment, now
+        if ping.regular:
+            self._pong_by = NEVER
         return True
+
+    def ask_for_receipt(self) -> None:
+        """Send a ping soon, at most one each second, if the client answers pings.
+
+        It does not change when a pong is due.
+        """
+        if not self.pongs or len(self._outstanding or ()) >= OUTSTANDING:
+            return
+        now = self._client.runtime.clock.seconds()
+        due = self._receipt_asked + RECEIPT_INTERVAL
+        if now >= due:
+            self._ask(now)
+        elif self._receipt_at == NEVER:
+            self._receipt_at = due
+            self._schedule()
 
     def stop(self) -> None:
         """Cancel all deadlines."""
@@ -115,6 +160,8 @@ class Deadlines:
                 expiry.connection_expired(client)
             if now >= self._ping_at:
                 self._ping(now)
+            if now >= self._receipt_at:
+                self._ask(now)
             if now >= self._presence_at:
                 self._presence_at = (
                     now + client.runtime.options.presence_update_interval
@@ -124,18 +171,30 @@ class Deadlines:
             self._schedule()
 
     def _ping(self, now: float) -> None:
-        client = self._client
-        self._ping_at = now + client.runtime.options.ping_interval
+        options = self._client.runtime.options
+        self._ping_at = now + options.ping_interval
         if self.pongs:
-            self._pinged_at = now
-            self._pong_by = now + client.runtime.options.pong_timeout
-        client.ping()
+            self._pong_by = now + options.pong_timeout
+        self._send_ping(now, regular=True)
+
+    def _ask(self, now: float) -> None:
+        self._receipt_at, self._receipt_asked = NEVER, now
+        self._send_ping(now, regular=False)
+
+    def _send_ping(self, now: float, regular: bool) -> None:
+        if self.pongs:
+            ping = Ping(self._client.runtime.writes.now(), now, regular)
+            if self._outstanding is None:
+                self._outstanding = []
+            self._outstanding.append(ping)
+        self._client.ping()
 
     def _schedule(self) -> None:
         due = min(
             self._close_at,
             self._ping_at,
             self._pong_by,
+            self._receipt_at,
             self._presence_at,
             self._expire_at,
         )

@@ -8,11 +8,12 @@ from ...options import PresenceMaps
 from ...protocol.messages import ClientInfo
 from ..channel.hub import Hub
 from ..channel.presence import Presence
+from ..channel.receipt import SubscriberReceipt
 from ..channel.streams import Streams
 from .client_log import ClientLog
 from .journal import Journal
 
-__all__ = ["PresenceMirror", "Services"]
+__all__ = ["PresenceMirror", "ReceiptKeeper", "Services"]
 
 
 class PresenceMirror(Protocol):
@@ -25,11 +26,21 @@ class PresenceMirror(Protocol):
         """Remove a subscriber of *channel*."""
 
 
+class ReceiptKeeper(Protocol):
+    """Remembers what users had received when they left a channel."""
+
+    def returned(self, channel: str, user: str) -> None:
+        """Handle a new subscription of *user*."""
+
+    def left(self, channel: str, receipt: SubscriberReceipt, ttl: float) -> None:
+        """Handle the end of a subscription."""
+
+
 @define(eq=False)
 class Services:
     """The channels, presence and logs that all clients of a node share.
 
-    ``mirror`` is None on a node without maps.
+    ``mirror`` is None on a node without maps, and ``receipts`` while the node is made.
     """
 
     hub: Hub
@@ -38,3 +49,4 @@ class Services:
     client_log: ClientLog
     journal: Journal
     mirror: PresenceMirror | None = None
+    receipts: ReceiptKeeper | None = None

@@ -36,6 +36,7 @@ from ..channel.channel import HELD, Channel
 from ..channel.encoded_publication import EncodedPublication
 from ..channel.hub import ChannelSource
 from ..channel.lanes import Lane, lose_positions
+from ..channel.receipt import Entry, SubscriberReceipt, entry_of
 from ..channel.recovery import Held, Recovery
 from ..channel.variants import Variant, variant_of
 from ..node_metrics import ClientCounters
@@ -60,6 +61,12 @@ class Subscriber(Connection, Protocol):
     counters: ClientCounters | None
     runtime: Runtime
     services: Services
+    answered: int
+    answered_at: float
+
+    @property
+    def answers_pings(self) -> bool:
+        """Whether it must answer pings of the client protocol."""
 
     @property
     def closed(self) -> bool:
@@ -86,6 +93,9 @@ class Subscriber(Connection, Protocol):
 
     def push(self, push: Push) -> None:
         """Send a push."""
+
+    def ask_for_receipt(self) -> None:
+        """Send a ping soon."""
 
     def close(self, disconnect: Disconnect) -> None:
         """Close the connection and tell the client why."""
@@ -180,6 +190,9 @@ class Subscription:
     _present: bool = False
     _mirrored: bool = False
     _history: History | None = None
+    _recovery: Recovery | None = None
+    #: Where deliveries began, if the channel has receipts.
+    _entry: Entry | None = None
     _subscribe_waiters: "list[Deferred[None]] | None" = None
     #: Set by `begin`.
     transport: ITransport = field(init=False)
@@ -213,6 +226,8 @@ class Subscription:
         self.expire_at = options.expire_at
         self.update_info(options.info)
         self.channel = channel = self.kind.source.local(self.name)
+        if options.receipts_ttl:
+            channel.keep_marks(options.receipts_ping)
         channel.buffer(self)
         services.hub.num_subscriptions += 1
         client.runtime.metrics.actions["add_subscription"].value += 1
@@ -312,6 +327,8 @@ class Subscription:
             newest = self.kind.holds_state or bool(recovery.publications)
             self.variant.holds_previous = newest and not late
         self._enter(recovery)
+        if self.options.receipts_ttl:
+            self._recovery = recovery
         result = self.kind.result(self, request, recovery)
         return result, lambda: self._follow_up(late)
 
@@ -330,6 +347,8 @@ class Subscription:
     def _follow_up(self, late: Sequence[Publication]) -> None:
         """Send publications that must follow the reply, and publish the join."""
         self._replied = True
+        if self._recovery is not None:
+            self._begin_receipts(self._recovery)
         journal = self.client.services.journal
         if journal.writes:
             journal.subscribed(self.client, self.name)
@@ -346,6 +365,14 @@ class Subscription:
         if self.stream is not None and not self.ended:
             self.stream.follow(self._deliver_streamed, self._stream_ended)
         self.subscribe_finished()
+
+    def _begin_receipts(self, recovery: Recovery) -> None:
+        moment, self._recovery = self.client.runtime.writes.now(), None
+        latest_only = self.options.recovery_mode == "cache"
+        self._entry = entry_of(recovery, latest_only, moment)
+        receipts = self.client.services.receipts
+        if receipts is not None and not self.ended:
+            receipts.returned(self.name, self.client.user)
 
     def attach(self, stream: SubscriptionStream) -> None:
         """Take over a stream, which ends with the subscription at the latest."""
@@ -430,6 +457,9 @@ class Subscription:
     def _leave(self, channel: Channel) -> None:
         services = self.client.services
         assert self.info is not None
+        receipt = self.receipt() if self.options.receipts_ttl else None
+        if receipt is not None and services.receipts is not None:
+            services.receipts.left(self.name, receipt, self.options.receipts_ttl)
         channel.leave(self)
         services.hub.num_subscriptions -= 1
         client = self.client
@@ -460,6 +490,18 @@ class Subscription:
     def undeliverable(self) -> None:
         """Close the connection: its encoding cannot carry a publication."""
         self.client.close(INAPPROPRIATE_PROTOCOL)
+
+    def receipt(self) -> SubscriberReceipt | None:
+        """Return what the client has proved to have received; None without receipts."""
+        client, channel = self.client, self.channel
+        if self._entry is None or channel is None or channel.marks is None:
+            return None
+        proof = self._entry.proof(client.answered, client.answered_at, channel.marks)
+        return SubscriberReceipt(client.user, proof, client.answers_pings)
+
+    def ask_for_receipt(self) -> None:
+        """Ping the client soon, so that its pong proves what it has received."""
+        self.client.ask_for_receipt()
 
     def lose_position(self) -> None:
         """Tell the client that it may have missed publications.

@@ -16,6 +16,7 @@ from .layout import Layout
 from .map_broker import RedisMapBroker
 from .options import EngineRedisOptions, MapBrokerRedisOptions
 from .presence_manager import RedisPresenceManager
+from .receipt_store import RedisReceiptStore
 from .sharding import Shards
 from .topology import Shard
 
@@ -75,6 +76,7 @@ def redis_engine(
         controller,
         start=lambda: Deferred.fromCoroutine(start()),
         stop=lambda: Deferred.fromCoroutine(stop()),
+        receipts=RedisReceiptStore(shards),
     )
 
 
@@ -154,4 +156,5 @@ def combine(broker: Engine, presence: Engine) -> Engine:
         start=lambda: Deferred.fromCoroutine(start()),
         stop=lambda: Deferred.fromCoroutine(stop()),
         maps=broker.maps,
+        receipts=broker.receipts,
     )

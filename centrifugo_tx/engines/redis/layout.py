@@ -87,6 +87,11 @@ class Layout:
             self._presence + b"user.clients." + name,
         )
 
+    def receipts(self, channel: bytes) -> bytes:
+        """Return the key of what users had received when they left."""
+        name = self._left + channel + self._right
+        return self.prefix.encode() + b".receipts." + name
+
     @property
     def service(self) -> bytes:
         """The PUB/SUB channel on which the subscriber's connection is probed."""

@@ -21,6 +21,7 @@ __all__ = [
     "PUBLISH_ONCE",
     "PUBLISH_STREAM",
     "REMOVE_PRESENCE",
+    "STORE_DEPARTURE",
     "Script",
     "load_scripts",
 ]
@@ -290,6 +291,15 @@ end
     b"4",
 )
 
+#: Key: the departures.  Arguments: user, departure, seconds until all expire.
+STORE_DEPARTURE = Script(
+    b"""
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+redis.call('EXPIRE', KEYS[1], ARGV[3])
+""",
+    b"1",
+)
+
 _SWEEP = b"""
 local function sweep(expiries, hash)
   local over = redis.call('ZRANGEBYSCORE', expiries, '0', ARGV[1])
@@ -339,6 +349,7 @@ ALL_SCRIPTS = (
     REMOVE_PRESENCE,
     PRESENCE,
     PRESENCE_STATS,
+    STORE_DEPARTURE,
 )
 
 

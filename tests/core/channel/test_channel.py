@@ -1,23 +1,20 @@
 """A channel's position, lanes and arrivals."""
 
-from collections import deque
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
 
 from centrifugo_tx.core import Node
 from centrifugo_tx.core import node as node_module
 from centrifugo_tx.engines.memory import LocalController, MemoryPresenceManager
-from centrifugo_tx.interfaces import Engine, IBroker, IBrokerEventHandler
+from centrifugo_tx.interfaces import Engine
 from centrifugo_tx.options import (
     Admission,
     History,
-    HistoryQuery,
     NodeOptions,
     SubscribeOptions,
     TransportInfo,
@@ -26,6 +23,7 @@ from centrifugo_tx.protocol.messages import Publication, Raw, StreamPosition
 from centrifugo_tx.protocol.wire import uni_grpc
 
 from ...support import MemoryTransport, Peer, Permissive, World
+from .slow_broker import SlowBroker
 
 RECOVERABLE = SubscribeOptions(positioned=True, recoverable=True)
 HISTORY = {"history_size": 10, "history_ttl": 60.0}
@@ -286,68 +284,6 @@ class PositionTests(SynchronousTestCase):
         self.world.node.subscribe("news", RECOVERABLE, user="")
         self.deliver(5)
         self.assertEqual(self.peer.closed, 3010)
-
-
-@implementer(IBroker)
-class SlowBroker:
-    """A broker whose deliveries and history come when the test says so."""
-
-    publishes_in_order = True
-
-    def __init__(self) -> None:
-        self.receiver: Any = None
-        self.stream: list[Publication] = []
-        self.deliveries: deque[Publication] = deque()
-        self.reads: deque[tuple[Deferred[History], HistoryQuery]] = deque()
-        self.epoch = "one"
-
-    def listen(self, receiver: IBrokerEventHandler) -> None:
-        self.receiver = receiver
-
-    def subscribe(self, channel: str) -> "Deferred[None]":
-        return succeed(None)
-
-    def unsubscribe(self, channel: str) -> "Deferred[None]":
-        return succeed(None)
-
-    def publish(self, channel: str, data: Raw, options: Any) -> "Deferred[Any]":
-        offset = len(self.stream) + 1
-        publication = Publication(data=Raw(b"%d" % offset), offset=offset)
-        self.stream.append(publication)
-        self.deliveries.append(publication)
-        return succeed(None)
-
-    def publish_join(self, channel: str, info: Any) -> "Deferred[None]":
-        return succeed(None)
-
-    publish_leave = publish_join
-
-    def history(self, channel: str, query: HistoryQuery) -> "Deferred[History]":
-        done: Deferred[History] = Deferred()
-        since = query.since.offset if query.since else 0
-        found = self.stream[since:] if query.limit else []
-        position = StreamPosition(len(self.stream), self.epoch)
-        # The storage answers as of now; the answer travels for a while.
-        self.reads.append((done, History(found, position)))  # type: ignore[arg-type]
-        return done
-
-    def remove_history(self, channel: str) -> "Deferred[None]":
-        return succeed(None)
-
-    def deliver(self) -> None:
-        """Let the oldest publication that is under way arrive."""
-        publication = self.deliveries.popleft()
-        position = StreamPosition(publication.offset, self.epoch)
-        self.receiver.handle_publication("news", publication, position, None)
-
-    def lose(self) -> None:
-        """Let it never arrive."""
-        self.deliveries.popleft()
-
-    def answer(self) -> None:
-        """Let the oldest history answer arrive."""
-        done, history = self.reads.popleft()
-        done.callback(history)  # type: ignore[arg-type]
 
 
 class Watcher:
