@@ -3,12 +3,12 @@
 from twisted.trial.unittest import SynchronousTestCase
 
 import centrifugo_tx
-from centrifugo_tx import messages, options, service, transports
+from centrifugo_tx import asgi, messages, options, service, testing, transports
 
 from .public_signatures import exported, mentioned, unexported
 
 #: The modules with the public names.
-PUBLIC = [centrifugo_tx, messages, options, transports]
+PUBLIC = [centrifugo_tx, asgi, messages, options, testing, transports]
 
 NAMES = [
     "EMPTY",

@@ -54,12 +54,23 @@ class AsyncNode:
     :param clock: a clock for tests; None uses the loop.
     """
 
-    policy: PolicyProtocol
+    _given_policy: PolicyProtocol = field(alias="policy")
     engine: Callable[[Any], Engine] = memory_engine
     options: NodeOptions = field(factory=NodeOptions)
     clock: Clock | None = None
     _node: Node | None = field(default=None, init=False)
     _loop: AbstractEventLoop | None = field(default=None, init=False)
+
+    @property
+    def policy(self) -> PolicyProtocol:
+        """Decides on the rights of clients; may be replaced at any time."""
+        return self._given_policy
+
+    @policy.setter
+    def policy(self, policy: PolicyProtocol) -> None:
+        self._given_policy = policy
+        if self._node is not None:
+            self._node.policy = policy
 
     @property
     def node(self) -> Node:
@@ -70,6 +81,11 @@ class AsyncNode:
         if self._node is None:
             raise RuntimeError("the node has not started: await node.start() first")
         return self._node
+
+    @property
+    def started(self) -> bool:
+        """Whether it has started, and not stopped since."""
+        return self._node is not None
 
     @property
     def core(self) -> object:
@@ -100,10 +116,16 @@ class AsyncNode:
     async def stop(self) -> None:
         """Close every connection with 3001, then disconnect from the engine.
 
-        It takes 6 seconds at most.  The node may start again afterwards.
+        It takes 6 seconds at most.  The node may start again afterwards.  A node that
+        has not started stays as it is.
         """
-        node, self._node = self.node, None
-        await self._wait(node.stop())
+        node = self._node
+        if node is None:
+            return
+        try:
+            await self._wait(node.stop())
+        finally:
+            self._node = None
 
     @asynccontextmanager
     async def lifespan(self, app: object = None) -> AsyncIterator[None]:

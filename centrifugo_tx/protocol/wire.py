@@ -32,8 +32,10 @@ __all__ = [
     "uni_websocket",
     "uni_websocket_lines",
     "websocket_json",
+    "websocket_json_lines",
     "websocket_json_v1",
     "websocket_protobuf",
+    "websocket_protobuf_messages",
     "websocket_protobuf_v1",
 ]
 
@@ -146,6 +148,18 @@ def websocket_protobuf(
     return _bidirectional(
         "websocket", protobuf_codec, _length_prefixed(_frame(binary_frame, deflate))
     )
+
+
+@cache
+def websocket_json_lines() -> Wire:
+    """Return the wire of a JSON WebSocket whose frames another server makes."""
+    return _bidirectional("websocket", json_codec, line)
+
+
+@cache
+def websocket_protobuf_messages() -> Wire:
+    """Return the wire of a Protobuf WebSocket whose frames another server makes."""
+    return _bidirectional("websocket", protobuf_codec, delimited)
 
 
 @cache

@@ -1,6 +1,6 @@
 """Resources that serve clients of a node in a Twisted Web application."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Protocol, cast
 
 from twisted.internet.defer import Deferred
@@ -107,19 +107,27 @@ def websocket_resource(
     node: AnyNode,
     allowed_origins: Sequence[str] = (),
     options: WebSocketOptions | None = None,
+    *,
+    headers: Collection[str] = (),
 ) -> Resource:
     """Return a resource whose clients belong to *node*.
 
     :param allowed_origins: globs of the origins whose pages may connect; without any,
         only clients outside browsers can.
+    :param headers: names of the request headers that the policy reads in
+        ``client.transport.info.headers``, such as ``cookie``.
     :raises ValueError: an origin is not a glob.
     """
-    settings = _settings(node, allowed_origins)
+    settings = _settings(node, allowed_origins, headers)
     return WebSocketResource(WebSocketFactory(settings, options or WebSocketOptions()))
 
 
 def http_stream_resource(
-    node: AnyNode, allowed_origins: Sequence[str] = (), body_limit: int = BODY_LIMIT
+    node: AnyNode,
+    allowed_origins: Sequence[str] = (),
+    body_limit: int = BODY_LIMIT,
+    *,
+    headers: Collection[str] = (),
 ) -> Resource:
     """Return a resource that streams lines; commands go to `emulation_resource`.
 
@@ -127,14 +135,20 @@ def http_stream_resource(
     :param body_limit: bytes that the body of a request may have.
     :raises ValueError: an origin is not a glob.
     """
-    return StreamResource(HTTPStream(_streams(node, allowed_origins), body_limit))
+    return StreamResource(
+        HTTPStream(_streams(node, allowed_origins, headers), body_limit)
+    )
 
 
 def sse_resource(
-    node: AnyNode, allowed_origins: Sequence[str] = (), body_limit: int = BODY_LIMIT
+    node: AnyNode,
+    allowed_origins: Sequence[str] = (),
+    body_limit: int = BODY_LIMIT,
+    *,
+    headers: Collection[str] = (),
 ) -> Resource:
     """Return a resource that streams server-sent events; else as above."""
-    return StreamResource(SSE(_streams(node, allowed_origins), body_limit))
+    return StreamResource(SSE(_streams(node, allowed_origins, headers), body_limit))
 
 
 def emulation_resource(
@@ -150,9 +164,11 @@ def uni_websocket_resource(
     node: AnyNode,
     allowed_origins: Sequence[str] = (),
     options: UniWebSocketOptions | None = None,
+    *,
+    headers: Collection[str] = (),
 ) -> Resource:
     """Return a resource whose unidirectional clients belong to *node*."""
-    settings = _settings(node, allowed_origins)
+    settings = _settings(node, allowed_origins, headers)
     return WebSocketResource(
         UniWebSocketFactory(settings, options or UniWebSocketOptions())
     )
@@ -162,13 +178,17 @@ def uni_sse_resource(
     node: AnyNode,
     allowed_origins: Sequence[str] = (),
     options: UniSSEOptions | None = None,
+    *,
+    headers: Collection[str] = (),
 ) -> Resource:
     """Return a resource that streams events to unidirectional clients of *node*.
 
     :param allowed_origins: globs of the origins whose pages may read the responses.
     :raises ValueError: an origin is not a glob.
     """
-    endpoint = UniSSE(_streams(node, allowed_origins), options or UniSSEOptions())
+    endpoint = UniSSE(
+        _streams(node, allowed_origins, headers), options or UniSSEOptions()
+    )
     return StreamResource(endpoint)
 
 
@@ -176,15 +196,21 @@ def uni_http_stream_resource(
     node: AnyNode,
     allowed_origins: Sequence[str] = (),
     options: UniHTTPStreamOptions | None = None,
+    *,
+    headers: Collection[str] = (),
 ) -> Resource:
     """Return a resource that streams lines to unidirectional clients of *node*."""
-    streams = _streams(node, allowed_origins)
+    streams = _streams(node, allowed_origins, headers)
     return StreamResource(UniHTTPStream(streams, options or UniHTTPStreamOptions()))
 
 
-def _settings(node: AnyNode, allowed_origins: Sequence[str]) -> TransportSettings:
-    return TransportSettings.unlimited(cast(Node, node.core), allowed_origins)
+def _settings(
+    node: AnyNode, allowed_origins: Sequence[str], headers: Collection[str] = ()
+) -> TransportSettings:
+    return TransportSettings.unlimited(cast(Node, node.core), allowed_origins, headers)
 
 
-def _streams(node: AnyNode, allowed_origins: Sequence[str]) -> StreamFactory:
-    return StreamFactory(_settings(node, allowed_origins))
+def _streams(
+    node: AnyNode, allowed_origins: Sequence[str], headers: Collection[str]
+) -> StreamFactory:
+    return StreamFactory(_settings(node, allowed_origins, headers))

@@ -223,7 +223,14 @@ def _give_up_later(connection: Any, id: int) -> None:
 
 
 def body_of(request: Any) -> ResponseBody:
-    """Return the body of the response to *request*, which has not started yet."""
+    """Return the body of the response to *request*, which has not started yet.
+
+    A request of another server has a method ``response_body``.
+    """
+    own = getattr(request, "response_body", None)
+    if own is not None:
+        body: ResponseBody = own()
+        return body
     return (
         HTTP2ResponseBody(request)
         if request.clientproto == b"HTTP/2"

@@ -1,6 +1,6 @@
 """Settings that all client transports of one server share."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from attrs import frozen
 from twisted.logger import Logger
@@ -31,17 +31,27 @@ class TransportSettings:
 
     @classmethod
     def unlimited(
-        cls, node: Node, allowed_origins: Sequence[str] = ()
+        cls,
+        node: Node,
+        allowed_origins: Sequence[str] = (),
+        headers: Collection[str] = (),
     ) -> "TransportSettings":
         """Return settings without a connection limit.
 
+        :param headers: names of the request headers that the policy reads.
         :raises ValueError: an allowed origin is not a glob.
         """
         limiter = ConnectionLimiter(
             node.clock, lambda: node.connections.num_clients, Counter()
         )
         log = BoundedLog(Logger(), node.clock)
-        return cls(node, limiter, OriginRule(allowed_origins, log))
+        return cls(
+            node,
+            limiter,
+            OriginRule(allowed_origins, log),
+            node.options.queue_max_size,
+            frozenset(name.lower() for name in headers),
+        )
 
     def flush_batch(self, write_timeout: float = 1.0) -> FlushBatch:
         """Return a new batch of writers.

@@ -1,14 +1,16 @@
 """Clients of a node in any Twisted Web application."""
 
 import json
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
+from centrifugo_tx.core import Client
 from centrifugo_tx.errors import ReplyError
-from centrifugo_tx.options import Admission, SubscribeOptions
+from centrifugo_tx.options import Admission, NodeOptions, SubscribeOptions
 from centrifugo_tx.protocol.codes import FORCE_DISCONNECT, TOKEN_EXPIRED
 from centrifugo_tx.transports import (
     emulation_resource,
@@ -86,6 +88,33 @@ class WebSocketResourceTests(ResourceTestCase):
             for origin, status in ((GOOD, b" 101 "), ("http://bad.example", b" 403 ")):
                 self.serve(resource(self.world.node, [GOOD]))
                 self.assertIn(status, self.ask(handshake(Origin=origin)))
+
+
+class SettingTests(ResourceTestCase):
+    """What a resource takes from its arguments and from the node."""
+
+    def last_client(self) -> Client:
+        """Return the client that has connected last."""
+        return list(self.world.node.connections.open)[-1]
+
+    def test_headers(self) -> None:
+        """The policy reads the headers that the application names, and no others."""
+        self.serve(websocket_resource(self.world.node, headers=["Cookie"]))
+        self.ask(handshake(Cookie="a=b", Accept="c"))
+        info = self.last_client().transport.info
+        self.assertEqual(info.headers, {"cookie": ("a=b",)})
+        self.serve(uni_sse_resource(self.world.node, headers=["cookie"]))
+        self.ask(request("GET", "/", b"", "1.1", Cookie="a=b"))
+        info = self.last_client().transport.info
+        self.assertEqual(info.headers, {"cookie": ("a=b",)})
+
+    def test_queue(self) -> None:
+        """As much may wait for a slow client as the node's options say."""
+        self.world = World(NodeOptions(queue_max_size=1000))
+        self.serve(websocket_resource(self.world.node))
+        self.ask(handshake())
+        transport: Any = self.last_client().transport
+        self.assertEqual(transport.limit, 1000)
 
 
 class StreamResourceTests(ResourceTestCase):
