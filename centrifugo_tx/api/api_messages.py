@@ -236,8 +236,8 @@ class UserReceipt(Result, frozen=True):
 
     user: str
     state: str
-    offset: int = 0
-    at: float = 0.0
+    offset: int
+    at: float
 
 
 class ReceiptsResult(Result, frozen=True):

@@ -22,6 +22,7 @@ HISTORY = ChannelOptions(history_size=5, history_ttl=60.0, presence=True)
 NAMESPACES = {
     "": ChannelOptions(),
     "hh": HISTORY,
+    "rr": ChannelOptions(history_size=5, history_ttl=60.0, receipts=True),
     "jj": ChannelOptions(publication_data_format="json"),
     "oo": ChannelOptions(publication_data_format="json_object"),
     "bb": ChannelOptions(

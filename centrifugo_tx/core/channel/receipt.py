@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+import msgspec
+
 from ...options import Proof
 from .recovery import Recovery
 from .write_marks import WriteMarks
@@ -9,7 +11,7 @@ from .write_marks import WriteMarks
 __all__ = ["Entry", "SubscriberReceipt", "entry_of"]
 
 
-class Entry(NamedTuple):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """Where the deliveries to one subscription begin.
 
     The reply to its subscribe had been written at ``moment``; with it the subscriber
