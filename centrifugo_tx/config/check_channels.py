@@ -113,9 +113,12 @@ def _shared_poll(options: NamespaceOptions, config: Config) -> Iterator[Finding]
         yield "subscription_type", "shared_poll needs shared_poll.hmac_secret_key"
     if poll.mode not in ("", "versionless", "versioned"):
         yield "shared_poll.mode", f"{poll.mode!r} must be versionless or versioned"
-    for name in ("refresh_interval", "refresh_batch_size", "max_keys_per_connection"):
-        if getattr(poll, name) < 0:
-            yield f"shared_poll.{name}", "must not be negative"
+    if poll.refresh_interval < 0:
+        interval = format_duration(poll.refresh_interval)
+        yield "shared_poll.refresh_interval", f"{interval} must not be negative"
+    for name in ("refresh_batch_size", "max_keys_per_connection"):
+        if (value := getattr(poll, name)) < 0:
+            yield f"shared_poll.{name}", f"{value} must not be negative"
     if poll.publish_enabled and poll.mode != "versioned":
         yield "shared_poll.publish_enabled", "requires the mode versioned"
 
@@ -123,7 +126,7 @@ def _shared_poll(options: NamespaceOptions, config: Config) -> Iterator[Finding]
 def _map(options: NamespaceOptions) -> Iterator[Finding]:
     own = options.map
     if own.mode not in ("ephemeral", "recoverable", "persistent"):
-        yield "map.mode", "must be ephemeral, recoverable or persistent"
+        yield "map.mode", f"{own.mode!r} must be ephemeral, recoverable or persistent"
     if own.mode in ("ephemeral", "recoverable") and own.key_ttl <= 0:
         yield "map.key_ttl", f"must be set with the mode {own.mode}"
     if own.mode == "persistent":
@@ -136,13 +139,17 @@ def _map(options: NamespaceOptions) -> Iterator[Finding]:
             )
     for name in ("stream_size", "stream_ttl", "meta_ttl"):
         value = getattr(own, name)
-        if value < 0 or (value and own.mode == "ephemeral"):
-            yield f"map.{name}", "must be 0 with the mode ephemeral, never negative"
+        shown = value if name == "stream_size" else format_duration(value)
+        if value < 0:
+            yield f"map.{name}", f"{shown} must not be negative"
+        elif value and own.mode == "ephemeral":
+            yield f"map.{name}", f"{shown} must be 0 with the mode ephemeral"
     least = max(own.stream_ttl or 60.0, own.key_ttl)
     if own.meta_ttl and own.mode == "persistent":
         yield "map.meta_ttl", "must not be set with the mode persistent"
     elif 0 < own.meta_ttl < least and own.mode != "ephemeral":
-        yield "map.meta_ttl", f"must be at least {format_duration(least)}"
+        given = format_duration(own.meta_ttl)
+        yield "map.meta_ttl", f"{given} must be at least {format_duration(least)}"
     if own.client_key not in ("", "client_id", "user_id"):
         yield "map.client_key", f"{own.client_key!r} must be client_id or user_id"
     if own.client_key and (own.publish_proxy_enabled or own.remove_proxy_enabled):
@@ -161,7 +168,9 @@ def _map_pages(options: NamespaceOptions) -> Iterator[Finding]:
     if given != sorted(given) or min(sizes) < 0:
         yield (
             "map.default_page_size",
-            "must lie between min_page_size and max_page_size, none negative",
+            f"{own.default_page_size} must lie between min_page_size"
+            f" ({own.min_page_size}) and max_page_size ({own.max_page_size}), none"
+            " negative",
         )
 
 

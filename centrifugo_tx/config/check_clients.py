@@ -56,7 +56,10 @@ def _token(path: str, token: TokenOptions) -> Iterator[Finding]:
 def _key_set(path: str, token: TokenOptions) -> Iterator[Finding]:
     url = token.jwks_public_endpoint
     if url and not url.startswith(("http://", "https://")):
-        yield f"{path}.jwks_public_endpoint", "must begin with http:// or https://"
+        yield (
+            f"{path}.jwks_public_endpoint",
+            f"{url!r} must begin with http:// or https://",
+        )
     reason = unsafe_template(url, [token.issuer_regex, token.audience_regex])
     if reason and not token.insecure_skip_jwks_endpoint_safety_check:
         yield (

@@ -93,7 +93,7 @@ def _nats_jetstream(consumer: Consumer) -> Iterator[Finding]:
         yield f"{path}.deliver_policy", f'"{policy}" must be one of "new", "all"'
     yield from _not_negative(options, path, "max_ack_pending")
     if (file := options.credentials_file) and not Path(file).is_file():
-        yield f"{path}.credentials_file", f"{file!r} is no file"
+        yield f"{path}.credentials_file", f"{file!r} is not a file"
     yield from _tls(options.tls, f"{path}.tls")
 
 

@@ -394,6 +394,7 @@ class ChannelTests(CheckCase):
         self.problem("map.mode", subscription_type="map_users", map=persistent)
         ephemeral = {"mode": "ephemeral", "key_ttl": "1m"}
         self.problem("map.stream_size", map={**ephemeral, "stream_size": 1})
+        self.problem("map.stream_ttl", map={**persistent, "stream_ttl": "-1s"})
         recoverable = {"mode": "recoverable", "key_ttl": "1m", "meta_ttl": "30s"}
         self.problem("map.meta_ttl", map=recoverable)
         recoverable = {"mode": "recoverable", "key_ttl": "1h", "meta_ttl": "2m"}

@@ -120,7 +120,7 @@ class ConsumerTests(SynchronousTestCase):
         for name, value, message in (
             ("deliver_policy", "last", '"last" must be one of "new", "all"'),
             ("max_ack_pending", -1, "-1 must not be negative"),
-            ("credentials_file", "/no/file", "'/no/file' is no file"),
+            ("credentials_file", "/no/file", "'/no/file' is not a file"),
         ):
             [line] = found("nats_jetstream", **{**given, name: value})
             self.assertEqual(line, f"{path}.{name}: {message}")
