@@ -117,17 +117,7 @@ class Inspector:
         except SurveyFailed:
             measures = {self._node.id: await self._own_measures(request)}
         nodes = [
-            m.NodeState(
-                uid=node.uid,
-                name=node.name,
-                version=node.version,
-                num_clients=node.num_clients,
-                num_users=node.num_users,
-                num_channels=node.num_channels,
-                num_subs=node.num_subs,
-                uptime=node.uptime,
-                measures=measures.get(node.uid),
-            )
+            m.NodeState(**node.without_metrics(), measures=measures.get(node.uid))
             for node in await self._node.info()
         ]
         now = self._node.clock.seconds()

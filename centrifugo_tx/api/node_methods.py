@@ -15,14 +15,7 @@ async def info(api: Api, request: m.InfoRequest) -> m.InfoResult:
     return m.InfoResult(
         [
             m.NodeResult(
-                uid=node.uid,
-                name=node.name,
-                version=node.version,
-                num_clients=node.num_clients,
-                num_users=node.num_users,
-                num_channels=node.num_channels,
-                num_subs=node.num_subs,
-                uptime=node.uptime,
+                **node.without_metrics(),
                 metrics=None
                 if node.metrics is None
                 else m.Metrics(api.node.options.metrics_interval, dict(node.metrics)),

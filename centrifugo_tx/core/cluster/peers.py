@@ -41,6 +41,12 @@ class NodeInfo(msgspec.Struct, frozen=True, kw_only=True):
     uptime: int = 0
     metrics: Mapping[str, float] | None = None
 
+    def without_metrics(self) -> dict[str, Any]:
+        """Return the other fields, which messages about nodes have too."""
+        fields = msgspec.structs.asdict(self)
+        del fields["metrics"]
+        return fields
+
 
 @implementer(IControlEventHandler)
 @define(eq=False)
@@ -141,17 +147,7 @@ class Peers:
             interval = self._runtime.options.metrics_interval
             metrics = control.Metrics(interval, dict(self._metrics))
         return control.ControlCommand(
-            node=control.Node(
-                uid=own.uid,
-                name=own.name,
-                version=own.version,
-                num_clients=own.num_clients,
-                num_users=own.num_users,
-                num_channels=own.num_channels,
-                uptime=own.uptime,
-                num_subs=own.num_subs,
-                metrics=metrics,
-            )
+            node=control.Node(**own.without_metrics(), metrics=metrics)
         )
 
     def _handle_node(self, uid: str, state: control.Node) -> None:
