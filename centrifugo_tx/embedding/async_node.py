@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from ..core import NodeInfo
 from ..engines import memory_engine
 from ..interfaces import Engine
-from ..options import NodeOptions, PresenceStats
+from ..options import NodeOptions, PresenceStats, Receipts
 from ..protocol.codes import FORCE_DISCONNECT, Disconnect, Error
 from ..protocol.messages import StreamPosition
 from ..reactors import reactor_of
@@ -157,6 +157,7 @@ class AsyncNode:
         delta: bool = False,
         version: int = 0,
         version_epoch: str = "",
+        confirm: bool = False,
     ) -> PublishResult:
         """Publish a JSON value into *channel*; see `Node.publish`."""
         return await self._wait(
@@ -170,6 +171,7 @@ class AsyncNode:
                 delta=delta,
                 version=version,
                 version_epoch=version_epoch,
+                confirm=confirm,
             )
         )
 
@@ -185,6 +187,7 @@ class AsyncNode:
         delta: bool = False,
         version: int = 0,
         version_epoch: str = "",
+        confirm: bool = False,
     ) -> list[PublishResult | Error]:
         """Publish the same into several channels; see `Node.broadcast`."""
         return await self._wait(
@@ -198,6 +201,7 @@ class AsyncNode:
                 delta=delta,
                 version=version,
                 version_epoch=version_epoch,
+                confirm=confirm,
             )
         )
 
@@ -225,6 +229,23 @@ class AsyncNode:
     async def presence_stats(self, channel: str) -> PresenceStats:
         """Return the numbers of clients and users in *channel*."""
         return await self._wait(self.node.presence_stats(channel))
+
+    async def receipts(
+        self,
+        channel: str,
+        offset: int,
+        *,
+        epoch: str = "",
+        users: Sequence[str] = (),
+        limit: int = 100,
+        cursor: str = "",
+    ) -> Receipts:
+        """Return which users have received a publication; see `Node.receipts`."""
+        return await self._wait(
+            self.node.receipts(
+                channel, offset, epoch=epoch, users=users, limit=limit, cursor=cursor
+            )
+        )
 
     async def channels(self, pattern: str = "") -> dict[str, int]:
         """Return the number of subscribers of each channel, over all nodes."""

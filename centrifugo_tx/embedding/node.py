@@ -16,6 +16,8 @@ from ..options import (
     BoolValue,
     NodeOptions,
     PresenceStats,
+    ReceiptQuery,
+    Receipts,
     SubscribeOverride,
 )
 from ..protocol.codes import FORCE_DISCONNECT, Disconnect, Error
@@ -126,6 +128,7 @@ class Node:
         delta: bool = False,
         version: int = 0,
         version_epoch: str = "",
+        confirm: bool = False,
     ) -> "Deferred[PublishResult]":
         """Publish a JSON value into *channel*, which keeps it as its options say.
 
@@ -136,6 +139,7 @@ class Node:
         :param delta: send the difference to subscribers that negotiated deltas, even
             if the channel's options do not say so.
         :param version: if positive, drop publications that are not newer.
+        :param confirm: ask the subscribers for `receipts`, soon.
         :raises TypeError: at once, *data* is bytes or no JSON value.
         """
         request = m.PublishRequest(
@@ -147,6 +151,7 @@ class Node:
             delta=delta,
             version=version,
             version_epoch=version_epoch,
+            confirm=confirm,
         )
         return self._call("publish", request).addCallback(api_results.publish_result)
 
@@ -162,6 +167,7 @@ class Node:
         delta: bool = False,
         version: int = 0,
         version_epoch: str = "",
+        confirm: bool = False,
     ) -> "Deferred[list[PublishResult | Error]]":
         """Publish the same into several channels; see `publish`.
 
@@ -177,6 +183,7 @@ class Node:
             delta=delta,
             version=version,
             version_epoch=version_epoch,
+            confirm=confirm,
         )
         return self._call("broadcast", request).addCallback(
             api_results.broadcast_results
@@ -217,6 +224,29 @@ class Node:
         """Return the numbers of clients and users in *channel*."""
         done = self._call("presence_stats", m.PresenceStatsRequest(channel))
         return done.addCallback(lambda r: PresenceStats(r.num_clients, r.num_users))
+
+    def receipts(
+        self,
+        channel: str,
+        offset: int,
+        *,
+        epoch: str = "",
+        users: Sequence[str] = (),
+        limit: int = 100,
+        cursor: str = "",
+    ) -> "Deferred[Receipts]":
+        """Return which users have received the publication at *offset*.
+
+        Fails with `ReplyError` 108 if the channel has no receipts.
+
+        :param epoch: the epoch of the publication; empty: any.
+        :param users: the users of interest; empty: all.
+        :param limit: how many users to list, at most 1,000; 0: only count them.
+        :param cursor: the cursor of the page before.
+        """
+        return self._core.receipts_of(
+            ReceiptQuery(channel, offset, epoch, tuple(users), limit, cursor)
+        )
 
     def channels(self, pattern: str = "") -> "Deferred[dict[str, int]]":
         """Return the number of subscribers of each channel, over all nodes.

@@ -30,6 +30,7 @@ CHANNELS = {
     "kept": ChannelOptions(
         history_size=3, history_ttl=60, presence=True, force_push_join_leave=True
     ),
+    "proved": ChannelOptions(history_size=3, history_ttl=60, receipts=True),
     "plain": ChannelOptions(),
     "object": ChannelOptions(publication_data_format="json_object"),
     "map": ChannelOptions(map=MapRules()),
@@ -51,7 +52,13 @@ class Rooms(Policy):
         return Admission(user=request.token, info=to_json({"name": request.token}))
 
     def subscribe(self, client: Client, request: SubscribeRequest) -> SubscribeOptions:
-        return SubscribeOptions(presence=True, info=to_json("chan"))
+        proved = request.channel == "proved"
+        return SubscribeOptions(
+            presence=True,
+            info=to_json("chan"),
+            positioned=proved,
+            receipts_ttl=60.0 if proved else 0.0,
+        )
 
 
 class NodeCase(SynchronousTestCase):
@@ -167,6 +174,20 @@ class ReadingTests(NodeCase):
         self.assertEqual((stats.num_clients, stats.num_users), (1, 1))
         self.assertEqual(result_of(self.node.channels("k*")), {"kept": 1})
         self.assertIsNotNone(self.failureResultOf(self.node.channels("["), ValueError))
+
+    def test_receipts(self) -> None:
+        """The node tells which users have received a publication."""
+        self.world.client("ann").subscribe("proved")
+        published = result_of(self.node.publish("proved", "hi", confirm=True))
+        found = result_of(
+            self.node.receipts("proved", published.offset, epoch=published.epoch)
+        )
+        self.assertEqual([each.user for each in found.users], ["ann"])
+        self.assertEqual(sum(found.counts.values()), 1)
+        self.assertEqual(self.code(self.node.receipts("kept", 1)), 108)
+        self.assertEqual(self.code(self.node.publish("kept", "hi", confirm=True)), 108)
+        (response,) = result_of(self.node.broadcast(["kept"], "hi", confirm=True))
+        self.assertEqual(response.code, 108)
 
     def test_nodes(self) -> None:
         """The node knows itself, and answers surveys."""
