@@ -17,7 +17,7 @@ FLOORS = (
     {"protocol", "grpc", "metrics", "backend"},
     {"interfaces", "options", "errors", "globs", "tls", "typing"}
     | {"bounded_log", "durations", "http_client", "client_tls", "proxy_messages"}
-    | {"renewed_tls", "reactors", "messages"}
+    | {"renewed_tls", "reactors", "messages", "eager_send"}
     | {"interpreter", "resident_memory", "token_signing"},
     {"core"},
     {"engines", "access", "proxies", "transports", "api", "consumers"}

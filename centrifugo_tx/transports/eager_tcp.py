@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from twisted.internet import tcp
 from twisted.internet.error import ConnectionLost
 
+from ..eager_send import send_at_once
+
 __all__ = ["EagerTCPServer", "bytes_buffered", "bytes_drained"]
 
 
@@ -21,14 +23,7 @@ class EagerTCPServer(tcp.Server):
 
     def write(self, data: bytes) -> None:
         """Send *data*, and queue the part that the kernel does not accept."""
-        if self.dataBuffer or self._tempDataLen or self.TLS:
-            tcp.Server.write(self, data)
-            return
-        try:
-            sent = self.socket.send(data)
-        except (OSError, AttributeError):
-            # The socket blocks or is closed: the base class handles both.
-            sent = 0
+        sent = send_at_once(self, data)
         if sent != len(data):
             tcp.Server.write(self, data[sent:])
 

@@ -15,8 +15,10 @@ import txredisapi  # type: ignore[import-untyped]
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
 
+from ...eager_send import send_at_once
 from ...errors import BrokerUnavailable
 from .addresses import Login
 
@@ -103,6 +105,10 @@ class CommandProtocol(txredisapi.HiredisProtocol):  # type: ignore[misc]
         self._heard = False
         self._silence = 0.0
         self._heartbeat: IDelayedCall | None = None
+        #: Whether this class gathers the commands of a turn, and not the transport.
+        self._gathers = False
+        self._unsent: list[bytes] = []
+        self._flush_call: IDelayedCall | None = None
 
     # --- Commands --------------------------------------------------------------
 
@@ -117,13 +123,30 @@ class CommandProtocol(txredisapi.HiredisProtocol):  # type: ignore[misc]
             handler(BrokerUnavailable(f"too many pending calls to {self.name}"))
             return
         self._waiting.append(handler)
-        self.transport.write(command)
+        self._write(command)
 
     def send(self, *command: bytes) -> "Deferred[Reply]":
         """Send a command; return a Deferred that fails where `call` gives an error."""
         reply: Deferred[Reply] = Deferred()
         self.call(pack(command), partial(fire, reply))
         return reply
+
+    def _write(self, command: bytes) -> None:
+        if not self._gathers:
+            self.transport.write(command)  # which gathers, too, and waits for a turn
+            return
+        if self._flush_call is None:
+            self._flush_call = self._clock.callLater(0, self._flush)
+        self._unsent.append(command)
+
+    def _flush(self) -> None:
+        """Send the commands of this turn."""
+        self._flush_call = None
+        unsent, self._unsent = self._unsent, []
+        data = b"".join(unsent)
+        sent = send_at_once(self.transport, data)
+        if sent != len(data):
+            self.transport.write(data[sent:])
 
     def execute_command(self, *args: object, **kwargs: Any) -> "Deferred[Reply]":
         """Send a command of txredisapi."""
@@ -155,9 +178,10 @@ class CommandProtocol(txredisapi.HiredisProtocol):  # type: ignore[misc]
     def connectionMade(self) -> None:
         """Start the heartbeat; the owner of the connection logs in."""
         self.connected = 1
-        tcp = getattr(self.transport, "setTcpNoDelay", None)
-        if tcp is not None:
-            tcp(True)
+        self._gathers = isinstance(self.transport, Connection)
+        set_no_delay = getattr(self.transport, "setTcpNoDelay", None)
+        if set_no_delay is not None:
+            set_no_delay(True)
             self.transport.setTcpKeepAlive(True)
         self._heartbeat = self._clock.callLater(self._interval, self._check_alive)
 
@@ -205,9 +229,10 @@ class CommandProtocol(txredisapi.HiredisProtocol):  # type: ignore[misc]
 
     def connectionLost(self, why: Failure) -> None:
         """Fail the waiting commands, and notify the owner."""
-        if self._heartbeat is not None:
-            self._heartbeat.cancel()
-            self._heartbeat = None
+        for call in (self._heartbeat, self._flush_call):
+            if call is not None:
+                call.cancel()
+        self._heartbeat = self._flush_call = None
         super().connectionLost(why)
         reason = f"lost the connection to {self.name}: " + (
             self._close_reason or why.getErrorMessage()
@@ -267,7 +292,7 @@ class PubSubProtocol(CommandProtocol):
     ) -> "Deferred[None]":
         acknowledgements = _Acknowledgements(len(names))
         self._waiting.append(acknowledgements)
-        self.transport.write(pack((command, *names)))
+        self._write(pack((command, *names)))
         return acknowledgements.done
 
     def dataReceived(self, data: bytes, unpause: bool = False) -> None:
