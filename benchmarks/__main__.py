@@ -11,6 +11,7 @@ from pathlib import Path
 
 from centrifugo_tx.interpreter import interpreter_name
 
+from .asgi import asgi
 from .delta import deltas
 from .engines import engines
 from .grpc_api import grpc_api
@@ -27,6 +28,7 @@ __all__ = ["main"]
 
 _ALL = {
     **MEASURES,
+    "asgi": asgi,
     "grpc": grpc_api,
     "http_neighbors": http_neighbors,
     "delta": deltas,

@@ -1,5 +1,6 @@
 """The examples of embedding in the documentation, as an application runs them."""
 
+import json
 import os
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -15,6 +17,7 @@ from .ports import free_port, is_listening
 from .redis_servers import any_server, shared
 from .sdk import SDK, shared_sdk
 from .test_python_sdk import PYTHON_SDK
+from .websocket import WebSocket
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples" / "embedding"
 #: Seconds that anything may take.
@@ -24,11 +27,11 @@ PATIENCE = 60.0
 class Example:
     """A running example, which serves WebSockets on a port of its own."""
 
-    def __init__(self, port: int, *command: str) -> None:
+    def __init__(self, port: int, *command: str, **environment: str) -> None:
         self.port, self.url = port, f"ws://127.0.0.1:{port}/connection"
         self.process = subprocess.Popen(
             [sys.executable, *command],
-            env={**os.environ, "PORT": str(port)},
+            env={**os.environ, "PORT": str(port), **environment},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
@@ -163,3 +166,80 @@ class AuthenticationTests(ExampleCase):
             self.sdk.order("connect", client="b", url=example.url, token="guessed")
             ended = self.sdk.expect("disconnected", client="b")
             self.assertEqual(ended["code"], 4501)
+
+
+class ASGIExampleTests(ExampleCase):
+    """The examples with asyncio, under uvicorn."""
+
+    def example(self, name: str, **environment: str) -> Example:
+        """Return a running example."""
+        port = free_port()
+        uvicorn = "-m", "uvicorn", f"--app-dir={EXAMPLES}", f"--port={port}"
+        example = Example(port, *uvicorn, f"{name}:app", **environment)
+        example.url = f"ws://127.0.0.1:{port}/connection/websocket"
+        return example
+
+    def request(self, example: Example, path: str, data: Any = None) -> Any:
+        """Send a request to the application; return its JSON."""
+        body = None if data is None else json.dumps(data).encode()
+        request = Request(
+            f"http://127.0.0.1:{example.port}{path}",
+            body,
+            {"Content-Type": "application/json"},
+        )
+        with urlopen(request, timeout=PATIENCE) as response:
+            return json.load(response)
+
+    def test_fastapi(self) -> None:
+        """Views publish and read; a client hears, and is told of the end."""
+        with self.example("fastapi_app") as example:
+            self.connect(example)
+            self.subscribe("news")
+            answer = self.request(example, "/messages", {"text": "hi"})
+            self.assertEqual(answer, {"offset": 1})
+            self.assertEqual(self.heard(), {"text": "hi"})
+            self.assertEqual(self.request(example, "/messages"), [{"text": "hi"}])
+            example.process.send_signal(signal.SIGTERM)
+            self.sdk.expect("connecting", client="a")
+            self.sdk.order("disconnect", client="a")
+            code, complaints = example.end()
+        self.assertIn(code, (0, -signal.SIGTERM), complaints)
+        self.assertNotIn("Traceback", complaints)
+
+    def test_redis(self) -> None:
+        """A message of one process reaches the clients of the other."""
+        redis = shared(any_server()).address
+        with (
+            self.example("fastapi_redis", REDIS=redis) as first,
+            self.example("fastapi_redis", REDIS=redis) as second,
+        ):
+            self.connect(second)
+            self.subscribe("news")
+            self.request(first, "/messages", {"text": "from the other"})
+            self.assertEqual(self.heard(), {"text": "from the other"})
+            self.sdk.order("disconnect", client="a")
+
+    def test_redis_away(self) -> None:
+        """Without Redis the application does not start."""
+        nobody = f"redis://127.0.0.1:{free_port()}"
+        with self.example("fastapi_redis", REDIS=nobody) as example:
+            code, complaints = example.end()
+        self.assertEqual(code, 3, complaints)
+        self.assertIn("Application startup failed", complaints)
+
+    def test_django(self) -> None:
+        """The users of Django's sessions are the users of the connections."""
+        with self.example("django_app") as example:
+            with urlopen(f"http://127.0.0.1:{example.port}/login/ann") as response:
+                cookie = response.headers["Set-Cookie"].partition(";")[0]
+            socket = WebSocket(example.port, {"Cookie": cookie})
+            connected = socket.ask({"id": 1, "connect": {}})
+            self.assertIn("client", connected["connect"])
+            socket.ask({"id": 2, "subscribe": {"channel": "news"}})
+            self.assertEqual(self.request(example, "/greet"), {"clients": 1})
+            push = socket.receive()["push"]
+            self.assertEqual(push["pub"]["data"], {"text": "hello"})
+            socket.close()
+            stranger = WebSocket(example.port)
+            stranger.send({"id": 1, "connect": {}})
+            self.assertEqual(stranger.closing(), (4501, "not logged in"))
