@@ -159,6 +159,7 @@ _ITEMS = (1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000)
 BOUNDS: dict[str, Sequence[float]] = {
     "client_command_duration_seconds_histogram": _CLIENT,
     "client_ping_pong_duration_seconds": _CLIENT,
+    "client_receipt_duration_seconds": _CLIENT,
     "client_recovered_publications": (
         *(0, 1, 2, 3, 5, 10, 20, 50, 100, 250, 500, 1000, 2000, 5000, 10000),
     ),

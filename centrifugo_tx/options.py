@@ -202,6 +202,7 @@ class ChannelOptions(Value, frozen=True):
     presence_maps: PresenceMaps | None = None
     receipts: bool = False
     receipts_ping: bool = False
+    namespace: str = ""
 
     @property
     def receipts_ttl(self) -> float:

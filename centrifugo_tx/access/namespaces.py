@@ -172,6 +172,7 @@ class Namespace:
     #: The common options of its subscriptions, by the source of the permission.
     forced: dict[int, SubscribeOptions] = field(factory=dict, init=False)
     _rules: ChannelRules
+    name: str = ""
     _searches: Callable[[str], object] | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -200,6 +201,7 @@ class Namespace:
             presence_maps=presence_maps(options),
             receipts=options.receipts,
             receipts_ping=options.receipts_ping,
+            namespace=self.name,
         )
         self.publication = PublishOptions(
             history_size=options.history_size,
@@ -257,7 +259,7 @@ class Namespaces:
 
         :raises re2.error: a ``channel_regex`` does not compile.
         """
-        namespaces = {name: Namespace(options, rules) for name, options in named}
+        namespaces = {name: Namespace(options, rules, name) for name, options in named}
         return cls(rules, Namespace(without_namespace, rules), namespaces)
 
     def find(self, channel: str) -> Namespace:

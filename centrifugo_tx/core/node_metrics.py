@@ -308,6 +308,12 @@ class NodeMetrics:
             "transport_outgoing_close_count", transport=transport, code=str(code)
         ).value += 1
 
+    def receipts_of(self, namespace: str) -> Histogram:
+        """Return the histogram of the seconds from a publication to its receipt."""
+        return self._metrics.histogram(
+            "client_receipt_duration_seconds", channel_namespace=namespace
+        )
+
     def observe_pong(self, transport: str, seconds: float) -> None:
         """Observe the seconds between a ping and its pong."""
         self._metrics.histogram(

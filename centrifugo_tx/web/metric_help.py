@@ -48,6 +48,7 @@ HELP = {
     "client_num_server_disconnects": "Connections ended by the server.",
     "client_num_server_unsubscribes": "Subscriptions ended by the server.",
     "client_ping_pong_duration_seconds": "Time between a ping and its pong.",
+    "client_receipt_duration_seconds": "Time from a publication to its receipt.",
     "client_recover": "Attempts of subscribers to recover.",
     "client_recovered_publications": "Publications that a recovery returned.",
     "node_incoming_http_requests_total": "HTTP requests by endpoint and status.",

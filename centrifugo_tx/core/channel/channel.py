@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from attrs import define, field
 
 from ...errors import EncodeError
+from ...metrics import Histogram
 from ...protocol.messages import Publication, Push, StreamPosition
 from ...protocol.wire import Wire
 from .encoded_publication import EncodedPublication, delta_chain
@@ -56,6 +57,8 @@ class Channel:
     _pending: deque[PendingBroadcast] | None = field(default=None, init=False)
     #: Kept if subscribers prove what they have received.
     marks: WriteMarks | None = field(default=None, init=False)
+    #: Observes the seconds from a publication to its receipt.
+    receipts: Histogram | None = field(default=None, init=False)
     #: Whether every publication asks for receipts; otherwise those that lie between.
     always_asks: bool = field(default=False, init=False)
     _asked_from: int = field(default=0, init=False)
@@ -113,12 +116,13 @@ class Channel:
             self._observe(subscriber)
         return True, lost
 
-    def keep_marks(self, always_asks: bool) -> None:
+    def keep_marks(self, always_asks: bool, receipts: Histogram) -> None:
         """Note from now on when publications have been written to all subscribers.
 
         :param always_asks: whether every publication asks for receipts.
+        :param receipts: observes how long publications take to be confirmed.
         """
-        self.always_asks = always_asks
+        self.always_asks, self.receipts = always_asks, receipts
         if self.marks is None:
             self.marks = WriteMarks()
 
@@ -323,7 +327,7 @@ class Channel:
     def _mark(self, marks: WriteMarks) -> None:
         """Note how far the stream has been written to all subscribers."""
         upto = self._pending[0].upto if self._pending else self.offset
-        if not marks.add(upto, self._context.writes.now()):
+        if not marks.add(upto, self._context.writes.now(), self.confirmed):
             return
         if self.always_asks or 0 < self._asked_from <= upto:
             self._asked_from = upto + 1 if upto < self._asked_upto else 0

@@ -402,6 +402,15 @@ class Client:
         if self.state is CONNECTED:
             self.deadlines.ask_for_receipt()
 
+    def receipt_came(self, earlier: int, moment: int) -> None:
+        """Observe how long the publications took that a pong has confirmed.
+
+        :param earlier: the moment of the last ping that had been answered before.
+        """
+        now = self.answered_at
+        for subscription in self.subscriptions.values():
+            subscription.observe_receipt(earlier, moment, now)
+
     # --- Closing ---------------------------------------------------------------
 
     def forget(self, subscription: Subscription) -> None:

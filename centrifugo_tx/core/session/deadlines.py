@@ -31,6 +31,9 @@ class TimedClient(ExpiringClient, Protocol):
     def ping(self) -> None:
         """Send a ping of the client protocol."""
 
+    def receipt_came(self, earlier: int, moment: int) -> None:
+        """Handle the pong to a ping for receipts, which was sent at *moment*."""
+
 
 class Ping(NamedTuple):
     """A ping without an answer.
@@ -123,7 +126,10 @@ class Deadlines:
         client = self._client
         now = client.runtime.clock.seconds()
         client.runtime.metrics.observe_pong(client.transport.info.name, now - ping.at)
-        client.answered, client.answered_at = ping.moment, now
+        before, client.answered = client.answered, ping.moment
+        client.answered_at = now
+        if not ping.regular:
+            client.receipt_came(before, ping.moment)
         if ping.regular:
             self._pong_by = NEVER
         return True

@@ -227,7 +227,9 @@ class Subscription:
         self.update_info(options.info)
         self.channel = channel = self.kind.source.local(self.name)
         if options.receipts_ttl:
-            channel.keep_marks(options.receipts_ping)
+            namespace = client.runtime.policy.channel(self.name).namespace
+            observer = client.runtime.metrics.receipts_of(namespace)
+            channel.keep_marks(options.receipts_ping, observer)
         channel.buffer(self)
         services.hub.num_subscriptions += 1
         client.runtime.metrics.actions["add_subscription"].value += 1
@@ -498,6 +500,16 @@ class Subscription:
             return None
         proof = self._entry.proof(client.answered, client.answered_at, channel.marks)
         return SubscriberReceipt(client.user, proof, client.answers_pings)
+
+    def observe_receipt(self, earlier: int, moment: int, now: float) -> None:
+        """Observe the age of the newest publication between two moments."""
+        channel = self.channel
+        if self._entry is None or channel is None or channel.marks is None:
+            return
+        after = max(earlier, self._entry.moment)
+        published = channel.marks.published(after, moment)
+        if published is not None and channel.receipts is not None:
+            channel.receipts.observe(now - published)
 
     def ask_for_receipt(self) -> None:
         """Ping the client soon, so that its pong proves what it has received."""

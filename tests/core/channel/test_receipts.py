@@ -5,6 +5,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -40,7 +41,7 @@ class WriteMarksTests(SynchronousTestCase):
         """The newest offset before a moment."""
         marks = WriteMarks()
         for offset, moment in ((3, 10), (4, 20), (9, 30)):
-            self.assertTrue(marks.add(offset, moment))
+            self.assertTrue(marks.add(offset, moment, 0.0))
         found = [marks.upto(moment) for moment in (9, 10, 19, 20, 29, 31)]
         self.assertEqual(found, [0, 3, 3, 4, 4, 9])
         self.assertEqual(marks.newest, 9)
@@ -48,8 +49,8 @@ class WriteMarksTests(SynchronousTestCase):
     def test_not_newer(self) -> None:
         """An offset that was written before adds nothing."""
         marks = WriteMarks()
-        marks.add(3, 10)
-        self.assertFalse(marks.add(3, 20))
+        marks.add(3, 10, 0.0)
+        self.assertFalse(marks.add(3, 20, 0.0))
         self.assertEqual(marks.upto(15), 3)
 
     @settings(max_examples=30, deadline=None)
@@ -58,7 +59,7 @@ class WriteMarksTests(SynchronousTestCase):
         """However many there are, few are kept, and none answers too much."""
         marks = WriteMarks()
         for offset in range(1, count + 1):
-            marks.add(offset, 2 * offset)
+            marks.add(offset, 2 * offset, 0.0)
         self.assertLessEqual(marks.upto(moment), moment // 2)
         self.assertEqual(marks.upto(2 * count), count)
         self.assertLessEqual(len(marks._offsets), MARKS)
@@ -181,6 +182,32 @@ class ReceiptTests(SynchronousTestCase):
         ada.send({})
         self.assertEqual(self.states(offset), {"ada": "received"})
 
+    def test_latency(self) -> None:
+        """A pong to a ping for receipts tells how long the newest one took."""
+        self.world.policy.options = replace(CHANNEL, namespace="news")
+        peers = [self.world.subscribed("news", user) for user in ("ada", "bob")]
+        node, clock = self.world.node, self.world.clock
+        self.publish()
+        clock.advance(0.25)
+        node.ask_for_receipts("news", self.publish())
+        clock.advance(0.5)
+        peers[0].send({})
+        clock.advance(1)
+        peers[1].send({})
+        ((_, labels, histogram),) = (
+            each
+            for each in node.metrics.histograms()
+            if each[0] == "client_receipt_duration_seconds"
+        )
+        self.assertEqual(labels, (("channel_namespace", "news"),))
+        self.assertEqual((sum(histogram.counts), histogram.sum), (2, 2.0))
+        node.ask_for_receipts("news", 1)
+        clock.advance(0)
+        peers[0].send({})
+        self.ping()
+        peers[1].send({})
+        self.assertEqual(sum(histogram.counts), 2)
+
     def test_pong_deadline(self) -> None:
         """Pings for receipts do not end a connection earlier than regular ones."""
         ada = self.world.subscribed("news", "ada")
@@ -229,7 +256,7 @@ class ReceiptTests(SynchronousTestCase):
             watcher = node.watcher("news", MemoryTransport(), lambda: None)
             self.successResultOf(Deferred.fromCoroutine(watcher.start()))
         channel = node.hub.channels["news"]
-        channel.keep_marks(always_asks=False)
+        channel.keep_marks(False, node.runtime.metrics.receipts_of(""))
         marks = channel.marks
         assert marks is not None
         written = []
