@@ -33,11 +33,11 @@ def upgrade_connection(channel: Any, request: Any, factory: Any) -> None:
     transport = channel.transport
     channel.setTimeout(None)
     # Otherwise the transport would refer to channel and request for ever.
-    channel._networkProducer.unregisterProducer()
+    transport.unregisterProducer()
     channel.requests.clear()
     protocol = factory.buildProtocol(transport.getPeer())
     channel.length = None
     channel.rawDataReceived = protocol.dataReceived
-    channel.transport = channel._networkProducer = None
+    channel.transport = None
     request.channel = request.transport = None
     switch_protocol(transport, protocol, b"".join(head))

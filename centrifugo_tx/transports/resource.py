@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, Protocol, cast
 
 from twisted.internet.defer import Deferred
+from twisted.web.http import HTTPChannel
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
@@ -59,7 +60,7 @@ class WebSocketResource(Resource):  # type: ignore[misc]  # untyped
         """Switch the connection to WebSocket, or answer 426."""
         upgrade = request.getHeader(b"upgrade") or b""
         channel = request.channel
-        can_upgrade = hasattr(channel, "_networkProducer") and request.method == b"GET"
+        can_upgrade = isinstance(channel, HTTPChannel) and request.method == b"GET"
         if not can_upgrade or b"websocket" not in upgrade.lower():
             request.setResponseCode(426, b"Upgrade Required")
             request.setHeader(b"upgrade", b"websocket")
@@ -89,7 +90,7 @@ class StreamResource(Resource):  # type: ignore[misc]  # untyped
 
 
 def _answer(answer: Answer | None, request: Any) -> None:
-    if answer is None or request._disconnected:
+    if answer is None or request.channel is None:
         return
     request.setResponseCode(answer.status)
     request.defaultContentType = None

@@ -68,7 +68,7 @@ class ResponseBody:
     def write(self, data: bytes) -> None:
         """Send *data* as one chunk."""
         request = self._request
-        if request.chunked and not request._disconnected:
+        if request.chunked and request.channel is not None:
             request.channel.write(b"%x\r\n%b\r\n" % (len(data), data))
         else:
             request.write(data)
@@ -86,12 +86,12 @@ class ResponseBody:
 
     def finish(self) -> None:
         """End the body."""
-        if not self._request._disconnected:
+        if self._request.channel is not None:
             self._request.finish()
 
     def abort(self) -> None:
         """Abort the connection; unsent data is lost."""
-        if not self._request._disconnected:
+        if self._request.channel is not None:
             self._request.channel.transport.abortConnection()
 
 
@@ -115,7 +115,7 @@ class HTTP2ResponseBody(ResponseBody):
     def drained(self) -> int:
         """Return a number that changes whenever some of the body has been sent."""
         request = self._request
-        if request._disconnected:
+        if request.channel is None:
             return 0
         return -_waiting(self._connection, request.channel.streamID)
 
@@ -145,7 +145,7 @@ class HTTP2ResponseBody(ResponseBody):
         """Send *data*, and pause the producer while the connection is blocked."""
         request = self._request
         request.write(data)
-        if request._disconnected or self._producer is None or self._stalled:
+        if request.channel is None or self._producer is None or self._stalled:
             return
         connection = self._connection
         blocked, waiting = connection._consumerBlocked, -self.drained
@@ -186,7 +186,7 @@ class HTTP2ResponseBody(ResponseBody):
     def finish(self) -> None:
         """End the body; reset the stream if the peer does not read the rest."""
         request = self._request
-        if not request._disconnected:
+        if request.channel is not None:
             connection, id = self._connection, request.channel.streamID
             request.finish()
             _give_up_later(connection, id)
@@ -194,7 +194,7 @@ class HTTP2ResponseBody(ResponseBody):
     def abort(self) -> None:
         """Reset the stream; other streams of the connection continue."""
         request = self._request
-        if not request._disconnected:
+        if request.channel is not None:
             request.channel.abortConnection()
             request.connectionLost(Failure(ConnectionAborted()))
 
