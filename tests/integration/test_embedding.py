@@ -114,6 +114,18 @@ class ExampleTests(ExampleCase):
         command: Sequence[str] = twistd, *options, str(EXAMPLES / "service.tac")
         self.listen_and_stop(*command, port=free_port())
 
+    def test_klein(self) -> None:
+        """A view of Klein publishes, and a route of Klein serves clients."""
+        program, port = str(EXAMPLES / "klein_app.py"), free_port()
+        with Example(port, program, str(port)) as example:
+            self.connect(example)
+            self.subscribe("news")
+            address = f"http://127.0.0.1:{port}/messages"
+            with urlopen(address, b'{"text": "hi"}', timeout=PATIENCE) as response:
+                self.assertEqual(response.read(), b"published\n")
+            self.assertEqual(self.heard(), {"text": "hi"})
+            self.sdk.order("disconnect", client="a")
+
     def test_redis(self) -> None:
         """Two processes share Redis: each sends the messages of the other."""
         address = shared(any_server()).address
