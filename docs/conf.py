@@ -3,7 +3,14 @@
 project = "centrifugo-tx"
 author = "the centrifugo-tx contributors"
 copyright = "the centrifugo-tx contributors, under the MIT license"
-extensions = ["sphinx_copybutton", "sphinx_design", "sphinxcontrib.svgbob"]
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx_copybutton",
+    "sphinx_design",
+    "sphinxcontrib.svgbob",
+]
+autodoc_member_order = "bysource"
+python_maximum_signature_line_length = 80
 exclude_patterns = ["_build", "examples"]
 html_theme = "furo"
 html_static_path = ["static"]

@@ -34,6 +34,7 @@ RUN = {
     "docs/channels.rst": "tests/integration/test_guides.py",
     "docs/consumers.rst": "tests/integration/test_consumers_page.py",
     "docs/deltas.rst": "tests/integration/test_guides.py",
+    "docs/embedding.rst": "tests/embedding/test_embedding_page.py",
     "docs/event-proxies.rst": "tests/test_event_proxies_page.py",
     "docs/from-centrifugo.rst": "tests/integration/test_guides.py",
     "docs/from-django-channels.rst": "tests/integration/test_guides.py",
