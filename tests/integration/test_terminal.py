@@ -27,7 +27,12 @@ BIN = Path(sys.executable).parent
 
 
 def _take_terminal() -> None:
-    """Make standard input the controlling terminal, of a session of its own."""
+    """Make standard input the controlling terminal, of a session of its own.
+
+    Its signals are not ignored, even if those of the tests are, as under nohup.
+    """
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
     os.setsid()
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
@@ -191,8 +196,8 @@ class ServerTests(TerminalCase):
         """Started with ``nohup`` it stays when the terminal is closed."""
 
         def prepare() -> None:
-            signal.signal(signal.SIGHUP, signal.SIG_IGN)
             _take_terminal()
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
         process = self.serve(prepare=prepare)
         self.close_terminal()
