@@ -26,15 +26,15 @@ async def in_parallel(
     :return: the results, in the order of the arguments.
     """
     results: list[Any] = [None] * len(arguments)
-    pending = 0
+    pending, enough = 0, PARALLEL - 1
     ended: Deferred[None] | None = None
 
     def store_result(result: Any, index: int) -> None:
-        """Store a result, and let the next call start."""
+        """Store a result, and continue if so few calls are pending."""
         nonlocal pending, ended
         results[index] = result
         pending -= 1
-        if ended is not None:
+        if ended is not None and pending <= enough:
             waiting, ended = ended, None
             waiting.callback(None)
 
@@ -47,10 +47,11 @@ async def in_parallel(
             continue
         pending += 1
         result.addCallback(store_result, index)
-        while pending >= PARALLEL:
+        if pending > enough:
             ended = Deferred()
             await ended
-    while pending:
+    enough = 0
+    if pending:
         ended = Deferred()
         await ended
     return results

@@ -154,8 +154,7 @@ class RedisBroker:
             return self._append(shard, name, payload, options)
         messages, key = layout.messages(name), options.idempotency_key
         if not key:
-            sent = shard.send(messages, b"PUBLISH", messages, payload)
-            return sent.addCallback(_published)
+            return shard.request(_published, messages, b"PUBLISH", messages, payload)
         ttl = _whole_seconds(options.idempotent_result_ttl or RESULT_TTL)
         return shard.run(
             scripts.PUBLISH_ONCE,
@@ -213,8 +212,7 @@ class RedisBroker:
         shard = self._shards.of(channel)
         messages = shard.layout.messages(channel.encode())
         payload = header + encode_client_info(info)
-        sent = shard.send(messages, b"PUBLISH", messages, payload)
-        return sent.addCallback(ignore_result)
+        return shard.request(ignore_result, messages, b"PUBLISH", messages, payload)
 
     # --- History ---------------------------------------------------------------
 
@@ -251,7 +249,7 @@ class RedisBroker:
         """Remove the publications; offset and epoch continue."""
         shard = self._shards.of(channel)
         key = shard.layout.history(channel.encode())
-        return shard.send(key, b"DEL", key).addCallback(ignore_result)
+        return shard.request(ignore_result, key, b"DEL", key)
 
 
 def _deliver(receiver: IBrokerEventHandler, channel: str, payload: bytes) -> None:

@@ -8,7 +8,7 @@ matches replies to them, and no failure is final.
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import hiredis
 import txredisapi  # type: ignore[import-untyped]
@@ -30,9 +30,12 @@ __all__ = [
     "ReplyHandler",
     "bulk",
     "fire",
+    "fire_with",
     "ignore_result",
     "pack",
 ]
+
+T = TypeVar("T")
 
 #: Maximum number of seconds between two heartbeats.
 HEARTBEAT = 1.0
@@ -69,6 +72,21 @@ class Refused(BrokerUnavailable):
 
 def ignore_result(result: object) -> None:
     """Ignore a result."""
+
+
+def fire_with(
+    deferred: "Deferred[T]", then: Callable[[Reply], T], reply: Reply
+) -> None:
+    """Fire *deferred* with the result of *then* for *reply*, or with an error."""
+    if isinstance(reply, BrokerUnavailable):
+        deferred.errback(reply)
+        return
+    try:
+        result = then(reply)
+    except Exception:
+        deferred.errback()
+    else:
+        deferred.callback(result)
 
 
 def fire(deferred: "Deferred[Reply]", reply: Reply) -> None:

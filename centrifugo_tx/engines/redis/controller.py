@@ -106,4 +106,4 @@ class RedisController:
         """Send to one node, or to all of them including this one."""
         shard = next(self._turns)
         name = shard.layout.node(node) if node else shard.layout.control
-        return shard.send(name, b"PUBLISH", name, message).addCallback(ignore_result)
+        return shard.request(ignore_result, name, b"PUBLISH", name, message)

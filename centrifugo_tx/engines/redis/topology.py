@@ -20,6 +20,7 @@ from .connection import (
     ReplyHandler,
     bulk,
     fire,
+    fire_with,
     ignore_result,
     pack,
 )
@@ -223,6 +224,14 @@ class Shard:
         self.call(key, pack(command), partial(fire, reply))
         return reply
 
+    def request(
+        self, then: Callable[[Reply], T], key: bytes, *command: bytes
+    ) -> "Deferred[T]":
+        """Send a command; return the result of *then* for its reply."""
+        result: Deferred[T] = Deferred()
+        self.call(key, pack(command), partial(fire_with, result, then))
+        return result
+
     def call(self, key: bytes, command: bytes, handler: ReplyHandler) -> None:
         """Send an encoded command to the server of *key* (`CommandProtocol.call`)."""
         if self._route is None:
@@ -260,20 +269,10 @@ class Shard:
         def take(reply: Reply) -> None:
             if type(reply) is Refused and reply.code == "NOSCRIPT":
                 # The server has lost the script: send its source.
-                self.call(key, script.by_source(count, arguments), settle)
+                source = script.by_source(count, arguments)
+                self.call(key, source, partial(fire_with, result, then))
             else:
-                settle(reply)
-
-        def settle(reply: Reply) -> None:
-            if isinstance(reply, BrokerUnavailable):
-                result.errback(reply)
-                return
-            try:
-                value = then(reply)
-            except Exception:
-                result.errback()
-            else:
-                result.callback(value)
+                fire_with(result, then, reply)
 
         self.call(key, script.by_hash(count, arguments), take)
         return result
