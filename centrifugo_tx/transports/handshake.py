@@ -4,7 +4,7 @@ Unusual requests are left to Autobahn, which also reports their errors.
 """
 
 import re
-from base64 import b64encode
+from binascii import b2a_base64
 from hashlib import sha1
 from urllib.parse import parse_qs
 
@@ -18,7 +18,7 @@ __all__ = ["Upgrade", "accepted", "plain_upgrade"]
 HEAD_LIMIT = 4096
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-_KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
+_KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
 _PROTOCOL = re.compile(r"[A-Za-z0-9._-]+")
 
 
@@ -45,13 +45,12 @@ def plain_upgrade(data: bytes, extensions: bool) -> Upgrade | None:
     end = data.find(b"\r\n\r\n", 0, HEAD_LIMIT)
     if end < 0:
         return None
-    head = read_head(data[:end])
-    if head is None or head.method != b"GET" or b"#" in head.target:
+    text = data[:end]
+    head = read_head(text) if text.isascii() else None
+    if head is None or head.method != "GET" or "#" in head.target:
         return None
-    headers = _as_text(head.headers)
-    if headers is None:
-        return None
-    key = headers.get("sec-websocket-key", "").encode()
+    headers = head.headers
+    key = headers.get("sec-websocket-key", "")
     if (
         headers.get("upgrade", "").lower() != "websocket"
         or "upgrade" not in headers.get("connection", "").lower().split(", ")
@@ -66,22 +65,15 @@ def plain_upgrade(data: bytes, extensions: bool) -> Upgrade | None:
     protocols = [each.strip() for each in offered.split(",")] if offered else []
     if not all(map(_PROTOCOL.fullmatch, protocols)):
         return None
-    query = head.target.partition(b"?")[2].decode()
+    query = head.target.partition("?")[2]
     params = parse_qs(query) if query else {}
-    return Upgrade(headers, params, protocols, key, end + 4)
-
-
-def _as_text(headers: dict[bytes, bytes]) -> dict[str, str] | None:
-    """Return *headers* as text; None if a value is not ASCII."""
-    try:
-        return {name.decode(): value.decode("ascii") for name, value in headers.items()}
-    except UnicodeDecodeError:
-        return None
+    return Upgrade(headers, params, protocols, key.encode(), end + 4)
 
 
 def accepted(key: bytes, protocol: str | None) -> bytes:
     """Return the response that opens the WebSocket (RFC 6455, 4.2.2)."""
-    proof = b64encode(sha1(key + _GUID, usedforsecurity=False).digest())
+    digest = sha1(key + _GUID, usedforsecurity=False).digest()
+    proof = b2a_base64(digest, newline=False)
     chosen = b"Sec-WebSocket-Protocol: %b\r\n" % protocol.encode() if protocol else b""
     return (
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"

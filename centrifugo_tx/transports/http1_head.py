@@ -10,18 +10,18 @@ from attrs import frozen
 
 __all__ = ["RequestHead", "read_head"]
 
-_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
-_TARGET = re.compile(rb"/[\x21-\x7e]*")
+#: The header lines, each with the line break before it.
+_LINES = re.compile(r"(?:\r\n[!#$%&'*+.^_`|~0-9A-Za-z-]++:[\t\x20-\x7e\x80-\xff]*+)*+")
+_TARGET = re.compile(r"/[\x21-\x7e]*")
 
 
 @frozen
 class RequestHead:
-    """The request line and the headers, by lower-case name."""
+    """The request line and the headers, by lower-case name, decoded as Latin-1."""
 
-    method: bytes
-    target: bytes
-    headers: dict[bytes, bytes]
+    method: str
+    target: str
+    headers: dict[str, str]
 
 
 def read_head(text: bytes) -> RequestHead | None:
@@ -30,19 +30,20 @@ def read_head(text: bytes) -> RequestHead | None:
     :return: None for a malformed line, a repeated header, a head without ``Host``,
         another version than HTTP/1.1, or a target that is not a path.
     """
-    first, *lines = text.split(b"\r\n")
-    words = first.split(b" ")
-    if len(words) != 3 or words[2] != b"HTTP/1.1":
+    decoded = text.decode("latin-1")
+    line_end = decoded.find("\r\n")
+    if line_end < 0 or _LINES.fullmatch(decoded, line_end) is None:
+        return None
+    words = decoded[:line_end].split(" ")
+    if len(words) != 3 or words[2] != "HTTP/1.1":
         return None
     if _TARGET.fullmatch(words[1]) is None:
         return None
-    headers: dict[bytes, bytes] = {}
+    headers: dict[str, str] = {}
+    lines = decoded[line_end + 2 :].split("\r\n")
     for line in lines:
-        name, colon, value = line.partition(b":")
-        if not colon or not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
-            return None
-        name = name.lower()
-        if name in headers:
-            return None
-        headers[name] = value.strip(b" \t")
-    return RequestHead(words[0], words[1], headers) if b"host" in headers else None
+        name, _, value = line.partition(":")
+        headers[name.lower()] = value.strip(" \t")
+    if len(headers) != len(lines) or "host" not in headers:
+        return None
+    return RequestHead(words[0], words[1], headers)

@@ -9,6 +9,10 @@ from ..globs import compile_glob
 
 __all__ = ["OriginRule"]
 
+#: How many origins are remembered, and how long these may be.
+REMEMBERED = 256
+LONGEST = 255
+
 
 @define(eq=False)
 class OriginRule:
@@ -23,6 +27,8 @@ class OriginRule:
     patterns: Sequence[str] = ()
     _log: BoundedLog | None = None
     _match: list[Callable[[str], bool]] = field(init=False)
+    #: Origins that have passed, since most connections come from the same few pages.
+    _passed: set[str] = field(factory=set, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._match = [compile_glob(pattern) for pattern in self.patterns]
@@ -31,8 +37,12 @@ class OriginRule:
         """Return whether a page of *origin* may connect."""
         if not origin:
             return True
+        if origin in self._passed:
+            return True
         lowered = origin.lower()
         if any(matches(lowered) for matches in self._match):
+            if len(origin) <= LONGEST and len(self._passed) < REMEMBERED:
+                self._passed.add(origin)
             return True
         if self._log is not None:
             self._refused(self._log, origin)

@@ -7,14 +7,14 @@ from typing import Any
 
 from attrs import define
 
-from ..transports.http1_head import RequestHead, read_head
+from ..transports.http1_head import read_head
 
 __all__ = ["PostRequest", "read_post"]
 
 #: Bytes of the longest head that is read here.
 HEAD_LIMIT = 2048
 
-_REFUSED = frozenset({b"transfer-encoding", b"expect", b"upgrade", b"connection"})
+_REFUSED = frozenset({"transfer-encoding", "expect", "upgrade", "connection"})
 
 
 @define(eq=False)
@@ -50,25 +50,28 @@ def read_post(data: bytes) -> tuple[PostRequest, bytes, int] | None:
     found = _post_head(data[:end])
     if found is None:
         return None
-    head, path, length = found
+    target, headers, length = found
     start = end + 4
     stop = start + length
     if len(data) < stop:
         return None
-    request = PostRequest(head.target, head.headers, BytesIO(data[start:stop]))
-    return request, path, stop
+    request = PostRequest(target, headers, BytesIO(data[start:stop]))
+    return request, target.partition(b"?")[0], stop
 
 
 @lru_cache(maxsize=256)
-def _post_head(text: bytes) -> tuple[RequestHead, bytes, int] | None:
-    """Return a head, its path, and the length of the body.
+def _post_head(text: bytes) -> tuple[bytes, dict[bytes, bytes], int] | None:
+    """Return the target, the headers, and the length of the body.
 
     Cached, because backends send the same few heads over and over.
     """
     head = read_head(text)
-    if head is None or head.method != b"POST" or not _REFUSED.isdisjoint(head.headers):
+    if head is None or head.method != "POST" or not _REFUSED.isdisjoint(head.headers):
         return None
-    length = head.headers.get(b"content-length", b"")
-    if not length.isdigit() or len(length) > 9:
+    length = head.headers.get("content-length", "")
+    if not (length.isascii() and length.isdigit()) or len(length) > 9:
         return None
-    return head, head.target.partition(b"?")[0], int(length)
+    headers = {
+        name.encode(): value.encode("latin-1") for name, value in head.headers.items()
+    }
+    return head.target.encode(), headers, int(length)

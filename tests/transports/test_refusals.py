@@ -5,7 +5,7 @@ from twisted.logger import Logger
 
 from centrifugo_tx.bounded_log import BoundedLog
 from centrifugo_tx.transports.cors import CORS
-from centrifugo_tx.transports.origin import OriginRule
+from centrifugo_tx.transports.origin import LONGEST, REMEMBERED, OriginRule
 from centrifugo_tx.transports.resource import websocket_resource
 
 from ..log_lines import LogTestCase
@@ -53,6 +53,18 @@ class OriginTests(LogTestCase):
         self.assertTrue(rule.passes("https://a"))
         self.assertTrue(rule.passes(None))
         self.assertEqual(self.lines(), [])
+
+    def test_remembered(self) -> None:
+        """Origins that have passed are remembered, but not without a bound."""
+        rule = self.rule("https://*")
+        for number in range(2 * REMEMBERED):
+            self.assertTrue(rule.passes(f"https://{number}"))
+            self.assertTrue(rule.passes(f"https://{number}"))
+        self.assertEqual(len(rule._passed), REMEMBERED)
+        rule = self.rule("https://*")
+        self.assertTrue(rule.passes("https://" + LONGEST * "a"))
+        self.assertFalse(rule.passes("http://a"))
+        self.assertEqual(len(rule._passed), 0)
 
     def test_cors(self) -> None:
         """Responses that a page may not read are logged likewise."""

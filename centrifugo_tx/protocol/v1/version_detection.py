@@ -3,6 +3,8 @@
 See client protocol v1, "Choosing the version".
 """
 
+import re
+
 import msgspec
 from google.protobuf.message import DecodeError
 from google.protobuf.unknown_fields import UnknownFieldSet
@@ -22,6 +24,10 @@ _REQUESTS = frozenset(Command.__struct_fields__) - {"id"}
 #: Fields of a command that exist only in version 1: JSON names, Protobuf numbers.
 _ONLY_OLD = frozenset({"method", "params"})
 _ONLY_OLD_NUMBERS = frozenset({2, 3})
+#: The usual beginnings of messages in version 2; what follows does not matter.
+_SURELY_NEW = re.compile(
+    rb'\{(?:"id":[0-9]+,)?"(?:%s)":' % "|".join(sorted(_REQUESTS)).encode()
+)
 _members = msgspec.json.Decoder(dict[str, Raw]).decode
 _old = msgspec.json.Decoder(OldCommand).decode
 
@@ -33,6 +39,8 @@ def detect_version(message: bytes, protocol: str) -> int:
 
     :param protocol: ``json`` or ``protobuf``.
     """
+    if protocol == "json" and _SURELY_NEW.match(message):
+        return 2
     try:
         is_old = _is_old_json if protocol == "json" else _is_old_protobuf
         return 1 if is_old(message) else 2
