@@ -35,6 +35,7 @@ OPTIONS: dict[str, Any] = {
         "namespaces": [
             {"name": "chat", **_CHANNEL},
             {"name": "many", "allow_subscribe_for_client": True},
+            {"name": "proved", **_CHANNEL, "receipts": True},
         ]
     },
 }
@@ -185,6 +186,34 @@ class BrowserTests(SynchronousTestCase):
             tab.click("← Previous")
             tab.sees("Page 2")
             self.assertEqual(tab.run(offsets), list(range(25, 5, -1)))
+
+    def test_receipts(self) -> None:
+        """The users who have received a publication, and those who are behind."""
+        channel = f"proved:{self.id()}"
+        for user in ("ada", "bob"):
+            socket = client(self.server, user, channel)
+            self.addCleanup(socket.close)
+        with self.chromium.tab() as tab:
+            self.enter(tab)
+            self.open(tab, f"channel/{quote(channel, safe='')}?tab=receipts")
+            tab.sees("Nothing was published yet")
+            for number in range(3):
+                self.server.api(
+                    "publish", channel=channel, data=number, confirm=number == 2
+                )
+            while socket.receive():
+                pass  # publications; the last frame is the ping
+            socket.send({})
+            tab.click("Refresh")
+            tab.sees("Offset 3 · 1 received · 1 pending")
+            rows = (
+                "[...document.querySelectorAll('tbody tr')].map((row) =>"
+                " [...row.cells].slice(0, 4).map((cell) => cell.innerText).join(' '))"
+            )
+            self.assertEqual(tab.run(rows), ["ada pending 0 3", "bob received 3 0"])
+            self.open(tab, f"channel/{quote(self.channel, safe='')}?tab=receipts")
+            tab.sees("No receipts")
+            self.assertEqual(tab.errors, [])
 
     def test_actions(self) -> None:
         """Every method has a form, which checks JSON and says itself as curl."""

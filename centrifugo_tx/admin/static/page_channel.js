@@ -1,4 +1,4 @@
-// One channel: live, its history, and those who are in it.
+// One channel: live, its history, those who are in it, and what they have received.
 
 import { empty, failed, fill, h, notice, skeleton, table } from "./dom.js";
 import { clock, number, plural, span } from "./format.js";
@@ -9,7 +9,7 @@ import { brief, flaw, json } from "./values.js";
 
 const KEPT = 200;
 const HISTORY = 20;
-const TABS = [["live", "Live"], ["history", "History"], ["presence", "Presence"]];
+const TABS = [["live", "Live"], ["history", "History"], ["presence", "Presence"], ["receipts", "Receipts"]];
 
 export function channelPage(main, name, query) {
   const chips = h("p", { class: "chips" });
@@ -40,7 +40,7 @@ export function channelPage(main, name, query) {
     if (!stopped) timer = setTimeout(describe, 5000);
   }
   describe();
-  const leave = { live, history, presence }[chosen](body, name);
+  const leave = { live, history, presence, receipts }[chosen](body, name);
   return () => { stopped = true; clearTimeout(timer); leave(); };
 }
 
@@ -216,6 +216,50 @@ function presence(body, name) {
       : empty(page.total ? "No connection matches" : "Nobody is here", page.total ? "The user must match in full." : "Subscribers appear here as they come."),
   });
   user.addEventListener("input", list.restartSoon);
+  list.restart();
+  return () => {};
+}
+
+// --- Receipts -----------------------------------------------------------------------
+
+const STATES = ["received", "pending", "away", "unknown", "missed"];
+const NOT_AVAILABLE = 108;
+
+function receipts(body, name) {
+  const offset = h("input", { type: "number", id: "offset", min: "1", placeholder: "newest", autocomplete: "off" });
+  const box = h("section", { class: "card", "aria-label": "Receipts" });
+  fill(body, h("div", { class: "tools" }, h("div", { class: "field grow" }, h("label", { for: "offset" }, "Offset of the publication"), offset),
+    h("div", { class: "field" }, h("button", { type: "button", class: "quiet", onclick: () => list.restart() }, "Refresh"))), box);
+
+  async function load(cursor) {
+    try {
+      const at = Number(offset.value) || (await api("history", { channel: name })).offset;
+      const page = await api("receipts", { channel: name, offset: at || 1, limit: 50, cursor });
+      return { ...page, users: at ? page.users ?? [] : [], at, more: Boolean(page.cursor) };
+    } catch (error) {
+      if (error.code !== NOT_AVAILABLE) throw error;
+      return { disabled: true, users: [], counts: {} };
+    }
+  }
+
+  function none(page) {
+    if (page.disabled) return empty("No receipts", "They need history and the option receipts of the namespace.");
+    return page.at ? empty("Nobody is here", "No user is subscribed, or has left lately.") : empty("No history", "Nothing was published yet.");
+  }
+
+  const list = pages(box, {
+    load,
+    last: (page) => page.cursor,
+    summary: (page) => page.at
+      ? `Offset ${number(page.at)} · ${STATES.filter((state) => page.counts[state]).map((state) => `${number(page.counts[state])} ${state}`).join(" · ")}` : "",
+    draw: (page) => page.users.length
+      ? table("Receipts", [["User"], ["State"], ["Confirmed", "num"], ["Behind by", "num"], ["Last answer"]], page.users.map((each) => [
+        userText(each.user), h("em", { class: `chip ${each.state === "received" ? "strong" : ""}` }, each.state),
+        number(each.offset), number(Math.max(0, page.at - each.offset)),
+        each.at ? clock(new Date(each.at * 1000)) : h("span", { class: "faint" }, "none")]))
+      : none(page),
+  });
+  offset.addEventListener("input", list.restartSoon);
   list.restart();
   return () => {};
 }
