@@ -1,6 +1,7 @@
 """The console script (operations, "Console commands").
 
-Without a command it runs the server, through ``twistd``.
+Without a command it runs the server, through ``twistd``.  Without arguments, and with
+no configuration in file or environment, it runs a server for development.
 """
 
 import os
@@ -19,6 +20,8 @@ __all__ = ["main"]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given and not _is_configured():
+        given = ["dev"]
     if not given or (given[0].startswith("-") and given[0] not in ("-h", "--help")):
         return _run_server(given)
     options = parser().parse_args(given)
@@ -42,9 +45,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return OK if code is None else code
 
 
-def _run_server(arguments: list[str]) -> int:
-    from twisted.scripts import twistd
+def _is_configured() -> bool:
+    """Whether this folder or the environment has a configuration of a server."""
+    names = ("config.json", ".env")
+    return any(map(os.path.exists, names)) or any(
+        name.startswith("CENTRIFUGO_") and not name.startswith("CENTRIFUGO_TX_")
+        for name in os.environ
+    )
 
-    sys.argv = ["twistd", "--nodaemon", "--pidfile=", "centrifugo", *arguments]
-    twistd.run()
+
+def _run_server(arguments: list[str]) -> int:
+    from .console.development_command import run_server
+
+    run_server(arguments)
     return OK

@@ -10,6 +10,7 @@ from typing import Any
 from .api_arguments import add_api_commands
 from .doctor_arguments import add_doctor
 from .live_arguments import add_live_commands
+from .setup_arguments import add_setup_commands
 
 __all__ = ["parser"]
 
@@ -18,12 +19,13 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser; its result has the command as ``module:function``."""
     top = argparse.ArgumentParser(
         prog="centrifugo-tx",
-        description="Without a command: run the server"
-        " (its flags: twistd centrifugo --help).",
+        description="Without a command: run the server (its flags: twistd centrifugo"
+        " --help); without flags and a configuration, run a development server (dev).",
     )
     commands = top.add_subparsers(
         metavar="COMMAND", required=True, parser_class=CommandParser
     )
+    add_setup_commands(commands)
     _add_config_commands(commands)
     _add_token_commands(commands)
     add_api_commands(commands)
