@@ -42,6 +42,7 @@ RUN = {
     "docs/from-socketio.rst": "tests/integration/test_guides.py",
     "docs/history.rst": "tests/integration/test_guides.py",
     "docs/presence.rst": "tests/integration/test_guides.py",
+    "docs/receipts.rst": "tests/integration/test_guides.py",
     "docs/server-api-guide.rst": "tests/integration/test_guides.py",
     "docs/troubleshooting.rst": "tests/integration/test_guides.py",
 }

@@ -247,7 +247,7 @@ class BrowserTests(SynchronousTestCase):
                 *("history", "history_remove", "presence", "presence_stats", "info"),
                 *("rpc", "refresh", "channels", "map_publish", "map_remove"),
                 *("map_read_state", "map_read_stream", "map_stats", "map_clear"),
-                "shared_poll_publish",
+                *("shared_poll_publish", "receipts"),
             }
             self.assertEqual(set(listed), served)
 
@@ -278,6 +278,7 @@ class BrowserTests(SynchronousTestCase):
                 f"channel/{quote(self.channel, safe='')}",
                 f"channel/{quote(self.channel, safe='')}?tab=presence",
                 f"channel/{quote(self.channel, safe='')}?tab=history",
+                f"channel/{quote(self.channel, safe='')}?tab=receipts",
             ):
                 self.open(tab, page)
                 tab.wait("document.querySelector('main h1') !== null")
