@@ -18,6 +18,7 @@ from centrifugo_tx import (
     Client,
     ConnectRequest,
     Engine,
+    MapRules,
     Node,
     Policy,
     ReplyError,
@@ -36,6 +37,8 @@ class Slow(Policy):
     """Waits for the loop before each decision."""
 
     def channel(self, name: str) -> ChannelOptions:
+        if name == "map":
+            return ChannelOptions(map=MapRules())
         return ChannelOptions(history_size=10, history_ttl=60)
 
     async def connect(self, client: Client, request: ConnectRequest) -> Admission:
@@ -94,6 +97,46 @@ class AsyncNodeTests(SynchronousTestCase):
                 await node.disconnect("ann")
                 assert client.disconnected is not None
                 self.assertEqual(client.disconnected.code, 3503)
+
+        self.run_on_loop(main())
+
+    def test_each_verb(self) -> None:
+        """Each verb calls that of `Node`, and returns its result."""
+
+        async def main() -> None:
+            node = AsyncNode(Slow())
+            async with node.lifespan():
+                client = FakeClient(node)
+                await client.ask(connect={"token": "ann"})
+                await node.subscribe("ann", "news", data=1)
+                self.assertEqual(await node.channels(), {"news": 1})
+                await node.unsubscribe("ann", "news")
+                first, second = await node.broadcast(["a", "b"], 1)
+                self.assertEqual((first.offset, second.offset), (1, 1))
+                await node.remove_history("a")
+                self.assertEqual((await node.history("a")).publications, [])
+                await node.map_publish("map", "key", {"n": 1})
+                (entry,) = (await node.map_state("map")).entries
+                self.assertEqual(entry.data, {"n": 1})
+                self.assertEqual(await node.map_size("map"), 1)
+                await node.map_remove("map", "key")
+                self.assertEqual(len((await node.map_changes("map")).entries), 2)
+                await node.map_clear("map")
+                for refused in (
+                    node.presence("news"),
+                    node.presence_stats("news"),
+                    node.shared_poll_publish("news", "key", 1, version=1),
+                ):
+                    with self.assertRaises(ReplyError):
+                        await refused
+                (info,) = await node.info()
+                self.assertEqual(await node.survey("none", b""), {info.uid: (3, b"")})
+                policy = Slow()
+                node.policy = policy
+                self.assertIs(node.node.policy, policy)
+                await node.refresh("ann", expired=True)
+                assert client.disconnected is not None
+                self.assertEqual(client.disconnected.code, 3005)
 
         self.run_on_loop(main())
 

@@ -35,6 +35,8 @@ from centrifugo_tx import (
     memory_engine,
     to_json,
 )
+from centrifugo_tx.asgi import Endpoints
+from centrifugo_tx.testing import FakeClient, MemoryNode, result_of
 from centrifugo_tx.transports import WebSocketOptions, websocket_resource
 
 DENIED = Error(1000, "no")
@@ -115,7 +117,18 @@ async def in_twisted() -> None:
 async def in_asyncio() -> None:
     """Use a node with asyncio."""
     other = AsyncNode(Rooms(), memory_engine)
+    app = Endpoints(other, allowed_origins=["https://example.com"], headers=["cookie"])
+    outer = Endpoints(other, api_key="secret", others=app)
+    print(outer.api_key)
     async with other.lifespan():
         offset: int = (await other.publish("news", raw=b"\x00")).offset
         nodes: list[NodeInfo] = await other.info()
         print(offset, nodes[0].uid)
+
+
+def in_tests() -> None:
+    """Use the test kit."""
+    world = MemoryNode(Rooms())
+    client: FakeClient = world.client(token="ann")
+    offset: int = result_of(world.node.publish("news", 1)).offset
+    print(offset, [each.data for each in client.publications("news")])

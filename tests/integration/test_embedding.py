@@ -114,6 +114,12 @@ class ExampleTests(ExampleCase):
         command: Sequence[str] = twistd, *options, str(EXAMPLES / "service.tac")
         self.listen_and_stop(*command, port=free_port())
 
+    def test_asyncio_reactor(self) -> None:
+        """Tasks of asyncio await a node on the loop that Twisted's reactor runs."""
+        port = free_port()
+        program = str(EXAMPLES / "asyncio_reactor.py")
+        self.listen_and_stop(program, str(port), port=port)
+
     def test_klein(self) -> None:
         """A view of Klein publishes, and a route of Klein serves clients."""
         program, port = str(EXAMPLES / "klein_app.py"), free_port()
