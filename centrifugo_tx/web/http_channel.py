@@ -137,24 +137,18 @@ class HTTP1Channel(HTTPChannel):  # type: ignore[misc]  # untyped
 
     def _wait_for(self, answer: "Deferred[Answer]", data: bytes) -> Answer | None:
         """Return the response if it is known, else hold *data* and further input."""
-        known: list[Answer] = []
-        late = False
-
-        def done(found: Answer) -> None:
-            if late:
-                self._answer_late(found)
-            else:
-                known.append(found)
-
-        answer.addErrback(self._failed).addCallback(done)
-        if known:
+        if answer.called and not answer.paused:
+            known: list[Answer] = []
+            answer.addErrback(self._failed).addCallback(known.append)
             return known[0]
-        late = self._answering = True
+        self._answering = True
         self._held = data
+        answer.addBoth(self._answer_late)
         return None
 
-    def _answer_late(self, answer: Answer) -> None:
+    def _answer_late(self, outcome: Answer | Failure) -> None:
         self._answering = False
+        answer = self._failed(outcome) if isinstance(outcome, Failure) else outcome
         if self.transport is None or self._disconnected:
             return
         self._share_since = now = self.site.reactor.seconds()
