@@ -14,9 +14,8 @@ from ...interfaces import IPresenceManager
 from ...options import PresenceStats
 from ...protocol.messages import ClientInfo
 from . import scripts
-from .connection import Refused, Reply, ignore_result
+from .connection import Refused, Reply, bulk, ignore_result
 from .envelope import decode_client_info, encode_client_info
-from .script_arguments import AddPresence
 from .sharding import Shards
 from .topology import Shard
 
@@ -45,9 +44,14 @@ class RedisPresenceManager:
     _field_ttl: bool = False
     _log = Logger()
     _flags: tuple[bytes, bytes] = field(init=False)
+    _whole_ttl: int = field(init=False)
+    #: The last arguments of `ADD_PRESENCE`.
+    _settings: bytes = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._flags = _FLAG[self._count_users], _FLAG[self._field_ttl]
+        self._whole_ttl = max(1, int(self._ttl))
+        self._settings = bulk(b"%d" % self._whole_ttl, *self._flags)
 
     async def start(self) -> None:
         """Check that the servers have the features needed.
@@ -69,20 +73,16 @@ class RedisPresenceManager:
     def add(self, channel: str, client: str, info: ClientInfo) -> "Deferred[None]":
         """Add or renew a client."""
         shard = self._shards.of(channel)
-        ttl = max(1, int(self._ttl))
-        return shard.run(
-            scripts.ADD_PRESENCE,
-            ignore_result,
-            *shard.layout.presence(channel.encode()),
-            *AddPresence(
-                ttl=b"%d" % ttl,
-                expires_at=b"%d" % (int(self._clock.seconds()) + ttl),
-                client=client.encode(),
-                info=encode_client_info(info),
-                user=info.user.encode(),
-                count_users=self._flags[0],
-                field_ttl=self._flags[1],
-            ),
+        keys = shard.layout.presence(channel.encode())
+        entry = bulk(
+            *keys,
+            client.encode(),
+            encode_client_info(info),
+            info.user.encode(),
+            b"%d" % (int(self._clock.seconds()) + self._whole_ttl),
+        )
+        return shard.run_encoded(
+            scripts.ADD_PRESENCE, ignore_result, keys[0], 11, entry + self._settings
         )
 
     def remove(self, channel: str, client: str, user: str) -> "Deferred[None]":

@@ -6,7 +6,6 @@ Every argument is bytes.  Empty bytes mean "none" unless stated otherwise.
 from typing import NamedTuple
 
 __all__ = [
-    "AddPresence",
     "ChangeMap",
     "ExpireKeys",
     "PublishKey",
@@ -41,18 +40,6 @@ class ReadStream(NamedTuple):
     first: bytes
     limit: bytes
     reverse: bytes
-
-
-class AddPresence(NamedTuple):
-    """Arguments of `ADD_PRESENCE`; ``ttl`` is in seconds, the flags ``0`` or ``1``."""
-
-    ttl: bytes
-    expires_at: bytes
-    client: bytes
-    info: bytes
-    user: bytes
-    count_users: bytes
-    field_ttl: bytes
 
 
 class ChangeMap(NamedTuple):

@@ -238,11 +238,12 @@ _PRESENCE = b"""
 local expire, data, user_expire, user_clients = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 """
 
-#: Keys: expiries, data, user expiries, user counts.  Arguments: `AddPresence`.
+#: Keys: expiries, data, user expiries, user counts.  Arguments: client, info, user,
+#: time of expiry, ttl in seconds, "1" to count users, "1" for field ttl.
 ADD_PRESENCE = Script(
     _PRESENCE
     + b"""
-local ttl, due, client, info, user = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local client, info, user, due, ttl = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local count_users, field_ttl = ARGV[6] ~= '0', ARGV[7] ~= '0'
 local is_new = count_users and redis.call('HEXISTS', data, client) == 0
 redis.call('HSET', data, client, info)

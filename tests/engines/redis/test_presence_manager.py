@@ -48,8 +48,8 @@ class PresenceTests(ShardCase):
             self.ran(ADD_PRESENCE),
             [
                 *KEYS,
-                *(b"60", b"1790000060", b"3f2a", encode_client_info(ADA), b"u7"),
-                *(b"0", b"0"),
+                *(b"3f2a", encode_client_info(ADA), b"u7", b"1790000060"),
+                *(b"60", b"0", b"0"),
             ],
         )
 
@@ -58,7 +58,7 @@ class PresenceTests(ShardCase):
         manager = self.manager(ttl=0.2)
         self.replies(EVALSHA=b"$-1\r\n")
         self.result(manager.add("room:7", "3f2a", ADA))
-        self.assertEqual(self.ran(ADD_PRESENCE)[4], b"1")
+        self.assertEqual(self.ran(ADD_PRESENCE)[8], b"1")
 
     def test_remove(self) -> None:
         """Client and user leave; the flags select the counting."""
