@@ -1,7 +1,8 @@
 """Every block of code in the documents is checked; most are run, too.
 
-Pages whose commands and Python are run are in ``RUN``, with the test that runs them.
-``tests/integration/test_page_blocks.py`` checks shell and JavaScript.
+Commands and Python must be on a page that a test runs: one that names the page to
+``Page``, or reads it by the name of its file.  The module of the same name among the
+integration tests checks shell and JavaScript.
 """
 
 import ast
@@ -27,26 +28,7 @@ from .integration.page import DOCS, Block, blocks_of, commands_of
 ROOT = DOCS.parent
 PAGES = (*sorted(DOCS.rglob("*.rst")), *sorted(ROOT.glob("*.rst")))
 
-#: What runs the commands and the Python of a page.
-RUN = {
-    "docs/authentication.rst": "tests/integration/test_guides.py",
-    "docs/backend.rst": "tests/integration/test_backend.py",
-    "docs/channels.rst": "tests/integration/test_guides.py",
-    "docs/consumers.rst": "tests/integration/test_consumers_page.py",
-    "docs/deltas.rst": "tests/integration/test_guides.py",
-    "docs/embedding.rst": "tests/embedding/test_embedding_page.py",
-    "docs/event-proxies.rst": "tests/test_event_proxies_page.py",
-    "docs/from-centrifugo.rst": "tests/integration/test_guides.py",
-    "docs/from-django-channels.rst": "tests/integration/test_guides.py",
-    "docs/from-pusher.rst": "tests/integration/test_guides.py",
-    "docs/from-socketio.rst": "tests/integration/test_guides.py",
-    "docs/history.rst": "tests/integration/test_guides.py",
-    "docs/presence.rst": "tests/integration/test_guides.py",
-    "docs/receipts.rst": "tests/integration/test_guides.py",
-    "docs/server-api-guide.rst": "tests/integration/test_guides.py",
-    "docs/troubleshooting.rst": "tests/integration/test_guides.py",
-}
-#: Languages whose blocks must be on a page of ``RUN``.
+#: Languages whose blocks must be on a page that a test runs.
 RUN_LANGUAGES = {"bash", "console", "python", "sql"}
 #: Languages whose blocks are checked here or beside the integration tests.
 CHECKED = {"html", "javascript", "json", "sh", "yaml"}
@@ -72,6 +54,17 @@ def shell_lines() -> Iterator[tuple[str, str]]:
                 yield page, command.replace("\\\n", " ")
 
 
+def pages_that_run() -> set[str]:
+    """Return the names of the pages that tests run or read."""
+    names: set[str] = set()
+    for path in (ROOT / "tests").rglob("*.py"):
+        text = path.read_text()
+        names.update(re.findall(r'"([\w-]+)\.rst"', text))
+        if "Page(" in text:
+            names.update(re.findall(r'"([a-z][\w-]+)"', text))
+    return names
+
+
 class KindTests(SynchronousTestCase):
     """No block goes unchecked."""
 
@@ -92,25 +85,17 @@ class KindTests(SynchronousTestCase):
     def test_languages(self) -> None:
         """Something runs or checks each block."""
         texts: dict[str, int] = {}
+        run = pages_that_run()
         for page, block in blocks():
             if block.language == "text":
                 texts[page] = texts.get(page, 0) + 1
             elif block.language in RUN_LANGUAGES:
-                self.assertTrue(
-                    page in RUN or page in NOT_RUN, f"{page}: nothing runs {block}"
-                )
+                found = Path(page).stem in run or page in NOT_RUN
+                self.assertTrue(found, f"{page}: nothing runs {block}")
             else:
                 self.assertIn(block.language, CHECKED, f"{page}: {block}")
         guides = {page: n for page, n in texts.items() if "/protocol/" not in page}
         self.assertEqual(guides, TEXTS)
-
-    def test_runners(self) -> None:
-        """The tests that run pages name them."""
-        for page, test in RUN.items():
-            self.assertTrue((ROOT / page).exists(), page)
-            text = (ROOT / test).read_text()
-            names = (Path(page).stem, Path(page).name, "consumer_case")
-            self.assertTrue(any(name in text for name in names), page)
 
     def test_included_files(self) -> None:
         """A file that a page includes is named by a test."""
@@ -206,7 +191,7 @@ class CommandTests(SynchronousTestCase):
 
 
 #: Pages with Python that is shown for comparison, or needs what is around it.
-NOT_RUN = {"README.rst", "docs/index.rst", "docs/maps.rst"}
+NOT_RUN = {"README.rst", "docs/index.rst"}
 #: Files of the repository in a command.
 PATHS = re.compile(r"(?<![\w/.])(?:config|deploy|tests)/[\w./-]+")
 #: Configurations that name files; ``tests/test_docs.py`` checks those with files.

@@ -14,6 +14,7 @@ from centrifugo_tx.errors import ReplyError
 from centrifugo_tx.options import Polled
 from centrifugo_tx.protocol.messages import KeyedItem, SubRefreshRequest, TrackBatch
 
+from ..integration.page import DOCS, blocks_of
 from .policy_case import NOW, PolicyTestCase, Visitor
 
 KEYS = TrackingKeys("new", "old", NOW - 100)
@@ -51,6 +52,16 @@ class SignatureTests(PolicyTestCase):
         text = f"7\x000\x001\0c\0{keys}".encode()
         expected = hmac.new(b"new", text, sha256).hexdigest()
         self.assertEqual(sign("new", "c", "1", ("a", "b"), "7", "0"), expected)
+
+    def test_page(self) -> None:
+        """The code that the page on maps shows makes a good signature."""
+        page = (DOCS / "maps.rst").read_text()
+        (code,) = [each.text for each in blocks_of(page) if each.language == "python"]
+        names: dict[str, Any] = {"hmac": hmac, "sha256": sha256, "secret": "new"}
+        names |= {"keys": ["a", "b"], "user": "1", "channel": "c"}
+        names |= {"iat": NOW - 200, "exp": 0}
+        exec(compile(code, "maps.rst", "exec"), names)
+        self.assertEqual(self.expiry(names["signature"]), 0)
 
     def test_good(self) -> None:
         """A signature is good for its keys, in their order, its user and channel."""

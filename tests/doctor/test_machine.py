@@ -127,6 +127,22 @@ class KernelTests(MachineCase):
         self.assertOne(found, Level.OK, "net.core.somaxconn 4096, net.ipv4.tcp_max")
         self.assertIn("28232 local ports", found[0].message)
 
+    def test_shipped_file(self) -> None:
+        """The file for ``sysctl`` has settings that exist, with good values."""
+        text = (
+            Path(__file__).parents[2] / "config/centrifugo-tx.sysctl.conf"
+        ).read_text()
+        lines = [line for line in text.splitlines() if line and line[0] != "#"]
+        self.assertEqual(len(lines), 4)
+        for line in lines:
+            name, value = line.split(" = ")
+            path = "proc/sys/" + name.replace(".", "/")
+            if Path("/proc/sys/net/ipv4").exists():
+                self.assertTrue(Path("/", path).exists(), name)
+            self.write(path, value)
+        found = check_kernel(self.config(), self.root)
+        self.assertOne(found, Level.OK, "net.core.somaxconn 4096")
+
     def test_unreadable(self) -> None:
         """A container may hide them."""
         found = check_kernel(self.config(), self.root)

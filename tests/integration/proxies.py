@@ -1,4 +1,4 @@
-"""nginx and HAProxy with the files under ``config/``, as processes of a test."""
+"""nginx, HAProxy and Caddy with the files under ``config/``, as processes of a test."""
 
 import os
 import re
@@ -16,7 +16,7 @@ from attrs import define, field
 from .certificates import Authority
 from .ports import free_port
 
-__all__ = ["BLOCKED", "Proxy", "haproxy", "nginx"]
+__all__ = ["BLOCKED", "Proxy", "caddy", "haproxy", "nginx"]
 
 CONFIG = Path(__file__).parents[2] / "config"
 #: Seconds in which a proxy has to start, and to stop.
@@ -49,11 +49,11 @@ def changed(text: str, changes: Changes) -> str:
 
 def enabled(text: str, part: str) -> str:
     """Return *text* with the part that begins so no longer commented out."""
-    whole = re.compile(rf"(?m)^( *)#({re.escape(part)}.*)((?:\n *#(?:  .*|\}}))*)")
-    assert len(whole.findall(text)) == 1, part
-    return whole.sub(
-        lambda found: found[1] + found[2] + re.sub(r"(?m)^( *)#", r"\1", found[3]), text
+    whole = re.compile(
+        rf"(?m)^(\s*)#({re.escape(part)}.*)((?:\n\s*#(?:(?:  |\t).*|\}}))*)"
     )
+    assert len(whole.findall(text)) == 1, part
+    return whole.sub(lambda found: re.sub(r"(?m)^(\s*)#", r"\1", found[0]), text)
 
 
 @define(eq=False)
@@ -91,10 +91,11 @@ class Proxy:
 
     def check(self) -> str:
         """Return the proxy's complaints about its file."""
-        flag = {"nginx": "-t", "haproxy": "-c"}[self.name]
-        done = subprocess.run(
-            [*self._command(), flag], capture_output=True, text=True, timeout=PATIENCE
-        )
+        flag = {"nginx": "-t", "haproxy": "-c"}.get(self.name)
+        command = [*self._command(), flag] if flag else self._command()
+        if self.name == "caddy":
+            command[1] = "validate"
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
         return done.stderr if done.returncode else ""
 
     def start(self) -> "Proxy":
@@ -216,3 +217,37 @@ def haproxy(
 
     program("haproxy")
     return Proxy("haproxy", configure, arguments)
+
+
+def caddy(
+    nodes: Sequence[int],
+    changes: Changes = (),
+    parts: Iterable[str] = (),
+) -> Proxy:
+    """Return a Caddy in front of nodes; as `nginx` does."""
+
+    def configure(proxy: Proxy) -> str:
+        options = (
+            "{\n\tadmin off\n\tskip_install_trust\n"
+            f"\tstorage file_system {proxy.folder}/storage\n"
+            f"\thttp_port {proxy.plain_port}\n\thttps_port {proxy.tls_port}\n}}\n\n"
+        )
+        own = (
+            ("\nexample.com {\n", f"\n{options}(site) {{\n"),
+            ("127.0.0.1:8000", " ".join(f"127.0.0.1:{each}" for each in nodes)),
+        )
+        text = _configured("Caddyfile", changes, parts, own)
+        files = f"{proxy.folder}/cert.pem {proxy.folder}/key.pem"
+        tls = proxy.tls_port
+        for address, own_lines in (
+            (f"http://:{proxy.port}", ""),
+            (f"https://localhost:{tls}, https://127.0.0.1:{tls}", f"\ttls {files}\n"),
+        ):
+            text += f"\n{address} {{\n\tbind 127.0.0.1\n{own_lines}\timport site\n}}\n"
+        return text
+
+    def arguments(folder: str, path: str) -> Sequence[str]:
+        return "run", "--config", path, "--adapter", "caddyfile"
+
+    program("caddy")
+    return Proxy("caddy", configure, arguments)
