@@ -33,6 +33,12 @@ def _take_terminal() -> None:
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
+def _without_size() -> dict[str, str]:
+    """Return the environment without the size of the terminal of the tests."""
+    sizes = ("COLUMNS", "LINES")
+    return {name: text for name, text in os.environ.items() if name not in sizes}
+
+
 @define(eq=False)
 class Terminal:
     """Runs a command; ``shown`` is everything that it has written so far."""
@@ -56,7 +62,7 @@ class Terminal:
             stdin=self._other_end,
             stdout=self._other_end,
             stderr=self._other_end,
-            env={**os.environ, "TERM": "xterm", **self.environment},
+            env={**_without_size(), "TERM": "xterm", **self.environment},
             preexec_fn=_take_terminal,
         )
 
