@@ -3,11 +3,13 @@
 import json
 import os
 import stat
+import sys
 from collections.abc import Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import jwt
 from twisted.trial.unittest import SynchronousTestCase
@@ -179,6 +181,18 @@ class FileTests(CommandCase):
         self.assertEqual(said, f"error: output config file already exists: {path}\n")
         said = self.command("genconfig", "-c", "x.ini", code=1)
         self.assertIn("must have one of supported extensions", said)
+
+    def test_missing_libraries(self) -> None:
+        """Without the libraries of an extra, one line says how to install them."""
+        for library, arguments in (
+            ("tomli_w", ("genconfig", "-c", f"{self.mktemp()}.toml")),
+            ("shtab", ("completion", "bash")),
+        ):
+            with patch.dict(sys.modules, {library: None}):
+                said = self.command(*arguments, code=1)
+            self.assertRegex(
+                said, r"^error: .*: pip install 'centrifugo-tx\[console\]'$"
+            )
 
     def test_checkconfig(self) -> None:
         """Silent when all is well; every problem otherwise."""

@@ -4,11 +4,11 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import tomli_w
 import yaml
 from msgspec import Struct
 
 from ..durations import format_duration
+from ..errors import ConfigError
 from .model import Config
 from .schema import ENVIRONMENT_PREFIX, environment_name, options_of
 
@@ -24,10 +24,20 @@ def _as_yaml(tree: dict[str, Any]) -> str:
     return text
 
 
+def _as_toml(tree: dict[str, Any]) -> str:
+    try:
+        import tomli_w
+    except ImportError:
+        raise ConfigError(
+            "error: writing TOML needs tomli-w: pip install 'centrifugo-tx[console]'"
+        ) from None
+    return tomli_w.dumps(tree)
+
+
 #: The writer of each file extension.
 FORMATS: dict[str, Callable[[dict[str, Any]], str]] = {
     ".json": _as_json,
-    ".toml": tomli_w.dumps,
+    ".toml": _as_toml,
     ".yaml": _as_yaml,
     ".yml": _as_yaml,
 }
@@ -37,6 +47,7 @@ def as_text(tree: dict[str, Any], extension: str) -> str:
     """Return *tree* in the format of a file with this extension.
 
     :raises KeyError: no format has this extension.
+    :raises ConfigError: the library for TOML is not installed.
     """
     return FORMATS[extension](tree)
 

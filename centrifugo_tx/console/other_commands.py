@@ -6,6 +6,7 @@ from typing import Any
 
 from ..interpreter import interpreter_name
 from .arguments import parser
+from .outcome import Refusal
 
 __all__ = ["completion", "serve", "show_help", "show_version"]
 
@@ -36,6 +37,11 @@ def show_help(options: argparse.Namespace) -> None:
 
 def completion(options: argparse.Namespace) -> None:
     """Print the completion script of a shell."""
-    import shtab
+    try:
+        import shtab
+    except ImportError:
+        raise Refusal(
+            "error: completion needs shtab: pip install 'centrifugo-tx[console]'"
+        ) from None
 
     print(shtab.complete(parser(), options.shell))
