@@ -3,6 +3,7 @@
 See engines, "Redis payloads".
 """
 
+import re
 from typing import NamedTuple
 
 from google.protobuf.message import DecodeError as ProtobufError
@@ -24,9 +25,11 @@ __all__ = [
     "JOIN",
     "LEAVE",
     "Delivered",
+    "decode_any_publication",
     "decode_client_info",
     "decode_item",
     "decode_publication",
+    "decode_stored",
     "encode_client_info",
     "encode_publication",
     "parse",
@@ -35,6 +38,11 @@ __all__ = [
 JOIN, LEAVE = b"__j__", b"__l__"
 
 _LIMIT = 2**64
+
+#: The keys of the fields ``data`` and ``time`` of a publication.
+_DATA, _TIME = 0x22, 0x48
+#: Matches a number of six bytes.
+_SIX_BYTES = re.compile(rb"[\x80-\xff]{5}[\x01-\x7f]").fullmatch
 
 
 class Delivered(NamedTuple):
@@ -111,6 +119,56 @@ def encode_publication(
 
 def decode_publication(data: bytes, offset: int = 0) -> Publication:
     """Return the publication in *data*, at *offset* unless it names its own.
+
+    :raises DecodeError: *data* is malformed.
+    """
+    plain = _data_and_time(data)
+    if plain is not None:
+        return Publication(checked(plain[0]), offset=offset, time=_varint(plain[1]))
+    return decode_any_publication(data, offset)
+
+
+def decode_stored(data: bytes, offset: int) -> Publication:
+    """Return a publication of a stream, without the fields that only live ones need.
+
+    :raises DecodeError: *data* is malformed.
+    """
+    plain = _data_and_time(data)
+    if plain is not None:
+        return Publication(checked(plain[0]), offset=offset)
+    publication = decode_any_publication(data, offset)
+    return replace(publication, delta=False, time=0, epoch="", prev_data=EMPTY)
+
+
+def _data_and_time(data: bytes) -> tuple[bytes, bytes] | None:
+    """Split a message that consists of these two fields, as most publications do.
+
+    That takes a third of the time of the general decoder, which handles all others.
+    """
+    if len(data) < 10 or data[0] != _DATA or data[-7] != _TIME:
+        return None
+    size, start = data[1], 2
+    if size > 127:
+        size, start = size & 127 | data[2] << 7, 3
+        if data[2] > 127:
+            return None
+    end = start + size
+    time = data[end + 1 :]
+    # A time between 1971 and 2109 has six bytes.
+    if end != len(data) - 7 or not _SIX_BYTES(time):
+        return None
+    return data[start:end], time
+
+
+def _varint(data: bytes) -> int:
+    """Return the number that six bytes encode."""
+    one, two, three, four, five, six = data
+    low = one & 127 | (two & 127) << 7 | (three & 127) << 14
+    return low | (four & 127) << 21 | (five & 127) << 28 | six << 35
+
+
+def decode_any_publication(data: bytes, offset: int = 0) -> Publication:
+    """Return the publication in *data* like `decode_publication`, whatever its fields.
 
     :raises DecodeError: *data* is malformed.
     """

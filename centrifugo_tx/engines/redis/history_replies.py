@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from ...options import History, HistoryQuery
 from ...protocol.messages import EMPTY, Publication, StreamPosition
 from .connection import Reply
-from .envelope import decode_item, decode_publication
+from .envelope import decode_item, decode_stored
 
 __all__ = ["first_offset", "from_list", "from_stream", "position"]
 
@@ -31,7 +31,7 @@ def first_offset(query: HistoryQuery) -> bytes:
 def from_stream(reply: Reply) -> History:
     """Return the history in a reply from a stream."""
     publications = [
-        _stored(decode_publication(fields[1], int(entry.partition(b"-")[0])))
+        decode_stored(fields[1], int(entry.partition(b"-")[0]))
         for entry, fields in reply[2]
     ]
     return History(publications, position(reply))

@@ -1,16 +1,21 @@
 """The payloads of PUB/SUB."""
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import asdict, replace
 from twisted.trial.unittest import SynchronousTestCase
 
+from centrifugo_tx.engines.redis import envelope
 from centrifugo_tx.engines.redis.envelope import (
     JOIN,
     LEAVE,
     Delivered,
+    decode_any_publication,
     decode_item,
     decode_publication,
+    decode_stored,
     encode_client_info,
     encode_publication,
     parse,
@@ -233,3 +238,55 @@ class Parsing(SynchronousTestCase):
         assert found is not None
         self.assertEqual(bytes(found.data), data)
         self.assertEqual((found.tags, found.version), (tags, version))
+
+
+def outcome(decode: Any, data: bytes) -> object:
+    """Return the publication in *data* in a comparable form, or None for an error."""
+    try:
+        return plain(decode(data, 7))
+    except DecodeError:
+        return None
+
+
+class PlainPublicationTests(SynchronousTestCase):
+    """Publications of data and time alone, which have a decoder of their own."""
+
+    sizes = st.sampled_from((0, 1, 127, 128, 300, 16383, 16384, 20000))
+    times = st.sampled_from((0, 1, 2**35 - 1, 2**35, 1790000000123, 2**42 - 1, 2**42))
+
+    def check(self, data: bytes) -> None:
+        """Check that both decoders agree on *data*."""
+        expected = outcome(decode_any_publication, data)
+        self.assertEqual(outcome(decode_publication, data), expected)
+        stored = outcome(decode_stored, data)
+        if isinstance(expected, dict):
+            expected |= {"time": 0, "delta": False, "epoch": "", "prev_data": b""}
+        self.assertEqual(stored, expected)
+
+    @given(sizes, times, st.booleans(), st.integers(0, 2))
+    def test_fields(self, size: int, time: int, delta: bool, version: int) -> None:
+        """The result is that of the general decoder."""
+        options = PublishOptions(version=version)
+        self.check(encode_publication(Raw(b"1" * size), options, time, delta))
+
+    @given(st.data())
+    def test_changed(self, given: st.DataObject) -> None:
+        """So is that of changed and cut messages."""
+        size = given.draw(st.sampled_from((0, 1, 5, 127, 128, 300)))
+        data = bytearray(
+            encode_publication(Raw(b"1" * size), PublishOptions(), 1790000000123, False)
+        )
+        for _ in range(given.draw(st.integers(1, 3))):
+            place = given.draw(st.integers(0, len(data) - 1))
+            data[place] = given.draw(st.integers(0, 255))
+        self.check(bytes(data[: given.draw(st.integers(0, len(data)))]))
+        self.check(bytes(data))
+
+    def test_plain(self) -> None:
+        """An ordinary publication does not need the general decoder."""
+        data = encode_publication(Raw(b"[1]"), PublishOptions(), 1790000000123, False)
+        self.patch(envelope, "decode_any_publication", None)
+        found = decode_publication(data, 7)
+        self.assertEqual(
+            (bytes(found.data), found.offset, found.time), (b"[1]", 7, 1790000000123)
+        )
