@@ -38,7 +38,7 @@ if TYPE_CHECKING:
         to_json,
     )
     from .embedding.engines import redis_engine
-    from .embedding.service import node_service
+    from .embedding.service import ConfiguredServer, node_service, server_from_file
     from .engines import memory_engine
     from .engines.redis.options import (
         EngineRedisOptions,
@@ -138,6 +138,7 @@ __all__ = [
     "ClientInfo",
     "Clock",
     "ConfigError",
+    "ConfiguredServer",
     "ConnectRequest",
     "ControlEventHandler",
     "Controller",
@@ -214,6 +215,7 @@ __all__ = [
     "memory_engine",
     "node_service",
     "redis_engine",
+    "server_from_file",
     "to_json",
 ]
 
@@ -240,7 +242,7 @@ _NAMES = {
         "to_json",
     ),
     ".embedding.engines": ("redis_engine",),
-    ".embedding.service": ("node_service",),
+    ".embedding.service": ("ConfiguredServer", "node_service", "server_from_file"),
     ".engines": ("memory_engine",),
     ".engines.redis.options": (
         "EngineRedisOptions",

@@ -154,6 +154,11 @@ class Server(MultiService):
     _consumers: Consumers = field(init=False)
     _log = Logger()
 
+    @property
+    def core(self) -> object:
+        """The node, for ``centrifugo_tx.Node.of`` and for resources."""
+        return self.node
+
     def __attrs_post_init__(self) -> None:
         MultiService.__init__(self)
         self._expiry = CertificateExpiry(self._reactor, self._note_expiry)

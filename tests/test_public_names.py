@@ -23,6 +23,7 @@ NAMES = [
     "ClientInfo",
     "Clock",
     "ConfigError",
+    "ConfiguredServer",
     "ConnectRequest",
     "ControlEventHandler",
     "Controller",
@@ -99,6 +100,7 @@ NAMES = [
     "memory_engine",
     "node_service",
     "redis_engine",
+    "server_from_file",
     "to_json",
 ]
 

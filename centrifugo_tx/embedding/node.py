@@ -1,7 +1,7 @@
 """A node for applications: the verbs of the server API as methods."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, fail, succeed
@@ -23,6 +23,7 @@ from ..options import (
 from ..protocol.codes import FORCE_DISCONNECT, Disconnect, Error
 from ..protocol.messages import StreamPosition
 from ..reactors import clock_or_reactor
+from ..transports import AnyNode
 from ..typing import Clock, PolicyProtocol
 from . import api_results
 from .json_values import ABSENT, payload_of
@@ -71,6 +72,19 @@ class Node:
         self._core = CoreNode(self.engine, adapted, clock, self.options)
         self._api = Api(self._core, "embedded")
 
+    @classmethod
+    def of(cls, other: AnyNode) -> "Node":
+        """Return the verbs of a node that exists already.
+
+        :param other: a server of `server_from_file`.
+        """
+        core, node = cast(CoreNode, other.core), cls.__new__(cls)
+        node.engine, node.options, node._clock = core.engine, core.options, core.clock
+        node._given_policy = cast(PolicyProtocol, core.policy)
+        node._core, node._api = core, Api(core, "embedded")
+        node._run = run_in_reactor
+        return node
+
     @property
     def core(self) -> object:
         """The node's machinery, which the resources use; not a public interface."""
@@ -84,11 +98,13 @@ class Node:
     @property
     def policy(self) -> PolicyProtocol:
         """Decides on the rights of clients; may be replaced at any time."""
-        return self._given_policy
+        current = self._core.policy
+        if isinstance(current, AdaptedPolicy):
+            return current.policy
+        return cast(PolicyProtocol, current)
 
     @policy.setter
     def policy(self, policy: PolicyProtocol) -> None:
-        self._given_policy = policy
         self._core.policy = AdaptedPolicy(policy, self._run)
 
     @property

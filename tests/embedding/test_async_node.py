@@ -29,7 +29,7 @@ from centrifugo_tx import (
 from centrifugo_tx.testing import FakeClient
 
 #: What only one of the two has, because only there it makes sense.
-OF_NODE = {"id", "num_clients", "num_nodes", "answer_survey"}
+OF_NODE = {"of", "id", "num_clients", "num_nodes", "answer_survey"}
 OF_ASYNC_NODE = {"lifespan", "node", "clock", "started"}
 
 

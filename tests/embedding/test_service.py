@@ -1,19 +1,26 @@
 """A node as a service of a Twisted application, and its engines."""
 
+import json
+from pathlib import Path
+
 from attrs import evolve
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from centrifugo_tx import (
     BrokerUnavailable,
     ConfigError,
+    ConfiguredServer,
     Engine,
     Node,
     Policy,
+    ReplyError,
     memory_engine,
     node_service,
     redis_engine,
+    server_from_file,
 )
 from centrifugo_tx.engines.redis.options import EngineRedisOptions
 
@@ -71,6 +78,41 @@ class ServiceTests(SynchronousTestCase):
         self.assertTrue(self.clock.stopped)
         self.successResultOf(self.service.stopService())
         self.assertEqual(self.ends, 0)
+
+
+class ServerTests(SynchronousTestCase):
+    """The server of a configuration file."""
+
+    def setUp(self) -> None:
+        self.reactor = MemoryReactorClock()
+        self.path = self.mktemp()
+
+    def server(self, config: object) -> ConfiguredServer:
+        """Return the server of a file with *config*."""
+        Path(f"{self.path}.json").write_text(json.dumps(config))
+        return server_from_file(f"{self.path}.json", self.reactor)
+
+    def test_node(self) -> None:
+        """Its node has the verbs, and the policy of the configuration."""
+        namespace = {"name": "chat", "history_size": 10, "history_ttl": "60s"}
+        server = self.server({"channel": {"namespaces": [namespace]}})
+        server.startService()
+        self.successResultOf(server.started)
+        node = Node.of(server)
+        result = self.successResultOf(node.publish("chat:a", {"n": 1}))
+        self.assertEqual(result.offset, 1)
+        refused = self.failureResultOf(node.publish("none:a", 1), ReplyError)
+        self.assertEqual(refused.value.error.code, 102)
+        self.assertEqual(node.policy.channel("chat:a").history_size, 10)
+        self.assertEqual(node.num_clients, 0)
+        stopped = server.stopService()
+        self.reactor.advance(10)
+        self.successResultOf(stopped)
+
+    def test_mistake(self) -> None:
+        """A wrong option is named."""
+        with self.assertRaisesRegex(ConfigError, "history_ttl"):
+            self.server({"channel": {"without_namespace": {"history_size": 10}}})
 
 
 class EngineTests(SynchronousTestCase):

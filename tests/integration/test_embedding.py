@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -86,9 +87,10 @@ class ExampleCase(SynchronousTestCase):
 class ExampleTests(ExampleCase):
     """Subscribers of the examples receive publications, and a stop is clean."""
 
-    def listen_and_stop(self, *command: str, port: int) -> None:
+    def listen_and_stop(self, *command: str, port: int, path: str = "") -> None:
         """Listen to an example; then stop it as an operator would."""
         with Example(port, *command) as example:
+            example.url += path
             self.connect(example)
             self.subscribe("news")
             self.assertEqual(self.heard(), {"text": "hello"})
@@ -119,6 +121,25 @@ class ExampleTests(ExampleCase):
         port = free_port()
         program = str(EXAMPLES / "asyncio_reactor.py")
         self.listen_and_stop(program, str(port), port=port)
+
+    def test_whole_server(self) -> None:
+        """The server of a configuration file, whose node the application uses."""
+        port = free_port()
+        config = {
+            "http_server": {"address": "127.0.0.1", "port": port},
+            "client": {"allow_anonymous_connect_without_token": True},
+            "channel": {
+                "without_namespace": {
+                    "allow_subscribe_for_client": True,
+                    "allow_subscribe_for_anonymous": True,
+                }
+            },
+        }
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+            json.dump(config, file)
+            file.flush()
+            program = str(EXAMPLES / "whole_server.py")
+            self.listen_and_stop(program, file.name, port=port, path="/websocket")
 
     def test_klein(self) -> None:
         """A view of Klein publishes, and a route of Klein serves clients."""

@@ -9,7 +9,8 @@ from unittest import SkipTest
 
 from twisted.trial.unittest import SynchronousTestCase
 
-PROGRAM = Path(__file__).parents[1] / "embedding" / "typed_program.py"
+ROOT = Path(__file__).parents[2]
+PROGRAM = ROOT / "tests" / "embedding" / "typed_program.py"
 MISTAKE = """
 node.publish(1, {})
 """
@@ -40,7 +41,8 @@ class TypedProgramTests(SynchronousTestCase):
     def test_mypy(self) -> None:
         """``mypy --strict`` needs no plugin."""
         self.check(
-            *(sys.executable, "-m", "mypy", "--strict", "--config-file=", "--no-pretty")
+            *(sys.executable, "-m", "mypy", "--strict", "--config-file="),
+            f"--cache-dir={ROOT / '.mypy_cache' / 'typed_program'}",
         )
 
     def test_pyright(self) -> None:
