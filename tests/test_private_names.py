@@ -15,6 +15,7 @@ from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerPr
 from autobahn.websocket.compress import PerMessageDeflate
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.testing import StringTransport
+from twisted.protocols.tls import BufferingTLSTransport
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web._http2 import H2Connection, H2Stream
 from twisted.web.http import HTTPChannel, Request
@@ -40,6 +41,7 @@ PRIVATE: dict[type, tuple[str, ...]] = {
         *("_streamCleanupCallbacks", "_tryToWriteControlData"),
     ),
     H2Stream: ("_conn", "_request"),
+    BufferingTLSTransport: ("_aggregator",),
     FileDescriptor: ("_tempDataLen", "_writeDisconnected"),
     WebSocketServerFactory: ("_batched_timer",),
     WebSocketServerProtocol: (

@@ -12,7 +12,6 @@ from twisted.internet import tcp
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
-from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import Site
 
@@ -21,6 +20,7 @@ from ..core.time_slices import RoundRobin
 from ..metrics import Counter
 from ..options import Answer
 from ..transports.cors import CORS
+from ..transports.eager_tls import EagerTLSFactory
 from .accept_limit import INTERNAL_RESERVED, INTERNAL_ROOM, AcceptLimiter
 from .access_log import LoggedRequest
 from .http2 import HTTP2Factory
@@ -221,7 +221,7 @@ def listen(
     factory = port_factory(reactor, endpoints, settings)
     port, interface, served = settings.port, settings.interface, cast(Any, factory)
     if settings.tls is not None:
-        served = TLSMemoryBIOFactory(settings.tls, False, factory, reactor)
+        served = EagerTLSFactory(settings.tls, False, factory, reactor)
     listening: IListeningPort
     if settings.inherited is not None:
         listening = listen_inherited(reactor, settings.inherited, served)
