@@ -16,6 +16,7 @@ from .delta import deltas
 from .engines import engines
 from .grpc_api import grpc_api
 from .http_neighbors import http_neighbors
+from .idle import idle_connections
 from .measures import MEASURES, Bench, Comparison, Figure
 from .names import names
 from .processes import Tools
@@ -81,6 +82,13 @@ def _parser() -> ArgumentParser:
         help=f"with --reference: some of {', '.join(ROWS)}",
     )
     parser.add_argument(
+        "--idle",
+        type=int,
+        default=0,
+        metavar="COUNT",
+        help="with --reference: measure so many idle connections instead of rows",
+    )
+    parser.add_argument(
         "--json", default="", metavar="FILE", help="write all values of all rounds"
     )
     parser.add_argument(
@@ -105,6 +113,9 @@ def _compare_with_reference(asked: Namespace, rows: list[str]) -> None:
         tools = Tools(Path(folder))
         servers = Servers(Path(folder), asked.reference)
         both = SideBySide(servers, tools, asked.rounds or 3)
+        if asked.idle:
+            results += idle_connections(servers, tools, asked.idle)
+            rows = []
         for name in rows:
             if ROWS[name].security and not tools.has_tls:
                 print(f"{name}: left out, because OpenSSL's headers are missing")

@@ -102,6 +102,11 @@ def _memory(tree: Tree, folder: Path, api_port: int, stack: ExitStack) -> None:
     """Keep everything in the memory of one process."""
 
 
+def _pings(tree: Tree, folder: Path, api_port: int, stack: ExitStack) -> None:
+    """Ping each client as often as by default."""
+    tree["client"]["ping_interval"] = "25s"
+
+
 def _redis(tree: Tree, folder: Path, api_port: int, stack: ExitStack) -> None:
     """Use a Redis that no other server uses; its CPU time is not counted."""
     server = stack.enter_context(ValkeyServer(save=""))
@@ -120,8 +125,8 @@ def _tls(tree: Tree, folder: Path, api_port: int, stack: ExitStack) -> None:
         "tls_external": True,
         "tls": {
             "enabled": True,
-            "cert_pem_file": str(certificate),
-            "key_pem_file": str(key),
+            "cert_pem": str(certificate),
+            "key_pem": str(key),
         },
     }
 
@@ -158,6 +163,7 @@ def _certificate(folder: Path) -> tuple[Path, Path]:
 #: What is changed in the configuration, by the name of the setting.
 SETTINGS: dict[str, Callable[[Tree, Path, int, ExitStack], None]] = {
     "memory": _memory,
+    "pings": _pings,
     "redis": _redis,
     "tls": _tls,
     "workers": _memory,

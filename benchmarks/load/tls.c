@@ -89,6 +89,8 @@ ssize_t tls_send(struct tls *tls, const void *data, size_t size)
 
 void tls_end(struct tls *tls)
 {
+    /* As if both sides had said goodbye: else the session is not resumed any more. */
+    SSL_set_shutdown((SSL *)tls, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
     SSL_free((SSL *)tls);
 }
 
