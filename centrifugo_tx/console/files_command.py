@@ -16,6 +16,8 @@ DESCRIPTIONS = {
     "centrifugo-tx.socket": "unit for systemd that keeps the port open",
     "nginx.conf": "nginx in front of several nodes, with TLS",
     "haproxy.cfg": "HAProxy in front of several nodes, with TLS",
+    "Caddyfile": "Caddy in front of several nodes, with TLS",
+    "centrifugo-tx.sysctl.conf": "limits of the kernel for many connections",
     "prometheus-alerts.yml": "alerting rules for Prometheus",
     "grafana-dashboard.json": "dashboard for Grafana",
     "minimal.json": "smallest configuration",
