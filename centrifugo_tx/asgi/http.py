@@ -161,30 +161,30 @@ class HTTPEndpoint:
             await _send(send, refused, request)
             return
         body = await self._body(receive)
-        if body is None:
-            await _send(send, Answer(413), request)
+        if isinstance(body, Answer):
+            await _send(send, body, request)
             return
         request.content = BytesIO(body)
         await self._answer(request, receive, send)
 
-    async def _body(self, receive: Receive) -> bytes | None:
-        """Return the body of a request; None if it is too large, slow or cut off."""
+    async def _body(self, receive: Receive) -> bytes | Answer:
+        """Return the body of a request, or the answer that refuses it."""
         parts, size = [], 0
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 while True:
                     message = await receive()
                     if message["type"] == "http.disconnect":
-                        return None
+                        return Answer(400)  # to nobody
                     part: bytes = message.get("body", b"")
                     parts.append(part)
                     size += len(part)
                     if size > self._limit:
-                        return None
+                        return Answer(413)
                     if not message.get("more_body"):
                         return b"".join(parts)
         except TimeoutError:
-            return None
+            return Answer(408)
 
     async def _answer(self, request: ASGIRequest, receive: Receive, send: Send) -> None:
         try:

@@ -23,7 +23,7 @@ from centrifugo_tx import (
     SubscribeRequest,
     TransportInfo,
 )
-from centrifugo_tx.asgi import Endpoints, Receive, Scope, Send
+from centrifugo_tx.asgi import Endpoints, Receive, Scope, Send, http
 from centrifugo_tx.asgi.websocket import CLOSE_TIMEOUT
 
 from .driver import Connection, http_scope, turns, websocket_scope
@@ -423,7 +423,7 @@ class HTTPTests(ASGICase):
         self.run_app(test, api_key="secret")
 
     def test_bodies(self) -> None:
-        """A body may come in parts; one that is too large or cut off is refused."""
+        """A body may come in parts; one that is too large or slow is refused."""
 
         async def test() -> None:
             parts = Connection(self.app, http_scope("POST", "/connection/http_stream"))
@@ -439,6 +439,10 @@ class HTTPTests(ASGICase):
             await cut.give("http.request", body=b"{", more_body=True)
             await cut.give("http.disconnect")
             await cut.task
+            self.patch(http, "BODY_SECONDS", 0.0)
+            slow = Connection(self.app, http_scope("POST", "/emulation"))
+            await slow.task
+            self.assertEqual(slow.status, 408)
 
         self.run_app(test)
 
