@@ -15,7 +15,26 @@ hypothesis.settings.load_profile("unhurried")
 INTEGRATION = Path(__file__).parent / "integration"
 #: The files that take longest; they start first, so that no worker ends long before
 #: the others.
-SLOWEST = ("test_workers.py",)
+SLOWEST = (
+    "test_workers.py",
+    "test_stop.py",
+    "test_guides.py",
+    "test_launch.py",
+    "test_log.py",
+    "test_uni.py",
+    "test_sdk_cluster.py",
+    "test_proxies.py",
+    "test_packaging.py",
+    "test_map_workers.py",
+    "test_examples.py",
+    "test_consumers_kafka.py",
+    "test_tls.py",
+    "test_systemd.py",
+    "test_tutorial.py",
+    "test_terminal.py",
+    "test_typed_program.py",
+    "test_open_files.py",
+)
 
 _STARTING = {
     "os.exec",

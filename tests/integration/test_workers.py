@@ -9,7 +9,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -384,15 +384,17 @@ class ChangeTests(WorkersCase):
         server.start()
         self.assertEqual("2 workers are ready" in server.log(), workers == 2)
 
-    def run_through(self, end: Callable[[Server, list[WebSocket]], object]) -> None:
-        """Go through all changes; *end* ends each server but the last."""
+    def run_through(
+        self, numbers: Sequence[int], end: Callable[[Server, list[WebSocket]], object]
+    ) -> None:
+        """Go through numbers of workers; *end* ends each server but the last."""
         valkey()
         server = Server(_OPTIONS)
         self.addCleanup(self.end, server)
         clients: list[WebSocket] = []
         callers = Callers(server.port)
         self.addCleanup(callers.stop)
-        for count, workers in enumerate((1, 2, 2, 1)):
+        for count, workers in enumerate(numbers):
             if count:
                 end(server, clients)
             self.change(server, workers)
@@ -411,7 +413,7 @@ class ChangeTests(WorkersCase):
                 self.assertEqual(client.closing(), (3001, "shutdown"))
             self.assertEqual(server.wait(), 0)
 
-        self.run_through(stop)
+        self.run_through((1, 2, 1), stop)
 
     def test_after_a_crash(self) -> None:
         """It also starts where another one was killed, as soon as its workers end."""
@@ -424,7 +426,7 @@ class ChangeTests(WorkersCase):
                     self.assertEqual(client.closing(), (3001, "shutdown"))
             self.wait(lambda: all(is_gone(pid) for pid in processes))
 
-        self.run_through(crash)
+        self.run_through((1, 2, 2, 1), crash)
 
 
 class RefusedStartTests(WorkersCase):
