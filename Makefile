@@ -6,6 +6,7 @@
 # make docs    the pages of the options anew, and all pages in build/docs
 # make proto   the modules of the .proto files anew
 # make linkcheck   which addresses in the pages do not answer; needs the internet
+# make dist    the wheel and the source archive, with the pages, in dist
 # make news    what the next release's news will be
 # Each makes what it needs in .venv; PYTHON chooses the interpreter (3.11 or newer).
 # WORKERS chooses how many processes share the tests; 0 runs them in one.
@@ -21,7 +22,7 @@ PAGE_PORT = 3000
 JS = tests/integration/js
 KAFKA = tests/integration/kafka
 
-.PHONY: run test unit coverage check docs proto news clean
+.PHONY: run test unit coverage check docs proto dist news clean
 
 # A closed terminal sends SIGHUP to the first process of the session alone.  Where that
 # is make, it waits for the recipe; so the recipe looks for the terminal itself.
@@ -79,6 +80,15 @@ proto:
 
 linkcheck: $(VENV)/docs.stamp
 	$(BIN)/sphinx-build -W -q -b linkcheck docs build/linkcheck
+
+# Bytes depend on the commit only: archives bear the time of its author.
+dist: export SOURCE_DATE_EPOCH = $(shell git log -1 --format=%at)
+dist: $(VENV)/docs.stamp
+	$(BIN)/pip install --quiet build twine
+	rm -rf docs/_build build/lib build/bdist.* dist
+	$(BIN)/sphinx-build -W -q docs docs/_build/html
+	$(BIN)/python -m build --quiet
+	$(BIN)/twine check --strict dist/*
 
 news: $(VENV)/test.stamp
 	$(BIN)/pip install --quiet 'towncrier >= 24.8'
