@@ -131,8 +131,9 @@ class CommandProtocol(txredisapi.HiredisProtocol):  # type: ignore[misc]
     # --- Commands --------------------------------------------------------------
 
     def call(self, command: bytes, handler: ReplyHandler) -> None:
-        """Send an encoded command; commands of one reactor turn leave in one write.
+        """Send an encoded command: at once if no other command waits for its reply.
 
+        The further commands of a turn of the reactor leave together at its end.
         *handler* takes the reply: `Refused` if Redis answers with an error, and
         `BrokerUnavailable` if the connection is lost before the answer, or at once if
         too many calls are pending.
@@ -153,12 +154,15 @@ class CommandProtocol(txredisapi.HiredisProtocol):  # type: ignore[misc]
         if not self._gathers:
             self.transport.write(command)  # which gathers, too, and waits for a turn
             return
-        if self._flush_call is None:
-            self._flush_call = self._clock.callLater(0, self._flush)
         self._unsent.append(command)
+        if self._flush_call is None:
+            if len(self._waiting) == 1:
+                self._flush()
+            else:
+                self._flush_call = self._clock.callLater(0, self._flush)
 
     def _flush(self) -> None:
-        """Send the commands of this turn."""
+        """Send the gathered commands."""
         self._flush_call = None
         unsent, self._unsent = self._unsent, []
         data = b"".join(unsent)

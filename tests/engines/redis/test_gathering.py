@@ -43,16 +43,22 @@ class GatheringTests(SynchronousTestCase):
             return b""
 
     def test_turn(self) -> None:
-        """Commands leave at the end of the turn, without waiting for the socket."""
-        for name in b"A", b"B":
+        """The first command leaves at once, further ones at the end of the turn."""
+        for name in b"A", b"B", b"C":
             self.protocol.send(name)
+        self.assertEqual(self.received(), b"*1\r\n$1\r\nA\r\n")
         self.assertEqual(self.received(), b"")
         self.reactor.advance(0)
-        self.assertEqual(self.received(), b"*1\r\n$1\r\nA\r\n*1\r\n$1\r\nB\r\n")
+        self.assertEqual(self.received(), b"*1\r\n$1\r\nB\r\n*1\r\n$1\r\nC\r\n")
         self.assertEqual(self.reactor.getWriters(), [])
-        self.protocol.send(b"C")
+        self.protocol.send(b"D")
+        self.assertEqual(self.received(), b"")
+        self.protocol.dataReceived(b"+OK\r\n" * 3)
         self.reactor.advance(0)
-        self.assertEqual(self.received(), b"*1\r\n$1\r\nC\r\n")
+        self.assertEqual(self.received(), b"*1\r\n$1\r\nD\r\n")
+        self.protocol.dataReceived(b"+OK\r\n")
+        self.protocol.send(b"E")
+        self.assertEqual(self.received(), b"*1\r\n$1\r\nE\r\n")
 
     def test_full(self) -> None:
         """What the kernel does not take is queued, and stays in order."""
@@ -71,8 +77,10 @@ class GatheringTests(SynchronousTestCase):
 
     def test_lost(self) -> None:
         """Commands that were not sent fail with the connection."""
-        reply: Deferred[object] = self.protocol.send(b"A")
+        replies: list[Deferred[object]] = [self.protocol.send(b"A") for _ in range(2)]
+        self.assertEqual(self.received(), b"*1\r\n$1\r\nA\r\n")
         self.protocol.connectionLost(Failure(ConnectionDone()))
-        self.failureResultOf(reply, BrokerUnavailable)
+        for reply in replies:
+            self.failureResultOf(reply, BrokerUnavailable)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
         self.assertEqual(self.received(), b"")
