@@ -8,7 +8,7 @@ from binascii import b2a_base64
 from hashlib import sha1
 from urllib.parse import parse_qs
 
-from attrs import frozen
+import msgspec
 
 from .http1_head import read_head
 
@@ -22,8 +22,7 @@ _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
 _PROTOCOL = re.compile(r"[A-Za-z0-9._-]+")
 
 
-@frozen
-class Upgrade:
+class Upgrade(msgspec.Struct, frozen=True, gc=False):
     """A request for a WebSocket, with the attributes of Autobahn's ConnectionRequest.
 
     ``size`` is the number of bytes that it occupies.

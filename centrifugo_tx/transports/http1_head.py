@@ -6,7 +6,7 @@ Autobahn or Twisted Web, which report their errors (RFC 9112, 11.2).
 
 import re
 
-from attrs import frozen
+import msgspec
 
 __all__ = ["RequestHead", "read_head"]
 
@@ -15,8 +15,7 @@ _LINES = re.compile(r"(?:\r\n[!#$%&'*+.^_`|~0-9A-Za-z-]++:[\t\x20-\x7e\x80-\xff]
 _TARGET = re.compile(r"/[\x21-\x7e]*")
 
 
-@frozen
-class RequestHead:
+class RequestHead(msgspec.Struct, frozen=True, gc=False):
     """The request line and the headers, by lower-case name, decoded as Latin-1."""
 
     method: str

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from sys import intern
 from typing import Any
-from uuid import uuid4
 
 import msgspec
 from attrs import define, field
@@ -45,7 +44,16 @@ from ..node_metrics import ClientCounters, MessageCounters, frame_type_of
 from ..runtime import Runtime
 from .command_methods import MethodTables
 from .command_queue import CommandQueue
-from .connections import CLOSED, CONNECTED, CONNECTING, NEW, REFUSED, Connections, State
+from .connections import (
+    CLOSED,
+    CONNECTED,
+    CONNECTING,
+    NEW,
+    REFUSED,
+    Connections,
+    State,
+    random_ids,
+)
 from .deadlines import Deadlines
 from .outcome import Answer
 from .services import Services
@@ -132,7 +140,7 @@ class Client:
     transport: ITransport
     runtime: Runtime = field(init=False)
     services: Services = field(init=False)
-    id: str = field(factory=lambda: str(uuid4()), init=False)
+    id: str = field(factory=random_ids.next, init=False)
     user: str = field(default="", init=False)
     info: ClientInfo = field(default=_ANONYMOUS, init=False)
     meta: Raw = field(default=EMPTY, init=False)

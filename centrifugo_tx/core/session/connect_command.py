@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
-from uuid import uuid4
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, FirstError, gatherResults
@@ -22,6 +21,7 @@ from ...protocol.messages import (
 from ...protocol.payloads import checked
 from ..runtime import Runtime
 from .client import Client, Sessions
+from .connections import random_ids
 from .outcome import ReplyThen
 from .subscription import Subscription
 
@@ -64,7 +64,7 @@ class ConnectCommand:
             raise ReplyError(EXPIRED, "connection expiration must be greater than now")
         info = client.transport.info
         if info.emulated or info.unidirectional:
-            client.session = str(uuid4())
+            client.session = random_ids.next()
         client.register(request.name, request.version)
         try:
             begun = await self._begin_all(client, subs, request) if subs else []

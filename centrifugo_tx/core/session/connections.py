@@ -1,5 +1,6 @@
 """The connections of one node."""
 
+import os
 from enum import Enum
 from typing import Generic, Protocol, TypeVar
 
@@ -7,7 +8,10 @@ from attrs import define, field
 
 from ...interfaces import ITransport
 
-__all__ = ["Connection", "Connections", "State"]
+__all__ = ["Connection", "Connections", "State", "random_ids"]
+
+#: Random bytes that are read at once: 256 ids.
+BLOCK = 4096
 
 
 class State(Enum):
@@ -23,6 +27,42 @@ class State(Enum):
 
 # Looking a member up by its class costs more than the comparison.
 NEW, CONNECTING, CONNECTED, REFUSED, CLOSED = State
+
+
+@define(eq=False)
+class RandomIds:
+    """Random UUIDs (RFC 9562, version 4), from random bytes that are read in blocks.
+
+    A system call for each takes longer than all the rest of an id.
+    """
+
+    #: The block in hexadecimal, and where its unused part begins.
+    _digits: str = field(default="", init=False)
+    _at: int = field(default=0, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        os.register_at_fork(after_in_child=self.forget)
+
+    def forget(self) -> None:
+        """Forget the rest of the block, which the parent process uses as well."""
+        self._digits, self._at = "", 0
+
+    def next(self) -> str:
+        """Return a new id."""
+        if self._at == len(self._digits):
+            self._digits, self._at = os.urandom(BLOCK).hex(), 0
+        digits, at = self._digits, self._at
+        self._at = at + 32
+        variant = "89ab"[int(digits[at + 16], 16) & 3]
+        return (
+            f"{digits[at : at + 8]}-{digits[at + 8 : at + 12]}-4"
+            f"{digits[at + 13 : at + 16]}-{variant}{digits[at + 17 : at + 20]}-"
+            f"{digits[at + 20 : at + 32]}"
+        )
+
+
+#: The ids of connections and sessions.
+random_ids = RandomIds()
 
 
 class Connection(Protocol):

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from attrs import frozen
+from attrs import define
 from twisted.internet.defer import Deferred
 
 from ...protocol.messages import Result
@@ -11,7 +11,7 @@ from ...protocol.messages import Result
 __all__ = ["Answer", "Outcome", "ReplyThen"]
 
 
-@frozen
+@define(eq=False)
 class ReplyThen:
     """A reply, and a function to call after it in the same turn of the reactor."""
 
