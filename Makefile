@@ -88,6 +88,7 @@ dist: $(VENV)/docs.stamp
 	rm -rf docs/_build build/lib build/bdist.* dist
 	$(BIN)/sphinx-build -W -q docs docs/_build/html
 	$(BIN)/python -m build --quiet
+	rm -rf docs/_build
 	$(BIN)/twine check --strict dist/*
 
 news: $(VENV)/test.stamp
