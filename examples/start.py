@@ -8,6 +8,7 @@ import os
 import shlex
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -25,19 +26,20 @@ def start() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, stop)
     on_terminal = has_terminal()
-    processes: list[subprocess.Popen[bytes]] = []
+    processes: dict[str, subprocess.Popen[bytes]] = {}
     try:
-        for command in commands.values():
-            processes.append(subprocess.Popen(command))
-        while all(each.poll() is None for each in processes):
-            if on_terminal and not has_terminal():
-                break
+        for name, command in commands.items():
+            processes[name] = subprocess.Popen(command)
+        while not on_terminal or has_terminal():
+            for name, process in processes.items():
+                if process.poll() is not None:
+                    sys.exit(f"The process {name!r} has ended, so all others end, too.")
             time.sleep(0.2)
     finally:
-        for each in processes:
-            each.terminate()
-        for each in processes:
-            each.wait()
+        for process in processes.values():
+            process.terminate()
+        for process in processes.values():
+            process.wait()
 
 
 def stop(*_: object) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..interpreter import interpreter_name
 from .arguments import parser
-from .outcome import Refusal
+from .outcome import FAILED, CommandFailed, Refusal
 
 __all__ = ["completion", "serve", "show_help", "show_version"]
 
@@ -17,14 +17,23 @@ def show_version(options: argparse.Namespace) -> None:
 
 
 def serve(options: argparse.Namespace) -> None:
-    """Serve the files of a folder, for development."""
+    """Serve the files of a folder, for development.
+
+    :raises CommandFailed: the address is in use, or cannot be bound.
+    """
     from twisted.internet import reactor
+    from twisted.internet.error import CannotListenError
     from twisted.web.server import Site
     from twisted.web.static import File
 
-    port: Any = reactor.listenTCP(
-        options.port, Site(File(options.dir)), interface=options.address
-    )
+    try:
+        port: Any = reactor.listenTCP(
+            options.port, Site(File(options.dir)), interface=options.address
+        )
+    except CannotListenError as error:
+        where = f"{options.address or '*'}:{options.port}"
+        reason = error.socketError.strerror or error.socketError
+        raise CommandFailed(f"cannot listen on {where}: {reason}", FAILED) from None
     where = f"{options.address}:{port.getHost().port}"
     print(f"start serving {options.dir} on {where}", flush=True)
     reactor.run()

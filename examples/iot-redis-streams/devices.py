@@ -1,5 +1,6 @@
 """Plays the devices of a greenhouse: each adds its readings to a Redis stream."""
 
+import contextlib
 import itertools
 import json
 import os
@@ -49,4 +50,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with contextlib.suppress(KeyboardInterrupt):
+        main()

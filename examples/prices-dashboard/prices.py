@@ -1,5 +1,6 @@
 """Invents an exchange: publishes its board of prices, and each trade."""
 
+import contextlib
 import os
 import random
 import time
@@ -62,4 +63,5 @@ def next_price(trades: list[float]) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    with contextlib.suppress(KeyboardInterrupt):
+        main()

@@ -2,6 +2,7 @@
 
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +47,24 @@ class CommandTests(SynchronousTestCase):
         listening.send_signal(signal.SIGINT)
         _, complaints = listening.communicate(timeout=60)
         self.assertEqual((listening.returncode, complaints), (0, ""))
+
+    def test_port_in_use(self) -> None:
+        """A file server whose port is taken ends with one line."""
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            port = str(taken.getsockname()[1])
+            done = subprocess.run(
+                [*SCRIPT, "serve", "--address", "127.0.0.1", "--port", port],
+                capture_output=True,
+                text=True,
+                timeout=60,
+            )
+        reason = "Address already in use"
+        self.assertEqual(
+            (done.returncode, done.stderr),
+            (1, f"centrifugo-tx: cannot listen on 127.0.0.1:{port}: {reason}\n"),
+        )
 
     def test_completion(self) -> None:
         """Shells accept the completion scripts."""
