@@ -20,8 +20,13 @@ run: install
 
 install: $(INSTALLED)
 
-$(INSTALLED): requirements.txt $(EXAMPLES)../setup.cfg
-	@echo 'Installing into $(abspath $(VENV)) ...'
+$(INSTALLED): requirements.txt $(VENV)/server.stamp
+	@echo 'Installing what $(notdir $(CURDIR)) needs ...'
+	@$(VENV)/bin/pip install --quiet -r requirements.txt
+	@touch $@
+
+$(VENV)/server.stamp: $(EXAMPLES)../setup.cfg
+	@echo 'Installing the server into $(abspath $(VENV)) ...'
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
-	@$(VENV)/bin/pip install --quiet --editable $(EXAMPLES).. -r requirements.txt
+	@$(VENV)/bin/pip install --quiet --editable $(EXAMPLES)..
 	@touch $@

