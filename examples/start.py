@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -23,7 +24,7 @@ def start() -> None:
         commands[name] = shlex.split(os.path.expandvars(text))
     if release := commands.pop("release", []):
         subprocess.run(release, check=True)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, stop)
     on_terminal = has_terminal()
     processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -35,11 +36,21 @@ def start() -> None:
                 if process.poll() is not None:
                     sys.exit(f"The process {name!r} has ended, so all others end, too.")
             time.sleep(0.2)
+    except KeyboardInterrupt:
+        # Ctrl-C reaches all processes of the terminal, which need a moment to end.
+        deadline = time.monotonic() + 5
+        while time.monotonic() < deadline and any_runs(processes.values()):
+            time.sleep(0.1)
     finally:
         for process in processes.values():
             process.terminate()
         for process in processes.values():
             process.wait()
+
+
+def any_runs(processes: Iterable[subprocess.Popen[bytes]]) -> bool:
+    """Whether one of the processes has not ended."""
+    return any(each.poll() is None for each in processes)
 
 
 def stop(*_: object) -> None:
