@@ -302,6 +302,7 @@ class OtherTests(CommandCase):
         self.assertIn("* `shutdown.timeout`: ", said)
         self.command("configdoc", "-m", "-s", "none", code=1)
         self.command("configdoc", "-s", "shutdown", code=1)
+        self.command("configdoc", "--update", self.mktemp(), code=1)
 
     def test_help(self) -> None:
         """Every command is in the help."""
