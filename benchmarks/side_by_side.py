@@ -50,6 +50,8 @@ class SideBySide:
     _servers: Servers
     _tools: Tools
     _rounds: int
+    #: The server beside ours.
+    _other: str = THEIRS
 
     def run(self, row: Row) -> list[Result]:
         """Return the figures of a row; the first round does not count.
@@ -60,7 +62,7 @@ class SideBySide:
         with ExitStack() as stack:
             subjects: dict[str, Subject] = {}
             for turn in range(self._rounds + (not row.fresh)):
-                for name in (OURS, THEIRS) if turn % 2 else (THEIRS, OURS):
+                for name in (OURS, self._other) if turn % 2 else (self._other, OURS):
                     if row.fresh:
                         with ExitStack() as alone:
                             subject = self._prepared(row, name, alone)

@@ -1,7 +1,8 @@
 """Plain Autobahn: python -m benchmarks.baselines.autobahn_server PORT
 
 A message that is a number is answered to all clients with a text of that size.  Any
-other message is decoded as a command, and answered with a reply as short as ours.
+other message is decoded as commands, one a line, and each is answered with a reply as
+short as ours.  A client that recovers gets 100 publications.
 """
 
 import json
@@ -16,6 +17,9 @@ from twisted.internet import reactor
 
 __all__: list[str] = []
 
+#: The payload of each publication that is recovered.
+DATA = {"user": "alice", "text": "hello world, this is a message", "ts": 1700000000000}
+
 connections: "dict[Connection, None]" = {}
 
 
@@ -29,14 +33,24 @@ class Connection(WebSocketServerProtocol):  # type: ignore[misc]  # untyped
         connections.pop(self, None)
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
-        command = json.loads(payload)
-        if isinstance(command, int):
-            text = b"x" * command
-            for connection in connections:
-                connection.sendMessage(text)
-        else:
-            reply = {"id": command["id"], "publish": {}}
-            self.sendMessage(json.dumps(reply).encode())
+        for line in payload.splitlines():
+            command = json.loads(line)
+            if isinstance(command, int):
+                text = b"x" * command
+                for connection in connections:
+                    connection.sendMessage(text)
+            else:
+                self.sendMessage(json.dumps(_reply(command)).encode())
+
+
+def _reply(command: dict[str, Any]) -> dict[str, Any]:
+    method = next(name for name in command if name != "id")
+    result: dict[str, Any] = {}
+    if method == "subscribe" and command[method].get("recover"):
+        result["publications"] = [
+            {"data": DATA, "offset": offset} for offset in range(1, 101)
+        ]
+    return {"id": command["id"], method: result}
 
 
 def main() -> None:
