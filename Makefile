@@ -50,6 +50,7 @@ run: $(VENV)/run.stamp
 test: $(VENV)/test.stamp
 	$(PYTEST) --no-loadscope-reorder
 
+unit: WORKERS = logical
 unit: $(VENV)/test.stamp
 	$(PYTEST) tests --ignore=tests/integration
 

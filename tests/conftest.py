@@ -58,13 +58,14 @@ sys.addaudithook(_audit)
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """Return how many workers ``--numprocesses auto`` starts.
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Return how many workers ``--numprocesses`` starts.
 
-    Integration tests wait for processes of their own, so there are more workers than
-    processors.
+    ``logical`` is one for each processor, for unit tests.  ``auto`` is one more,
+    because integration tests wait for processes of their own.
     """
-    return len(os.sched_getaffinity(0)) + 1
+    processors = len(os.sched_getaffinity(0))
+    return processors if config.option.numprocesses == "logical" else processors + 1
 
 
 def pytest_collection_modifyitems(
