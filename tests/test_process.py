@@ -146,6 +146,8 @@ class SignalTests(SynchronousTestCase):
 
     def test_terminal(self) -> None:
         """On a terminal SIGHUP reloads while it is open, and stops once it is gone."""
+        # The tests themselves may run with ``nohup``.
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
         self.terminal = True
         self.install()
         self.assertEqual(self.send(signal.SIGHUP), ["reload"])

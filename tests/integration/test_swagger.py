@@ -21,7 +21,8 @@ OPTIONS: dict[str, Any] = {
     "channel": {
         "proxy": {"shared_poll_refresh": {"endpoint": "http://127.0.0.1:9/"}},
         "without_namespace": {
-            **{"presence": True, "history_size": 10, "history_ttl": "60s"},
+            **{"presence": True, "receipts": True},
+            **{"history_size": 10, "history_ttl": "60s"},
         },
         "namespaces": [
             {
