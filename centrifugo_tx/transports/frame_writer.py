@@ -12,6 +12,11 @@ from .eager_tcp import bytes_buffered, bytes_drained
 __all__ = ["ByteStream", "FlushBatch", "FrameWriter"]
 
 
+#: Seconds that one turn of the reactor may spend on sending, and how many writers are
+#: flushed before the clock is read again.
+TURN_SECONDS, READING = 0.004, 32
+
+
 class ByteStream(Protocol):
     """The part of a Twisted transport that a writer uses."""
 
@@ -29,28 +34,42 @@ class ByteStream(Protocol):
 class FlushBatch:
     """The writers with frames to send at the end of this turn of the reactor.
 
-    The frames that one turn writes to a connection leave in one ``send``.  A peer that
-    reads nothing for ``write_timeout`` seconds is closed; 0: no timeout.
+    The frames that one turn writes to a connection leave in one ``send``.  When sending
+    takes longer than `TURN_SECONDS`, the other writers follow in the next turn.  A peer
+    that reads nothing for ``write_timeout`` seconds is closed; 0: no timeout.
     """
 
     clock: IReactorTime
     write_timeout: float = 1.0
     _log = Logger()
     _streams: "list[FrameWriter]" = field(factory=list, init=False)
+    _scheduled: bool = field(default=False, init=False)
 
     def add(self, stream: "FrameWriter") -> None:
         """Flush *stream* at the end of the turn."""
-        if not self._streams:
-            self.clock.callLater(0, self._flush)
         self._streams.append(stream)
+        if not self._scheduled:
+            self._schedule()
+
+    def _schedule(self) -> None:
+        self._scheduled = True
+        self.clock.callLater(0, self._flush)
 
     def _flush(self) -> None:
-        streams, self._streams = self._streams, []
-        for stream in streams:
-            try:
-                stream.flush()
-            except Exception:  # the other writers still need their flush
-                self._log.failure("cannot write to a connection")
+        end = self.clock.seconds() + TURN_SECONDS
+        streams, self._streams, self._scheduled = self._streams, [], False
+        for first in range(0, len(streams), READING):
+            for stream in streams[first : first + READING]:
+                try:
+                    stream.flush()
+                except Exception:  # the other writers still need their flush
+                    self._log.failure("cannot write to a connection")
+            if self.clock.seconds() >= end:
+                # Before those that were added meanwhile.
+                self._streams[:0] = streams[first + READING :]
+                break
+        if self._streams and not self._scheduled:
+            self._schedule()
 
 
 @implementer(IPushProducer)

@@ -6,7 +6,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from centrifugo_tx.transports.frame_writer import FlushBatch, FrameWriter
+from centrifugo_tx.transports.frame_writer import READING, FlushBatch, FrameWriter
 
 
 class Stream(StringTransport):
@@ -36,6 +36,20 @@ class Watched(FrameWriter):
     def write_timed_out(self) -> None:
         self.reasons.append("late")
         self.end(drop=True)
+
+
+class TurnClock(Clock):
+    """A clock with turns: calls for the next turn wait for it, as in a reactor."""
+
+    turns = 0
+
+    def turn(self) -> None:
+        """Make the calls that are due now, and not those that they add."""
+        self.turns += 1
+        for call in list(self.calls):
+            self.calls.remove(call)
+            call.called = 1
+            call.func(*call.args, **call.kw)
 
 
 class FrameStreamTests(SynchronousTestCase):
@@ -104,6 +118,34 @@ class FrameStreamTests(SynchronousTestCase):
             self.frames.write(bytes([letter]))
         self.clock.advance(0)
         self.assertEqual(self.stream.value(), letters)
+
+    def test_slices(self) -> None:
+        """Sending to many peers takes several turns, and none waits for long."""
+        clock, sent = TurnClock(), []
+        batch = FlushBatch(clock)
+
+        class Slow(StringTransport):
+            """A stream whose writes take a millisecond."""
+
+            def write(self, data: bytes) -> None:
+                """Note the turn, and let time pass."""
+                super().write(data)
+                clock.rightNow += 0.001
+                sent.append(clock.turns)
+
+        streams = [Slow() for _ in range(100)]
+        writers = [FrameWriter(stream, batch, 1000) for stream in streams]
+        for writer in writers:
+            writer.write(b"a")
+        for _ in range(2):
+            clock.turn()
+        for writer in writers:
+            writer.write(b"b")
+        for _ in range(10):
+            clock.turn()
+        self.assertEqual([stream.value() for stream in streams], [b"ab"] * 100)
+        turns = [sent.count(turn) for turn in range(1, 13)]
+        self.assertEqual(turns, [READING] * 5 + [4] + [0] * 6)
 
     def test_paused(self) -> None:
         """While the stream is full frames wait; then they leave together."""
